@@ -1,0 +1,8 @@
+//! A bounded buffer between processes, in named shared memory, that survives `kill -9`.
+#![deny(unsafe_code)]
+
+mod error;
+pub mod sys;
+
+pub use error::{Error, ErrorKind, Result};
+pub use sys::name::RingName;

@@ -1,0 +1,2 @@
+//! The operating system and nothing else.
+pub mod name;
