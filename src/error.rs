@@ -7,7 +7,9 @@ use std::io;
 #[non_exhaustive]
 pub enum Error {
     /// A ring name that no shared-memory object can have.
-    #[error("bad ring name {given:?}: {why}; expected NAME, /NAME or shm:NAME, 1 to 250 bytes, no other slash, no NUL, not . or ..")]
+    #[error(
+        "bad ring name {given:?}: {why}; expected NAME, /NAME or shm:NAME, 1 to 250 bytes, no other slash, no NUL, not . or .."
+    )]
     Name {
         /// The name as given.
         given: Box<str>,
@@ -43,7 +45,9 @@ pub enum Error {
         available: u64,
     },
     /// The item does not fit: an item may span up to half of the ring's slots.
-    #[error("an item of {len} bytes is too large: this ring takes up to {limit} bytes (half of its slots); make it with more slots (--capacity) or larger ones (--slot-size)")]
+    #[error(
+        "an item of {len} bytes is too large: this ring takes up to {limit} bytes (half of its slots); make it with more slots (--capacity) or larger ones (--slot-size)"
+    )]
     TooLarge {
         /// Length of the item in bytes.
         len: u64,
