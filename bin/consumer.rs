@@ -1,1 +1,3 @@
+//! The `consumer` command.
+
 fn main() {}

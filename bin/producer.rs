@@ -1,1 +1,3 @@
+//! The `producer` command.
+
 fn main() {}

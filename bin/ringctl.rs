@@ -1,1 +1,3 @@
+//! The `ringctl` command.
+
 fn main() {}

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod error;
+pub mod ring;
 pub mod sys;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,75 @@
+//! Looking at the ring without changing it.
+
+use std::cmp::Ordering::{Greater, Less};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use super::Slots;
+use super::memory::{Atom, Memory};
+use super::word::{Tag, Word};
+
+/// One word as an observer saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The slot.
+    pub slot: u64,
+    /// The position that its word spoke of.
+    pub position: u64,
+    /// The word.
+    pub word: Word,
+    /// Slots in the run.
+    pub run: u64,
+}
+
+impl<M: Memory> Slots<M> {
+    /// Visits the first word of every run and item that is not free, oldest position first as far as
+    /// the ring stood still. Words inside a claimed run of several items are visited as well.
+    pub fn survey(&self, mut visit: impl FnMut(Seen)) {
+        // Relaxed: where to begin, no more.
+        let head = self.memory.head().load(Relaxed);
+        // What is held lies behind head, what waits lies before it: from the slot at tail onwards is
+        // oldest first when nothing was stepped over.
+        let tail = self.memory.tail().load(Relaxed);
+        for ahead in 0..self.codec.capacity() {
+            let slot = self.codec.slot(tail.wrapping_add(ahead));
+            // E1: who goes on to look at the payload may.
+            let word = Word(self.memory.word(slot).load(Acquire));
+            if word.tag() != Tag::Free {
+                let position = self.codec.position(word, slot, head);
+                visit(Seen { slot, position, word, run: self.codec.run(word) });
+            }
+        }
+    }
+
+    /// Whether an item, or a claim that may become one, is in the ring, apart from the claims of
+    /// those that `leave_out` names.
+    pub fn holds_any(&self, leave_out: impl Fn(u32) -> bool) -> bool {
+        (0..self.codec.capacity()).any(|slot| {
+            // E1: as in claiming; what was published before its producer left is seen.
+            let word = Word(self.memory.word(slot).load(Acquire));
+            match word.tag() {
+                Tag::Free | Tag::Abandoned | Tag::Damaged => false,
+                Tag::Ready if self.inside_run(slot, word) => false,
+                Tag::Ready | Tag::Redeliver => true,
+                Tag::Writing | Tag::Late | Tag::Reading => !leave_out(word.owner()),
+            }
+        })
+    }
+
+    /// Whether head has gone past a READY word: it is part of a run that its reader holds.
+    pub fn inside_run(&self, slot: u64, word: Word) -> bool {
+        // Relaxed: head is never ahead of the truth.
+        let head = self.memory.head().load(Relaxed);
+        (head.wrapping_sub(self.codec.position(word, slot, head)) as i64) > 0
+    }
+
+    /// Whether a consumer at head would find an item.
+    pub fn is_item_at_head(&self) -> bool {
+        let head = self.memory.head().load(Relaxed); // Relaxed: the words decide.
+        let word = Word(self.atom(head).load(Acquire)); // E1: as in claiming.
+        match self.codec.lap_cmp(word, head) {
+            Less => false,
+            Greater => true,
+            _ => !matches!(word.tag(), Tag::Free | Tag::Writing),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The ring itself: positions, claims, publishing, acknowledging, recovery.
+//!
+//! The truth is in the slots: each has one state word (see [`word`]), and everything else, the head
+//! and tail counters included, is a hint that may lie after a death and is helped along by whoever
+//! finds it behind. docs/PROTOCOL.md has the table of states, and what a death before and after each
+//! store leaves.
+//!
+//! ```text
+//!   producer                                consumer
+//!   --------                                --------
+//!   sees FREE            <------ E2 ------  frees the slot
+//!   claims it (E7), helps tail (E6)
+//!   writes header and payload
+//!   publishes READY      ------- E1 ----->  sees READY, claims it, helps head
+//!                                           reads header and payload
+//!                                           acknowledges: FREE (E2)
+//!
+//!   E1  publish -> claim           the payload
+//!   E2  free -> claim to write     the licence to overwrite
+//!   E3  return -> claim again      the payload, and that its former reader is done
+//!   E5  a word -> its recoverer    what the dead did; the kernel's lock orders the rest
+//!   E6  tail -> producer           the licence for slots inside a run that somebody else saw freed
+//!   E7  claim -> helper of tail    passes that licence on to E6
+//! ```
+//! (E4 and E8 belong to the sync and handles floors: sleeping, and leaving.)
+
+mod consume;
+pub mod inspect;
+pub mod memory;
+mod produce;
+mod recover;
+pub mod word;
+
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+pub use consume::Nothing;
+use memory::{Atom, Memory};
+pub use produce::Full;
+pub use recover::Recovered;
+use word::{Codec, Word};
+
+/// A run of slots that one participant owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// Position of the first slot.
+    pub position: u64,
+    /// Number of slots.
+    pub run: u64,
+    /// The first slot's word as the owner wrote it.
+    pub word: Word,
+}
+
+/// The slots of one ring.
+#[derive(Debug)]
+pub struct Slots<M> {
+    memory: M,
+    codec: Codec,
+    exclusive: bool,
+}
+
+impl<M: Memory> Slots<M> {
+    /// The ring on `memory`.
+    pub fn new(memory: M) -> Self {
+        Slots { codec: Codec::new(memory.capacity()), exclusive: memory.is_exclusive(), memory }
+    }
+
+    /// The memory below.
+    #[inline]
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Reads and packs this ring's words.
+    #[inline]
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    #[inline]
+    fn atom(&self, position: u64) -> &M::Atom {
+        self.memory.word(self.codec.slot(position))
+    }
+
+    /// Moves tail from `from` over a run; somebody else may have done so.
+    #[inline]
+    fn help_tail(&self, from: u64, run: u64) {
+        // E6: passes on what this process knows to be free.
+        let _ = self.memory.tail().compare_exchange(from, from.wrapping_add(run), AcqRel);
+    }
+
+    /// Moves head from `from` over a run; somebody else may have done so.
+    #[inline]
+    fn help_head(&self, from: u64, run: u64) {
+        // Relaxed: the words decide.
+        let _ = self.memory.head().compare_exchange(from, from.wrapping_add(run), Relaxed);
+    }
+
+    /// Exchanges a word of one's own that others may have renewed or marked late.
+    fn exchange_own(&self, position: u64, mine: Word, change: impl Fn(Word) -> Word) {
+        let atom = self.atom(position);
+        for _ in 0..self.patience() {
+            // E2 or E3, as the change is to free or to return.
+            let word = Word(atom.load(Acquire));
+            let owned = word.is_owned() && word.owner() == mine.owner();
+            if !owned || atom.compare_exchange(word.0, change(word).0, AcqRel).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Says that an item has become redeliverable.
+    fn announce_returned(&self) {
+        // Release: who sees the count finds the item, by E3.
+        self.memory.returned().fetch_add(1, Release);
+    }
+
+    /// Looks after which a loop gives up that no honest ring keeps going for so long.
+    fn patience(&self) -> u64 {
+        4 * self.codec.capacity() + 1024
+    }
+}

@@ -1,0 +1,243 @@
+//! The producer's side: find room, claim it, publish.
+
+use std::cmp::Ordering::{Equal, Greater, Less};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use super::memory::{Atom, Memory};
+use super::word::{Tag, Word};
+use super::{Claim, Slots};
+
+/// Why there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full {
+    /// The slot that has to become free first.
+    pub slot: u64,
+    /// Its word when it was looked at.
+    pub word: Word,
+}
+
+impl<M: Memory> Slots<M> {
+    /// Claims a run for producer `me` to write: one item of `first` slots or, where the room allows,
+    /// as many slots as `fit` makes of the free ones (`fit(free)`, with `first <= free <= most`,
+    /// answers from `first` to `free`).
+    ///
+    /// An item of several slots never wraps: the slots before the end of the ring that are too few
+    /// for it are abandoned.
+    #[inline]
+    pub fn claim_room(
+        &self,
+        me: u32,
+        first: u64,
+        most: u64,
+        fit: impl Fn(u64) -> u64,
+    ) -> Result<Claim, Full> {
+        for _ in 0..self.patience() {
+            // E6: with the tail comes the licence for slots inside runs that others saw freed.
+            let tail = self.memory.tail().load(Acquire);
+            let atom = self.atom(tail);
+            // E2: the consumer is done with the slot.
+            let word = Word(atom.load(Acquire));
+            let may_be_free = match self.codec.lap_cmp(word, tail) {
+                Greater => {
+                    self.help_tail(tail, 1);
+                    continue;
+                }
+                Equal if word.tag() != Tag::Free => {
+                    self.help_tail(tail, self.codec.run(word));
+                    continue;
+                }
+                _ => word.tag() == Tag::Free,
+            };
+            if !may_be_free {
+                match self.make_room(tail, word) {
+                    true => continue,
+                    false => return Err(Full { slot: self.codec.slot(tail), word }),
+                }
+            }
+            let to_end = self.codec.to_end(tail);
+            let padding = first > to_end;
+            let (least, most) = match padding {
+                true => (to_end, to_end),
+                false if most > 1 => (first, most.min(to_end)),
+                false => (first, most),
+            };
+            let free = self.count_free(tail, most);
+            if free < least {
+                let slot = self.codec.slot(tail.wrapping_add(free));
+                return Err(Full { slot, word: Word(self.memory.word(slot).load(Relaxed)) });
+            }
+            let run = if padding { to_end } else { fit(free) };
+            if let Some(claim) = self.claim_write(me, tail, word, run) {
+                match padding {
+                    true => self.abandon(claim),
+                    false => return Ok(claim),
+                }
+            }
+        }
+        // Only a hostile ring, or one that others overtake us on without end, gets here.
+        let slot = self.codec.slot(self.memory.tail().load(Relaxed));
+        Err(Full { slot, word: Word(self.memory.word(slot).load(Relaxed)) })
+    }
+
+    /// Free slots from `tail` on, the first of which was seen free, up to `most`.
+    #[inline]
+    fn count_free(&self, tail: u64, most: u64) -> u64 {
+        let mut free = 1;
+        while free < most {
+            let position = tail.wrapping_add(free);
+            // E2: the consumer is done with this slot too.
+            let word = Word(self.atom(position).load(Acquire));
+            if word.tag() != Tag::Free || self.codec.lap_cmp(word, position) == Greater {
+                break;
+            }
+            free += 1;
+        }
+        free
+    }
+
+    #[inline]
+    fn claim_write(&self, me: u32, tail: u64, word: Word, run: u64) -> Option<Claim> {
+        let mine = self.codec.pack(Tag::Writing, tail, run, me, 0);
+        if !self.exclusive {
+            // E7: who helps tail past this word passes E6 on.
+            self.atom(tail).compare_exchange(word.0, mine.0, AcqRel).ok()?;
+            self.help_tail(tail, run);
+        }
+        Some(Claim { position: tail, run, word: mine })
+    }
+
+    /// Looks at a slot of an earlier lap that is not free. True: look again.
+    #[cold]
+    fn make_room(&self, tail: u64, word: Word) -> bool {
+        match word.tag() {
+            Tag::Abandoned => self.free_abandoned(tail, word),
+            Tag::Reading | Tag::Redeliver | Tag::Late if !self.exclusive && self.codec.run(word) == 1 => {
+                self.free_slot_after_held(tail) && {
+                    self.help_head(tail.wrapping_sub(self.codec.capacity()), 1);
+                    let renewed = self.codec.renewed(word, tail);
+                    // Its owner finds the new lap by a failed exchange. Relaxed: nothing is handed over.
+                    let _ = self.atom(tail).compare_exchange(word.0, renewed.0, Relaxed);
+                    true
+                }
+            }
+            _ => false,
+        }
+    }
+
+    /// A consumer died after it stepped over this word: nobody else will free it.
+    fn free_abandoned(&self, tail: u64, word: Word) -> bool {
+        let position = self.codec.position(word, self.codec.slot(tail), tail);
+        // Relaxed: head only grows, an old value merely frees later.
+        let head = self.memory.head().load(Relaxed);
+        let passed = (head.wrapping_sub(position) as i64) > 0;
+        if passed {
+            // E2: nobody reads an abandoned slot; the label is for the producer that claims it.
+            let _ = self.atom(tail).compare_exchange(word.0, self.codec.freed(word).0, Release);
+        }
+        passed
+    }
+
+    /// Whether the held slots from `tail` on are followed by a free one: stepping over them helps.
+    fn free_slot_after_held(&self, tail: u64) -> bool {
+        for ahead in 1..self.codec.capacity() {
+            let position = tail.wrapping_add(ahead);
+            // Relaxed: only decides whether to try.
+            let word = Word(self.atom(position).load(Relaxed));
+            if self.codec.lap_cmp(word, position) == Greater {
+                return false;
+            }
+            match word.tag() {
+                Tag::Free => return true,
+                Tag::Reading | Tag::Redeliver | Tag::Late if self.codec.run(word) == 1 => {}
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// Publishes the items of a claim; `spans` gives each item's slots, in order, and their sum is
+    /// the run.
+    ///
+    /// In a shared ring they become visible at once; in an exclusive one from the first to the last.
+    #[inline]
+    pub fn publish(&self, claim: Claim, spans: impl DoubleEndedIterator<Item = u64>) {
+        if self.exclusive {
+            return self.publish_in_order(claim, spans);
+        }
+        let mut end = claim.position.wrapping_add(claim.run);
+        let mut spans = spans.rev();
+        let mut span = spans.next().unwrap_or(claim.run);
+        for earlier in spans {
+            end = end.wrapping_sub(span);
+            // E1: inner words first; nobody looks at them before the first word says READY.
+            self.atom(end).store(self.codec.pack(Tag::Ready, end, span, 0, 0).0, Release);
+            span = earlier;
+        }
+        let ready = self.codec.pack(Tag::Ready, claim.position, span, 0, 0);
+        // E1: hands the payload to the consumer.
+        if self.atom(claim.position).compare_exchange(claim.word.0, ready.0, AcqRel).is_err() {
+            self.publish_late(claim);
+        }
+    }
+
+    #[inline]
+    fn publish_in_order(&self, claim: Claim, spans: impl Iterator<Item = u64>) {
+        let mut position = claim.position;
+        for span in spans {
+            let ready = self.codec.pack(Tag::Ready, position, span, 0, 0);
+            // E1: hands the payload to the consumer.
+            self.atom(position).store(ready.0, Release);
+            position = position.wrapping_add(span);
+            // E6: only this producer, and the one after it, reads it.
+            self.memory.tail().store(position, Release);
+        }
+    }
+
+    /// Consumers went on without this item: it is found as a returned one.
+    #[cold]
+    fn publish_late(&self, claim: Claim) {
+        self.help_head(claim.position, claim.run);
+        self.exchange_own(claim.position, claim.word, |word| {
+            self.codec.turned(word, Tag::Redeliver, 1, 0, 0)
+        });
+        self.announce_returned();
+    }
+
+    /// Gives up a claim: consumers step over it.
+    pub fn abandon(&self, claim: Claim) {
+        let abandoned = self.codec.pack(Tag::Abandoned, claim.position, claim.run, 0, 0);
+        let atom = self.atom(claim.position);
+        if self.exclusive {
+            // E1: hands the gap to the consumer.
+            atom.store(abandoned.0, Release);
+            // E6: as in publishing.
+            return self.memory.tail().store(claim.position.wrapping_add(claim.run), Release);
+        }
+        // E1: hands the gap to the consumer.
+        if atom.compare_exchange(claim.word.0, abandoned.0, AcqRel).is_err() {
+            self.help_head(claim.position, claim.run);
+            self.exchange_own(claim.position, claim.word, |word| self.codec.freed(word));
+        }
+    }
+
+    /// Where an exclusive producer begins that follows one which may have died anywhere.
+    pub fn resume_tail(&self) {
+        for _ in 0..self.patience() {
+            let tail = self.memory.tail().load(Acquire); // E6: as in claiming.
+            let word = Word(self.atom(tail).load(Acquire)); // E2: as in claiming.
+            let next = match self.codec.lap_cmp(word, tail) {
+                Less => return,
+                Equal if word.tag() == Tag::Free => return,
+                Equal => tail.wrapping_add(self.codec.run(word)),
+                // Published, taken and freed: head is past it. Relaxed: head was stored before
+                // the word was freed, and E2 was read.
+                Greater => self.memory.head().load(Relaxed),
+            };
+            // E6: as in publishing.
+            self.memory.tail().store(next, Release);
+            if next == tail {
+                return;
+            }
+        }
+    }
+}
