@@ -1,0 +1,5 @@
+//! The segment's bytes: their places, their meaning, and the one view that turns them into atomics.
+
+pub mod fields;
+pub mod geometry;
+pub mod view;

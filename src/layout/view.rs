@@ -1,0 +1,188 @@
+//! The one place where bytes become atomics.
+#![allow(unsafe_code)]
+
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::fields::{entry, head, item};
+use super::geometry::{Geometry, HEAD_BYTES, PARTICIPANT_BYTES, Preamble};
+use crate::sys::abi;
+use crate::sys::segment::Segment;
+use crate::sys::semaphore::Semaphore;
+use crate::{Error, Result};
+
+/// A mapped ring: its words as atomics, its payload as places to copy to and from.
+///
+/// Nothing here hands out a reference to shared bytes other than `&AtomicU64`.
+#[derive(Debug, Clone)]
+pub struct View {
+    segment: Arc<Segment>,
+    base: NonNull<u8>,
+    geometry: Geometry,
+    mask: u64,
+}
+
+// SAFETY: the pointer leads into the mapping that `segment` keeps alive; all access through it is
+// atomic or a raw copy of bytes that belong to this process by the ring's protocol.
+unsafe impl Send for View {}
+// SAFETY: as above; no method changes the view itself.
+unsafe impl Sync for View {}
+
+impl View {
+    /// Checks the preamble of `segment` once and keeps what it says.
+    pub fn new(segment: Arc<Segment>) -> Result<(Self, Preamble)> {
+        let name = segment.name().as_str();
+        if segment.len() < HEAD_BYTES as usize {
+            let why = format!("it has {} bytes, fewer than any ring", segment.len());
+            return Err(Error::Incompatible { name: name.into(), why: why.into() });
+        }
+        let mut bytes = [0u8; Preamble::BYTES];
+        // SAFETY: the segment has at least HEAD_BYTES > Preamble::BYTES bytes, mapped while it lives;
+        // `bytes` is ours and does not overlap a mapping.
+        unsafe { ptr::copy_nonoverlapping(segment.base().as_ptr(), bytes.as_mut_ptr(), bytes.len()) };
+        let preamble: Preamble = bytemuck::pod_read_unaligned(&bytes);
+        let geometry = preamble.check(name, segment.len() as u64, abi::TAG)?;
+        let base = segment.base();
+        Ok((View { segment, base, geometry, mask: geometry.capacity - 1 }, preamble))
+    }
+
+    /// Writes a new ring's fixed part into `len` zeroed bytes at `base`, all but the magic, which is
+    /// returned to be stored last.
+    pub fn initialise(base: NonNull<u8>, preamble: &Preamble) -> Result<()> {
+        let mut preamble = *preamble;
+        let bytes = {
+            preamble.magic = 0;
+            bytemuck::bytes_of(&preamble)
+        };
+        // SAFETY: the caller of `Segment::create` gives `init` a mapping of the requested size, which
+        // is at least HEAD_BYTES, and nobody else knows it yet; semaphores are aligned to 64 bytes.
+        unsafe {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), base.as_ptr(), bytes.len());
+            Semaphore::init(base.add(head::ITEMS_SEMAPHORE as usize), 0)?;
+            Semaphore::init(base.add(head::ROOM_SEMAPHORE as usize), 0)?;
+        }
+        Ok(())
+    }
+
+    /// The segment below.
+    pub fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// The ring's parameters.
+    #[inline]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    #[inline]
+    fn atom(&self, offset: u64) -> &AtomicU64 {
+        debug_assert!(offset % 8 == 0 && offset + 8 <= self.geometry.size);
+        // SAFETY: every caller below derives `offset` from the geometry, which was checked to lie
+        // within the mapping, with indices held in range; offsets and the page-aligned base are
+        // multiples of 8; shared words are only ever accessed as AtomicU64; `&self` keeps the
+        // mapping alive.
+        unsafe { &*self.base.as_ptr().add(offset as usize).cast::<AtomicU64>() }
+    }
+
+    /// A word of the fixed part, by its offset in [`head`].
+    #[inline]
+    pub fn head_word(&self, offset: u64) -> &AtomicU64 {
+        self.atom(offset & (HEAD_BYTES - 8))
+    }
+
+    /// The state word of a slot.
+    #[inline]
+    pub fn word(&self, slot: u64) -> &AtomicU64 {
+        self.atom(self.geometry.words + (slot & self.mask) * 8)
+    }
+
+    /// A word of a participant's entry, by its offset in [`entry`]. Numbers beyond the table mean the
+    /// last entry.
+    #[inline]
+    pub fn entry_word(&self, number: u32, offset: u64) -> &AtomicU64 {
+        let number = number.min(self.geometry.participants - 1) as u64;
+        self.atom(HEAD_BYTES + number * PARTICIPANT_BYTES + (offset & (PARTICIPANT_BYTES - 8)))
+    }
+
+    /// A word of the header of the item that begins at `slot`, by its offset in [`item`].
+    #[inline]
+    pub fn item_word(&self, slot: u64, offset: u64) -> &AtomicU64 {
+        let offset = offset & (self.geometry.header_stride - 8);
+        self.atom(self.geometry.headers + (slot & self.mask) * self.geometry.header_stride + offset)
+    }
+
+    /// The semaphore at an offset in [`head`].
+    #[inline]
+    pub fn semaphore(&self, offset: u64) -> Semaphore {
+        debug_assert!(offset == head::ITEMS_SEMAPHORE || offset == head::ROOM_SEMAPHORE);
+        // SAFETY: the offset lies in the fixed part and is a multiple of 64; the creator initialised
+        // a semaphore there before the ring had a name; the handle that uses it holds the mapping.
+        unsafe { Semaphore::at(self.base.add((offset & (HEAD_BYTES - 64)) as usize)) }
+    }
+
+    /// Bytes of payload from `offset` within the item that begins at `slot` to the end of the ring.
+    #[inline]
+    fn payload_left(&self, slot: u64, offset: u64) -> u64 {
+        let bytes = (self.geometry.capacity - (slot & self.mask)) * self.geometry.slot_size;
+        bytes.saturating_sub(offset)
+    }
+
+    /// Where byte `offset` of the item that begins at `slot` lies, when `len` bytes from there on are
+    /// within the ring.
+    #[inline]
+    pub fn payload(&self, slot: u64, offset: u64, len: u64) -> Option<NonNull<u8>> {
+        if len > self.payload_left(slot, offset) {
+            return None;
+        }
+        let at = self.geometry.payload + (slot & self.mask) * self.geometry.slot_size + offset;
+        // SAFETY: `at + len` is at most `payload + capacity * slot_size`, which the geometry holds
+        // within the mapping.
+        Some(unsafe { self.base.add(at as usize) })
+    }
+
+    /// Copies `bytes` into the item that begins at `slot`, from its byte `offset` on. Nothing is
+    /// copied, and the answer is false, when that would pass the end of the ring.
+    #[inline]
+    pub fn copy_in(&self, slot: u64, offset: u64, bytes: &[u8]) -> bool {
+        let Some(to) = self.payload(slot, offset, bytes.len() as u64) else { return false };
+        // SAFETY: `payload` checked the range; `bytes` is a private slice, since no slice of shared
+        // bytes is ever made; the slots are this process's by its claim.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
+        true
+    }
+
+    /// Appends `len` bytes of the item that begins at `slot`, from its byte `offset` on, to `out`.
+    /// Nothing is appended, and the answer is false, when that would pass the end of the ring.
+    #[inline]
+    pub fn copy_out(&self, slot: u64, offset: u64, len: u64, out: &mut Vec<u8>) -> bool {
+        let Some(from) = self.payload(slot, offset, len) else { return false };
+        let len = len as usize;
+        out.reserve(len);
+        // SAFETY: `payload` checked the range; `reserve` made `len` bytes of room in `out`, which is
+        // private; they are initialised by the copy before the length says so.
+        unsafe {
+            ptr::copy_nonoverlapping(from.as_ptr(), out.as_mut_ptr().add(out.len()), len);
+            out.set_len(out.len() + len);
+        }
+        true
+    }
+
+    /// Copies the bytes of the item that begins at `slot`, from its byte `offset` on, over `out`.
+    #[inline]
+    pub fn copy_to(&self, slot: u64, offset: u64, out: &mut [u8]) -> bool {
+        let Some(from) = self.payload(slot, offset, out.len() as u64) else { return false };
+        // SAFETY: `payload` checked the range; `out` is private.
+        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), out.as_mut_ptr(), out.len()) };
+        true
+    }
+}
+
+/// Offsets must lie within the entry or header that they index.
+const _: () = {
+    assert!(entry::COUNTERS + 8 * head::TOTALS_LEN <= PARTICIPANT_BYTES);
+    assert!(item::TIME < 32);
+    assert!(head::TOTALS + 8 * head::TOTALS_LEN <= head::TAIL);
+    assert!(Preamble::BYTES as u64 <= head::DOOR);
+};

@@ -1,0 +1,84 @@
+//! A semaphore that is posted only while somebody sleeps on it.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::fence as full_fence;
+use std::time::Duration;
+
+use crate::Result;
+use crate::sys::fence;
+use crate::sys::semaphore::{Semaphore, Wake};
+
+/// Most sleepers that one post round wakes: a lying count must not keep a waker busy.
+const MOST_POSTS: u64 = 1024;
+
+/// One direction of waking: from those who make items (or room) to those who wait for them.
+#[derive(Debug, Clone, Copy)]
+pub struct Signal<'a> {
+    /// About how many sleep.
+    pub waiting: &'a AtomicU64,
+    /// What they sleep on.
+    pub semaphore: Semaphore,
+    /// Not 0: somebody cannot be reached by asymmetric fences.
+    pub fences: &'a AtomicU64,
+}
+
+impl Signal<'_> {
+    /// Wakes up to `count` sleepers; without a sleeper, a load and no system call.
+    #[inline]
+    pub fn notify(&self, count: u64) {
+        // E4: after the store of the slot's word, before the look at `waiting`.
+        // Relaxed: set once, by a participant that attaches; an old value costs a slice.
+        if self.fences.load(Relaxed) != 0 {
+            full_fence(SeqCst);
+        } else {
+            fence::light();
+        }
+        // Relaxed: E4's fence orders it.
+        if self.waiting.load(Relaxed) != 0 {
+            self.post(count);
+        }
+    }
+
+    #[cold]
+    fn post(&self, count: u64) {
+        let count = count.min(MOST_POSTS);
+        // Relaxed: the count is a hint.
+        let Ok(before) = self.waiting.fetch_update(Relaxed, Relaxed, |n| Some(n.saturating_sub(count)))
+        else {
+            return;
+        };
+        for _ in 0..before.min(count) {
+            // A semaphore that cannot be posted is a damaged one: sleepers look again after a slice.
+            let _ = self.semaphore.post();
+        }
+    }
+
+    /// Wakes everybody.
+    pub fn notify_all(&self) {
+        self.notify(MOST_POSTS);
+    }
+
+    /// Announces a sleeper. The caller looks at the slots once more before it sleeps.
+    pub(super) fn announce(&self) {
+        // Relaxed: E4's fence orders it.
+        self.waiting.fetch_add(1, Relaxed);
+        // E4: before the look at the slots.
+        fence::heavy();
+    }
+
+    /// Takes the announcement back, unless a waker has already done so.
+    pub(super) fn withdraw(&self) {
+        // Relaxed: the count is a hint.
+        let _ = self.waiting.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+    }
+
+    /// Sleeps until posted, interrupted, or the end of the slice; whoever posted has already
+    /// withdrawn the announcement.
+    pub(super) fn sleep(&self, slice: Duration) -> Result<()> {
+        if self.semaphore.wait_for(slice)? != Wake::Posted {
+            self.withdraw();
+        }
+        Ok(())
+    }
+}

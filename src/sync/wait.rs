@@ -1,0 +1,110 @@
+//! The wait itself: look, spin, announce, look again, sleep a slice, look again.
+
+use std::time::Duration;
+
+use super::{Signal, StopFlag};
+use crate::sys::clock::{self, Deadline};
+use crate::{Error, Result};
+
+/// Longest sleep without a look: what a lost wake-up, or a death nobody noticed, may cost.
+pub const SLICE: Duration = Duration::from_millis(20);
+
+/// Spinning time that is never exceeded: about what a sleep and a wake-up cost.
+const MOST_SPIN_NS: u64 = 50_000;
+/// Spinning time to begin with.
+const FIRST_SPIN_NS: u64 = 20_000;
+/// Spinning time that is always granted, so that a peer that comes back is noticed.
+const LEAST_SPIN_NS: u64 = 1_000;
+/// Looks between two readings of the clock.
+const LOOKS_PER_READING: u32 = 32;
+
+/// Why the caller is asked to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing has changed that we know of: look cheaply.
+    Spinning,
+    /// The last look before a sleep: search everywhere, and ask about those who stand in the way.
+    BeforeSleep,
+}
+
+/// Waits, and learns how long spinning is worth it.
+#[derive(Debug)]
+pub struct Waiter {
+    spin_ns: u64,
+}
+
+impl Default for Waiter {
+    fn default() -> Self {
+        let alone = std::thread::available_parallelism().is_ok_and(|n| n.get() == 1);
+        Waiter { spin_ns: if alone { 0 } else { FIRST_SPIN_NS } }
+    }
+}
+
+impl Waiter {
+    /// Asks `look` until it has an answer, the deadline passes (`TimedOut`) or the flag is raised
+    /// (`Interrupted`).
+    pub fn wait<T>(
+        &mut self,
+        signal: &Signal<'_>,
+        deadline: Deadline,
+        stop: Option<&StopFlag>,
+        mut look: impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<T> {
+        if let Some(found) = self.spin(&mut look)? {
+            return Ok(found);
+        }
+        loop {
+            signal.announce();
+            let answer = match look(Look::BeforeSleep) {
+                Ok(None) => end_of_wait(deadline, stop),
+                Ok(Some(found)) => Ok(Some(found)),
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(None) => {}
+                Ok(Some(found)) => {
+                    signal.withdraw();
+                    return Ok(found);
+                }
+                Err(error) => {
+                    signal.withdraw();
+                    return Err(error);
+                }
+            }
+            signal.sleep(deadline.remaining().map_or(SLICE, |left| left.min(SLICE)))?;
+            if let Some(found) = look(Look::Spinning)? {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn spin<T>(&mut self, look: &mut impl FnMut(Look) -> Result<Option<T>>) -> Result<Option<T>> {
+        if self.spin_ns == 0 {
+            return look(Look::Spinning);
+        }
+        let start = clock::monotonic_ns();
+        loop {
+            for _ in 0..LOOKS_PER_READING {
+                if let Some(found) = look(Look::Spinning)? {
+                    self.spin_ns = (self.spin_ns + self.spin_ns / 4).min(MOST_SPIN_NS);
+                    return Ok(Some(found));
+                }
+                std::hint::spin_loop();
+            }
+            if clock::monotonic_ns().saturating_sub(start) >= self.spin_ns {
+                self.spin_ns = (self.spin_ns / 2).max(LEAST_SPIN_NS);
+                return Ok(None);
+            }
+        }
+    }
+}
+
+fn end_of_wait<T>(deadline: Deadline, stop: Option<&StopFlag>) -> Result<Option<T>> {
+    if stop.is_some_and(StopFlag::is_raised) {
+        return Err(Error::Interrupted);
+    }
+    if deadline.passed() {
+        return Err(Error::TimedOut);
+    }
+    Ok(None)
+}
