@@ -2,6 +2,9 @@
 #![deny(unsafe_code)]
 
 mod error;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod framing;
 pub mod sys;
 
 pub use error::{Error, ErrorKind, Result};
