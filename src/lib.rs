@@ -1,6 +1,9 @@
 //! A bounded buffer between processes, in named shared memory, that survives `kill -9`.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod error;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
