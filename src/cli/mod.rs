@@ -1,0 +1,5 @@
+//! What the three binaries share: typed arguments and the pace of items.
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod pace;

@@ -1,0 +1,329 @@
+//! The input side: items as slices of one read buffer.
+//!
+//! Bytes are read into the buffer, the ends of the items in it are indexed, and items are lent out as
+//! slices between those ends: per item no allocation, no copy and one index entry.
+//!
+//! ```text
+//! buf   |  consumed  |  indexed, not consumed  |  incomplete item  |  free  |
+//!       0          start                                         filled   len
+//! ```
+//!
+//! A read happens only when no indexed item is left, so lent items never move, and what is complete after
+//! a short read is lent at once.
+use super::{Framing, FramingError, PREFIX};
+use std::io::{ErrorKind, Read};
+
+/// Bytes of buffer to start with: some times a pipe's capacity, and within a core's own cache.
+const BUFFER: usize = 256 * 1024;
+/// Items indexed at a time: enough to spread the cost of a block, few enough for the index to stay cached.
+const BLOCK: usize = 1024;
+
+/// What [`Splitter::fill`] achieved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// [`Splitter::items`] has at least one item.
+    Ready,
+    /// The read was interrupted by a signal. Nothing is lost: look at the stop flag and call again.
+    Interrupted,
+    /// The input has ended and every item was consumed.
+    End,
+}
+
+/// Cuts what a reader delivers into items.
+///
+/// The reader should not buffer: the splitter does (for standard input, a `File` over descriptor 0).
+/// A splitter whose `fill` failed stays where it is and fails again, or goes on after a read that succeeds.
+///
+/// ```
+/// use ringpipe::framing::{Fill, Framing, Splitter};
+/// let mut splitter = Splitter::new(&b"one\ntwo\n\nfour"[..], Framing::Lines, 64);
+/// let mut seen = Vec::new();
+/// while splitter.fill()? == Fill::Ready {
+///     seen.extend(splitter.items().map(<[u8]>::to_vec));
+///     splitter.consume(splitter.items().len());
+/// }
+/// assert_eq!(seen, [&b"one"[..], b"two", b"", b"four"]);
+/// assert!(splitter.lacked_last_separator());
+/// # Ok::<(), ringpipe::framing::FramingError>(())
+/// ```
+#[derive(Debug)]
+pub struct Splitter<R> {
+    reader: R,
+    framing: Framing,
+    limit: usize,
+    /// Grows to hold one item of `limit` bytes and no further.
+    buf: Vec<u8>,
+    /// First byte of the first item that was not consumed.
+    start: usize,
+    /// Bytes before this need not be searched again.
+    scanned: usize,
+    /// Bytes before this were read.
+    filled: usize,
+    /// Where the payloads of the indexed items end; those before `taken` are consumed.
+    ends: Vec<usize>,
+    taken: usize,
+    /// Offset of `buf[0]` in the input.
+    base: u64,
+    consumed: u64,
+    at_end: bool,
+    whole_given: bool,
+    lacked_last_separator: bool,
+}
+
+impl<R: Read> Splitter<R> {
+    /// A splitter at the start of `reader`; `limit` is the largest item in bytes, without prefix and separator.
+    pub fn new(reader: R, framing: Framing, limit: usize) -> Self {
+        let (framing, size) = match framing {
+            Framing::Raw { chunk } => {
+                let chunk = chunk.min(limit).max(1);
+                // A multiple of the chunk, so that a full buffer leaves no short piece.
+                (Framing::Raw { chunk }, (BUFFER / chunk).max(1) * chunk)
+            }
+            other => (other, BUFFER),
+        };
+        Splitter {
+            reader,
+            framing,
+            limit,
+            buf: vec![0; size],
+            start: 0,
+            scanned: 0,
+            filled: 0,
+            ends: Vec::with_capacity(BLOCK),
+            taken: 0,
+            base: 0,
+            consumed: 0,
+            at_end: false,
+            whole_given: false,
+            lacked_last_separator: false,
+        }
+    }
+
+    /// Sees to it that there are items, reading only when none is left.
+    ///
+    /// Returns as soon as one read has completed an item; items before a faulty one are lent first.
+    ///
+    /// # Errors
+    /// - [`FramingError::TooLong`]: the next item exceeds the limit.
+    /// - [`FramingError::TruncatedPrefix`], [`FramingError::TruncatedItem`]: the input ended too early.
+    /// - [`FramingError::Read`]: the reader failed, other than by an interruption.
+    pub fn fill(&mut self) -> Result<Fill, FramingError> {
+        loop {
+            if self.ends.is_empty() {
+                self.index()?;
+            }
+            if !self.ends.is_empty() {
+                return Ok(Fill::Ready);
+            }
+            if self.at_end {
+                return self.index_rest();
+            }
+            if !self.read()? {
+                return Ok(Fill::Interrupted);
+            }
+        }
+    }
+
+    /// One read into the free part of the buffer; false when it was interrupted.
+    fn read(&mut self) -> Result<bool, FramingError> {
+        if self.start > 0 {
+            self.buf.copy_within(self.start..self.filled, 0);
+            self.base += self.start as u64;
+            self.filled -= self.start;
+            self.scanned -= self.start;
+            self.start = 0;
+        }
+        if self.filled == self.buf.len() {
+            // One byte more than the limit tells an item that just fits from one that does not.
+            let most = self.limit.saturating_add(PREFIX + 1);
+            self.buf.resize(self.buf.len().saturating_mul(2).min(most), 0);
+        }
+        match self.reader.read(&mut self.buf[self.filled..]) {
+            Ok(0) => self.at_end = true,
+            Ok(n) => self.filled += n,
+            Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(false),
+            Err(source) => return Err(FramingError::Read { offset: self.base + self.filled as u64, source }),
+        }
+        Ok(true)
+    }
+
+    /// Indexes complete items, up to a block of them or to the first that is too long. That one is an
+    /// error only when it comes first, so that the items before it are lent before it is reported.
+    fn index(&mut self) -> Result<(), FramingError> {
+        match self.framing {
+            Framing::Lines => self.index_separated(b'\n'),
+            Framing::Null => self.index_separated(0),
+            Framing::Delimiter(byte) => self.index_separated(byte),
+            Framing::Raw { chunk } => {
+                self.index_chunks(chunk);
+                Ok(())
+            }
+            Framing::Len32 => self.index_prefixed(),
+            Framing::WholeFile => self.check_rest(),
+        }
+    }
+
+    fn index_separated(&mut self, separator: u8) -> Result<(), FramingError> {
+        let searched = self.scanned;
+        let mut from = self.start;
+        for at in memchr::memchr_iter(separator, &self.buf[searched..self.filled]) {
+            let end = searched + at;
+            if end - from > self.limit {
+                return if self.ends.is_empty() {
+                    Err(self.too_long((end - from) as u64, true))
+                } else {
+                    Ok(())
+                };
+            }
+            self.ends.push(end);
+            from = end + 1;
+            self.scanned = from;
+            if self.ends.len() == BLOCK {
+                return Ok(());
+            }
+        }
+        self.scanned = self.filled;
+        if self.ends.is_empty() { self.check_rest() } else { Ok(()) }
+    }
+
+    fn index_chunks(&mut self, chunk: usize) {
+        while self.scanned < self.filled && self.ends.len() < BLOCK {
+            self.scanned = self.filled.min(self.scanned + chunk);
+            self.ends.push(self.scanned);
+        }
+    }
+
+    fn index_prefixed(&mut self) -> Result<(), FramingError> {
+        let mut from = self.start;
+        while self.ends.len() < BLOCK
+            && let Some((prefix, rest)) = self.buf[from..self.filled].split_first_chunk()
+        {
+            let length = u32::from_be_bytes(*prefix) as usize;
+            if length > self.limit && self.ends.is_empty() {
+                return Err(self.too_long(length as u64, true));
+            }
+            if length > self.limit || rest.len() < length {
+                break;
+            }
+            from += PREFIX + length;
+            self.ends.push(from);
+        }
+        self.scanned = from;
+        Ok(())
+    }
+
+    /// What remains when the input has ended and all complete items are consumed.
+    fn index_rest(&mut self) -> Result<Fill, FramingError> {
+        let rest = &self.buf[self.start..self.filled];
+        match self.framing {
+            Framing::WholeFile if !self.whole_given => self.whole_given = true,
+            Framing::Lines | Framing::Null | Framing::Delimiter(_) if !rest.is_empty() => {
+                self.lacked_last_separator = true;
+            }
+            Framing::Len32 if !rest.is_empty() => return Err(self.truncated()),
+            _ => return Ok(Fill::End),
+        }
+        self.ends.push(self.filled);
+        Ok(Fill::Ready)
+    }
+
+    /// The items that are complete and not yet consumed, oldest first: at most 1024, at least one after
+    /// [`Fill::Ready`].
+    pub fn items(&self) -> Items<'_> {
+        let (head, tail) = match self.framing {
+            Framing::Len32 => (PREFIX, 0),
+            framing => (0, usize::from(framing.separator().is_some())),
+        };
+        Items { buf: &self.buf, ends: self.ends[self.taken..].iter(), from: self.start, head, tail }
+    }
+
+    /// Drops the first `n` of the items; the others stay for the next call.
+    ///
+    /// # Panics
+    /// When there are fewer than `n` items.
+    pub fn consume(&mut self, n: usize) {
+        let left = self.ends.len() - self.taken;
+        assert!(n <= left, "consumed {n} items of {left}");
+        if n == 0 {
+            return;
+        }
+        self.taken += n;
+        self.consumed += n as u64;
+        // The last item of an input may lack its separator.
+        let tail = usize::from(self.framing.separator().is_some());
+        self.start = (self.ends[self.taken - 1] + tail).min(self.filled);
+        if self.taken == self.ends.len() {
+            self.ends.clear();
+            self.taken = 0;
+        }
+    }
+
+    /// Items consumed so far.
+    pub fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    /// Whether the input's last item was found to lack its separator, such as a file without a last newline.
+    pub fn lacked_last_separator(&self) -> bool {
+        self.lacked_last_separator
+    }
+
+    fn check_rest(&self) -> Result<(), FramingError> {
+        let length = self.filled - self.start;
+        if length > self.limit { Err(self.too_long(length as u64, false)) } else { Ok(()) }
+    }
+
+    fn too_long(&self, length: u64, complete: bool) -> FramingError {
+        let (item, offset) = self.place();
+        FramingError::TooLong { item, offset, length, complete, limit: self.limit }
+    }
+
+    fn truncated(&self) -> FramingError {
+        let (item, offset) = self.place();
+        let rest = &self.buf[self.start..self.filled];
+        match rest.split_first_chunk() {
+            None => FramingError::TruncatedPrefix { item, offset, expected: PREFIX, found: rest.len() },
+            Some((prefix, payload)) => FramingError::TruncatedItem {
+                item,
+                offset,
+                expected: u32::from_be_bytes(*prefix) as usize,
+                found: payload.len(),
+            },
+        }
+    }
+
+    /// Number and offset of the next item.
+    fn place(&self) -> (u64, u64) {
+        (self.consumed + 1, self.base + self.start as u64)
+    }
+}
+
+/// The complete items of a [`Splitter`], as slices of its buffer.
+#[derive(Debug, Clone)]
+pub struct Items<'a> {
+    buf: &'a [u8],
+    ends: std::slice::Iter<'a, usize>,
+    from: usize,
+    /// Bytes before each payload.
+    head: usize,
+    /// Bytes after each payload.
+    tail: usize,
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = *self.ends.next()?;
+        let item = &self.buf[self.from + self.head..end];
+        self.from = end + self.tail;
+        Some(item)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.ends.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Items<'_> {}
