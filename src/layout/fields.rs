@@ -7,9 +7,10 @@ pub mod head {
     /// compare-exchange by whoever attaches, closes or retires; read by every producer per item and by
     /// consumers that find nothing. See `handles::door`.
     pub const DOOR: u64 = 0x200;
-    /// Counts items that became redeliverable: written by whoever made one so; read by consumers. Stale:
-    /// an item is found by the next periodic search instead of at once.
-    pub const RETURNED: u64 = 0x208;
+    /// Counts what makes a thorough look worth it: items that became redeliverable, participants that
+    /// left or were buried, closing. Written by whoever did it, after it; read by all that wait. Stale:
+    /// the next periodic look finds what there is.
+    pub const NEWS: u64 = 0x208;
     /// Serial number of the last participant; `fetch_add` by each that attaches.
     pub const SERIAL: u64 = 0x210;
     /// Not 0: some participant could not register for asymmetric fences, so everybody fences. Written

@@ -180,6 +180,17 @@ impl<M: Memory> Slots<M> {
         }
     }
 
+    /// Publishes a claim as one item of `span` slots, fewer than were claimed: the rest is abandoned.
+    pub fn publish_part(&self, claim: Claim, span: u64) {
+        if !self.exclusive && span < claim.run {
+            let rest = claim.position.wrapping_add(span);
+            let abandoned = self.codec.pack(Tag::Abandoned, rest, claim.run - span, 0, 0);
+            // E1: before the first word, as in a batch.
+            self.atom(rest).store(abandoned.0, Release);
+        }
+        self.publish(Claim { run: span, ..claim }, std::iter::once(span));
+    }
+
     #[inline]
     fn publish_in_order(&self, claim: Claim, spans: impl Iterator<Item = u64>) {
         let mut position = claim.position;

@@ -59,7 +59,7 @@ impl<M: Memory> Slots<M> {
             Tag::Writing => {
                 self.help_tail(position, run);
                 let withdrawn = self.recover_inner(position, run, word, |_, inner| match inner.tag() {
-                    Tag::Ready => Some(self.codec.freed(inner)),
+                    Tag::Ready | Tag::Abandoned => Some(self.codec.freed(inner)),
                     _ => None,
                 });
                 let abandoned = self.codec.turned(word, Tag::Abandoned, run, 0, 0);

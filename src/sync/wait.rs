@@ -21,22 +21,25 @@ const LOOKS_PER_READING: u32 = 32;
 /// Why the caller is asked to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// Nothing has changed that we know of: look cheaply.
-    Spinning,
-    /// The last look before a sleep: search everywhere, and ask about those who stand in the way.
-    BeforeSleep,
+    /// Look cheaply: this is asked often.
+    Quick,
+    /// The last look before a sleep, after a slice or a wake-up that brought nothing, or before the first
+    /// one: search everywhere, and ask about those who stand in the way.
+    Thorough,
 }
 
 /// Waits, and learns how long spinning is worth it.
 #[derive(Debug)]
 pub struct Waiter {
     spin_ns: u64,
+    /// The last sleep brought something: the next look before a sleep may be a quick one.
+    content: bool,
 }
 
 impl Default for Waiter {
     fn default() -> Self {
         let alone = std::thread::available_parallelism().is_ok_and(|n| n.get() == 1);
-        Waiter { spin_ns: if alone { 0 } else { FIRST_SPIN_NS } }
+        Waiter { spin_ns: if alone { 0 } else { FIRST_SPIN_NS }, content: false }
     }
 }
 
@@ -55,7 +58,8 @@ impl Waiter {
         }
         loop {
             signal.announce();
-            let answer = match look(Look::BeforeSleep) {
+            let depth = if self.content { Look::Quick } else { Look::Thorough };
+            let answer = match look(depth) {
                 Ok(None) => end_of_wait(deadline, stop),
                 Ok(Some(found)) => Ok(Some(found)),
                 Err(error) => Err(error),
@@ -72,7 +76,9 @@ impl Waiter {
                 }
             }
             signal.sleep(deadline.remaining().map_or(SLICE, |left| left.min(SLICE)))?;
-            if let Some(found) = look(Look::Spinning)? {
+            let found = look(Look::Quick)?;
+            self.content = found.is_some();
+            if let Some(found) = found {
                 return Ok(found);
             }
         }
@@ -80,12 +86,12 @@ impl Waiter {
 
     fn spin<T>(&mut self, look: &mut impl FnMut(Look) -> Result<Option<T>>) -> Result<Option<T>> {
         if self.spin_ns == 0 {
-            return look(Look::Spinning);
+            return look(Look::Quick);
         }
         let start = clock::monotonic_ns();
         loop {
             for _ in 0..LOOKS_PER_READING {
-                if let Some(found) = look(Look::Spinning)? {
+                if let Some(found) = look(Look::Quick)? {
                     self.spin_ns = (self.spin_ns + self.spin_ns / 4).min(MOST_SPIN_NS);
                     return Ok(Some(found));
                 }

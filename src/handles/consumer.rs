@@ -1,0 +1,412 @@
+//! Receiving.
+
+use std::sync::atomic::Ordering::Acquire;
+use std::time::Duration;
+
+use super::batch::{Batch, Parts};
+use super::item::Item;
+use super::participant::{Activity, Counter, Participant};
+use super::{ReadItems, Role, end};
+use crate::layout::view::View;
+use crate::ring::memory::Memory;
+use crate::ring::word::Word;
+use crate::ring::{Claim, Nothing};
+use crate::sync::{Look, StopFlag, Waiter};
+use crate::sys::clock::{self, Deadline};
+use crate::{Error, Result};
+
+/// How long a writer may keep those behind it waiting before they pass it.
+const WRITER_PATIENCE_NS: u64 = 5_000_000;
+/// How often `try_recv` looks thoroughly although nothing was announced.
+const THOROUGH_EVERY_NS: u64 = 1_000_000;
+/// A search for returned items that nobody announced may take this share of the time: one in so many.
+const SEARCH_SHARE: u64 = 2_000;
+
+/// The receiving end of a ring: one participant, for one thread at a time.
+///
+/// What it receives is its own until acknowledged; what is dropped unacknowledged, or held by a process
+/// that dies, is delivered again. Dropping the handle leaves the ring.
+///
+/// ```
+/// # let name = format!("doc-consumer-{}", std::process::id());
+/// # let ring = ringpipe::RingOptions::new().create(&name)?;
+/// # ring.producer()?.send(b"hello")?;
+/// let mut consumer = ring.consumer()?;
+/// let item = consumer.recv()?;
+/// assert_eq!(&*item, b"hello");
+/// item.ack();
+/// assert!(matches!(consumer.recv(), Err(ringpipe::Error::Ended)));
+/// # ring.remove()?;
+/// # Ok::<(), ringpipe::Error>(())
+/// ```
+///
+/// One handle serves one thread at a time; it can be moved to another, not shared:
+///
+/// ```compile_fail
+/// fn shared<T: Sync>() {}
+/// shared::<ringpipe::Consumer>();
+/// ```
+///
+/// An item borrows its consumer: hold a [`Batch`] to have several at once.
+///
+/// ```compile_fail
+/// fn two(consumer: &mut ringpipe::Consumer) {
+///     let first = consumer.recv().unwrap();
+///     let second = consumer.recv().unwrap();
+///     first.ack();
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Consumer {
+    pub(super) participant: Participant,
+    pub(super) buffer: Vec<u8>,
+    pub(super) parts: Parts,
+    search: Search,
+    waiter: Waiter,
+    stop: Option<StopFlag>,
+    follow: bool,
+    /// Handles are Send, not Sync.
+    _not_sync: std::marker::PhantomData<std::cell::Cell<()>>,
+}
+
+/// What this consumer remembers between looks.
+#[derive(Debug, Default)]
+struct Search {
+    /// The news that were known at the last search for returned items.
+    news: u64,
+    /// The last search found something: there may be more.
+    again: bool,
+    /// When an unannounced search is due next.
+    due: u64,
+    /// When `try_recv` last looked thoroughly.
+    thorough_at: u64,
+    /// The writer in the way, and since when.
+    writer: Option<(u64, Word, u64)>,
+}
+
+impl Consumer {
+    pub(super) fn attach(view: &View) -> Result<Self> {
+        Ok(Consumer {
+            participant: Participant::attach(view, Role::Consumer)?,
+            buffer: Vec::new(),
+            parts: Parts::default(),
+            search: Search { again: true, ..Search::default() },
+            waiter: Waiter::default(),
+            stop: None,
+            follow: false,
+            _not_sync: std::marker::PhantomData,
+        })
+    }
+
+    /// Lets `stop` end any wait of this handle with [`Error::Interrupted`], within 100 milliseconds.
+    pub fn set_stop_flag(&mut self, stop: StopFlag) {
+        self.stop = Some(stop);
+    }
+
+    /// Whether to go on waiting when every producer has left: then only closing or removing the ring
+    /// ends the stream.
+    pub fn set_follow(&mut self, follow: bool) {
+        self.follow = follow;
+    }
+
+    /// Receives the next item, and waits for it; its bytes are copied out of the ring.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when everything was delivered and acknowledged and no producer is left, after at
+    /// least one (or the expected number) came, or the ring was closed; [`Error::Interrupted`] when the
+    /// stop flag was raised while waiting.
+    #[inline]
+    pub fn recv(&mut self) -> Result<Item<'_>> {
+        let claim = match self.claim_fast(1)? {
+            Some(claim) => claim,
+            None => self.claim(1, Deadline::never())?,
+        };
+        Ok(Item::new(self, claim))
+    }
+
+    /// Receives the next item, and waits for it at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv), and [`Error::TimedOut`].
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Item<'_>> {
+        let claim = match self.claim_fast(1)? {
+            Some(claim) => claim,
+            None => self.claim(1, Deadline::after(timeout))?,
+        };
+        Ok(Item::new(self, claim))
+    }
+
+    /// Receives the next item if there is one now. A death is noticed within about a millisecond.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] if there is none; [`Error::Ended`] at the end of the stream.
+    pub fn try_recv(&mut self) -> Result<Item<'_>> {
+        let claim = match self.claim_fast(1)? {
+            Some(claim) => claim,
+            None => {
+                let now = clock::coarse_ns();
+                let due = now.wrapping_sub(self.search.thorough_at) >= THOROUGH_EVERY_NS;
+                self.search.thorough_at = if due { now } else { self.search.thorough_at };
+                let look = if due { Look::Thorough } else { Look::Quick };
+                let Consumer { participant, search, follow, .. } = self;
+                search.look(participant, look, 1, *follow)?.ok_or(Error::Empty)?
+            }
+        };
+        Ok(Item::new(self, claim))
+    }
+
+    /// Receives up to `most` items, and waits for the first.
+    ///
+    /// ```
+    /// # let name = format!("doc-recv-batch-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// # ring.producer()?.send_batch(&["a", "b"])?;
+    /// # let mut consumer = ring.consumer()?;
+    /// let batch = consumer.recv_batch(16)?;
+    /// let texts: Vec<Vec<u8>> = batch.iter().map(|item| item.to_vec()).collect();
+    /// batch.ack();
+    /// assert_eq!(texts, [b"a", b"b"]);
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub fn recv_batch(&mut self, most: usize) -> Result<Batch<'_>> {
+        let claim = match self.claim_fast(most)? {
+            Some(claim) => claim,
+            None => self.claim(most, Deadline::never())?,
+        };
+        Ok(Batch::new(self, claim))
+    }
+
+    /// As [`recv_batch`](Self::recv_batch), waiting at most `timeout` for the first; a zero timeout looks
+    /// everywhere, and does not wait.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv), and [`Error::TimedOut`].
+    pub fn recv_batch_timeout(&mut self, most: usize, timeout: Duration) -> Result<Batch<'_>> {
+        let claim = match self.claim_fast(most)? {
+            Some(claim) => claim,
+            None if timeout.is_zero() => self.claim(most, Deadline::immediate())?,
+            None => self.claim(most, Deadline::after(timeout))?,
+        };
+        Ok(Batch::new(self, claim))
+    }
+
+    /// The items as owned bytes, to the end of the stream. An item is acknowledged when the next one is
+    /// asked for, and delivered again if that never happens.
+    ///
+    /// ```
+    /// # let name = format!("doc-iter-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// # ring.producer()?.send_batch(&["a", "b"])?;
+    /// # let mut consumer = ring.consumer()?;
+    /// let mut bytes = 0;
+    /// for item in consumer.items() {
+    ///     bytes += item?.len();
+    /// }
+    /// assert_eq!(bytes, 2);
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    pub fn items(&mut self) -> Items<'_> {
+        Items { consumer: self, held: None }
+    }
+
+    /// An [`std::io::Read`] over the bytes of the items, one after the other; an item is acknowledged
+    /// when its last byte was read.
+    pub fn reader(&mut self) -> ReadItems<'_> {
+        ReadItems::new(self)
+    }
+
+    #[inline]
+    fn claim_fast(&mut self, most: usize) -> Result<Option<Claim>> {
+        self.participant.check()?;
+        if self.search.has_news(&self.participant) {
+            return Ok(None);
+        }
+        let slots = &self.participant.slots;
+        Ok(slots.claim_items(self.participant.number, most, slots.codec().max_run()).ok())
+    }
+
+    #[cold]
+    fn claim(&mut self, most: usize, deadline: Deadline) -> Result<Claim> {
+        let Consumer { participant, search, waiter, stop, follow, .. } = self;
+        participant.set_activity(Activity::WaitingForItems);
+        let result = waiter.wait(&participant.memory().items(), deadline, stop.as_ref(), |look| {
+            search.look(participant, look, most, *follow)
+        });
+        participant.set_activity(Activity::Busy);
+        result
+    }
+
+    /// Takes note of a claim that goes to the user.
+    #[inline]
+    pub(super) fn received(&self, items: u64, bytes: u64) {
+        self.participant.count(Counter::Received, items);
+        self.participant.count(Counter::BytesReceived, bytes);
+        self.participant.set_held_since(clock::coarse_ns);
+    }
+
+    /// Acknowledges a claim of one item.
+    #[inline]
+    pub(super) fn acknowledge_item(&self, claim: Claim) {
+        if self.participant.check().is_ok() {
+            self.participant.slots.acknowledge_all(claim, std::iter::once(claim.run));
+            self.acknowledged(1, claim.run);
+        }
+    }
+
+    /// Gives a claim of one item back.
+    #[cold]
+    pub(super) fn return_item(&self, claim: Claim) {
+        if self.participant.check().is_ok() {
+            self.participant.slots.give_back(claim, std::iter::once(claim.run));
+            self.returned(1);
+        }
+    }
+
+    /// Takes note of slots that were freed.
+    #[inline]
+    pub(super) fn acknowledged(&self, items: u64, slots: u64) {
+        self.participant.memory().room().notify(slots);
+        self.participant.count(Counter::Acknowledged, items);
+        self.participant.set_held_since(|| 0);
+    }
+
+    /// Takes note of items that were given back.
+    pub(super) fn returned(&self, items: u64) {
+        self.participant.memory().items().notify(items);
+        self.participant.count(Counter::Returned, items);
+        self.participant.set_held_since(|| 0);
+    }
+}
+
+impl Search {
+    #[inline]
+    fn has_news(&self, participant: &Participant) -> bool {
+        // Acquire: pairs with the Release of whoever announced.
+        self.again || participant.memory().returned().load(Acquire) != self.news
+    }
+
+    /// One look for up to `most` items.
+    fn look(
+        &mut self,
+        participant: &Participant,
+        look: Look,
+        most: usize,
+        follow: bool,
+    ) -> Result<Option<Claim>> {
+        let slots = &participant.slots;
+        let mut thorough = look == Look::Thorough;
+        if self.has_news(participant) {
+            // Returned items are older than what waits at head.
+            if let Some(claim) = self.find_returned(participant) {
+                return Ok(Some(claim));
+            }
+            thorough = true;
+        }
+        match slots.claim_items(participant.number, most, slots.codec().max_run()) {
+            Ok(claim) => return Ok(Some(claim)),
+            Err(Nothing::Writing(position, word)) if thorough => {
+                if self.stands_in_the_way(participant, position, word) {
+                    return Ok(slots.claim_items(participant.number, most, slots.codec().max_run()).ok());
+                }
+            }
+            Err(_) => {}
+        }
+        if !thorough {
+            return Ok(None);
+        }
+        let now = clock::monotonic_ns();
+        if participant.sweep_in_turn() || now >= self.due {
+            let found = self.find_returned(participant);
+            self.due = now + (clock::monotonic_ns() - now) * SEARCH_SHARE;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        self.end(participant, follow)
+    }
+
+    fn find_returned(&mut self, participant: &Participant) -> Option<Claim> {
+        // Acquire: as in `has_news`. Read before the search: what comes later is news again.
+        self.news = participant.memory().returned().load(Acquire);
+        let found = participant.slots.claim_returned(participant.number);
+        self.again = found.is_some();
+        found
+    }
+
+    /// Deals with the writer of the next item: dead, it is buried; slow, it is passed. True: look again.
+    fn stands_in_the_way(&mut self, participant: &Participant, position: u64, word: Word) -> bool {
+        if participant.bury_owner(word.owner()) {
+            return true;
+        }
+        let now = clock::monotonic_ns();
+        match self.writer {
+            Some((at, seen, since)) if (at, seen) == (position, word) => {
+                now - since >= WRITER_PATIENCE_NS && participant.slots.pass_writer(position, word)
+            }
+            _ => {
+                self.writer = Some((position, word, now));
+                false
+            }
+        }
+    }
+
+    fn end(&mut self, participant: &Participant, follow: bool) -> Result<Option<Claim>> {
+        let Some(door) = end::stream_ended(&participant.slots, Some(participant.number)) else {
+            return Ok(None);
+        };
+        if follow && !door.is_closed() {
+            return Ok(None);
+        }
+        end::retire(&participant.slots, door);
+        Err(Error::Ended)
+    }
+}
+
+/// The items of a consumer as owned bytes: see [`Consumer::items`].
+#[derive(Debug)]
+pub struct Items<'c> {
+    consumer: &'c mut Consumer,
+    held: Option<Claim>,
+}
+
+impl Iterator for Items<'_> {
+    type Item = Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(claim) = self.held.take() {
+            self.consumer.acknowledge_item(claim);
+        }
+        match self.consumer.recv() {
+            Ok(item) => {
+                let bytes = item.to_vec();
+                self.held = item.into_claim();
+                Some(Ok(bytes))
+            }
+            Err(Error::Ended) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl Drop for Items<'_> {
+    fn drop(&mut self) {
+        if let Some(claim) = self.held.take() {
+            self.consumer.return_item(claim);
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if self.participant.check().is_err() {
+            return;
+        }
+        self.participant.leave();
+        end::retire_if_over(&self.participant);
+    }
+}

@@ -1,0 +1,65 @@
+//! The end of the stream: when everything was delivered and acknowledged, and nobody is left to send.
+
+use super::Role;
+use super::door::Door;
+use super::memory::SegmentSlots;
+use super::participant::{Activity, Participant, any_of, role_of, tell_news};
+use crate::layout::fields::{entry, head};
+use crate::sys::fence;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+/// Whether the stream is over for participant `me`: closed, or left by every producer after at least
+/// the expected number came; and no item waits or is held by another that could yet return it. Answers
+/// with the door that was looked through.
+pub(super) fn stream_ended(slots: &SegmentSlots, me: Option<u32>) -> Option<Door> {
+    let view = &slots.memory().view;
+    let word = view.head_word(head::DOOR);
+    let door = Door::read(word);
+    if door.is_retired() {
+        return Some(door);
+    }
+    let expected = view.geometry().expected_producers.max(1) as u64;
+    if !door.is_closed() && (door.producers() < expected || any_of(slots, Role::Producer)) {
+        return None;
+    }
+    // A producer claims, then looks at the door; we looked at the door, and now look for claims. E4.
+    fence::heavy();
+    let waits = |owner| Some(owner) == me || waits_for_items(slots, owner);
+    let over = !slots.holds_any(waits) && Door::read(word) == door;
+    over.then_some(door)
+}
+
+/// Whether the owner of an item is a consumer that waits for items while it holds some: were it to hold
+/// others up, two of them would wait for each other.
+fn waits_for_items(slots: &SegmentSlots, owner: u32) -> bool {
+    let view = &slots.memory().view;
+    // Relaxed: as `Participant::set_activity` says.
+    Activity::of(view.entry_word(owner, entry::ACTIVITY).load(Relaxed)) == Activity::WaitingForItems
+        // Acquire: pairs with the Release of the one who attached.
+        && matches!(role_of(view.entry_word(owner, entry::STATE).load(Acquire)), Some((Role::Consumer, _)))
+}
+
+/// Removes an ephemeral ring whose stream is over and that some consumer has seen. `door` is the answer
+/// of [`stream_ended`].
+pub(super) fn retire(slots: &SegmentSlots, door: Door) {
+    let view = &slots.memory().view;
+    if !view.geometry().is_ephemeral() || door.consumers() == 0 {
+        return;
+    }
+    if door.is_retired() || door.retire(view.head_word(head::DOOR)) {
+        // Whoever is killed before this leaves a retired ring, which the next to open it removes. A
+        // refusal leaves the name, and costs nobody an item.
+        let _ = view.segment().unlink();
+        tell_news(slots.memory());
+    }
+}
+
+/// Removes an ephemeral ring on the way out, if this participant was the last that had business with it.
+pub(super) fn retire_if_over(participant: &Participant) {
+    let slots = &participant.slots;
+    if slots.memory().view.geometry().is_ephemeral()
+        && let Some(door) = stream_ended(slots, None)
+    {
+        retire(slots, door);
+    }
+}

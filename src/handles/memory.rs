@@ -1,0 +1,117 @@
+//! The ring's memory as it is in a segment, with the kernel's word on who is dead.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::layout::fields::{head, item};
+use crate::layout::view::View;
+use crate::ring::Slots;
+use crate::ring::memory::Memory;
+use crate::sync::Signal;
+use crate::sys::liveness::{self, ParticipantLock};
+
+/// How this handle asks who is alive.
+#[derive(Debug)]
+pub(super) enum Liveness {
+    /// Through the description that holds its own number.
+    Participant(ParticipantLock),
+    /// Through one that holds nothing.
+    Observer(OwnedFd),
+}
+
+/// A segment as the ring sees it.
+#[derive(Debug)]
+pub(super) struct SegmentMemory {
+    pub view: View,
+    pub liveness: Liveness,
+}
+
+/// The ring in a segment.
+pub(super) type SegmentSlots = Slots<SegmentMemory>;
+
+impl SegmentMemory {
+    /// What consumers sleep on.
+    #[inline]
+    pub fn items(&self) -> Signal<'_> {
+        self.signal(head::ITEMS_WAITING, head::ITEMS_SEMAPHORE)
+    }
+
+    /// What producers sleep on.
+    #[inline]
+    pub fn room(&self) -> Signal<'_> {
+        self.signal(head::ROOM_WAITING, head::ROOM_SEMAPHORE)
+    }
+
+    #[inline]
+    fn signal(&self, waiting: u64, semaphore: u64) -> Signal<'_> {
+        Signal {
+            waiting: self.view.head_word(waiting),
+            semaphore: self.view.semaphore(semaphore),
+            fences: self.view.head_word(head::FENCES),
+        }
+    }
+
+    /// Length in bytes of the item that begins at `slot` with a claimed run of `run` slots, and its
+    /// producer's serial number. The length is held within the run whatever the header says.
+    #[inline]
+    pub fn length_and_producer(&self, slot: u64, run: u64) -> (u64, u32) {
+        // Relaxed: the claim's E1 or E3 ordered it.
+        let word = self.view.item_word(slot, item::LENGTH_AND_PRODUCER).load(Relaxed);
+        let most = run * self.view.geometry().slot_size;
+        ((word as u32 as u64).min(most), (word >> 32) as u32)
+    }
+}
+
+impl Memory for SegmentMemory {
+    type Atom = AtomicU64;
+
+    #[inline]
+    fn capacity(&self) -> u64 {
+        self.view.geometry().capacity
+    }
+
+    #[inline]
+    fn is_exclusive(&self) -> bool {
+        self.view.geometry().is_exclusive()
+    }
+
+    #[inline]
+    fn word(&self, slot: u64) -> &AtomicU64 {
+        self.view.word(slot)
+    }
+
+    #[inline]
+    fn tail(&self) -> &AtomicU64 {
+        self.view.head_word(head::TAIL)
+    }
+
+    #[inline]
+    fn head(&self) -> &AtomicU64 {
+        self.view.head_word(head::HEAD)
+    }
+
+    #[inline]
+    fn returned(&self) -> &AtomicU64 {
+        self.view.head_word(head::NEWS)
+    }
+
+    #[inline]
+    fn span(&self, slot: u64) -> u64 {
+        let (len, _) = self.length_and_producer(slot, self.view.geometry().capacity / 2);
+        self.view.geometry().span(len)
+    }
+
+    fn is_dead(&self, number: u32) -> bool {
+        // A number that no lock byte belongs to is nobody's: what claims to be owned by it is damage,
+        // and is treated as held for ever. A question that the system refuses is not a death.
+        if number >= self.view.geometry().participants {
+            return false;
+        }
+        let alive = match &self.liveness {
+            Liveness::Participant(lock) => lock.is_alive(number),
+            Liveness::Observer(fd) => liveness::is_held(fd.as_fd(), number),
+        };
+        matches!(alive, Ok(false))
+    }
+}

@@ -1,0 +1,47 @@
+//! The public face: [`Ring`], [`Producer`], [`Consumer`] and what they hand out.
+#![forbid(unsafe_code)]
+
+mod adapters;
+mod batch;
+mod consumer;
+mod door;
+mod end;
+mod item;
+mod memory;
+mod options;
+mod participant;
+mod producer;
+mod reservation;
+mod ring;
+mod stats;
+mod typed;
+
+pub use adapters::{ReadItems, WriteItems};
+pub use batch::{Batch, BatchItem};
+pub use consumer::{Consumer, Items};
+pub use item::Item;
+pub use options::RingOptions;
+pub use participant::{Activity, Buried};
+pub use producer::{OnFull, Producer};
+pub use reservation::Reservation;
+pub use ring::Ring;
+pub use stats::{Held, Liveness, ParticipantInfo, Peeked, Snapshot, Totals};
+pub use typed::{TypedConsumer, TypedItem, TypedProducer};
+
+/// What a participant is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It sends items.
+    Producer,
+    /// It receives them.
+    Consumer,
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Role::Producer => "producer",
+            Role::Consumer => "consumer",
+        })
+    }
+}

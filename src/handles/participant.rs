@@ -1,0 +1,349 @@
+//! Taking part: a number, an entry in the table, a lock that the kernel releases, and the burial of
+//! those that died.
+//!
+//! A number is free when its entry says so; whoever then gets the lock of its byte has it. An entry that
+//! is not free and whose byte is not locked belongs to the dead: everything it owned is recovered first,
+//! and only then is the entry freed, so that a number never comes back while its traces are there.
+
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use super::Role;
+use super::door::Door;
+use super::memory::{Liveness, SegmentMemory, SegmentSlots};
+use crate::layout::fields::{entry, head};
+use crate::layout::view::View;
+use crate::ring::memory::Memory;
+use crate::ring::{Recovered, Slots};
+use crate::sync::SLICE;
+use crate::sys::liveness::ParticipantLock;
+use crate::sys::{clock, fence, process};
+use crate::{Error, Result};
+
+/// What a participant is doing, as its entry tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// Its own work, or nothing.
+    Busy,
+    /// It waits for items.
+    WaitingForItems,
+    /// It waits for room.
+    WaitingForRoom,
+}
+
+impl Activity {
+    pub(super) fn of(word: u64) -> Self {
+        match word {
+            1 => Activity::WaitingForItems,
+            2 => Activity::WaitingForRoom,
+            _ => Activity::Busy,
+        }
+    }
+}
+
+/// The counters of a participant, in the order of the entry's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counter {
+    Sent = 0,
+    Received = 1,
+    Acknowledged = 2,
+    Returned = 3,
+    DroppedNewest = 4,
+    DroppedOldest = 5,
+    BytesSent = 6,
+    BytesReceived = 7,
+}
+
+/// The state word of an entry in use.
+pub(super) fn state_of(role: Role, serial: u32) -> u64 {
+    let role = match role {
+        Role::Producer => 1,
+        Role::Consumer => 2,
+    };
+    role << 32 | serial as u64
+}
+
+/// Role and serial number of an entry in use; `None` for a free one, or for bits that nobody writes.
+pub(super) fn role_of(state: u64) -> Option<(Role, u32)> {
+    match state >> 32 {
+        1 => Some((Role::Producer, state as u32)),
+        2 => Some((Role::Consumer, state as u32)),
+        _ => None,
+    }
+}
+
+/// A place in the ring, for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Participant {
+    pub slots: SegmentSlots,
+    pub number: u32,
+    pub serial: u32,
+    pub role: Role,
+    generation: u32,
+    left: bool,
+}
+
+impl Participant {
+    /// Attaches to the ring of `view`.
+    pub fn attach(view: &View, role: Role) -> Result<Self> {
+        let generation = process::fork_generation();
+        // Relaxed: a number no other participant has; it orders nothing.
+        let serial = view.head_word(head::SERIAL).fetch_add(1, Relaxed) as u32;
+        if !fence::register() {
+            // Relaxed: until a waker sees it, wake-ups that are missed are made good by slices.
+            view.head_word(head::FENCES).store(1, Relaxed);
+        }
+        let (lock, number) = take_number(view, role, serial)?;
+        write_entry(view, number, role, serial);
+        let memory = SegmentMemory { view: view.clone(), liveness: Liveness::Participant(lock) };
+        let mut participant =
+            Participant { slots: Slots::new(memory), number, serial, role, generation, left: false };
+        if let Err(door) = Door::enter(view.head_word(head::DOOR), role) {
+            participant.leave();
+            let name = view.segment().name().as_str();
+            return Err(if door.is_retired() { Error::NotFound(name.into()) } else { Error::Closed });
+        }
+        if view.geometry().is_exclusive() && role == Role::Producer {
+            participant.slots.resume_tail();
+        }
+        Ok(participant)
+    }
+
+    #[inline]
+    pub fn memory(&self) -> &SegmentMemory {
+        self.slots.memory()
+    }
+
+    #[inline]
+    pub fn view(&self) -> &View {
+        &self.memory().view
+    }
+
+    /// Refuses to work in a child of the process that attached.
+    #[inline]
+    pub fn check(&self) -> Result<()> {
+        match self.generation == process::fork_generation() {
+            true => Ok(()),
+            false => Err(Error::Forked),
+        }
+    }
+
+    /// Adds to one of this participant's counters.
+    #[inline]
+    pub fn count(&self, counter: Counter, more: u64) {
+        let word = self.view().entry_word(self.number, entry::COUNTERS + counter as u64 * 8);
+        // Relaxed: this participant is the only writer.
+        word.store(word.load(Relaxed).wrapping_add(more), Relaxed);
+    }
+
+    /// Says what this participant is doing.
+    pub fn set_activity(&self, activity: Activity) {
+        let word = match activity {
+            Activity::Busy => 0,
+            Activity::WaitingForItems => 1,
+            Activity::WaitingForRoom => 2,
+        };
+        // Relaxed: only writer; for display, and for the end of stream, which is looked for again.
+        self.view().entry_word(self.number, entry::ACTIVITY).store(word, Relaxed);
+    }
+
+    /// Says since when this participant holds items; 0 for none. Kept only where items carry times.
+    #[inline]
+    pub fn set_held_since(&self, now: impl FnOnce() -> u64) {
+        if self.view().geometry().has_timestamps() {
+            // Relaxed: only writer, for display.
+            self.view().entry_word(self.number, entry::HELD_SINCE).store(now(), Relaxed);
+        }
+    }
+
+    /// Buries the dead if nobody has looked for them in the last slice.
+    pub fn sweep_in_turn(&self) -> bool {
+        let word = self.view().head_word(head::SWEPT_AT);
+        let now = clock::coarse_ns();
+        let before = word.load(Relaxed); // Relaxed: only decides who looks.
+        // A time to come is a lie: look.
+        let due = now.wrapping_sub(before) >= SLICE.as_nanos() as u64 * 3 / 4;
+        due && word.compare_exchange(before, now, Relaxed, Relaxed).is_ok() && bury_all(&self.slots).any()
+    }
+
+    /// Buries the owner of a word that stands in the way, if it is dead. True: look again.
+    pub fn bury_owner(&self, owner: u32) -> bool {
+        if owner == self.number || !self.memory().is_dead(owner) {
+            return false;
+        }
+        bury(&self.slots, owner).any()
+    }
+
+    /// Leaves: the entry is freed, then the lock. What is held must have been given back.
+    pub fn leave(&mut self) {
+        if std::mem::replace(&mut self.left, true) || self.check().is_err() {
+            return;
+        }
+        let view = self.view();
+        fold_counters(view, self.number);
+        // Release: who finds the entry free finds nothing owned by this number.
+        view.entry_word(self.number, entry::STATE).store(0, Release);
+        tell_news(self.memory());
+    }
+}
+
+impl Drop for Participant {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// Says that a thorough look is worth it, and wakes those that sleep.
+pub(super) fn tell_news(memory: &SegmentMemory) {
+    // Release: who sees the count sees what happened before.
+    memory.returned().fetch_add(1, Release);
+    memory.items().notify_all();
+    memory.room().notify_all();
+}
+
+fn take_number(view: &View, role: Role, serial: u32) -> Result<(ParticipantLock, u32)> {
+    let participants = view.geometry().participants;
+    let numbers: Vec<u32> = match (view.geometry().is_exclusive(), role) {
+        (true, Role::Producer) => vec![0],
+        (true, Role::Consumer) => vec![1],
+        // In turn, so that a number rests before it comes back.
+        (false, _) => (0..participants).map(|n| (n.wrapping_add(serial)) % participants).collect(),
+    };
+    for _ in 0..3 {
+        let mut fd = view.segment().reopen()?;
+        for &number in &numbers {
+            let state = view.entry_word(number, entry::STATE);
+            // Acquire: pairs with the Release of whoever freed the entry.
+            if state.load(Acquire) != 0 {
+                continue;
+            }
+            match ParticipantLock::try_acquire(fd, number)? {
+                Ok(lock) if state.load(Acquire) == 0 => return Ok((lock, number)),
+                // Somebody came and died between the two looks.
+                Ok(lock) => {
+                    drop(lock);
+                    fd = view.segment().reopen()?;
+                }
+                Err(same) => fd = same,
+            }
+        }
+        let memory = SegmentMemory { view: view.clone(), liveness: Liveness::Observer(fd) };
+        bury_all(&Slots::new(memory));
+    }
+    let name = view.segment().name().as_str();
+    Err(Error::Busy(match view.geometry().is_exclusive() {
+        true => format!("ring {name:?} is exclusive and has its {role} already").into(),
+        false => format!("ring {name:?} has all of its {participants} participants").into(),
+    }))
+}
+
+fn write_entry(view: &View, number: u32, role: Role, serial: u32) {
+    let pid = process::id();
+    let set = |offset, value| view.entry_word(number, offset).store(value, Relaxed); // Relaxed: for display.
+    set(entry::PID, pid as u64);
+    set(entry::START_TIME, process::start_time(pid).unwrap_or(0));
+    let command = process::command_name();
+    let (low, high) = command.split_at(8);
+    let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+    set(entry::COMMAND, word(low));
+    set(entry::COMMAND + 8, word(high));
+    set(entry::ATTACHED_AT, clock::realtime_ns());
+    set(entry::ACTIVITY, 0);
+    set(entry::HELD_SINCE, 0);
+    for counter in 0..head::TOTALS_LEN {
+        set(entry::COUNTERS + counter * 8, 0);
+    }
+    // Release: who sees the entry in use sees what it says.
+    view.entry_word(number, entry::STATE).store(state_of(role, serial), Release);
+}
+
+fn fold_counters(view: &View, number: u32) {
+    for counter in 0..head::TOTALS_LEN {
+        // Relaxed: statistics.
+        let more = view.entry_word(number, entry::COUNTERS + counter * 8).load(Relaxed);
+        view.head_word(head::TOTALS + counter * 8).fetch_add(more, Relaxed);
+    }
+}
+
+/// What a burial found and changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Buried {
+    /// Dead participants whose entries were freed.
+    pub participants: u64,
+    /// Half-written claims that were given up.
+    pub abandoned: u64,
+    /// Items that will be delivered again.
+    pub returned: u64,
+}
+
+impl Buried {
+    /// Whether anything was changed.
+    pub fn any(&self) -> bool {
+        *self != Buried::default()
+    }
+
+    fn add(&mut self, participants: u64, recovered: Recovered) {
+        self.participants += participants;
+        self.abandoned += recovered.abandoned;
+        self.returned += recovered.returned;
+    }
+}
+
+/// Recovers what dead participant `number` owned, then frees its entry.
+pub(super) fn bury(slots: &SegmentSlots, number: u32) -> Buried {
+    let view = &slots.memory().view;
+    let state = view.entry_word(number, entry::STATE);
+    let before = state.load(Acquire); // Acquire: pairs with the Release of whoever attached.
+    let mut buried = Buried::default();
+    buried.add(0, slots.recover(number));
+    // The recovery was of this state's holder only if it is dead still: then nobody else has come since.
+    if before != 0
+        && slots.memory().is_dead(number)
+        && state.compare_exchange(before, 0, AcqRel, Relaxed).is_ok()
+    {
+        fold_counters(view, number);
+        buried.participants = 1;
+    }
+    if buried.any() {
+        tell_news(slots.memory());
+    }
+    buried
+}
+
+/// Buries all the dead.
+pub(super) fn bury_all(slots: &SegmentSlots) -> Buried {
+    let view = &slots.memory().view;
+    let mut total = Buried::default();
+    for number in 0..view.geometry().participants {
+        // Relaxed: looked at again before anything is changed.
+        let in_use = view.entry_word(number, entry::STATE).load(Relaxed) != 0;
+        if in_use && slots.memory().is_dead(number) {
+            let buried = bury(slots, number);
+            total.participants += buried.participants;
+            total.abandoned += buried.abandoned;
+            total.returned += buried.returned;
+        }
+    }
+    total
+}
+
+/// Whether somebody of this role is attached and may be alive. Those found dead are buried.
+pub(super) fn any_of(slots: &SegmentSlots, role: Role) -> bool {
+    let view = &slots.memory().view;
+    (0..view.geometry().participants).any(|number| {
+        // Acquire: pairs with the Release of the one who attached.
+        let state = view.entry_word(number, entry::STATE).load(Acquire);
+        let found = matches!(role_of(state), Some((theirs, _)) if theirs == role);
+        if found && slots.memory().is_dead(number) {
+            bury(slots, number);
+            return false;
+        }
+        found
+    })
+}
+
+/// The ring as one sees it who takes no part in it.
+pub(super) fn observer(view: &View) -> Result<SegmentSlots> {
+    let fd = view.segment().reopen()?;
+    let memory = SegmentMemory { view: view.clone(), liveness: Liveness::Observer(fd) };
+    Ok(Slots::new(memory))
+}

@@ -1,0 +1,457 @@
+//! Sending.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::door::Door;
+use super::end;
+use super::memory::SegmentMemory;
+use super::participant::{Activity, Counter, Participant};
+use super::reservation::Reservation;
+use super::{Role, WriteItems};
+use crate::layout::fields::{head, item};
+use crate::layout::view::View;
+use crate::ring::{Claim, Full};
+use crate::sync::{Look, StopFlag, Waiter};
+use crate::sys::clock::{self, Deadline};
+use crate::sys::fence;
+use crate::{Error, Result};
+
+/// What `send` does when the ring is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFull {
+    /// Waits for room.
+    #[default]
+    Block,
+    /// Answers [`Error::Full`].
+    Fail,
+    /// Drops the item that is being sent, counts it, and answers `Ok`.
+    DropNewest,
+    /// Drops the oldest item that nobody holds, counts it, and sends. Not on exclusive rings, whose
+    /// consumer has the reading side to itself.
+    DropOldest,
+}
+
+/// The sending end of a ring: one participant, for one thread at a time.
+///
+/// An item whose `send` returned `Ok` is delivered whatever process is killed afterwards. Dropping the
+/// handle leaves the ring.
+///
+/// ```
+/// # let name = format!("doc-producer-{}", std::process::id());
+/// use ringpipe::RingOptions;
+/// let ring = RingOptions::new().create(&name)?;
+/// let mut producer = ring.producer()?;
+/// producer.send(b"hello")?;
+/// assert_eq!(ring.snapshot()?.ready, 1);
+/// # ring.remove()?;
+/// # Ok::<(), ringpipe::Error>(())
+/// ```
+///
+/// One handle serves one thread at a time; it can be moved to another, not shared:
+///
+/// ```compile_fail
+/// fn shared<T: Sync>() {}
+/// shared::<ringpipe::Producer>();
+/// ```
+#[derive(Debug)]
+pub struct Producer {
+    pub(super) participant: Participant,
+    waiter: Waiter,
+    stop: Option<StopFlag>,
+    on_full: OnFull,
+    pub(super) sequence: u64,
+    /// Handles are Send, not Sync.
+    _not_sync: std::marker::PhantomData<std::cell::Cell<()>>,
+}
+
+impl Producer {
+    pub(super) fn attach(view: &View) -> Result<Self> {
+        Ok(Producer {
+            participant: Participant::attach(view, Role::Producer)?,
+            waiter: Waiter::default(),
+            stop: None,
+            on_full: OnFull::Block,
+            sequence: 0,
+            _not_sync: std::marker::PhantomData,
+        })
+    }
+
+    /// Lets `stop` end any wait of this handle with [`Error::Interrupted`], within 100 milliseconds.
+    pub fn set_stop_flag(&mut self, stop: StopFlag) {
+        self.stop = Some(stop);
+    }
+
+    /// Chooses what [`send`](Self::send) and [`send_timeout`](Self::send_timeout) do when the ring is
+    /// full.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for [`OnFull::DropOldest`] on an exclusive ring.
+    pub fn set_on_full(&mut self, on_full: OnFull) -> Result<()> {
+        if on_full == OnFull::DropOldest && self.participant.view().geometry().is_exclusive() {
+            let text = "an exclusive ring cannot drop its oldest item: only its consumer may take it";
+            return Err(Error::Unsupported(text.into()));
+        }
+        self.on_full = on_full;
+        Ok(())
+    }
+
+    /// The number that items carry as their producer: unique in the life of the ring.
+    pub fn id(&self) -> u32 {
+        self.participant.serial
+    }
+
+    /// Items sent so far: the sequence number of the next.
+    pub fn sent(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Largest item in bytes that this ring takes: half of its slots.
+    pub fn max_item(&self) -> u64 {
+        self.participant.view().geometry().max_item()
+    }
+
+    /// Sends one item, and waits for room if it must (see [`set_on_full`](Self::set_on_full)).
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] beyond half of the ring; [`Error::Closed`] when the ring takes no more items;
+    /// [`Error::Interrupted`] when the stop flag was raised while waiting; [`Error::Full`] with
+    /// [`OnFull::Fail`]. An item that was refused was not sent.
+    #[inline]
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.send_by(bytes, Deadline::never)
+    }
+
+    /// Sends one item, and waits for room at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`Error::TimedOut`].
+    pub fn send_timeout(&mut self, bytes: &[u8], timeout: Duration) -> Result<()> {
+        self.send_by(bytes, || Deadline::after(timeout))
+    }
+
+    /// Sends one item if there is room now.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`Error::Full`], whatever was set for full rings.
+    #[inline]
+    pub fn try_send(&mut self, bytes: &[u8]) -> Result<()> {
+        let span = self.span(bytes.len() as u64)?;
+        let claim = self.claim_now(span, span, |_| span)?;
+        self.write_and_publish(claim, bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn send_by(&mut self, bytes: &[u8], deadline: impl FnOnce() -> Deadline) -> Result<()> {
+        match self.try_send(bytes) {
+            Err(Error::Full) => self.send_slowly(bytes, deadline()),
+            result => result,
+        }
+    }
+
+    #[cold]
+    fn send_slowly(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
+        let span = self.span(bytes.len() as u64)?;
+        let claim = match self.on_full {
+            OnFull::Block => self.claim(span, span, |_| span, deadline)?,
+            OnFull::Fail => self.claim(span, span, |_| span, Deadline::immediate()).map_err(full)?,
+            OnFull::DropNewest => match self.claim(span, span, |_| span, Deadline::immediate()) {
+                Err(Error::TimedOut) => {
+                    self.participant.count(Counter::DroppedNewest, 1);
+                    return Ok(());
+                }
+                result => result?,
+            },
+            OnFull::DropOldest => loop {
+                match self.claim_now(span, span, |_| span) {
+                    Err(Error::Full) if self.drop_oldest() => {}
+                    // What is in the way is held by somebody.
+                    Err(Error::Full) => break self.claim(span, span, |_| span, deadline)?,
+                    result => break result?,
+                }
+            },
+        };
+        self.write_and_publish(claim, bytes);
+        Ok(())
+    }
+
+    /// Sends as many of `items` as there is room for, waits only for the first, and answers how many
+    /// were sent: from 1 to all, or 0 if there were none. In a shared ring they become visible at once.
+    ///
+    /// ```
+    /// # let name = format!("doc-batch-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// # let mut producer = ring.producer()?;
+    /// let mut items: &[&str] = &["one", "two", "three"];
+    /// while !items.is_empty() {
+    ///     let sent = producer.send_batch(items)?;
+    ///     items = &items[sent..];
+    /// }
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); [`Error::TooLarge`] only for the first item: a larger one behind it ends
+    /// the batch.
+    pub fn send_batch<T: AsRef<[u8]>>(&mut self, items: &[T]) -> Result<usize> {
+        self.send_batch_by(items, Deadline::never())
+    }
+
+    /// As [`send_batch`](Self::send_batch), waiting at most `timeout` for the first.
+    ///
+    /// # Errors
+    /// As [`send_batch`](Self::send_batch), and [`Error::TimedOut`].
+    pub fn send_batch_timeout<T: AsRef<[u8]>>(&mut self, items: &[T], timeout: Duration) -> Result<usize> {
+        self.send_batch_by(items, Deadline::after(timeout))
+    }
+
+    fn send_batch_by<T: AsRef<[u8]>>(&mut self, items: &[T], deadline: Deadline) -> Result<usize> {
+        let Some(head) = items.first() else { return Ok(0) };
+        let first = self.span(head.as_ref().len() as u64)?;
+        let geometry = *self.participant.view().geometry();
+        let span = |item: &T| geometry.span(item.as_ref().len() as u64);
+        // How many of the items fit into so many slots, and the slots they take.
+        let fitting = |slots: u64| {
+            let mut taken = 0;
+            let count = items.iter().take_while(|item| {
+                let more = span(item);
+                let fits = taken + more <= slots;
+                taken += if fits { more } else { 0 };
+                fits
+            });
+            (count.count(), taken)
+        };
+        let (_, most) = fitting((geometry.capacity / 2).min(4096).max(first));
+        let claim = match self.claim_now(first, most, |free| fitting(free).1) {
+            Err(Error::Full) if matches!(self.on_full, OnFull::Block) => {
+                self.claim(first, most, |free| fitting(free).1, deadline)?
+            }
+            // The policies are about single items.
+            Err(Error::Full) => {
+                self.send_slowly(head.as_ref(), deadline)?;
+                return Ok(1);
+            }
+            result => result?,
+        };
+        let (count, _) = fitting(claim.run);
+        self.write_batch(claim, &items[..count], span);
+        Ok(count)
+    }
+
+    fn write_batch<T: AsRef<[u8]>>(&mut self, claim: Claim, items: &[T], span: impl Fn(&T) -> u64) {
+        let time = self.time();
+        let codec = self.participant.slots.codec();
+        let mut position = claim.position;
+        let mut bytes = 0;
+        for item in items {
+            let slot = codec.slot(position);
+            bytes += item.as_ref().len() as u64;
+            self.write_item(slot, item.as_ref(), time);
+            position = position.wrapping_add(span(item));
+        }
+        self.participant.slots.publish(claim, items.iter().map(span));
+        self.after_publish(items.len() as u64, bytes);
+    }
+
+    /// Reserves room for one item of `len` bytes, to be written in place and committed; waits for room.
+    ///
+    /// ```
+    /// # let name = format!("doc-reserve-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// # let mut producer = ring.producer()?;
+    /// let mut reservation = producer.reserve(8)?;
+    /// reservation.write_at(0, &7u64.to_le_bytes());
+    /// reservation.commit();
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); [`OnFull::Block`] and [`OnFull::Fail`] apply.
+    pub fn reserve(&mut self, len: u64) -> Result<Reservation<'_>> {
+        let deadline = match self.on_full {
+            OnFull::Fail => Deadline::immediate(),
+            _ => Deadline::never(),
+        };
+        self.reserve_by(len, deadline)
+    }
+
+    /// As [`reserve`](Self::reserve), waiting at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve), and [`Error::TimedOut`].
+    pub fn reserve_timeout(&mut self, len: u64, timeout: Duration) -> Result<Reservation<'_>> {
+        self.reserve_by(len, Deadline::after(timeout))
+    }
+
+    fn reserve_by(&mut self, len: u64, deadline: Deadline) -> Result<Reservation<'_>> {
+        let span = self.span(len)?;
+        let claim = match self.claim_now(span, span, |_| span) {
+            Err(Error::Full) if self.on_full == OnFull::Fail => {
+                self.claim(span, span, |_| span, Deadline::immediate()).map_err(full)?
+            }
+            Err(Error::Full) => self.claim(span, span, |_| span, deadline)?,
+            result => result?,
+        };
+        Ok(Reservation::new(self, claim, len))
+    }
+
+    /// An [`std::io::Write`] that sends each written piece as items of at most `chunk` bytes.
+    pub fn writer(&mut self, chunk: usize) -> WriteItems<'_> {
+        WriteItems::new(self, chunk)
+    }
+
+    /// Whether every consumer that was ever there has left. False also before the first came.
+    pub fn is_abandoned(&self) -> bool {
+        let door = Door::read(self.participant.view().head_word(head::DOOR));
+        door.consumers() > 0 && !super::participant::any_of(&self.participant.slots, Role::Consumer)
+    }
+
+    #[inline]
+    fn span(&self, len: u64) -> Result<u64> {
+        let geometry = self.participant.view().geometry();
+        let span = geometry.span(len);
+        if span > geometry.capacity / 2 || len > geometry.max_item() {
+            return Err(Error::TooLarge { len, limit: geometry.max_item() });
+        }
+        Ok(span)
+    }
+
+    /// Claims room without waiting and without a thorough look.
+    #[inline]
+    fn claim_now(&mut self, first: u64, most: u64, fit: impl Fn(u64) -> u64) -> Result<Claim> {
+        self.participant.check()?;
+        match self.participant.slots.claim_room(self.participant.number, first, most, fit) {
+            Ok(claim) => self.pass_door(claim),
+            Err(Full { .. }) => match self.door().is_closed() {
+                true => Err(Error::Closed),
+                false => Err(Error::Full),
+            },
+        }
+    }
+
+    /// The door is looked at after the claim: a consumer that finds the ring closed and then finds no
+    /// claim of ours can be sure that we will find it closed.
+    #[inline]
+    fn pass_door(&self, claim: Claim) -> Result<Claim> {
+        fence::light(); // E4: with the heavy fence of `stream_ended`.
+        if self.door().is_closed() {
+            self.participant.slots.abandon(claim);
+            return Err(Error::Closed);
+        }
+        Ok(claim)
+    }
+
+    #[inline]
+    fn door(&self) -> Door {
+        Door::read(self.participant.view().head_word(head::DOOR))
+    }
+
+    #[cold]
+    fn claim(
+        &mut self,
+        first: u64,
+        most: u64,
+        fit: impl Fn(u64) -> u64,
+        deadline: Deadline,
+    ) -> Result<Claim> {
+        let Producer { participant, waiter, stop, .. } = self;
+        let memory: &SegmentMemory = participant.memory();
+        let door = memory.view.head_word(head::DOOR);
+        participant.set_activity(Activity::WaitingForRoom);
+        let result = waiter.wait(&memory.room(), deadline, stop.as_ref(), |look| {
+            if Door::read(door).is_closed() {
+                return Err(Error::Closed);
+            }
+            match participant.slots.claim_room(participant.number, first, most, &fit) {
+                Ok(claim) => return Ok(Some(claim)),
+                Err(full) if look == Look::Thorough => {
+                    let buried = full.word.is_owned() && participant.bury_owner(full.word.owner());
+                    if !(participant.sweep_in_turn() || buried) {
+                        return Ok(None);
+                    }
+                }
+                Err(_) => return Ok(None),
+            }
+            Ok(participant.slots.claim_room(participant.number, first, most, &fit).ok())
+        });
+        participant.set_activity(Activity::Busy);
+        self.pass_door(result?)
+    }
+
+    /// Takes the oldest item that nobody holds out of the ring, unread.
+    fn drop_oldest(&mut self) -> bool {
+        let slots = &self.participant.slots;
+        let Ok(claim) = slots.claim_items(self.participant.number, 1, 1) else { return false };
+        slots.acknowledge_all(claim, std::iter::once(claim.run));
+        self.participant.count(Counter::DroppedOldest, 1);
+        true
+    }
+
+    #[inline]
+    fn write_and_publish(&mut self, claim: Claim, bytes: &[u8]) {
+        let slot = self.participant.slots.codec().slot(claim.position);
+        let time = self.time();
+        self.write_item(slot, bytes, time);
+        self.participant.slots.publish(claim, std::iter::once(claim.run));
+        self.after_publish(1, bytes.len() as u64);
+    }
+
+    /// Publishes a claim as one item of `len` bytes, which may need fewer slots than were claimed.
+    pub(super) fn publish_part(&mut self, claim: Claim, len: u64) {
+        let span = self.participant.view().geometry().span(len);
+        self.participant.slots.publish_part(claim, span);
+        self.after_publish(1, len);
+    }
+
+    #[inline]
+    fn write_item(&mut self, slot: u64, bytes: &[u8], time: u64) {
+        let fitted = self.participant.view().copy_in(slot, 0, bytes);
+        debug_assert!(fitted, "a claim never wraps");
+        self.write_header(slot, bytes.len() as u64, time);
+    }
+
+    #[inline]
+    pub(super) fn write_header(&mut self, slot: u64, len: u64, time: u64) {
+        let view = self.participant.view();
+        let both = len | (self.participant.serial as u64) << 32;
+        // Relaxed, all three: E1 hands them over, and only this producer writes them.
+        view.item_word(slot, item::LENGTH_AND_PRODUCER).store(both, Relaxed);
+        view.item_word(slot, item::SEQUENCE).store(self.sequence, Relaxed);
+        if view.geometry().has_timestamps() {
+            view.item_word(slot, item::TIME).store(time, Relaxed);
+        }
+        self.sequence += 1;
+    }
+
+    #[inline]
+    pub(super) fn time(&self) -> u64 {
+        if self.participant.view().geometry().has_timestamps() { clock::realtime_ns() } else { 0 }
+    }
+
+    #[inline]
+    fn after_publish(&mut self, items: u64, bytes: u64) {
+        self.participant.memory().items().notify(items);
+        self.participant.count(Counter::Sent, items);
+        self.participant.count(Counter::BytesSent, bytes);
+    }
+}
+
+fn full(error: Error) -> Error {
+    match error {
+        Error::TimedOut => Error::Full,
+        error => error,
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        if self.participant.check().is_err() {
+            return;
+        }
+        self.participant.leave();
+        end::retire_if_over(&self.participant);
+    }
+}

@@ -1,0 +1,101 @@
+//! Writing an item in place.
+
+use std::io;
+
+use super::producer::Producer;
+use crate::ring::Claim;
+
+/// Room for one item, claimed and not yet published: write it, then [`commit`](Self::commit). Dropping it
+/// gives the room up, and nothing was sent.
+///
+/// Bytes that were not written hold whatever the slots held before.
+///
+/// A committed reservation is gone:
+///
+/// ```compile_fail
+/// fn twice(reservation: ringpipe::Reservation<'_>) {
+///     reservation.commit();
+///     reservation.commit();
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Reservation<'p> {
+    producer: &'p mut Producer,
+    claim: Option<Claim>,
+    slot: u64,
+    len: u64,
+    written: u64,
+}
+
+impl<'p> Reservation<'p> {
+    pub(super) fn new(producer: &'p mut Producer, claim: Claim, len: u64) -> Self {
+        let slot = producer.participant.slots.codec().slot(claim.position);
+        Reservation { producer, claim: Some(claim), slot, len, written: 0 }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the length is zero.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies `bytes` to `offset`. False, and nothing copied, if they would pass the reserved length.
+    pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> bool {
+        let end = offset.checked_add(bytes.len() as u64);
+        end.is_some_and(|end| end <= self.len)
+            && self.producer.participant.view().copy_in(self.slot, offset, bytes)
+    }
+
+    /// Where the reserved bytes lie in shared memory, aligned to 8 bytes; valid until this value goes.
+    /// Only this process may write them, by the protocol; whoever wants a slice makes it with that in mind.
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        let place = self.producer.participant.view().payload(self.slot, 0, self.len);
+        place.map_or(std::ptr::null_mut(), |place| place.as_ptr())
+    }
+
+    /// Publishes the item.
+    pub fn commit(mut self) {
+        self.publish(self.len);
+    }
+
+    /// Publishes the first `len` bytes as the item; more than the reserved length means all of it.
+    pub fn commit_first(mut self, len: u64) {
+        self.publish(len.min(self.len));
+    }
+
+    fn publish(&mut self, len: u64) {
+        let Some(claim) = self.claim.take() else { return };
+        let time = self.producer.time();
+        self.producer.write_header(self.slot, len, time);
+        self.producer.publish_part(claim, len);
+    }
+}
+
+/// Appends after what this adapter has written so far; full when the reserved length is reached.
+impl io::Write for Reservation<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let take = (self.len - self.written).min(bytes.len() as u64);
+        let fitted = self.write_at(self.written, &bytes[..take as usize]);
+        debug_assert!(fitted);
+        self.written += take;
+        Ok(take as usize)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim.take()
+            && self.producer.participant.check().is_ok()
+        {
+            self.producer.participant.slots.abandon(claim);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The ring as a thing with a name.
+
+use std::sync::Arc;
+
+use super::door::Door;
+use super::memory::SegmentSlots;
+use super::participant::{self, Buried};
+use super::{Consumer, Producer, RingOptions};
+use crate::layout::fields::head;
+use crate::layout::geometry::{Geometry, MAGIC, Preamble};
+use crate::layout::view::View;
+use crate::sys::name::RingName;
+use crate::sys::segment::{NameState, Segment};
+use crate::sys::{abi, clock, process, random};
+use crate::{Error, Result};
+
+/// A ring in named shared memory, opened: attach to it with [`producer`](Self::producer) and
+/// [`consumer`](Self::consumer), or look at it. Dropping it changes nothing.
+///
+/// ```
+/// # let name = format!("doc-ring-{}", std::process::id());
+/// use ringpipe::{Ring, RingOptions};
+/// let ring = RingOptions::new().capacity(8).create(&name)?;
+/// let same = Ring::open(&name)?;
+/// assert_eq!(ring.id(), same.id());
+/// ring.remove()?;
+/// assert!(Ring::open(&name).is_err());
+/// # Ok::<(), ringpipe::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Ring {
+    observer: Arc<SegmentSlots>,
+    preamble: Preamble,
+}
+
+impl Ring {
+    /// Options for a new ring.
+    pub fn options() -> RingOptions {
+        RingOptions::new()
+    }
+
+    /// Opens the ring of this name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none; [`Error::Incompatible`] if the name belongs to something else
+    /// or to a ring of another version, libc or processor; [`Error::Damaged`] if its geometry contradicts
+    /// itself.
+    pub fn open(name: &str) -> Result<Ring> {
+        let name = RingName::parse(name)?;
+        let ring = Ring::new(Segment::open(&name)?)?;
+        if Door::read(ring.view().head_word(head::DOOR)).is_retired() {
+            ring.view().segment().unlink()?;
+            return Err(Error::NotFound(name.as_str().into()));
+        }
+        Ok(ring)
+    }
+
+    pub(super) fn create(name: &RingName, geometry: &Geometry, mode: u32) -> Result<Ring> {
+        let preamble =
+            Preamble::new(geometry, abi::TAG, random::id()?, process::id(), clock::realtime_ns());
+        Ring::new(Segment::create(name, geometry.size, mode, MAGIC, |base, _| {
+            View::initialise(base, &preamble)
+        })?)
+    }
+
+    /// Removes a ring of this name that is over, and only its name is left. False: there is another.
+    pub(super) fn clear_retired(name: &RingName) -> Result<bool> {
+        match Ring::open(name.as_str()) {
+            Err(Error::NotFound(_)) => Ok(true),
+            _ => Ok(false),
+        }
+    }
+
+    fn new(segment: Segment) -> Result<Ring> {
+        let (view, preamble) = View::new(Arc::new(segment))?;
+        Ok(Ring { observer: Arc::new(participant::observer(&view)?), preamble })
+    }
+
+    pub(super) fn view(&self) -> &View {
+        &self.observer.memory().view
+    }
+
+    pub(super) fn observer(&self) -> &SegmentSlots {
+        &self.observer
+    }
+
+    pub(super) fn preamble(&self) -> &Preamble {
+        &self.preamble
+    }
+
+    /// Attaches a producer.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the ring takes no more items; [`Error::Busy`] if there is no place for it;
+    /// [`Error::NotFound`] if the ring was just removed by the last one out.
+    pub fn producer(&self) -> Result<Producer> {
+        Producer::attach(self.view())
+    }
+
+    /// Attaches a consumer.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if there is no place for it; [`Error::NotFound`] if the ring was just removed by
+    /// the last one out.
+    pub fn consumer(&self) -> Result<Consumer> {
+        Consumer::attach(self.view())
+    }
+
+    /// The ring's name, without a slash.
+    pub fn name(&self) -> &str {
+        self.view().segment().name().as_str()
+    }
+
+    /// The ring's identity: random, and another one for every ring that has had its name.
+    pub fn id(&self) -> [u8; 16] {
+        self.preamble.id
+    }
+
+    /// Number of slots.
+    pub fn capacity(&self) -> u64 {
+        self.view().geometry().capacity
+    }
+
+    /// Bytes of payload in a slot.
+    pub fn slot_size(&self) -> u64 {
+        self.view().geometry().slot_size
+    }
+
+    /// Largest item in bytes: half of the slots.
+    pub fn max_item(&self) -> u64 {
+        self.view().geometry().max_item()
+    }
+
+    /// Whether one producer and one consumer have the ring to themselves.
+    pub fn is_exclusive(&self) -> bool {
+        self.view().geometry().is_exclusive()
+    }
+
+    /// Whether the last one out removes the ring.
+    pub fn is_ephemeral(&self) -> bool {
+        self.view().geometry().is_ephemeral()
+    }
+
+    /// Whether the ring takes no more items.
+    pub fn is_closed(&self) -> bool {
+        Door::read(self.view().head_word(head::DOOR)).is_closed()
+    }
+
+    /// What the ring's name stands for by now: this ring, nothing, or another ring.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system refuses to tell.
+    pub fn name_state(&self) -> Result<NameState> {
+        self.view().segment().name_state()
+    }
+
+    /// Closes the ring: producers get [`Error::Closed`], consumers receive what there is and then
+    /// [`Error::Ended`]. False: it was closed.
+    ///
+    /// On an exclusive ring an item that is sent at this very moment may stay for the next consumer.
+    pub fn close(&self) -> bool {
+        let closed = Door::close(self.view().head_word(head::DOOR));
+        participant::tell_news(self.observer.memory());
+        closed
+    }
+
+    /// Closes the ring and removes its name; those attached keep their memory and finish. False: the
+    /// name was gone, or belonged to another ring by now.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system refuses.
+    pub fn remove(&self) -> Result<bool> {
+        self.close();
+        self.view().segment().unlink()
+    }
+
+    /// Buries the dead: frees their numbers, gives up what they had half written, and has what they held
+    /// delivered again. Waiting participants do the same; this is for when nobody waits.
+    pub fn repair(&self) -> Buried {
+        participant::bury_all(&self.observer)
+    }
+}

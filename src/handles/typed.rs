@@ -1,0 +1,151 @@
+//! Items of one plain type.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::time::Duration;
+
+use bytemuck::{CheckedBitPattern, NoUninit};
+
+use super::{Consumer, Item, Producer};
+use crate::{Error, Result};
+
+/// Sends values of a plain type as items of exactly their bytes.
+///
+/// ```
+/// # let name = format!("doc-typed-{}", std::process::id());
+/// # let ring = ringpipe::RingOptions::new().create(&name)?;
+/// let mut numbers = ring.producer()?.typed::<u64>();
+/// numbers.send(&42)?;
+/// let mut consumer = ring.consumer()?.typed::<u64>();
+/// let number = consumer.recv()?;
+/// assert_eq!(*number, 42);
+/// number.ack();
+/// # ring.remove()?;
+/// # Ok::<(), ringpipe::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct TypedProducer<T> {
+    producer: Producer,
+    _items: PhantomData<fn(T)>,
+}
+
+impl Producer {
+    /// Sends values of type `T` from here on.
+    pub fn typed<T: NoUninit>(self) -> TypedProducer<T> {
+        TypedProducer { producer: self, _items: PhantomData }
+    }
+}
+
+impl<T: NoUninit> TypedProducer<T> {
+    /// As [`Producer::send`].
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    pub fn send(&mut self, value: &T) -> Result<()> {
+        self.producer.send(bytemuck::bytes_of(value))
+    }
+
+    /// As [`Producer::try_send`].
+    ///
+    /// # Errors
+    /// As [`Producer::try_send`].
+    pub fn try_send(&mut self, value: &T) -> Result<()> {
+        self.producer.try_send(bytemuck::bytes_of(value))
+    }
+
+    /// As [`Producer::send_timeout`].
+    ///
+    /// # Errors
+    /// As [`Producer::send_timeout`].
+    pub fn send_timeout(&mut self, value: &T, timeout: Duration) -> Result<()> {
+        self.producer.send_timeout(bytemuck::bytes_of(value), timeout)
+    }
+
+    /// The untyped handle.
+    pub fn into_inner(self) -> Producer {
+        self.producer
+    }
+}
+
+/// Receives values of a plain type; see [`TypedProducer`].
+#[derive(Debug)]
+pub struct TypedConsumer<T> {
+    consumer: Consumer,
+    _items: PhantomData<fn() -> T>,
+}
+
+impl Consumer {
+    /// Receives values of type `T` from here on.
+    pub fn typed<T: CheckedBitPattern>(self) -> TypedConsumer<T> {
+        TypedConsumer { consumer: self, _items: PhantomData }
+    }
+}
+
+impl<T: CheckedBitPattern> TypedConsumer<T> {
+    /// As [`Consumer::recv`].
+    ///
+    /// # Errors
+    /// As [`Consumer::recv`], and [`Error::Damaged`] for an item whose bytes are no `T`: it is given back.
+    pub fn recv(&mut self) -> Result<TypedItem<'_, T>> {
+        TypedItem::new(self.consumer.recv()?)
+    }
+
+    /// As [`Consumer::try_recv`].
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv), and [`Error::Empty`].
+    pub fn try_recv(&mut self) -> Result<TypedItem<'_, T>> {
+        TypedItem::new(self.consumer.try_recv()?)
+    }
+
+    /// As [`Consumer::recv_timeout`].
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv), and [`Error::TimedOut`].
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<TypedItem<'_, T>> {
+        TypedItem::new(self.consumer.recv_timeout(timeout)?)
+    }
+
+    /// The untyped handle.
+    pub fn into_inner(self) -> Consumer {
+        self.consumer
+    }
+}
+
+/// A received value, which it derefs to; given back when dropped.
+#[derive(Debug)]
+pub struct TypedItem<'c, T> {
+    item: Item<'c>,
+    value: T,
+}
+
+impl<'c, T: CheckedBitPattern> TypedItem<'c, T> {
+    fn new(item: Item<'c>) -> Result<Self> {
+        match bytemuck::checked::try_pod_read_unaligned(&item) {
+            Ok(value) => Ok(TypedItem { item, value }),
+            Err(why) => {
+                let expected = size_of::<T>();
+                let text = format!("an item of {} bytes is no value of {expected} bytes: {why}", item.len());
+                Err(Error::Damaged(text.into()))
+            }
+        }
+    }
+
+    /// Acknowledges the item.
+    pub fn ack(self) {
+        self.item.ack();
+    }
+
+    /// The item below.
+    pub fn item(&self) -> &Item<'c> {
+        &self.item
+    }
+}
+
+impl<T> Deref for TypedItem<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
