@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod error;
+#[doc(hidden)]
 pub mod sys;
 
 pub use error::{Error, ErrorKind, Result};
