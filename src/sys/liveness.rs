@@ -12,6 +12,8 @@
 //!   in a child.
 //! - A lock outlives its process while a forked child keeps a copy of the descriptor, and outlives `close`
 //!   while memory is mapped through it. So the descriptor is close-on-exec and never used to map.
+#![cfg_attr(test, allow(unsafe_code))]
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::{
@@ -73,6 +75,17 @@ impl ParticipantLock {
     }
 }
 
+impl Drop for ParticipantLock {
+    /// Gives the number back at once, also while a forked child keeps a copy of the descriptor. In that child
+    /// only the copy goes: the lock is the parent's.
+    fn drop(&mut self) {
+        if self.generation == process::fork_generation() {
+            // Closing does the same, but for such copies.
+            let _ = unlock(self.fd.as_fd(), byte_of(self.number));
+        }
+    }
+}
+
 /// Whether any process holds a number, for observers: asked through a descriptor that holds none itself.
 ///
 /// # Errors
@@ -130,6 +143,7 @@ mod tests {
         testing::{Child, TestName},
     };
     use nix::sys::signal::Signal;
+    use std::os::fd::AsRawFd;
 
     fn segment() -> (TestName, Segment) {
         let name = TestName::new();
@@ -176,7 +190,7 @@ mod tests {
         let child = {
             // Made before the fork, so that the child does nothing but lock.
             let theirs = theirs.as_fd();
-            Child::pausing(move || try_lock(theirs, byte_of(7)).unwrap_or(false))
+            Child::keeping(Some(theirs), || try_lock(theirs, byte_of(7)).unwrap_or(false))
         };
         // The description is the child's alone from here on.
         drop(theirs);
@@ -195,5 +209,24 @@ mod tests {
         let lock = acquire(&segment, 0);
         Child::pausing(|| matches!(lock.is_alive(1), Err(Error::Forked)));
         assert!(!lock.is_alive(1).unwrap());
+    }
+
+    #[test]
+    fn a_forked_child_neither_gives_the_parents_number_back_nor_keeps_it_taken() {
+        let (_name, segment) = segment();
+        let (lock, observer) = (acquire(&segment, 5), segment.reopen().unwrap());
+        let descriptor = lock.fd.as_raw_fd();
+        // SAFETY: used only while `lock` lives, and in the child, which keeps this descriptor open.
+        let kept = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        let mut lock = Some(lock);
+        let first = Child::keeping(Some(kept), || {
+            drop(lock.take());
+            true
+        });
+        assert!(is_held(observer.as_fd(), 5).unwrap());
+        drop(first);
+        let _second = Child::keeping(Some(kept), || true);
+        drop(lock);
+        assert!(!is_held(observer.as_fd(), 5).unwrap());
     }
 }

@@ -205,6 +205,8 @@ mod tests {
     };
     use nix::sys::signal::Signal;
 
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     const SLICE: Duration = Duration::from_millis(2);
     const AT: usize = 1024;
 
@@ -251,12 +253,20 @@ mod tests {
             .unwrap();
         // SAFETY: asks for this thread's own handle.
         let sleeper = unsafe { libc::pthread_self() } as usize;
-        std::thread::spawn(move || {
-            std::thread::sleep(SLICE * 10);
-            // SAFETY: the test's thread waits for this signal and so still exists.
-            unsafe { libc::pthread_kill(sleeper as libc::pthread_t, libc::SIGUSR2) };
+        let woken = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Again and again, because the first signal may come before the wait.
+                while !woken.load(Ordering::Relaxed) {
+                    std::thread::sleep(SLICE);
+                    // SAFETY: the test's thread exists until this scope ends.
+                    unsafe { libc::pthread_kill(sleeper as libc::pthread_t, libc::SIGUSR2) };
+                }
+            });
+            let wake = semaphore.wait_for(Duration::from_secs(30));
+            woken.store(true, Ordering::Relaxed);
+            assert_eq!(wake.unwrap(), Wake::Interrupted);
         });
-        assert_eq!(semaphore.wait_for(Duration::from_secs(30)).unwrap(), Wake::Interrupted);
     }
 
     #[test]

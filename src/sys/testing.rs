@@ -3,7 +3,7 @@
 
 use std::{
     io::Read,
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, BorrowedFd},
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -47,8 +47,14 @@ impl Child {
     /// # Panics
     /// If `first` answers false.
     pub fn pausing(first: impl FnOnce() -> bool) -> Child {
+        Self::keeping(None, first)
+    }
+
+    /// Like [`pausing`](Self::pausing), and the child keeps a descriptor. Of the others it keeps none: tests
+    /// that run at the same time have locks on them.
+    pub fn keeping(kept: Option<BorrowedFd<'_>>, first: impl FnOnce() -> bool) -> Child {
         let (mut ready, tell) = std::io::pipe().unwrap();
-        // SAFETY: the child only runs `first`, write, pause and _exit, which are async-signal-safe.
+        // SAFETY: the child only runs `first`, close, alarm, write and pause, which are async-signal-safe.
         match unsafe { fork() }.unwrap() {
             ForkResult::Parent { child } => {
                 let child = Child(child);
@@ -59,6 +65,12 @@ impl Child {
                 child
             }
             ForkResult::Child => {
+                for fd in 3..1024 {
+                    if fd != tell.as_raw_fd() && kept.is_none_or(|kept| fd != kept.as_raw_fd()) {
+                        // SAFETY: nothing in this process uses the descriptors any more.
+                        unsafe { libc::close(fd) };
+                    }
+                }
                 let byte = [u8::from(first())];
                 // SAFETY: as above; `byte` is one readable byte. The alarm ends a child whose parent died.
                 unsafe {

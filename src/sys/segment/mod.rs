@@ -15,6 +15,7 @@
 #![allow(unsafe_code)]
 
 mod create;
+mod open;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,7 @@ use std::{
     io,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt},
+        unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
     ptr::NonNull,
@@ -37,18 +38,13 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::OFlag,
-    sys::{
-        mman::{self, MmapAdvise},
-        stat::Mode,
-        statfs,
-    },
-    unistd::geteuid,
+    sys::mman::{self, MmapAdvise},
 };
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use super::{
     clock::Deadline,
-    liveness::{self, CREATION, REMOVAL},
+    liveness::{self, REMOVAL},
     name::RingName,
 };
 use crate::{Error, Result};
@@ -62,14 +58,8 @@ pub const MIN_LEN: u64 = 4096;
 /// Where the random identity lies, 16 bytes long.
 pub const IDENTITY_AT: usize = 16;
 
-/// How long an opener waits for a living creator to finish.
-const CREATION_PATIENCE: Duration = Duration::from_secs(5);
-/// How long an empty file may stay empty: its creator is about to lock it.
-const EMPTY_PATIENCE: Duration = Duration::from_millis(100);
 /// How long to wait for another process that is removing the name just now.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(1);
-/// How often an opener starts over when the name changes hands under it.
-const OPEN_ATTEMPTS: u32 = 16;
 const POLL: Duration = Duration::from_millis(1);
 
 /// A segment of shared memory, mapped until this value is dropped.
@@ -122,26 +112,6 @@ pub struct Attributes {
 }
 
 impl Segment {
-    /// Maps the segment of this name, for reading and writing. Never makes one.
-    ///
-    /// If a living process is making it just now, waits up to 5 s for that.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Incompatible`] if the name belongs to something else than a finished,
-    /// fully reserved segment, or to a user whom one has no reason to trust (neither oneself nor root, and
-    /// not opened to others by its mode); [`Error::Io`] without permission.
-    pub fn open(name: &RingName) -> Result<Segment> {
-        for _ in 0..OPEN_ATTEMPTS {
-            let file = open_by_name(name)?;
-            check_object(name, &file)?;
-            wait_until_made(name, &file)?;
-            if let Some(mapped) = Mapped::by_name(name, &file)? {
-                return Ok(Segment { name: name.clone(), file, mapped });
-            }
-        }
-        Err(incompatible(name, "it is replaced faster than it can be opened"))
-    }
-
     /// The first byte, page-aligned.
     pub fn base(&self) -> NonNull<u8> {
         self.mapped.base
@@ -237,9 +207,12 @@ impl Mapped {
     /// Maps by name; `None` if what was mapped, or what the name stands for now, is not `file`.
     fn by_name(name: &RingName, file: &File) -> Result<Option<Mapped>> {
         let failed = |error: io::Error| Error::io(format!("mapping ring {:?}", name.as_str()), error);
+        let metadata = file.metadata().map_err(failed)?;
+        let inode = (metadata.dev(), metadata.ino());
         let mut mapping = match ShmemConf::new().os_id(name.os_id()).open() {
             Ok(mapping) => mapping,
-            Err(ShmemError::MapOpenFailed(errno)) if errno == libc::ENOENT as u32 => return Ok(None),
+            // Whatever has the name now need not be something that can be mapped.
+            Err(_) if name_inode(name)? != Some(inode) => return Ok(None),
             Err(ShmemError::MapOpenFailed(errno)) => {
                 return Err(failed(io::Error::from_raw_os_error(errno as i32)));
             }
@@ -247,7 +220,7 @@ impl Mapped {
         };
         // An owner would remove the name when dropped.
         mapping.set_owner(false);
-        let (metadata, len) = (file.metadata().map_err(failed)?, mapping.len());
+        let len = mapping.len();
         let Some(base) = NonNull::new(mapping.as_ptr()) else { return Ok(None) };
         if len as u64 != metadata.len() || metadata.len() < MIN_LEN {
             return Ok(None);
@@ -266,7 +239,6 @@ impl Mapped {
         // Relaxed: never written after the first word.
         let low = word(IDENTITY_AT).load(Ordering::Relaxed).to_ne_bytes();
         let high = word(IDENTITY_AT + 8).load(Ordering::Relaxed).to_ne_bytes();
-        let inode = (metadata.dev(), metadata.ino());
         if !made || identity[..8] != low || identity[8..] != high || name_inode(name)? != Some(inode) {
             return Ok(None);
         }
@@ -322,87 +294,8 @@ fn name_inode(name: &RingName) -> Result<Option<(u64, u64)>> {
     }
 }
 
-fn open_by_name(name: &RingName) -> Result<File> {
-    // O_NONBLOCK: a FIFO or a device in this place must not keep us waiting.
-    let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    match mman::shm_open(name.os_id().as_str(), flags, Mode::empty()) {
-        Ok(fd) => Ok(File::from(fd)),
-        Err(Errno::ENOENT) => Err(Error::NotFound(name.as_str().into())),
-        Err(Errno::ELOOP) => Err(incompatible(name, "it is a symbolic link")),
-        // glibc tells of a directory by EINVAL.
-        Err(Errno::EISDIR | Errno::EINVAL | Errno::ENXIO) => {
-            Err(incompatible(name, "it is not a regular file"))
-        }
-        Err(errno @ (Errno::EACCES | Errno::EPERM)) => {
-            let whose = fs::symlink_metadata(path(name))
-                .map(|found| format!(" (owned by user {}, mode {:o})", found.uid(), found.mode() & 0o7777))
-                .unwrap_or_default();
-            Err(Error::io(format!("no permission to open ring {:?}{whose}", name.as_str()), errno))
-        }
-        Err(errno) => Err(Error::io(format!("opening ring {:?}", name.as_str()), errno)),
-    }
-}
-
-/// Refuses what is not a regular file, or belongs to somebody whom we have no reason to trust.
-fn check_object(name: &RingName, file: &File) -> Result<()> {
-    let metadata =
-        file.metadata().map_err(|error| Error::io(format!("looking at ring {:?}", name.as_str()), error))?;
-    let kind = metadata.file_type();
-    if !kind.is_file() {
-        let what = if kind.is_fifo() { "it is a FIFO" } else { "it is not a regular file" };
-        return Err(incompatible(name, what));
-    }
-    let (us, owner) = (geteuid().as_raw(), metadata.uid());
-    let opened_to_others = metadata.mode() & 0o022 != 0;
-    if us != 0 && owner != us && owner != 0 && !opened_to_others {
-        return Err(incompatible(name, &format!("it belongs to user {owner}, who did not share it")));
-    }
-    Ok(())
-}
-
-/// Waits for a creator that works under the name (see `create`), and refuses what nobody is making.
-fn wait_until_made(name: &RingName, file: &File) -> Result<()> {
-    let failed = |error: io::Error| Error::io(format!("looking at ring {:?}", name.as_str()), error);
-    let (creation, empty) = (Deadline::after(CREATION_PATIENCE), Deadline::after(EMPTY_PATIENCE));
-    loop {
-        // Asked before the look: the creator stores the first word and then lets go.
-        let being_made = liveness::is_locked(file.as_fd(), CREATION)?;
-        let len = file.metadata().map_err(failed)?.len();
-        let mut first_word = [0; 8];
-        if len >= MIN_LEN {
-            file.read_exact_at(&mut first_word, 0).map_err(failed)?;
-            if first_word != [0; 8] && !being_made {
-                return check_reserved(name, file);
-            }
-        }
-        let patience = if being_made { creation } else { empty };
-        if patience.passed() || !(being_made || len == 0) {
-            let why = match len {
-                _ if being_made => "its creator has not finished it",
-                0 => "it is empty",
-                _ if len < MIN_LEN => "it is too short",
-                _ => "it begins with zeros; if its creator died, remove it",
-            };
-            return Err(incompatible(name, why));
-        }
-        std::thread::sleep(POLL);
-    }
-}
-
-/// Refuses a file with holes: touching one when the file system is full would be a SIGBUS.
-fn check_reserved(name: &RingName, file: &File) -> Result<()> {
-    let failed = |error: io::Error| Error::io(format!("looking at ring {:?}", name.as_str()), error);
-    // Other file systems count blocks in their own ways.
-    let tmpfs = statfs::fstatfs(file).is_ok_and(|system| system.filesystem_type() == statfs::TMPFS_MAGIC);
-    let metadata = file.metadata().map_err(failed)?;
-    if tmpfs && metadata.blocks().saturating_mul(512) < metadata.len() {
-        return Err(incompatible(name, "its memory is not reserved"));
-    }
-    Ok(())
-}
-
 fn reopen(name: &RingName, file: &File, inode: (u64, u64)) -> Result<OwnedFd> {
-    if let Ok(fresh) = open_by_name(name)
+    if let Ok(fresh) = open::open_by_name(name)
         && fresh.metadata().is_ok_and(|found| (found.dev(), found.ino()) == inode)
     {
         return Ok(fresh.into());

@@ -1,9 +1,12 @@
-use super::{create::*, *};
+use super::{create::*, open::trusted, *};
 use crate::{
     ErrorKind,
     sys::testing::{Child, TestName},
 };
-use nix::{sys::stat, unistd::mkfifo};
+use nix::{
+    sys::stat,
+    unistd::{geteuid, mkfifo},
+};
 use std::{os::unix::fs::symlink, process::Command, sync::Barrier};
 
 const LEN: u64 = 3 * 4096;
@@ -219,6 +222,20 @@ fn what_is_not_a_segment_is_refused_in_words() {
 }
 
 #[test]
+fn segments_of_strangers_are_trusted_only_if_they_were_shared() {
+    for (us, owner, mode, expected) in [
+        (0, 1000, 0o600, true),
+        (1000, 1000, 0o600, true),
+        (1000, 0, 0o600, true),
+        (1000, 1001, 0o644, false),
+        (1000, 1001, 0o660, true),
+        (1000, 1001, 0o602, true),
+    ] {
+        assert_eq!(trusted(us, owner, mode), expected, "{us} {owner} {mode:o}");
+    }
+}
+
+#[test]
 fn a_file_with_holes_is_refused() {
     let name = TestName::new();
     fs::write(name.path(), [1; 4096]).unwrap();
@@ -231,7 +248,7 @@ fn a_file_with_holes_is_refused() {
 fn a_creator_that_died_halfway_is_recognised_at_once() {
     let name = TestName::new();
     let file = File::create(name.path()).unwrap();
-    assert!(liveness::try_lock(file.as_fd(), CREATION).unwrap());
+    assert!(liveness::try_lock(file.as_fd(), liveness::CREATION).unwrap());
     reserve(&file, LEN).unwrap();
     std::thread::scope(|scope| {
         let opener = scope.spawn(|| Segment::open(&name.0));
