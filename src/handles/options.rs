@@ -1,9 +1,7 @@
 //! How a ring is made.
 
 use super::Ring;
-use crate::layout::geometry::{
-    CAPACITY_RANGE, FLAG_EPHEMERAL, FLAG_EXCLUSIVE, FLAG_TIMESTAMPS, Geometry,
-};
+use crate::layout::geometry::{CAPACITY_RANGE, FLAG_EPHEMERAL, FLAG_EXCLUSIVE, FLAG_TIMESTAMPS, Geometry};
 use crate::sys::name::RingName;
 use crate::{Error, Result};
 

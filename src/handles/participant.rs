@@ -77,7 +77,6 @@ pub(super) struct Participant {
     pub slots: SegmentSlots,
     pub number: u32,
     pub serial: u32,
-    pub role: Role,
     generation: u32,
     left: bool,
 }
@@ -96,7 +95,7 @@ impl Participant {
         write_entry(view, number, role, serial);
         let memory = SegmentMemory { view: view.clone(), liveness: Liveness::Participant(lock) };
         let mut participant =
-            Participant { slots: Slots::new(memory), number, serial, role, generation, left: false };
+            Participant { slots: Slots::new(memory), number, serial, generation, left: false };
         if let Err(door) = Door::enter(view.head_word(head::DOOR), role) {
             participant.leave();
             let name = view.segment().name().as_str();

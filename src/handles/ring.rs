@@ -7,11 +7,11 @@ use super::memory::SegmentSlots;
 use super::participant::{self, Buried};
 use super::{Consumer, Producer, RingOptions};
 use crate::layout::fields::head;
-use crate::layout::geometry::{Geometry, MAGIC, Preamble};
+use crate::layout::geometry::{Geometry, Preamble};
 use crate::layout::view::View;
 use crate::sys::name::RingName;
 use crate::sys::segment::{NameState, Segment};
-use crate::sys::{abi, clock, process, random};
+use crate::sys::{abi, clock, process};
 use crate::{Error, Result};
 
 /// A ring in named shared memory, opened: attach to it with [`producer`](Self::producer) and
@@ -56,11 +56,8 @@ impl Ring {
     }
 
     pub(super) fn create(name: &RingName, geometry: &Geometry, mode: u32) -> Result<Ring> {
-        let preamble =
-            Preamble::new(geometry, abi::TAG, random::id()?, process::id(), clock::realtime_ns());
-        Ring::new(Segment::create(name, geometry.size, mode, MAGIC, |base, _| {
-            View::initialise(base, &preamble)
-        })?)
+        let preamble = Preamble::new(geometry, abi::TAG, process::id(), clock::realtime_ns());
+        Ring::new(Segment::create(name, geometry.size, mode, |base, _| View::initialise(base, &preamble))?)
     }
 
     /// Removes a ring of this name that is over, and only its name is left. False: there is another.

@@ -3,6 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::sys::abi::Abi;
 use crate::{Error, Result};
 
 /// First eight bytes of a ring.
@@ -101,7 +102,7 @@ impl Geometry {
         if !CAPACITY_RANGE.contains(&capacity) || !capacity.is_power_of_two() {
             return refuse(format!("bad capacity {capacity}: expected 2 to 16777216 slots, a power of two"));
         }
-        if slot_size == 0 || slot_size > MAX_SLOT_BYTES || slot_size % 8 != 0 {
+        if slot_size == 0 || slot_size > MAX_SLOT_BYTES || !slot_size.is_multiple_of(8) {
             return refuse(format!("bad slot size {slot_size}: expected 8 bytes to 1G, a multiple of 8"));
         }
         let exclusive = flags & FLAG_EXCLUSIVE != 0;
@@ -162,13 +163,13 @@ impl Preamble {
     /// Bytes of the preamble.
     pub const BYTES: usize = size_of::<Preamble>();
 
-    /// The preamble of a new ring.
-    pub fn new(geometry: &Geometry, abi: u32, id: [u8; 16], creator: u32, created_at: u64) -> Self {
+    /// The preamble of a new ring; the identity comes with its segment.
+    pub fn new(geometry: &Geometry, abi: u32, creator: u32, created_at: u64) -> Self {
         Preamble {
             magic: MAGIC,
             version: VERSION,
             abi,
-            id,
+            id: [0; 16],
             capacity: geometry.capacity,
             slot_size: geometry.slot_size,
             flags: geometry.flags,
@@ -191,10 +192,8 @@ impl Preamble {
             return refuse(format!("its layout has version {}, expected {VERSION}", self.version));
         }
         if self.abi != abi {
-            let (theirs, ours) = (self.abi, abi);
-            return refuse(format!(
-                "it was made for another libc or processor (ABI tag {theirs:#x}, expected {ours:#x})"
-            ));
+            let (theirs, ours) = (Abi(self.abi), Abi(abi));
+            return refuse(format!("it was made by a program for {theirs}, expected {ours}"));
         }
         if self.sync != 0 {
             return refuse(format!("it waits in a way that this version does not know ({})", self.sync));
@@ -223,7 +222,7 @@ mod tests {
 
     fn preamble() -> Preamble {
         let geometry = Geometry::new(8, 64, 16, 1, 0).unwrap();
-        Preamble::new(&geometry, 7, [1; 16], 1, 2)
+        Preamble::new(&geometry, 7, 1, 2)
     }
 
     #[test]

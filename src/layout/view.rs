@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use super::fields::{entry, head, item};
 use super::geometry::{Geometry, HEAD_BYTES, PARTICIPANT_BYTES, Preamble};
 use crate::sys::abi;
-use crate::sys::segment::Segment;
+use crate::sys::segment::{IDENTITY_AT, Segment};
 use crate::sys::semaphore::Semaphore;
 use crate::{Error, Result};
 
@@ -47,22 +47,20 @@ impl View {
         Ok((View { segment, base, geometry, mask: geometry.capacity - 1 }, preamble))
     }
 
-    /// Writes a new ring's fixed part into `len` zeroed bytes at `base`, all but the magic, which is
-    /// returned to be stored last.
-    pub fn initialise(base: NonNull<u8>, preamble: &Preamble) -> Result<()> {
-        let mut preamble = *preamble;
-        let bytes = {
-            preamble.magic = 0;
-            bytemuck::bytes_of(&preamble)
-        };
+    /// Writes a new ring's fixed part into zeroed bytes at `base`, all but the magic and the identity,
+    /// which `Segment::create` writes; answers with the magic.
+    pub fn initialise(base: NonNull<u8>, preamble: &Preamble) -> Result<u64> {
+        let unwritten = Preamble { magic: 0, id: [0; 16], ..*preamble };
+        let bytes = bytemuck::bytes_of(&unwritten);
         // SAFETY: the caller of `Segment::create` gives `init` a mapping of the requested size, which
         // is at least HEAD_BYTES, and nobody else knows it yet; semaphores are aligned to 64 bytes.
         unsafe {
-            ptr::copy_nonoverlapping(bytes.as_ptr(), base.as_ptr(), bytes.len());
+            ptr::copy_nonoverlapping(bytes.as_ptr(), base.as_ptr(), 16);
+            ptr::copy_nonoverlapping(bytes.as_ptr().add(32), base.add(32).as_ptr(), bytes.len() - 32);
             Semaphore::init(base.add(head::ITEMS_SEMAPHORE as usize), 0)?;
             Semaphore::init(base.add(head::ROOM_SEMAPHORE as usize), 0)?;
         }
-        Ok(())
+        Ok(preamble.magic)
     }
 
     /// The segment below.
@@ -78,7 +76,7 @@ impl View {
 
     #[inline]
     fn atom(&self, offset: u64) -> &AtomicU64 {
-        debug_assert!(offset % 8 == 0 && offset + 8 <= self.geometry.size);
+        debug_assert!(offset.is_multiple_of(8) && offset + 8 <= self.geometry.size);
         // SAFETY: every caller below derives `offset` from the geometry, which was checked to lie
         // within the mapping, with indices held in range; offsets and the page-aligned base are
         // multiples of 8; shared words are only ever accessed as AtomicU64; `&self` keeps the
@@ -183,6 +181,7 @@ impl View {
 const _: () = {
     assert!(entry::COUNTERS + 8 * head::TOTALS_LEN <= PARTICIPANT_BYTES);
     assert!(item::TIME < 32);
+    assert!(std::mem::offset_of!(Preamble, id) == IDENTITY_AT && IDENTITY_AT == 16);
     assert!(head::TOTALS + 8 * head::TOTALS_LEN <= head::TAIL);
     assert!(Preamble::BYTES as u64 <= head::DOOR);
 };

@@ -1,2 +1,31 @@
-//! The operating system and nothing else.
+//! The operating system and nothing else: every fact about Linux that the floors above rely on.
+//!
+//! | module | gives |
+//! |---|---|
+//! | [`name`] | names of rings |
+//! | [`segment`] | named shared memory that appears whole or not at all |
+//! | [`semaphore`] | process-shared POSIX semaphores, to sleep and to wake |
+//! | [`liveness`] | who is alive: one kernel-held lock per participant |
+//! | [`clock`] | monotonic time and deadlines |
+//! | [`process`] | this process, and what can be shown about others |
+//! | [`fence`] | asymmetric memory fences across processes |
+//! | [`io`] | read and write between descriptors and shared memory |
+//! | [`random`] | random identities |
+//! | [`abi`] | what must be equal on both sides before memory can be shared |
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("ringpipe needs 64-bit Linux: locks beyond 2^40, 64-bit atomics, /dev/shm and /proc");
+
+pub mod abi;
+pub mod clock;
+pub mod fence;
+pub mod io;
+pub mod liveness;
 pub mod name;
+pub mod process;
+pub mod random;
+pub mod segment;
+pub mod semaphore;
+
+#[cfg(test)]
+mod testing;
