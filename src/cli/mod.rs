@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod exit;
 pub mod pace;
