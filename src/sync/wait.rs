@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Signal, StopFlag};
 use crate::sys::clock::{self, Deadline};
+use crate::sys::process;
 use crate::{Error, Result};
 
 /// Longest sleep without a look: what a lost wake-up, or a death nobody noticed, may cost.
@@ -38,7 +39,8 @@ pub struct Waiter {
 
 impl Default for Waiter {
     fn default() -> Self {
-        let alone = std::thread::available_parallelism().is_ok_and(|n| n.get() == 1);
+        // Alone on a processor, spinning only keeps the peer from running.
+        let alone = process::processors() == 1;
         Waiter { spin_ns: if alone { 0 } else { FIRST_SPIN_NS }, content: false }
     }
 }
