@@ -361,7 +361,8 @@ impl Producer {
         let memory: &SegmentMemory = participant.memory();
         let door = memory.view.head_word(head::DOOR);
         participant.set_activity(Activity::WaitingForRoom);
-        let result = waiter.wait(&memory.room(), deadline, stop.as_ref(), |look| {
+        let there = |more| participant.slots.room_there(first - 1 + more);
+        let result = waiter.wait(&memory.room(), deadline, stop.as_ref(), there, |look| {
             if Door::read(door).is_closed() {
                 return Err(Error::Closed);
             }

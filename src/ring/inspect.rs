@@ -62,14 +62,25 @@ impl<M: Memory> Slots<M> {
         (head.wrapping_sub(self.codec.position(word, slot, head)) as i64) > 0
     }
 
-    /// Whether a consumer at head would find an item.
-    pub fn is_item_at_head(&self) -> bool {
-        let head = self.memory.head().load(Relaxed); // Relaxed: the words decide.
-        let word = Word(self.atom(head).load(Acquire)); // E1: as in claiming.
-        match self.codec.lap_cmp(word, head) {
+    /// Whether a consumer would find more than `ahead` slots decided at head: cheap, and only likely.
+    #[inline]
+    pub fn items_there(&self, ahead: u64) -> bool {
+        let head = self.memory.head().load(Relaxed); // Relaxed, both: whoever takes one looks anew.
+        let position = head.wrapping_add(ahead.min(self.codec.max_run()));
+        let word = Word(self.atom(position).load(Relaxed));
+        match self.codec.lap_cmp(word, position) {
             Less => false,
             Greater => true,
-            _ => !matches!(word.tag(), Tag::Free | Tag::Writing),
+            _ => !matches!(word.tag(), Tag::Free),
         }
+    }
+
+    /// Whether a producer would find more than `ahead` slots free at tail: cheap, and only likely.
+    #[inline]
+    pub fn room_there(&self, ahead: u64) -> bool {
+        let tail = self.memory.tail().load(Relaxed); // Relaxed, both: whoever takes one looks anew.
+        let position = tail.wrapping_add(ahead.min(self.codec.max_run()));
+        let word = Word(self.atom(position).load(Relaxed));
+        word.tag() == Tag::Free || self.codec.lap_cmp(word, position) != Less
     }
 }
