@@ -13,10 +13,10 @@ const PAIR: &[u8] = &[1, 1];
 /// One item of two slots.
 const WIDE: &[u8] = &[2];
 /// Generated states after which an exploration ends, unless it is to be full.
-const QUICK: usize = 120_000;
+const QUICK: usize = 200_000;
 /// The same for a mutated system, which is left as soon as it is found out.
 const MUTATED: usize = 1_500_000;
-const FULL: usize = 40_000_000;
+const FULL: usize = 10_000_000;
 
 fn producer(number: u32, batches: &[&[u8]]) -> Role {
     sending(number, batches, Sending::Publish)

@@ -232,15 +232,14 @@ impl Scenario {
     fn write(&self, state: &mut State, p: usize) {
         let State { shared, processes, items, .. } = state;
         let mut position = processes[p].claim.expect("a claim to write to").position;
-        let mut id = self.first_id(p) + processes[p].done as usize;
-        for span in processes[p].spans() {
+        let first = self.first_id(p) + processes[p].done as usize;
+        for (id, span) in (first..).zip(processes[p].spans()) {
             shared.spans[self.slot(position)] = span as u8;
             for ahead in 0..span {
                 shared.ids[self.slot(position.wrapping_add(ahead))] = id as u8;
             }
             items[id].span = span as u8;
             items[id].position = position;
-            id += 1;
             position = position.wrapping_add(span);
         }
     }
