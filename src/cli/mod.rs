@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod ctl;
 pub mod exit;
 pub mod pace;
