@@ -8,6 +8,7 @@ mod output;
 mod peek;
 mod remove;
 mod repair;
+mod run;
 mod show;
 mod wait;
 
@@ -22,8 +23,9 @@ use output::{ColorArg, Paint};
 #[derive(Debug, Parser)]
 #[command(name = "ringctl", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Cli {
-    /// When to colour text
+    /// Colour text: auto (on a terminal, unless NO_COLOR is set), always, or never
     #[arg(long, global = true, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN")]
+    #[arg(hide_possible_values = true)]
     color: ColorArg,
     #[command(subcommand)]
     verb: Verb,
@@ -33,10 +35,11 @@ const AFTER_HELP: &str = "\
 RING is NAME, /NAME or shm:NAME: the POSIX shared-memory object /NAME.
 
 Examples:
-  ringctl create jobs --capacity 64K     make a ring that stays until it is removed
+  ringctl create jobs --capacity 65536   make a ring that stays until it is removed
   ringctl list                           all rings, one a line
   ringctl inspect jobs                   who takes part, who holds what, how full it is
   ringctl wait jobs --until empty        until everything was received and acknowledged
+  ringctl run -p 3 -c 3 /var/log/*.log   send files through a ring, and verify what arrives
   ringctl rm jobs                        close it and remove it
 
 Exit codes: 0 done, 1 runtime error, 2 usage, 3 empty or not found, 4 timed out, 5 closed,
@@ -54,6 +57,7 @@ enum Verb {
     Repair(repair::Args),
     Clean(clean::Args),
     Wait(wait::Args),
+    Run(run::Args),
 }
 
 /// Runs `ringctl` with the arguments of this process, and answers with its exit code.
@@ -70,6 +74,7 @@ pub fn main() -> ExitCode {
         Verb::Repair(args) => repair::run(&args),
         Verb::Clean(args) => clean::run(&args, paint),
         Verb::Wait(args) => wait::run(&args),
+        Verb::Run(args) => run::run(&args, paint, &crate::StopFlag::new()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

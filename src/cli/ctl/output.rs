@@ -10,7 +10,11 @@ use crate::cli::exit::{Failure, code};
 
 /// Writes everything and flushes. A closed standard output is nobody's loss.
 pub fn emit(bytes: &[u8]) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+    emit_to(&mut io::stdout().lock(), bytes)
+}
+
+/// As [`emit`], to another stream.
+pub fn emit_to(out: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::io("writing the output", &error)),
         _ => Ok(()),
