@@ -138,6 +138,16 @@ impl Ring {
         self.view().geometry().is_ephemeral()
     }
 
+    /// Whether items carry the time at which they were sent.
+    pub fn has_timestamps(&self) -> bool {
+        self.view().geometry().has_timestamps()
+    }
+
+    /// No end of stream before so many producers have come.
+    pub fn expected_producers(&self) -> u32 {
+        self.view().geometry().expected_producers
+    }
+
     /// Whether the ring takes no more items.
     pub fn is_closed(&self) -> bool {
         Door::read(self.view().head_word(head::DOOR)).is_closed()
