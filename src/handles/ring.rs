@@ -175,6 +175,11 @@ impl Ring {
         self.view().geometry().is_ephemeral()
     }
 
+    /// No end of stream before so many producers have come.
+    pub fn expected_producers(&self) -> u32 {
+        self.view().geometry().expected_producers
+    }
+
     /// Whether the ring takes no more items.
     pub fn is_closed(&self) -> bool {
         Door::read(self.view().head_word(head::DOOR)).is_closed()

@@ -16,7 +16,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::exit::Failure;
+use super::{
+    consumer,
+    exit::Failure,
+    producer,
+    start::{self, End},
+};
+use crate::{Error, Ring, RingName};
 use output::{ColorArg, Paint};
 
 /// Makes, shows, repairs and removes rings, and runs producers and consumers over them.
@@ -58,11 +64,20 @@ enum Verb {
     Clean(clean::Args),
     Wait(wait::Args),
     Run(run::Args),
+    /// As the command `producer`: for `run`, where that is not installed
+    #[command(hide = true)]
+    Producer(producer::Options),
+    /// As the command `consumer`
+    #[command(hide = true)]
+    Consumer(consumer::Options),
 }
 
 /// Runs `ringctl` with the arguments of this process, and answers with its exit code.
 pub fn main() -> ExitCode {
-    let Cli { color, verb } = Cli::parse();
+    let Cli { color, verb } = match start::parse("ringctl") {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let paint = Paint::new(color);
     let result = match verb {
         Verb::Create(args) => create::run(&args),
@@ -74,25 +89,20 @@ pub fn main() -> ExitCode {
         Verb::Repair(args) => repair::run(&args),
         Verb::Clean(args) => clean::run(&args, paint),
         Verb::Wait(args) => wait::run(&args),
-        Verb::Run(args) => run::run(&args, paint, &crate::StopFlag::new()),
+        Verb::Run(args) => return start::exit("ringctl", run::run(&args, paint)),
+        Verb::Producer(options) => return start::exit("producer", producer::run(&options)),
+        Verb::Consumer(options) => return start::exit("consumer", consumer::run(&options)),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.print("ringctl");
-            ExitCode::from(failure.code)
-        }
-    }
+    start::exit("ringctl", result.map(|()| End::Done))
 }
 
 /// The ring of this name, to look at.
-fn look(name: &crate::RingName) -> Result<crate::Ring, Failure> {
-    match crate::Ring::look(name) {
-        Ok(ring) if ring.is_over() => {
-            Err(Failure::of_ring(name.as_str(), &crate::Error::NotFound(name.as_str().into())))
-        }
-        result => result.map_err(|error| Failure::of_ring(name.as_str(), &error)),
+fn look(name: &RingName) -> Result<Ring, Failure> {
+    match Ring::look(name) {
+        Ok(ring) if ring.is_over() => Err(Error::NotFound(name.as_str().into())),
+        result => result,
     }
+    .map_err(|error| Failure::of_ring(name.as_str(), &error))
 }
 
 fn hex(id: [u8; 16]) -> String {

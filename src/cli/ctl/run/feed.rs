@@ -118,7 +118,8 @@ impl Source {
         limit: usize,
     ) -> Vec<Arc<Mutex<Self>>> {
         if inputs.len() < producers {
-            return vec![Arc::new(Mutex::new(Source::new(inputs, framing, limit))); producers];
+            let shared = Arc::new(Mutex::new(Source::new(inputs, framing, limit)));
+            return (0..producers).map(|_| shared.clone()).collect();
         }
         let share = |first| inputs.iter().skip(first).step_by(producers).cloned();
         (0..producers).map(|first| Arc::new(Mutex::new(Source::new(share(first), framing, limit)))).collect()

@@ -21,6 +21,8 @@ use crate::{
     cli::{
         args::{ByteSize, Count, DelimiterArg, FrameArg},
         exit::{Failure, code},
+        signals,
+        start::End,
     },
     framing::Framing,
 };
@@ -90,16 +92,17 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args, paint: Paint, stop: &StopFlag) -> Result<(), Failure> {
+pub fn run(args: &Args, paint: Paint) -> Result<End, Failure> {
+    let stop = signals::catch()?;
     let inputs = args.inputs();
     inputs.iter().try_for_each(Input::check)?;
     let output = collect::open_output(args.output.as_deref())?;
     let mut run = Run::start(args, inputs, &output)?;
-    let stopped = !run.finish(stop);
-    let complaints = run.complaints();
-    if stopped {
-        return Err(Failure::new(code::RUNTIME, "interrupted: nothing was verified"));
+    if !run.finish(&stop) {
+        output::note("interrupted: nothing was verified");
+        return Ok(signals::end());
     }
+    let complaints = run.complaints();
     let report = run.report();
     drop(run);
     let text = if args.json { output::json_line(&report)? } else { report.text(paint) };
@@ -110,7 +113,7 @@ pub fn run(args: &Args, paint: Paint, stop: &StopFlag) -> Result<(), Failure> {
     complaints.iter().skip(1).for_each(|failure| failure.print("ringctl"));
     let first = complaints.into_iter().next();
     match (report.verified, first) {
-        (true, None) => Ok(()),
+        (true, None) => Ok(End::Done),
         (true, Some(failure)) => Err(failure),
         (false, first) => {
             let failure = Failure::new(code::ASSERTION, report.complaint());
