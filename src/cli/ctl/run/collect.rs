@@ -30,7 +30,8 @@ pub fn open_output(path: Option<&Path>) -> Result<Output, Failure> {
     Ok(Arc::new(Mutex::new(output)))
 }
 
-/// Reads one consumer's output to its end, and adds what came to `received`.
+/// Reads one consumer's output to its end, and adds what came to `received`. When it cannot be written on,
+/// what comes is still checked, and the failure is the answer at the end.
 pub fn collect(
     pipe: impl Read,
     framing: Framing,
@@ -40,11 +41,11 @@ pub fn collect(
     received: &Mutex<Digest>,
 ) -> Result<(), Failure> {
     let mut splitter = Splitter::new(pipe, framing, limit);
-    let mut bytes = Vec::new();
+    let (mut bytes, mut written) = (Vec::new(), Ok(()));
     let failed = |error| Failure::new(code::RUNTIME, format!("reading from a consumer: {error}"));
     loop {
         match splitter.fill().map_err(failed)? {
-            Fill::End => return Ok(()),
+            Fill::End => return written,
             Fill::Interrupted => continue,
             Fill::Ready => {}
         }
@@ -64,7 +65,7 @@ pub fn collect(
         }
         drop(order);
         splitter.consume(items);
-        write_on(&mut out, &mut bytes)?;
+        written = written.and(write_on(&mut out, &mut bytes));
         drop(out);
         let mut received = lock(received);
         *received = received.and(digest);

@@ -76,7 +76,9 @@ impl Report {
             std::cmp::Ordering::Greater => {
                 format!("not verified: {} more than were sent", show::counted(received - sent, "item"))
             }
-            _ if self.order == "broken" => "not verified: a producer's items came in another order".into(),
+            _ if self.sent.sum == self.received.sum => {
+                "not verified: a producer's items came in another order".into()
+            }
             _ => "not verified: other items were received than sent".into(),
         }
     }
