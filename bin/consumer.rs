@@ -1,3 +1,12 @@
 //! The `consumer` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use ringpipe::cli::{consumer, start};
+
+fn main() -> ExitCode {
+    match start::parse("consumer") {
+        Ok(options) => start::exit("consumer", consumer::run(&options)),
+        Err(code) => code,
+    }
+}

@@ -1,6 +1,18 @@
-//! What the three binaries share: typed arguments and the pace of items.
+//! What the three binaries share: arguments, exit codes, signals, reports; and what each of them does.
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod attach;
+pub mod consumer;
+pub mod ctl;
+
+mod envelope;
 pub mod exit;
+pub mod framing_args;
+pub mod input;
+pub mod output;
 pub mod pace;
+pub mod producer;
+pub mod report;
+pub mod signals;
+pub mod start;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::batch::{Batch, Parts};
 use super::item::Item;
 use super::participant::{Activity, Counter, Participant};
-use super::{ReadItems, Role, end};
+use super::{ReadItems, Role, Totals, end};
 use crate::layout::view::View;
 use crate::ring::memory::Memory;
 use crate::ring::word::Word;
@@ -107,6 +107,11 @@ impl Consumer {
     /// ends the stream.
     pub fn set_follow(&mut self, follow: bool) {
         self.follow = follow;
+    }
+
+    /// Counters of this handle: what it received, acknowledged and gave back.
+    pub fn totals(&self) -> Totals {
+        Totals::of(&self.participant)
     }
 
     /// Receives the next item, and waits for it; its bytes are copied out of the ring.

@@ -10,7 +10,7 @@ use super::end;
 use super::memory::SegmentMemory;
 use super::participant::{Activity, Counter, Participant};
 use super::reservation::Reservation;
-use super::{Role, WriteItems};
+use super::{Role, Totals, WriteItems};
 use crate::layout::fields::{head, item};
 use crate::layout::view::View;
 use crate::ring::{Claim, Full};
@@ -106,6 +106,11 @@ impl Producer {
     /// Items sent so far: the sequence number of the next.
     pub fn sent(&self) -> u64 {
         self.sequence
+    }
+
+    /// Counters of this handle: what it sent and dropped.
+    pub fn totals(&self) -> Totals {
+        Totals::of(&self.participant)
     }
 
     /// Largest item in bytes that this ring takes: half of its slots.

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::door::Door;
 use super::item::Header;
-use super::participant::{Activity, role_of};
+use super::participant::{Activity, Participant, role_of};
 use super::{Ring, Role};
 use crate::Result;
 use crate::layout::fields::{entry, head};
@@ -99,6 +99,13 @@ impl Totals {
             bytes_sent: word(6),
             bytes_received: word(7),
         }
+    }
+
+    pub(super) fn of(participant: &Participant) -> Self {
+        // Relaxed: the participant is the only writer, and asks.
+        Self::read(|n| {
+            participant.view().entry_word(participant.number, entry::COUNTERS + n * 8).load(Relaxed)
+        })
     }
 
     fn add(&mut self, more: &Totals) {

@@ -21,6 +21,12 @@ impl StopFlag {
         Self::default()
     }
 
+    /// The flag itself, for a signal handler to set.
+    #[cfg(feature = "cli")]
+    pub(crate) fn word(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
     /// Raises the flag for good.
     pub fn raise(&self) {
         // Relaxed: a reason to stop, it hands nothing over.

@@ -11,6 +11,8 @@
 //! | [`fence`] | asymmetric memory fences across processes |
 //! | [`io`] | read and write between descriptors and shared memory |
 //! | [`random`] | random identities |
+//! | [`signal`] | signals that ask this process to end |
+//! | [`stdio`] | which standard descriptors this process was started with |
 //! | [`abi`] | what must be equal on both sides before memory can be shared |
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
@@ -26,6 +28,8 @@ pub mod process;
 pub mod random;
 pub mod segment;
 pub mod semaphore;
+pub mod signal;
+pub mod stdio;
 
 #[cfg(test)]
 mod testing;

@@ -1,0 +1,199 @@
+//! How the two sides come to their ring.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::args::{ByteSize, Count, ModeArg};
+use super::exit::{Failure, code};
+use super::report::Report;
+use super::signals;
+use crate::{Consumer, Error, Producer, Ring, RingName, RingOptions, StopFlag};
+
+/// A ring that is waited for is looked for so often at first, and then less and less.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+/// How often at last: a look costs some microseconds.
+const LAST_LOOK: Duration = Duration::from_millis(50);
+/// A wait longer than this is worth saying.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How the ring is made if it is missing.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "A ring that does not exist yet is made with")]
+pub struct CreateArgs {
+    /// Slots, 2 to 16777216, rounded up to a power of two [default: 8192]
+    #[arg(long, value_name = "COUNT")]
+    capacity: Option<Count>,
+    /// Bytes in a slot, rounded up to a multiple of 8; longer items span several slots, up to half of
+    /// them [default: 64]
+    #[arg(long, value_name = "SIZE")]
+    slot_size: Option<ByteSize>,
+    /// Permissions in octal: who may write the segment may take part [default: 600]
+    #[arg(long, value_name = "MODE")]
+    mode: Option<ModeArg>,
+    /// One producer and one consumer at a time, which is faster
+    #[arg(long)]
+    exclusive: bool,
+    /// The time of sending in each item
+    #[arg(long)]
+    timestamps: bool,
+    /// No end of stream before N producers have come [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    producers: Option<u32>,
+    /// Make no ring: a missing one is an error (exit code 3)
+    #[arg(long)]
+    no_create: bool,
+}
+
+impl CreateArgs {
+    fn options(&self) -> RingOptions {
+        let mut options = RingOptions::new().ephemeral(true);
+        if let Some(Count(slots)) = self.capacity {
+            options = options.capacity(slots);
+        }
+        if let Some(ByteSize(bytes)) = self.slot_size {
+            options = options.slot_size(bytes);
+        }
+        if let Some(ModeArg(mode)) = self.mode {
+            options = options.mode(mode);
+        }
+        options
+            .exclusive(self.exclusive)
+            .timestamps(self.timestamps)
+            .expected_producers(self.producers.unwrap_or(1))
+    }
+
+    fn note_creation(&self, ring: &Ring, report: &Report) {
+        let name = ring.name();
+        let (slots, bytes) = (ring.capacity(), ring.slot_size());
+        if let Some(Count(given)) = self.capacity.filter(|given| given.0 != slots) {
+            report.note(format!("ring {name:?}: capacity {given} rounded up to {slots} slots"));
+        }
+        if let Some(ByteSize(given)) = self.slot_size.filter(|given| given.0 != bytes) {
+            report.note(format!("ring {name:?}: slot size {given} rounded up to {bytes} bytes"));
+        }
+        report.detail(format!("made ring {name:?}: {slots} slots of {bytes} bytes"));
+    }
+
+    /// Says what was asked for and is otherwise in a ring that exists.
+    fn note_differences(&self, ring: &Ring, report: &Report) {
+        let name = ring.name();
+        let options = self.options();
+        let note = |text: String| report.note(format!("ring {name:?} exists with {text}"));
+        let (slots, bytes) = (ring.capacity(), ring.slot_size());
+        if let Some(Count(given)) = self.capacity
+            && options.rounded_capacity() != slots
+        {
+            note(format!("{slots} slots: --capacity {given} has no effect"));
+        }
+        if let Some(ByteSize(given)) = self.slot_size
+            && given.next_multiple_of(8) != bytes
+        {
+            note(format!("slots of {bytes} bytes: --slot-size {given} has no effect"));
+        }
+        if self.exclusive && !ring.is_exclusive() {
+            note("room for many: --exclusive has no effect".into());
+        }
+        if self.timestamps && !ring.has_timestamps() {
+            note("no times in its items: --timestamps has no effect".into());
+        }
+        let expected = ring.expected_producers();
+        if let Some(given) = self.producers.filter(|given| *given != expected) {
+            note(format!("{expected} expected producers: --producers {given} has no effect"));
+        }
+        report.detail(format!("found ring {name:?}: {slots} slots of {bytes} bytes"));
+    }
+}
+
+/// Attaches a producer to the ring, which is made if it is missing and may be.
+///
+/// # Errors
+/// The [`Failure`] of whatever is refused; a usage error for a ring that cannot be made as asked, also
+/// when there is one already.
+pub fn producer(name: &RingName, create: &CreateArgs, report: &Report) -> Result<(Ring, Producer), Failure> {
+    let name = name.as_str();
+    let failed = |error: Error| Failure::of_ring(name, &error);
+    let options = create.options();
+    options.size().map_err(failed)?;
+    loop {
+        let (ring, made) = match Ring::open(name) {
+            Err(Error::NotFound(_)) if !create.no_create => match options.create(name) {
+                // Somebody else was faster.
+                Err(Error::Exists(_)) => continue,
+                result => (result.map_err(failed)?, true),
+            },
+            result => (result.map_err(failed)?, false),
+        };
+        match ring.producer() {
+            // The last one out has just removed it.
+            Err(Error::NotFound(_)) => continue,
+            Err(error) => return Err(failed(error)),
+            Ok(producer) => {
+                let note = if made { CreateArgs::note_creation } else { CreateArgs::note_differences };
+                note(create, &ring, report);
+                return Ok((ring, producer));
+            }
+        }
+    }
+}
+
+/// How long to wait for a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Not at all.
+    None,
+    /// So long.
+    Limited(Duration),
+    /// Until a signal comes.
+    Unlimited,
+}
+
+/// Attaches a consumer to the ring, which is waited for. `None`: the stop flag was raised first.
+///
+/// # Errors
+/// The [`Failure`] of whatever is refused: not found with [`Patience::None`], timed out with
+/// [`Patience::Limited`].
+pub fn consumer(
+    name: &RingName,
+    patience: Patience,
+    report: &Report,
+    stop: &StopFlag,
+) -> Result<Option<(Ring, Consumer)>, Failure> {
+    let start = Instant::now();
+    let mut pause = FIRST_LOOK;
+    let mut said = false;
+    loop {
+        // Not found by attaching: the last one out has just removed it.
+        let found = Ring::open(name.as_str()).and_then(|ring| Ok((ring.consumer()?, ring)));
+        match found {
+            Ok((consumer, ring)) => {
+                let (slots, bytes) = (ring.capacity(), ring.slot_size());
+                report.detail(format!("found ring \"{name}\": {slots} slots of {bytes} bytes"));
+                return Ok(Some((ring, consumer)));
+            }
+            Err(Error::NotFound(_)) if patience != Patience::None => {}
+            Err(error) => return Err(Failure::of_ring(name.as_str(), &error)),
+        }
+        let waited = start.elapsed();
+        if let Patience::Limited(limit) = patience {
+            if waited >= limit {
+                return Err(missing(name, limit));
+            }
+            pause = pause.min(limit - waited);
+        }
+        if waited >= PATIENCE && !said {
+            report.note(format!("waiting for ring \"{name}\", which does not exist yet"));
+            said = true;
+        }
+        if !signals::sleep(pause, stop) {
+            return Ok(None);
+        }
+        pause = (pause * 2).min(LAST_LOOK);
+    }
+}
+
+fn missing(name: &RingName, waited: Duration) -> Failure {
+    let waited = humantime::format_duration(waited);
+    Failure::new(code::FULL, format!("ring \"{name}\" does not exist, waited {waited}"))
+        .hint(format!("producer {name} or ringctl create {name} makes it"))
+}

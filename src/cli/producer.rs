@@ -1,0 +1,362 @@
+//! `producer`: sends what it reads as items.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+
+use super::args::{Count, DelayArg, DurationArg, RateArg};
+use super::attach::{self, CreateArgs};
+use super::exit::{Failure, code};
+use super::framing_args::FramingArgs;
+use super::input::Input;
+use super::pace::Pace;
+use super::report::{More, Progress, Report, ReportArgs, Stats};
+use super::signals;
+use super::start::End;
+use crate::framing::{Fill, FramingError, Splitter};
+use crate::{Error, Liveness, OnFull, Producer, Ring, RingName, Role, StopFlag};
+
+/// A wait for room longer than this is worth saying.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+const ABOUT: &str = "Send items to a ring in shared memory: each line of standard input, or of FILEs";
+
+const AFTER_HELP: &str = "\
+A missing ring is made, and removed by the last process that leaves it once everything was received.
+Data waits: a producer may send and leave before any consumer comes.
+
+Sizes are bytes, or K, M, G of 1024; counts are decimal; durations are 250ms, 5s, 2m, 1h.
+
+An item that was sent is delivered, whatever is killed afterwards. The first INT, TERM or HUP stops reading,
+sends the items that were already read as far as there is room, and leaves; a second one ends at once.
+
+Exit codes:
+  0      the input was sent (or -n items of it; or, with --on-full drop-*, sent or dropped)
+  1      runtime error: a file could not be read, an item is larger than the ring takes, no memory
+  2      usage
+  3      the ring does not exist (--no-create)
+  4      the ring is full (--on-full fail, --no-wait), or was so for too long (--timeout)
+  5      the ring is closed
+  6      the ring is damaged or of another version
+  128+n  ended by signal n
+
+Examples:
+  seq 1 1000000 | producer jobs
+  producer jobs --item 'a single item'
+  find . -type f -print0 | producer -0 jobs
+  producer --raw backup backup.tar          (then: consumer --raw backup > copy.tar)
+  producer --capacity 64 --on-full fail --stats jobs todo.txt
+  producer --rate 10/s --producers 3 jobs more.txt";
+
+/// The command line of `producer`.
+#[derive(Debug, Parser)]
+#[command(name = "producer", version, about = ABOUT, after_help = "--help tells more, with exit codes and examples.")]
+#[command(after_long_help = AFTER_HELP, max_term_width = 108)]
+pub struct Options {
+    /// The ring: NAME, /NAME or shm:NAME
+    ring: RingName,
+    /// Files to read instead of standard input, in order; - is standard input
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Send TEXT as an item, before any FILE and instead of standard input; may be repeated
+    #[arg(long = "item", value_name = "TEXT", allow_hyphen_values = true)]
+    items: Vec<OsString>,
+    /// Send at most COUNT items
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    count: Option<Count>,
+
+    #[command(flatten)]
+    framing: FramingArgs,
+    #[command(flatten)]
+    create: CreateArgs,
+
+    /// What to do with an item when the ring is full
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t = OnFullArg::Block, help_heading = "Full ring")]
+    on_full: OnFullArg,
+    /// Wait for room at most this long, each time
+    #[arg(long, value_name = "DURATION", conflicts_with = "no_wait", help_heading = "Full ring")]
+    timeout: Option<DurationArg>,
+    /// Never wait for room
+    #[arg(long, help_heading = "Full ring")]
+    no_wait: bool,
+
+    /// Send at most so many items per time: 1000, 1000/s, 90/m, 0.5/h
+    #[arg(long, value_name = "RATE", help_heading = "Pace")]
+    rate: Option<RateArg>,
+    /// Wait between items: a duration, or MIN..MAX for a random one
+    #[arg(long, value_name = "DURATION", help_heading = "Pace")]
+    delay: Option<DelayArg>,
+
+    #[command(flatten)]
+    report: ReportArgs,
+    /// Statistics as a JSON object (schema ringpipe.producer/1) on standard error
+    #[arg(long, help_heading = "Reports (all on standard error)")]
+    json: bool,
+}
+
+/// The values of `--on-full`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnFullArg {
+    /// Wait for room
+    Block,
+    /// Stop with exit code 4
+    Fail,
+    /// Drop the item, and count it
+    DropNewest,
+    /// Drop the oldest item in the ring that nobody holds, and count it
+    DropOldest,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The [`Failure`] that ends it.
+pub fn run(options: &Options) -> Result<End, Failure> {
+    let report = Report::new("producer", &options.report);
+    let stop = signals::catch()?;
+    let mut inputs = options.inputs();
+    // The first is opened before a ring is made: a mistyped name should leave none behind.
+    let first = inputs.next().map(|path| Input::open(path, &stop)).transpose()?;
+    let (ring, producer) = attach::producer(&options.ring, &options.create, &report)?;
+    let mut sender = Sender::new(options, ring, producer, &report, &stop)?;
+    let result = sender.send_all(options, first, inputs);
+    sender.finish(options);
+    result
+}
+
+impl Options {
+    fn inputs(&self) -> impl Iterator<Item = &Path> {
+        let stdin = self.files.is_empty() && self.items.is_empty();
+        self.files.iter().map(PathBuf::as_path).chain(stdin.then_some(Path::new("-")))
+    }
+
+    fn policy(&self) -> OnFull {
+        match self.on_full {
+            OnFullArg::Block if self.no_wait => OnFull::Fail,
+            OnFullArg::Block => OnFull::Block,
+            OnFullArg::Fail => OnFull::Fail,
+            OnFullArg::DropNewest => OnFull::DropNewest,
+            OnFullArg::DropOldest => OnFull::DropOldest,
+        }
+    }
+}
+
+/// A producer, and what it keeps to.
+struct Sender<'o> {
+    ring: Ring,
+    producer: Producer,
+    /// Longest wait for room.
+    timeout: Option<Duration>,
+    pace: Pace,
+    /// Items that may still be sent.
+    left: u64,
+    /// Items that were sent or dropped.
+    handled: u64,
+    report: &'o Report,
+    progress: Progress,
+    stop: StopFlag,
+    /// Nobody wants to know, or was told, that it waits.
+    said_waiting: bool,
+    start: Instant,
+}
+
+impl<'o> Sender<'o> {
+    fn new(
+        options: &Options,
+        ring: Ring,
+        mut producer: Producer,
+        report: &'o Report,
+        stop: &StopFlag,
+    ) -> Result<Self, Failure> {
+        producer.set_on_full(options.policy()).map_err(|error| {
+            let failure = Failure::of_ring(ring.name(), &error);
+            Failure { code: code::USAGE, ..failure }
+        })?;
+        producer.set_stop_flag(stop.clone());
+        let timeout = options.timeout.map(|DurationArg(limit)| limit);
+        Ok(Sender {
+            producer,
+            timeout: if options.no_wait { Some(Duration::ZERO) } else { timeout },
+            pace: Pace::new(options.rate, options.delay, fastrand::Rng::new()),
+            left: options.count.map_or(u64::MAX, |Count(count)| count),
+            handled: 0,
+            report,
+            progress: report.progress(ring.name()),
+            stop: stop.clone(),
+            said_waiting: !report.tells_waits(),
+            start: Instant::now(),
+            ring,
+        })
+    }
+
+    fn send_all<'p>(
+        &mut self,
+        options: &Options,
+        first: Option<Input>,
+        rest: impl Iterator<Item = &'p Path>,
+    ) -> Result<End, Failure> {
+        let items: Vec<&[u8]> = options.items.iter().map(|item| item.as_bytes()).collect();
+        let most = items.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if !self.send_block(&items[..most])? {
+            return Ok(signals::end());
+        }
+        let stop = self.stop.clone();
+        let rest = rest.map(|path| Input::open(path, &stop));
+        for input in first.map(Ok).into_iter().chain(rest) {
+            if self.left == 0 {
+                break;
+            }
+            let input = input?;
+            let name = input.name.clone();
+            let limit = usize::try_from(self.producer.max_item()).unwrap_or(usize::MAX);
+            let splitter = Splitter::new(input, options.framing.framing(), limit);
+            if !self.send_input(splitter, &name)? {
+                return Ok(signals::end());
+            }
+        }
+        Ok(End::Done)
+    }
+
+    /// Sends the items of one input. False: a signal came.
+    fn send_input(&mut self, mut splitter: Splitter<Input>, name: &str) -> Result<bool, Failure> {
+        while self.left > 0 {
+            if self.stop.is_raised() {
+                return Ok(false);
+            }
+            match splitter.fill() {
+                Ok(Fill::Ready) => {}
+                Ok(Fill::Interrupted) => continue,
+                Ok(Fill::End) => break,
+                Err(error) => return Err(self.bad_input(name, &error)),
+            }
+            let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+            let items: Vec<&[u8]> = splitter.items().take(most).collect();
+            if !self.send_block(&items)? {
+                return Ok(false);
+            }
+            let taken = items.len();
+            splitter.consume(taken);
+        }
+        Ok(true)
+    }
+
+    /// Sends items that were read. False: a signal came, and the rest was not sent.
+    fn send_block(&mut self, items: &[&[u8]]) -> Result<bool, Failure> {
+        let one_by_one = !self.pace.is_unlimited();
+        let mut rest = items;
+        while !rest.is_empty() {
+            let due = !one_by_one || signals::sleep(self.pace.wait(Instant::now()), &self.stop);
+            let result = match due {
+                true => self.send(if one_by_one { &rest[..1] } else { rest }),
+                false => Err(Error::Interrupted),
+            };
+            match result {
+                Ok(sent) => {
+                    rest = &rest[sent..];
+                    self.left -= sent as u64;
+                    self.handled += sent as u64;
+                    self.progress.update(self.handled);
+                }
+                Err(Error::Interrupted) => {
+                    let unsent = rest.len();
+                    self.report.note(format!("interrupted: {unsent} items were read and not sent"));
+                    return Ok(false);
+                }
+                Err(error) => return Err(self.refused(&error)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sends some of the items, as the library's `send_batch`, and tells once when it has to wait.
+    fn send(&mut self, items: &[&[u8]]) -> Result<usize, Error> {
+        if !self.said_waiting && self.timeout.is_none_or(|limit| limit > PATIENCE) {
+            match self.producer.send_batch_timeout(items, PATIENCE) {
+                Err(Error::TimedOut) => {}
+                result => return result,
+            }
+            self.said_waiting = true;
+            let (full, hint) = (self.fill(), self.advice());
+            self.report.note(format!("{full}: waiting for room ({hint})"));
+            let left = self.timeout.map(|limit| limit - PATIENCE);
+            return self.send_within(items, left);
+        }
+        self.send_within(items, self.timeout)
+    }
+
+    fn send_within(&mut self, items: &[&[u8]], timeout: Option<Duration>) -> Result<usize, Error> {
+        match timeout {
+            None => self.producer.send_batch(items),
+            Some(limit) => self.producer.send_batch_timeout(items, limit),
+        }
+    }
+
+    /// `ring "jobs" is full (64/64)`.
+    fn fill(&self) -> String {
+        let (name, capacity) = (self.ring.name(), self.ring.capacity());
+        match self.ring.snapshot() {
+            Ok(seen) => format!("ring {name:?} is full ({}/{capacity})", seen.used_slots),
+            Err(_) => format!("ring {name:?} is full"),
+        }
+    }
+
+    /// What may be done about a full ring.
+    fn advice(&self) -> String {
+        let name = self.ring.name();
+        let consumers = self.ring.participants().into_iter().filter(|one| one.role == Role::Consumer);
+        let alive: Vec<_> = consumers.filter(|one| one.liveness != Liveness::Dead).collect();
+        match alive.iter().all(|one| one.liveness == Liveness::Stopped) {
+            true if alive.is_empty() => format!("no live consumer; ringctl inspect {name}"),
+            true => format!("process {} is stopped; ringctl inspect {name}", alive[0].pid),
+            false => format!("ringctl inspect {name} shows who is slow"),
+        }
+    }
+
+    fn refused(&self, error: &Error) -> Failure {
+        let waited = match (error, self.timeout) {
+            (Error::TimedOut, Some(limit)) if !limit.is_zero() => {
+                format!(", waited {}", humantime::format_duration(limit))
+            }
+            (Error::Full | Error::TimedOut, _) => String::new(),
+            _ => return Failure::of_ring(self.ring.name(), error),
+        };
+        Failure::new(code::FULL, self.fill() + &waited).hint(self.advice())
+    }
+
+    fn bad_input(&self, name: &str, error: &FramingError) -> Failure {
+        match error {
+            FramingError::Read { source, .. } => Failure::io(name, source),
+            FramingError::TooLong { .. } => {
+                let ring = self.ring.name();
+                let line = format!("{name}: {error} (half of the slots of ring {ring:?})");
+                let hint = "make the ring with more slots (--capacity) or larger ones (--slot-size)";
+                Failure::new(code::RUNTIME, line).hint(hint)
+            }
+            _ => Failure::new(code::RUNTIME, format!("{name}: {error}")),
+        }
+    }
+
+    /// Says what was asked to be said in the end.
+    fn finish(&mut self, options: &Options) {
+        self.progress.finish(self.handled);
+        if !(options.report.stats || options.json) {
+            return;
+        }
+        let totals = self.producer.totals();
+        let stats = Stats {
+            schema: "ringpipe.producer/1",
+            ring: self.ring.name(),
+            items: totals.sent,
+            bytes: totals.bytes_sent,
+            seconds: self.start.elapsed().as_secs_f64(),
+            more: More::Producer {
+                dropped_newest: totals.dropped_newest,
+                dropped_oldest: totals.dropped_oldest,
+            },
+        };
+        self.report.stats(&stats, options.json);
+    }
+}

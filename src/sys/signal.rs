@@ -1,0 +1,114 @@
+//! Signals that ask this process to end: the first is noted, the second ends it at once.
+#![allow(unsafe_code)]
+
+use std::{
+    io, mem, ptr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI32, Ordering, fence},
+    },
+};
+
+/// The first signal that was noted; 0 for none.
+static FIRST: AtomicI32 = AtomicI32::new(0);
+/// What the first signal sets.
+static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Chooses the flag that the first signal sets. Only the first call in a process counts.
+pub fn set_flag(flag: Arc<AtomicBool>) {
+    let _ = FLAG.set(flag);
+}
+
+/// Takes note of `signal`: the first one sets the flag, a second one ends the process by that signal.
+pub fn note(signal: i32) {
+    // Only atomics, and system calls that may be made in a signal handler: `OnceLock::get` is one load.
+    // Relaxed: the flag's Release below hands the number over.
+    if FIRST.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        end_by(signal);
+    }
+    if let Some(flag) = FLAG.get() {
+        // Release: with the fence in `first`, who sees the flag sees the number.
+        flag.store(true, Ordering::Release);
+    }
+}
+
+/// The first signal that was noted.
+pub fn first() -> Option<i32> {
+    fence(Ordering::Acquire);
+    // Relaxed: the fence orders it.
+    Some(FIRST.load(Ordering::Relaxed)).filter(|&signal| signal != 0)
+}
+
+/// Whether `signal` is ignored, as `nohup` and shells arrange it for those they start.
+///
+/// # Errors
+/// The system's answer, for a number that is no signal.
+pub fn is_ignored(signal: i32) -> io::Result<bool> {
+    // SAFETY: all zeros is a valid `sigaction`; with a null pointer for the new one nothing changes, and
+    // the kernel writes the old one into a local.
+    let action = unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        if libc::sigaction(signal, ptr::null(), &mut action) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        action
+    };
+    Ok(action.sa_sigaction == libc::SIG_IGN)
+}
+
+/// Has `signal` noted from here on. System calls that it interrupts are not restarted.
+///
+/// # Errors
+/// The system's answer, for a number that is no signal or cannot be caught.
+pub fn catch(signal: i32) -> io::Result<()> {
+    extern "C" fn handler(signal: i32) {
+        note(signal);
+    }
+    set_action(signal, handler as extern "C" fn(i32) as usize)
+}
+
+/// Ends the process by `signal`, as if it had never been caught. Runs no destructors.
+pub fn end_by(signal: i32) -> ! {
+    let _ = set_action(signal, libc::SIG_DFL);
+    // SAFETY: the set is a local; these calls may be made in a signal handler, also in that of `signal`
+    // itself, which the kernel blocks meanwhile.
+    unsafe {
+        let mut set: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, ptr::null_mut());
+        libc::raise(signal);
+        // A signal whose default is not to end a process.
+        libc::_exit(128 + signal)
+    }
+}
+
+fn set_action(signal: i32, handler: usize) -> io::Result<()> {
+    // SAFETY: all zeros is a valid `sigaction` without flags. The handler is SIG_DFL or a function of this
+    // module, which does only what is allowed in a handler.
+    let result = unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = handler;
+        libc::sigemptyset(&mut action.sa_mask);
+        libc::sigaction(signal, &action, ptr::null_mut())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_signal_is_refused() {
+        assert!(is_ignored(100_000).is_err());
+        assert!(catch(libc::SIGKILL).is_err());
+    }
+
+    #[test]
+    fn an_ignored_signal_is_seen_as_such() {
+        // Rust's runtime ignores it, and the test harness leaves SIGURG alone.
+        assert!(is_ignored(libc::SIGPIPE).unwrap());
+        assert!(!is_ignored(libc::SIGURG).unwrap());
+    }
+}
