@@ -28,12 +28,15 @@ const ABOUT: &str =
     "Write the items of a ring in shared memory to standard output, each exactly once among all consumers";
 
 const AFTER_HELP: &str = "\
-The stream ends when everything was received, some producer (or --producers N) was there, and none is left.
-A ring that does not exist yet is waited for. Sizes, counts and durations: 1_000 items; 250ms, 5s, 2m, 1h.
+The stream ends when everything was received, a producer (or as many as the ring expects) was
+there, and none is left. A ring that does not exist yet is waited for.
 
-An item is acknowledged after it was written; what a consumer that fails, ends or is killed has not
-acknowledged goes to another one. The first INT, TERM or HUP stops taking, writes and acknowledges what is in
-hand, and leaves; a second one ends at once. When nobody reads the output any more, that is a clean end.
+Counts are decimal; durations are 250ms, 5s, 2m, 1h.
+
+An item is acknowledged after it was written; what a consumer that fails, ends or is killed has
+not acknowledged goes to another one. The first INT, TERM or HUP stops taking, writes and
+acknowledges what is in hand, and leaves; a second one ends at once. When nobody reads the output
+any more, that is a clean end.
 
 Exit codes:
   0      the stream ended, or -n items were written, or nothing was left (--drain), or nothing came
@@ -56,15 +59,19 @@ Examples:
 /// The command line of `consumer`.
 #[derive(Debug, Parser)]
 #[command(name = "consumer", version, about = ABOUT, after_help = "--help tells more, with exit codes and examples.")]
-#[command(after_long_help = AFTER_HELP, max_term_width = 108)]
+#[command(after_long_help = AFTER_HELP, max_term_width = 100)]
 pub struct Options {
     /// The ring: NAME, /NAME or shm:NAME
     ring: RingName,
 
     #[command(flatten)]
     framing: FramingArgs,
-    /// A JSON object per line: schema (ringpipe.item/1), sequence, producer, attempt, redelivered, time, time_of
-    /// (sent, where the ring has timestamps, or received), and the bytes as text, or base64 if they are not UTF-8
+    /// A JSON object per line, with the bytes as text, or as base64 if they are not UTF-8
+    ///
+    /// Its fields: schema (ringpipe.item/1), sequence (the producer's count, from 0), producer (its
+    /// number in this ring), attempt (1 at first), redelivered, time, time_of (sent, where the ring has
+    /// timestamps, or received), text or base64. With --stats the statistics are such an object too
+    /// (ringpipe.consumer/1).
     #[arg(long, conflicts_with = "framing", help_heading = "Framing (default: an item per line)")]
     json: bool,
 

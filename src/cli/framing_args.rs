@@ -19,13 +19,13 @@ pub struct FramingArgs {
     /// An item ends with this byte: a character, or \t, \n, \r, \0, \\, \xNN
     #[arg(short, long, value_name = "BYTE")]
     delimiter: Option<DelimiterArg>,
-    /// Bytes as they come, in pieces of up to 32K: the pieces one after the other are the input
+    /// Bytes as they are, in items of up to 32K: one after the other they are the input again
     #[arg(long)]
     raw: bool,
     /// len32: each item follows its length, 4 bytes, most significant first
     #[arg(long, value_name = "FORMAT")]
     frame: Option<FrameArg>,
-    /// A whole file is one item, and is written as it is
+    /// A file is an item, and is written as it is
     #[arg(long)]
     whole_file: bool,
 }

@@ -30,8 +30,9 @@ Data waits: a producer may send and leave before any consumer comes.
 
 Sizes are bytes, or K, M, G of 1024; counts are decimal; durations are 250ms, 5s, 2m, 1h.
 
-An item that was sent is delivered, whatever is killed afterwards. The first INT, TERM or HUP stops reading,
-sends the items that were already read as far as there is room, and leaves; a second one ends at once.
+An item that was sent is delivered, whatever is killed afterwards. The first INT, TERM or HUP
+stops reading, sends the items that were already read as far as there is room (with --rate or
+--delay: none), and leaves; a second one ends at once.
 
 Exit codes:
   0      the input was sent (or -n items of it; or, with --on-full drop-*, sent or dropped)
@@ -54,7 +55,7 @@ Examples:
 /// The command line of `producer`.
 #[derive(Debug, Parser)]
 #[command(name = "producer", version, about = ABOUT, after_help = "--help tells more, with exit codes and examples.")]
-#[command(after_long_help = AFTER_HELP, max_term_width = 108)]
+#[command(after_long_help = AFTER_HELP, max_term_width = 100)]
 pub struct Options {
     /// The ring: NAME, /NAME or shm:NAME
     ring: RingName,

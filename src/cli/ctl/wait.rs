@@ -19,10 +19,12 @@ use crate::{
 
 /// How often to look: often at first, for short waits, and never more rarely than this.
 const SLICES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+/// A look at a large ring takes long: looking may take this share of the time, one in so many.
+const SHARE: u32 = 50;
 
 /// Wait until something is true of a ring
 ///
-/// The ring need not exist yet. Waiting changes nothing, and looks 20 times a second.
+/// The ring need not exist yet. Waiting changes nothing, and looks up to 20 times a second.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Conditions:
@@ -136,14 +138,16 @@ fn wait(name: &RingName, until: &Condition, deadline: Deadline) -> Result<bool> 
     let (mut slice, longest) = SLICES;
     let mut ring = None;
     loop {
+        let look = Instant::now();
         if is_true(name, &mut ring, until)? {
             return Ok(true);
         }
-        let left = deadline.remaining().unwrap_or(slice);
+        let pause = slice.max(look.elapsed() * SHARE);
+        let left = deadline.remaining().unwrap_or(pause);
         if left.is_zero() {
             return Ok(false);
         }
-        thread::sleep(slice.min(left));
+        thread::sleep(pause.min(left));
         slice = longest.min(slice * 2);
     }
 }

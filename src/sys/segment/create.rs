@@ -55,7 +55,7 @@ impl Segment {
     ///
     /// Memory for all `len` bytes is reserved. The permission bits are exactly `mode`, whatever the umask.
     /// `init` gets the zeroed bytes and their length, fills in all but the first eight, the identity
-    /// ([`IDENTITY_AT`]) and the mark (`MARK_AT`, the last 16 of [`MIN_LEN`] bytes), and returns the first eight as a word, the magic, which must not be zero; that is
+    /// ([`IDENTITY_AT`]) and the mark (the last 16 of the first [`MIN_LEN`] bytes), and returns the first eight as a word, the magic, which must not be zero; that is
     /// stored last. Where the system cannot link unnamed files, `init` may run a second time, on new zeros.
     ///
     /// # Errors

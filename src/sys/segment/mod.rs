@@ -12,7 +12,7 @@
 //! | 0..8 | a word that is not zero: the layout's magic | last, with release |
 //! | 8..16 | what the layout likes | by `init` |
 //! | 16..32 | a random identity | first |
-//! | [`MARK_AT`].. | [`MARK`], in segments that were made under their name | before all others |
+//! | 4080..4096 | a mark, in segments that were made under their name | before all others |
 #![allow(unsafe_code)]
 
 mod create;

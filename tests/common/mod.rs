@@ -1,0 +1,348 @@
+//! What the tests of the commands share: rings that leave nothing behind, processes that cannot outlive or
+//! hang the test.
+#![allow(dead_code, missing_docs)]
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use ringpipe::{Activity, ParticipantInfo, Ring, RingOptions, Role};
+
+/// Nothing here takes a tenth of this; what does is stuck.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// A name for a ring that nobody else uses. When the test is over the ring must be gone.
+pub struct TestRing {
+    pub name: String,
+    may_stay: bool,
+}
+
+impl TestRing {
+    pub fn new(label: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ringpipe-cli-{label}-{}-{count}", std::process::id());
+        TestRing { name, may_stay: false }
+    }
+
+    /// The test ends with the ring still there; it is removed.
+    pub fn stays(mut self) -> Self {
+        self.may_stay = true;
+        self
+    }
+
+    /// Makes the ring; it stays until the test ends.
+    pub fn made(label: &str, options: &RingOptions) -> Self {
+        let ring = Self::new(label).stays();
+        options.create(&ring.name).unwrap();
+        ring
+    }
+
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from("/dev/shm").join(&self.name)
+    }
+
+    pub fn exists(&self) -> bool {
+        self.path().exists()
+    }
+
+    pub fn open(&self) -> Ring {
+        Ring::open(&self.name).unwrap()
+    }
+
+    pub fn ready(&self) -> u64 {
+        self.open().snapshot().unwrap().ready
+    }
+
+    /// Sends from this process.
+    pub fn send(&self, items: &[&str]) {
+        let mut producer = self.open().producer().unwrap();
+        items.iter().for_each(|item| producer.send(item.as_bytes()).unwrap());
+    }
+
+    /// Waits until a participant of this role does this.
+    pub fn wait_for(&self, role: Role, activity: Activity) -> ParticipantInfo {
+        let mut found = None;
+        wait_until(&format!("a {role} that is {activity:?}"), || {
+            let participants = Ring::open(&self.name).map(|ring| ring.participants()).unwrap_or_default();
+            found = participants.into_iter().find(|one| one.role == role && one.activity == activity);
+            found.is_some()
+        });
+        found.unwrap()
+    }
+}
+
+impl Drop for TestRing {
+    fn drop(&mut self) {
+        let left = std::fs::remove_file(self.path()).is_ok();
+        assert!(!left || self.may_stay || thread::panicking(), "ring {} was left in /dev/shm", self.name);
+    }
+}
+
+/// Waits for what must come about.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < WATCHDOG, "watchdog: no {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A command to be run, in a process group of its own, that dies with the test.
+pub struct Run {
+    command: Command,
+    input: Option<Vec<u8>>,
+}
+
+pub fn producer(ring: &TestRing, args: &[&str]) -> Run {
+    Run::new(env!("CARGO_BIN_EXE_producer")).arg(&ring.name).args(args)
+}
+
+pub fn consumer(ring: &TestRing, args: &[&str]) -> Run {
+    Run::new(env!("CARGO_BIN_EXE_consumer")).arg(&ring.name).args(args)
+}
+
+/// A shell script; `$P` and `$C` are the commands, `$R` the ring.
+pub fn shell(ring: &TestRing, script: &str) -> Run {
+    let mut run = Run::new("bash").args(&["-c", script]);
+    run.command.env("P", env!("CARGO_BIN_EXE_producer")).env("C", env!("CARGO_BIN_EXE_consumer"));
+    run.command.env("R", &ring.name);
+    run
+}
+
+impl Run {
+    pub fn new(program: &str) -> Self {
+        let mut command = Command::new(program);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        Run { command, input: None }.with_signals(&[])
+    }
+
+    /// Starts with these signals ignored, and the others that end a process as they are by default.
+    pub fn with_signals(mut self, ignored: &'static [i32]) -> Self {
+        // SAFETY: prctl and signal may be called between fork and exec.
+        unsafe {
+            self.command.pre_exec(move || {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+                    let ignore = ignored.contains(&signal);
+                    libc::signal(signal, if ignore { libc::SIG_IGN } else { libc::SIG_DFL });
+                }
+                Ok(())
+            });
+        }
+        self
+    }
+
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Feeds these bytes to standard input, and closes it.
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.command.stdin(Stdio::piped());
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// Leaves standard input open: [`Running::stdin`].
+    pub fn open_input(mut self) -> Self {
+        self.command.stdin(Stdio::piped());
+        self
+    }
+
+    /// Standard output goes there.
+    pub fn stdout(mut self, to: impl Into<Stdio>) -> Self {
+        self.command.stdout(to);
+        self
+    }
+
+    pub fn spawn(mut self) -> Running {
+        let mut child = self.command.spawn().unwrap();
+        let mut stdin = child.stdin.take();
+        if let Some(bytes) = self.input {
+            let mut pipe = stdin.take().unwrap();
+            // Who does not read all of it may have reasons.
+            thread::spawn(move || drop(pipe.write_all(&bytes)));
+        }
+        let collect = |from: Option<Box<dyn Read + Send>>| {
+            let seen = Arc::new(Mutex::new(Vec::new()));
+            let sink = Arc::clone(&seen);
+            let reader = from.map(|mut from| {
+                thread::spawn(move || {
+                    let mut buffer = [0; 65536];
+                    while let Ok(n @ 1..) = from.read(&mut buffer) {
+                        sink.lock().unwrap().extend_from_slice(&buffer[..n]);
+                    }
+                })
+            });
+            Collected { seen, reader }
+        };
+        let stdout = collect(child.stdout.take().map(|out| Box::new(out) as _));
+        let stderr = collect(child.stderr.take().map(|err| Box::new(err) as _));
+        Running { child, stdin, stdout, stderr, reaped: false }
+    }
+
+    pub fn run(self) -> Ended {
+        self.spawn().end()
+    }
+}
+
+struct Collected {
+    seen: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Collected {
+    fn so_far(&self) -> Vec<u8> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    fn all(&mut self) -> Vec<u8> {
+        if let Some(reader) = self.reader.take() {
+            wait_until("end of output", || reader.is_finished());
+        }
+        self.so_far()
+    }
+}
+
+/// A process that runs; killed with its group when this is dropped.
+pub struct Running {
+    child: Child,
+    pub stdin: Option<ChildStdin>,
+    stdout: Collected,
+    stderr: Collected,
+    reaped: bool,
+}
+
+impl Running {
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: no pointers; the child is not reaped yet, so its id is its own.
+        assert_eq!(unsafe { libc::kill(self.pid(), signal) }, 0);
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub fn close_input(&mut self) {
+        self.stdin = None;
+    }
+
+    pub fn wait_for_stderr(&self, text: &str) {
+        wait_until(&format!("{text:?} on stderr"), || {
+            String::from_utf8_lossy(&self.stderr.so_far()).contains(text)
+        });
+    }
+
+    pub fn wait_for_stdout(&self, bytes: &[u8]) {
+        wait_until("such output", || self.stdout.so_far() == bytes);
+    }
+
+    pub fn end(mut self) -> Ended {
+        let mut status = None;
+        wait_until("end of the process", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        self.reaped = true;
+        let (stdout, stderr) = (self.stdout.all(), self.stderr.all());
+        let status = status.unwrap();
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert_ne!(status.code(), Some(101), "it panicked: {stderr}");
+        Ended { code: status.code(), signal: status.signal(), stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // SAFETY: no pointers; the group is the child's own, which is not reaped yet.
+            unsafe { libc::kill(-self.pid(), libc::SIGKILL) };
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The output of a process that ended with this code.
+    #[track_caller]
+    pub fn with_code(self, code: i32) -> Self {
+        assert_eq!((self.code, self.signal), (Some(code), None), "stderr: {}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub fn by_signal(self, signal: i32) -> Self {
+        assert_eq!((self.code, self.signal), (None, Some(signal)), "stderr: {}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub fn quiet(self) -> Self {
+        assert_eq!(self.stderr, "");
+        self
+    }
+
+    #[track_caller]
+    pub fn saying(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "expected {text:?} in: {}", self.stderr);
+        self
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap()
+    }
+
+    pub fn lines(&self) -> Vec<&str> {
+        self.text().lines().collect()
+    }
+
+    /// Standard error as a JSON object.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(self.stderr.lines().last().unwrap()).unwrap()
+    }
+}
+
+/// The numbers from 1 to `last`, a line each.
+pub fn seq(last: u64) -> String {
+    (1..=last).map(|n| format!("{n}\n")).collect()
+}
+
+/// Bytes that follow no pattern, the same in each run.
+pub fn noise(len: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(42);
+    (0..len).map(|_| random.u8(..)).collect()
+}
+
+/// A file with these bytes.
+pub fn file(dir: &tempfile::TempDir, name: &str, bytes: &[u8]) -> String {
+    let path = dir.path().join(name);
+    File::create(&path).unwrap().write_all(bytes).unwrap();
+    path.to_str().unwrap().to_string()
+}
