@@ -372,7 +372,7 @@ impl Search {
         if follow && !door.is_closed() {
             return Ok(None);
         }
-        end::retire(&participant.slots, door);
+        end::retire_if_over(participant);
         Err(Error::Ended)
     }
 }
