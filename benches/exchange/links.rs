@@ -5,14 +5,12 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crossbeam_queue::ArrayQueue;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use ringpipe::sys::segment::Segment;
-use ringpipe::sys::semaphore::Semaphore;
 use ringpipe::{Consumer, Producer, Ring, RingName, RingOptions};
 
 use crate::link::{BATCH, Kind, Link};
@@ -168,7 +166,18 @@ impl Link for Pipe {
     }
 }
 
-/// The documents' ring for many: room, items and mutex.
+/// The documents' ring for many, as one writes it down: room, items, mutex, in and out in a structure, and
+/// the buffer behind it.
+#[repr(C)]
+struct TextbookHead {
+    identity: [u64; 4],
+    room: libc::sem_t,
+    items: libc::sem_t,
+    mutex: libc::sem_t,
+    next_in: usize,
+    next_out: usize,
+}
+
 struct Textbook {
     segment: Segment,
     size: usize,
@@ -176,12 +185,7 @@ struct Textbook {
     message: Vec<u8>,
 }
 
-/// Offsets of the parts: three semaphores, then `in` and `out`, each on its own line, then the buffer.
-const ROOM: usize = 128;
-const ITEMS: usize = 192;
-const MUTEX: usize = 256;
-const IN: usize = 320;
-const OUT: usize = 384;
+/// Where the buffer begins.
 const BUFFER: usize = 4096;
 
 impl Textbook {
@@ -189,11 +193,12 @@ impl Textbook {
         let depth = depth(size);
         let len = BUFFER + depth * size;
         Segment::create(name, len as u64, 0o600, |base, _| {
-            // SAFETY: the segment has more than BUFFER bytes, and nobody else knows it yet.
+            let head = base.cast::<TextbookHead>().as_ptr();
+            // SAFETY: the segment has more than BUFFER bytes, zeroed, and nobody else knows it yet.
             unsafe {
-                Semaphore::init(base.add(ROOM), depth as u32)?;
-                Semaphore::init(base.add(ITEMS), 0)?;
-                Semaphore::init(base.add(MUTEX), 1)?;
+                libc::sem_init(&raw mut (*head).room, 1, depth as u32);
+                libc::sem_init(&raw mut (*head).items, 1, 0);
+                libc::sem_init(&raw mut (*head).mutex, 1, 1);
             }
             Ok(1)
         })
@@ -206,55 +211,43 @@ impl Textbook {
         Textbook { segment, size, depth: depth(size), message: vec![0; size] }
     }
 
-    fn semaphore(&self, at: usize) -> Semaphore {
-        // SAFETY: `create` made semaphores at these places; the segment stays mapped with `self`.
-        unsafe { Semaphore::at(self.segment.base().add(at)) }
+    fn head(&self) -> *mut TextbookHead {
+        self.segment.base().cast().as_ptr()
     }
 
-    fn wait(&self, at: usize) {
-        use ringpipe::sys::semaphore::Wake;
-        let semaphore = self.semaphore(at);
-        while !semaphore.try_wait().expect("a semaphore")
-            && semaphore.wait_for(std::time::Duration::from_secs(1)).expect("a semaphore") != Wake::Posted
-        {
-        }
-    }
-
-    /// Takes the next slot number at `at`, inside the mutex.
-    fn next(&self, at: usize) -> usize {
-        // SAFETY: inside the segment, aligned, and only used as an atomic.
-        let word = unsafe { &*self.segment.base().add(at).as_ptr().cast::<AtomicU64>() };
-        let now = word.load(Ordering::Relaxed);
-        word.store((now + 1) % self.depth as u64, Ordering::Relaxed);
-        now as usize % self.depth
+    fn slot(&self, number: usize) -> *mut u8 {
+        // SAFETY: `create` made room for `depth` messages.
+        unsafe { self.segment.base().as_ptr().add(BUFFER + number % self.depth * self.size) }
     }
 }
 
 impl Link for Textbook {
     fn send(&mut self, message: &[u8]) {
-        self.wait(ROOM);
-        self.wait(MUTEX);
-        let slot = self.next(IN);
-        // SAFETY: slot < depth, the message has `size` bytes, and the mutex is held.
+        assert_eq!(message.len(), self.size);
+        let head = self.head();
+        // SAFETY: `create` initialised the semaphores; the mutex guards `next_in` and the buffer.
         unsafe {
-            let to = self.segment.base().add(BUFFER + slot * self.size).as_ptr();
-            std::ptr::copy_nonoverlapping(message.as_ptr(), to, self.size);
+            assert_eq!(libc::sem_wait(&raw mut (*head).room), 0);
+            assert_eq!(libc::sem_wait(&raw mut (*head).mutex), 0);
+            std::ptr::copy_nonoverlapping(message.as_ptr(), self.slot((*head).next_in), self.size);
+            (*head).next_in = ((*head).next_in + 1) % self.depth;
+            libc::sem_post(&raw mut (*head).mutex);
+            libc::sem_post(&raw mut (*head).items);
         }
-        self.semaphore(MUTEX).post().expect("posted");
-        self.semaphore(ITEMS).post().expect("posted");
     }
 
     fn recv(&mut self, look: &mut dyn FnMut(&[u8])) {
-        self.wait(ITEMS);
-        self.wait(MUTEX);
-        let slot = self.next(OUT);
+        let head = self.head();
         // SAFETY: as above.
         unsafe {
-            let from = self.segment.base().add(BUFFER + slot * self.size).as_ptr();
+            assert_eq!(libc::sem_wait(&raw mut (*head).items), 0);
+            assert_eq!(libc::sem_wait(&raw mut (*head).mutex), 0);
+            let from = self.slot((*head).next_out);
             std::ptr::copy_nonoverlapping(from, self.message.as_mut_ptr(), self.size);
+            (*head).next_out = ((*head).next_out + 1) % self.depth;
+            libc::sem_post(&raw mut (*head).mutex);
+            libc::sem_post(&raw mut (*head).room);
         }
-        self.semaphore(MUTEX).post().expect("posted");
-        self.semaphore(ROOM).post().expect("posted");
         look(&self.message);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench exchange                 # about two minutes, 5 rounds
-//! cargo bench --bench exchange -- --rounds 9 --seconds 1 --only 64
+//! cargo bench --bench exchange -- --rounds 9 --seconds 1 --only 64 --kinds Shared,Textbook --way One
 //! ```
 //!
 //! Every message carries its number in each of its 8-byte words, and the receiver checks all of them.
@@ -30,9 +30,18 @@ fn main() {
     if arguments.first().is_some_and(|arg| arg == "child") {
         return child(&arguments[1..]);
     }
-    let option = |name: &str| {
+    let text = |name: &str| {
         let at = arguments.iter().position(|arg| arg == name)?;
-        arguments.get(at + 1)?.parse::<f64>().ok()
+        arguments.get(at + 1)
+    };
+    let option = |name: &str| text(name)?.parse::<f64>().ok();
+    let kinds: Vec<Kind> = match text("--kinds") {
+        Some(names) => names.split(',').map(Kind::parse).collect(),
+        None => Kind::ALL.to_vec(),
+    };
+    let ways: Vec<Way> = match text("--way") {
+        Some(name) => vec![Way::parse(name)],
+        None => vec![Way::One, Way::Batch],
     };
     let rounds = option("--rounds").unwrap_or(5.0) as usize;
     let seconds = option("--seconds").unwrap_or(0.4);
@@ -40,14 +49,14 @@ fn main() {
     let mut report = Report::default();
     for _ in 0..rounds {
         for size in SIZES.into_iter().filter(|size| only.is_none_or(|only| only == *size)) {
-            for way in [Way::One, Way::Batch] {
-                for kind in Kind::ALL {
+            for &way in &ways {
+                for &kind in &kinds {
                     let rate = throughput(kind, way, size, seconds);
                     report.add(Row::rate(kind, way, size), rate);
                 }
             }
         }
-        for kind in Kind::ALL {
+        for &kind in kinds.iter().filter(|_| ways.len() > 1) {
             let [middle, high] = round_trip(kind, seconds);
             report.add(Row::round_trip(kind, "p50"), middle);
             report.add(Row::round_trip(kind, "p99"), high);

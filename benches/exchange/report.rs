@@ -47,7 +47,8 @@ impl Report {
                 println!("\n{}", row.what.trim_start());
                 last = &row.what;
             }
-            let base = &self.figures[&Row { what: row.what.clone(), kind: Kind::Textbook }];
+            let textbook = Row { what: row.what.clone(), kind: Kind::Textbook };
+            let base = self.figures.get(&textbook).unwrap_or(figures);
             let mut ratios: Vec<f64> = figures.iter().zip(base).map(|(figure, base)| figure / base).collect();
             let (middle, least, most) = spread(&mut figures.clone());
             let (ratio, _, _) = spread(&mut ratios);

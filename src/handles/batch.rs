@@ -29,6 +29,7 @@ pub struct Batch<'c> {
 impl<'c> Batch<'c> {
     pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Self {
         let slots = &consumer.participant.slots;
+        slots.memory().prefetch_items(claim.position, claim.run);
         let mut parts = std::mem::take(&mut consumer.parts.0);
         let (mut position, mut left, mut bytes) = (claim.position, claim.run, 0);
         // The claim's items are whole: their spans add up to the run. A hostile header is cut to it.

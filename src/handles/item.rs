@@ -55,6 +55,7 @@ impl<'c> Item<'c> {
     #[inline]
     pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Self {
         let Consumer { participant, buffer, .. } = &mut *consumer;
+        participant.memory().prefetch_items(claim.position, claim.run);
         let slot = participant.slots.codec().slot(claim.position);
         let header = Header::read(participant.memory(), slot, claim.run);
         buffer.clear();

@@ -120,7 +120,7 @@ impl Participant {
     /// Refuses to work in a child of the process that attached.
     #[inline]
     pub fn check(&self) -> Result<()> {
-        match self.generation == process::fork_generation() {
+        match process::is_generation(self.generation) {
             true => Ok(()),
             false => Err(Error::Forked),
         }

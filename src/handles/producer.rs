@@ -14,9 +14,8 @@ use super::{Role, Totals, WriteItems};
 use crate::layout::fields::{head, item};
 use crate::layout::view::View;
 use crate::ring::{Claim, Full};
-use crate::sync::{Look, StopFlag, Waiter};
+use crate::sync::{Look, StopFlag, Waiter, light_fence};
 use crate::sys::clock::{self, Deadline};
-use crate::sys::fence;
 use crate::{Error, Result};
 
 /// What `send` does when the ring is full.
@@ -248,6 +247,7 @@ impl Producer {
     }
 
     fn write_batch<T: AsRef<[u8]>>(&mut self, claim: Claim, items: &[T], span: impl Fn(&T) -> u64) {
+        self.participant.memory().prefetch_room(claim.position, claim.run);
         let time = self.time();
         let codec = self.participant.slots.codec();
         let mut position = claim.position;
@@ -346,7 +346,8 @@ impl Producer {
     /// claim of ours can be sure that we will find it closed.
     #[inline]
     fn pass_door(&self, claim: Claim) -> Result<Claim> {
-        fence::light(); // E4: with the heavy fence of `stream_ended`.
+        // E4: with the heavy fence of `stream_ended`.
+        light_fence(self.participant.view().head_word(head::FENCES));
         if self.door().is_closed() {
             self.participant.slots.abandon(claim);
             return Err(Error::Closed);
@@ -424,6 +425,7 @@ impl Producer {
 
     #[inline]
     fn write_and_publish(&mut self, claim: Claim, bytes: &[u8]) {
+        self.participant.memory().prefetch_room(claim.position, claim.run);
         let slot = self.participant.slots.codec().slot(claim.position);
         let time = self.time();
         self.write_item(slot, bytes, time);

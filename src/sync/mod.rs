@@ -19,6 +19,6 @@ mod signal;
 mod stop;
 mod wait;
 
-pub use signal::Signal;
+pub use signal::{Signal, light_fence};
 pub use stop::StopFlag;
 pub use wait::{Look, SLICE, Waiter};

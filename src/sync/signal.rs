@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::fence as full_fence;
+use std::sync::atomic::{compiler_fence, fence as full_fence};
 use std::time::Duration;
 
 use crate::Result;
@@ -23,17 +23,24 @@ pub struct Signal<'a> {
     pub fences: &'a AtomicU64,
 }
 
+/// The frequent side of E4. `fences` is not 0 if some participant, perhaps this one, cannot be reached by
+/// asymmetric fences: it said so when it attached, and everybody fences fully.
+#[inline]
+pub fn light_fence(fences: &AtomicU64) {
+    // Relaxed: set once, by a participant that attaches; an old value costs a slice.
+    if fences.load(Relaxed) != 0 {
+        full_fence(SeqCst);
+    } else {
+        compiler_fence(SeqCst);
+    }
+}
+
 impl Signal<'_> {
     /// Wakes up to `count` sleepers; without a sleeper, a load and no system call.
     #[inline]
     pub fn notify(&self, count: u64) {
         // E4: after the store of the slot's word, before the look at `waiting`.
-        // Relaxed: set once, by a participant that attaches; an old value costs a slice.
-        if self.fences.load(Relaxed) != 0 {
-            full_fence(SeqCst);
-        } else {
-            fence::light();
-        }
+        light_fence(self.fences);
         // Relaxed: E4's fence orders it.
         if self.waiting.load(Relaxed) != 0 {
             self.post(count);

@@ -30,13 +30,13 @@ pub enum Look {
 }
 
 /// Longest lingering, in turns of the spin loop: a few microseconds.
-const MOST_LINGER: u32 = 64;
+const MOST_LINGER: u32 = 128;
 /// One wait in so many tries whether lingering has become worth it.
 const LINGER_TRIAL: u32 = 16;
 /// Turns of such a trial.
 const TRIAL_LINGER: u32 = 4;
 /// Who finds so many at once need not linger for more.
-const PLENTY: u64 = 16;
+const PLENTY: u64 = 64;
 
 /// Waits, and learns how long spinning is worth it, and how long lingering is.
 ///

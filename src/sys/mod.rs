@@ -10,6 +10,7 @@
 //! | [`process`] | this process, and what can be shown about others |
 //! | [`fence`] | asymmetric memory fences across processes |
 //! | [`io`] | read and write between descriptors and shared memory |
+//! | [`prefetch`] | asking for cache lines before they are needed |
 //! | [`random`] | random identities |
 //! | [`signal`] | signals that ask this process to end |
 //! | [`stdio`] | which standard descriptors this process was started with |
@@ -24,6 +25,7 @@ pub mod fence;
 pub mod io;
 pub mod liveness;
 pub mod name;
+pub mod prefetch;
 pub mod process;
 pub mod random;
 pub mod segment;

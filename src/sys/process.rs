@@ -94,18 +94,21 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 
 /// A number that differs in a forked child from what it was in the parent.
 ///
-/// A handle keeps the number it was made under and compares: a load and a branch, where `getpid` is a
-/// system call. The first call in a process registers the counting, so call it when the handle is made.
-/// A child made by a bare `clone` system call, around the C library, is not counted.
-#[inline]
+/// A handle keeps the number it was made under and asks [`is_generation`]: a load and a branch, where
+/// `getpid` is a system call. The first call in a process registers the counting. A child made by a bare
+/// `clone` system call, around the C library, is not counted.
 pub fn fork_generation() -> u32 {
     static COUNTED: OnceLock<bool> = OnceLock::new();
-    if *COUNTED.get_or_init(count_forks) {
-        // Relaxed: written only in a child that has just one thread yet.
-        FORKS.load(Ordering::Relaxed)
-    } else {
-        id()
-    }
+    // Refused only for want of memory, in a process that has just begun: then nothing is counted.
+    COUNTED.get_or_init(count_forks);
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// Whether the generation is still the one that [`fork_generation`] told.
+#[inline]
+pub fn is_generation(generation: u32) -> bool {
+    // Relaxed: written only in a child that has just one thread yet.
+    FORKS.load(Ordering::Relaxed) == generation
 }
 
 fn count_forks() -> bool {
