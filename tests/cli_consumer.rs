@@ -51,15 +51,11 @@ fn three_producers_and_three_consumers_share_real_files_without_loss_or_repetiti
     let sources: Vec<_> = ["consumer", "producer", "output"]
         .map(|name| format!("{}/src/cli/{name}.rs", env!("CARGO_MANIFEST_DIR")))
         .to_vec();
-    let ring = TestRing::new("three");
-    let receivers: Vec<_> = (0..3).map(|_| consumer(&ring, &["-q"]).spawn()).collect();
+    let ring = TestRing::made("three", &RingOptions::new().capacity(256).expected_producers(3));
+    let receivers: Vec<_> = (0..3).map(|_| consumer(&ring, &[]).spawn()).collect();
     let args: Vec<&str> = sources.iter().map(String::as_str).collect();
-    let senders: Vec<_> = (0..3)
-        .map(|n| {
-            let order = [args[n], args[(n + 1) % 3], args[(n + 2) % 3]];
-            producer(&ring, &["--producers", "3", "--capacity", "256"]).args(&order).spawn()
-        })
-        .collect();
+    let senders: Vec<_> =
+        (0..3).map(|n| producer(&ring, &[args[n], args[(n + 1) % 3], args[(n + 2) % 3]]).spawn()).collect();
     senders.into_iter().for_each(|sender| drop(sender.end().with_code(0)));
     let outputs: Vec<_> = receivers.into_iter().map(|one| one.end().with_code(0)).collect();
     let mut received: Vec<&str> = outputs.iter().flat_map(Ended::lines).collect();
