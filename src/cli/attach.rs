@@ -14,7 +14,7 @@ use crate::sys::segment::DIRECTORY;
 use crate::{Consumer, Error, Producer, Ring, RingName, RingOptions, StopFlag};
 
 /// A ring that is waited for is looked for so often, whatever was announced: a look costs microseconds.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(100);
 /// A wait longer than this is worth saying.
 const PATIENCE: Duration = Duration::from_millis(200);
 
