@@ -1,3 +1,7 @@
 //! The `ringctl` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ringpipe::cli::ctl::main()
+}

@@ -4,6 +4,7 @@
 pub mod args;
 pub mod attach;
 pub mod consumer;
+pub mod ctl;
 
 mod envelope;
 pub mod exit;

@@ -1,6 +1,6 @@
 //! Receiving.
 
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
 
 use super::batch::{Batch, Parts};
@@ -239,9 +239,14 @@ impl Consumer {
     fn claim(&mut self, most: usize, deadline: Deadline) -> Result<Claim> {
         let Consumer { participant, search, waiter, stop, follow, .. } = self;
         participant.set_activity(Activity::WaitingForItems);
-        let result = waiter.wait(&participant.memory().items(), deadline, stop.as_ref(), |look| {
-            search.look(participant, look, most, *follow)
-        });
+        let news = search.news;
+        let there = |more| {
+            // Relaxed: who looks reads it again.
+            let slots = &participant.slots;
+            slots.items_there(more) || slots.memory().returned().load(Relaxed) != news
+        };
+        let look = |look| search.look(participant, look, most, *follow);
+        let result = waiter.wait(&participant.memory().items(), deadline, stop.as_ref(), there, look);
         participant.set_activity(Activity::Busy);
         result
     }
@@ -367,7 +372,7 @@ impl Search {
         if follow && !door.is_closed() {
             return Ok(None);
         }
-        end::retire(&participant.slots, door);
+        end::retire_if_over(participant);
         Err(Error::Ended)
     }
 }

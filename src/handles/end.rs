@@ -8,9 +8,13 @@ use crate::layout::fields::{entry, head};
 use crate::sys::fence;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-/// Whether the stream is over for participant `me`: closed, or left by every producer after at least
-/// the expected number came; and no item waits or is held by another that could yet return it. Answers
-/// with the door that was looked through.
+/// Whether the stream is over: closed, or left by every producer after at least the expected number came;
+/// and no item waits, or is held by anybody who could yet return it. Answers with the door that was looked
+/// through.
+///
+/// For a consumer `me` that looks for its end, what it holds itself does not count, nor what others hold
+/// that wait themselves. One of those may return an item at this very moment: it is there to receive it
+/// again. For `None`, every claim counts.
 pub(super) fn stream_ended(slots: &SegmentSlots, me: Option<u32>) -> Option<Door> {
     let view = &slots.memory().view;
     let word = view.head_word(head::DOOR);
@@ -24,7 +28,7 @@ pub(super) fn stream_ended(slots: &SegmentSlots, me: Option<u32>) -> Option<Door
     }
     // A producer claims, then looks at the door; we looked at the door, and now look for claims. E4.
     fence::heavy();
-    let waits = |owner| Some(owner) == me || waits_for_items(slots, owner);
+    let waits = |owner| me.is_some_and(|me| owner == me || waits_for_items(slots, owner));
     let over = !slots.holds_any(waits) && Door::read(word) == door;
     over.then_some(door)
 }
@@ -41,7 +45,7 @@ fn waits_for_items(slots: &SegmentSlots, owner: u32) -> bool {
 
 /// Removes an ephemeral ring whose stream is over and that some consumer has seen. `door` is the answer
 /// of [`stream_ended`].
-pub(super) fn retire(slots: &SegmentSlots, door: Door) {
+fn retire(slots: &SegmentSlots, door: Door) {
     let view = &slots.memory().view;
     if !view.geometry().is_ephemeral() || door.consumers() == 0 {
         return;

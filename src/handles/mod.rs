@@ -4,6 +4,7 @@
 mod adapters;
 mod batch;
 mod consumer;
+mod courtesy;
 mod door;
 mod end;
 mod item;

@@ -1,8 +1,10 @@
 //! Sending.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use super::courtesy;
 use super::door::Door;
 use super::end;
 use super::memory::SegmentMemory;
@@ -170,8 +172,8 @@ impl Producer {
             },
             OnFull::DropOldest => loop {
                 match self.claim_now(span, span, |_| span) {
-                    Err(Error::Full) if self.drop_oldest() => {}
-                    // What is in the way is held by somebody.
+                    Err(Error::Full) if self.may_drop() && self.drop_oldest() => {}
+                    // What is in the way is held by somebody, or room is kept for a larger item.
                     Err(Error::Full) => break self.claim(span, span, |_| span, deadline)?,
                     result => break result?,
                 }
@@ -328,6 +330,9 @@ impl Producer {
     #[inline]
     fn claim_now(&mut self, first: u64, most: u64, fit: impl Fn(u64) -> u64) -> Result<Claim> {
         self.participant.check()?;
+        if courtesy::is_asked(self.courtesy(), self.participant.number) {
+            return Err(if self.door().is_closed() { Error::Closed } else { Error::Full });
+        }
         match self.participant.slots.claim_room(self.participant.number, first, most, fit) {
             Ok(claim) => self.pass_door(claim),
             Err(Full { .. }) => match self.door().is_closed() {
@@ -350,6 +355,11 @@ impl Producer {
     }
 
     #[inline]
+    fn courtesy(&self) -> &AtomicU64 {
+        self.participant.view().head_word(head::COURTESY)
+    }
+
+    #[inline]
     fn door(&self) -> Door {
         Door::read(self.participant.view().head_word(head::DOOR))
     }
@@ -365,14 +375,22 @@ impl Producer {
         let Producer { participant, waiter, stop, .. } = self;
         let memory: &SegmentMemory = participant.memory();
         let door = memory.view.head_word(head::DOOR);
+        let courtesy = memory.view.head_word(head::COURTESY);
         participant.set_activity(Activity::WaitingForRoom);
-        let result = waiter.wait(&memory.room(), deadline, stop.as_ref(), |look| {
+        let there = |more| participant.slots.room_there(first - 1 + more);
+        let result = waiter.wait(&memory.room(), deadline, stop.as_ref(), there, |look| {
             if Door::read(door).is_closed() {
                 return Err(Error::Closed);
+            }
+            if courtesy::is_asked(courtesy, participant.number) {
+                return Ok(None);
             }
             match participant.slots.claim_room(participant.number, first, most, &fit) {
                 Ok(claim) => return Ok(Some(claim)),
                 Err(full) if look == Look::Thorough => {
+                    if first > 1 {
+                        courtesy::ask(courtesy, participant.number);
+                    }
                     let buried = full.word.is_owned() && participant.bury_owner(full.word.owner());
                     if !(participant.sweep_in_turn() || buried) {
                         return Ok(None);
@@ -383,7 +401,16 @@ impl Producer {
             Ok(participant.slots.claim_room(participant.number, first, most, &fit).ok())
         });
         participant.set_activity(Activity::Busy);
+        if first > 1 {
+            courtesy::thank(courtesy, participant.number);
+            // Those who held back may go on.
+            memory.room().notify_all();
+        }
         self.pass_door(result?)
+    }
+
+    fn may_drop(&self) -> bool {
+        !courtesy::is_asked(self.courtesy(), self.participant.number)
     }
 
     /// Takes the oldest item that nobody holds out of the ring, unread.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::door::Door;
 use super::memory::SegmentSlots;
 use super::participant::{self, Buried};
-use super::{Consumer, Producer, RingOptions};
+use super::{Consumer, Liveness, Producer, RingOptions};
 use crate::layout::fields::head;
-use crate::layout::geometry::{Geometry, Preamble};
+use crate::layout::geometry::{Geometry, MAGIC, Preamble};
 use crate::layout::view::View;
 use crate::sys::name::RingName;
-use crate::sys::segment::{NameState, Segment};
+use crate::sys::segment::{self, NameState, Segment};
 use crate::sys::{abi, clock, process};
 use crate::{Error, Result};
 
@@ -53,6 +53,43 @@ impl Ring {
             return Err(Error::NotFound(name.as_str().into()));
         }
         Ok(ring)
+    }
+
+    /// Opens the ring of this name to look at it. Unlike [`open`](Self::open) it leaves a ring that
+    /// is over, of which only the name is left, as it is: see [`is_over`](Self::is_over).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn look(name: &RingName) -> Result<Ring> {
+        Ring::new(Segment::open(name)?)
+    }
+
+    /// The names of all rings in shared memory, sorted, those that are over included. It does not
+    /// wait for anything, and leaves objects of other programs alone.
+    ///
+    /// ```
+    /// # let name = format!("doc-names-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// assert!(ringpipe::Ring::names()?.iter().any(|found| found.as_str() == name));
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system refuses to list them.
+    pub fn names() -> Result<Vec<RingName>> {
+        let mut names = segment::list_names()?;
+        names.retain(|name| segment::first_word(name) == Some(MAGIC));
+        Ok(names)
+    }
+
+    /// Removes what is left under a name of a ring that cannot be opened: one whose creator died, or one
+    /// that is damaged or of another version. False: somebody else did.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Incompatible`] if it is anything else, which then stays.
+    pub fn remove_leftover(name: &RingName) -> Result<bool> {
+        segment::remove_leftover(name, MAGIC)
     }
 
     pub(super) fn create(name: &RingName, geometry: &Geometry, mode: u32) -> Result<Ring> {
@@ -138,11 +175,6 @@ impl Ring {
         self.view().geometry().is_ephemeral()
     }
 
-    /// Whether items carry the time at which they were sent.
-    pub fn has_timestamps(&self) -> bool {
-        self.view().geometry().has_timestamps()
-    }
-
     /// No end of stream before so many producers have come.
     pub fn expected_producers(&self) -> u32 {
         self.view().geometry().expected_producers
@@ -151,6 +183,28 @@ impl Ring {
     /// Whether the ring takes no more items.
     pub fn is_closed(&self) -> bool {
         Door::read(self.view().head_word(head::DOOR)).is_closed()
+    }
+
+    /// Whether the ring is over: drained, ended, and left with nothing but its name, which the next to
+    /// open it removes.
+    pub fn is_over(&self) -> bool {
+        Door::read(self.view().head_word(head::DOOR)).is_retired()
+    }
+
+    /// Whether no item waits, none is held, and none is being written. Takes time in proportion to the
+    /// capacity.
+    pub fn is_drained(&self) -> bool {
+        !self.observer.holds_any(|_| false)
+    }
+
+    /// Whether items carry the time at which they were sent.
+    pub fn has_timestamps(&self) -> bool {
+        self.view().geometry().has_timestamps()
+    }
+
+    /// Most producers and consumers at a time.
+    pub fn max_participants(&self) -> u32 {
+        self.view().geometry().participants
     }
 
     /// What the ring's name stands for by now: this ring, nothing, or another ring.
@@ -178,6 +232,26 @@ impl Ring {
     /// [`Error::Io`] when the system refuses.
     pub fn remove(&self) -> Result<bool> {
         self.close();
+        self.view().segment().unlink()
+    }
+
+    /// Removes the ring unless somebody alive takes part in it, or, without `with_items`, an item is in
+    /// it. False: it stays. Whoever comes at the same moment either keeps the ring, or is refused with
+    /// [`Error::NotFound`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system refuses.
+    pub fn remove_if_deserted(&self, with_items: bool) -> Result<bool> {
+        let word = self.view().head_word(head::DOOR);
+        // Who comes after this look is counted, and then the ring is not retired.
+        let door = Door::read(word);
+        let deserted = self.participants().iter().all(|one| one.liveness == Liveness::Dead);
+        if !deserted || !(with_items || self.is_drained()) {
+            return Ok(false);
+        }
+        if !door.is_retired() && !door.retire(word) {
+            return Ok(false);
+        }
         self.view().segment().unlink()
     }
 

@@ -23,6 +23,10 @@ pub mod head {
     pub const TOTALS_LEN: u64 = 8;
     /// Next position to write; by producers and helpers. Never ahead of the words.
     pub const TAIL: u64 = 0x300;
+    /// 0, or who waits for room for an item of several slots, and until when the others hold back for it:
+    /// see `handles::courtesy`. Written by who waits, cleared by it or by whoever finds it over. Stale:
+    /// the others hold back a moment longer.
+    pub const COURTESY: u64 = 0x308;
     /// Next position to read; by consumers and helpers. Never ahead of the words.
     pub const HEAD: u64 = 0x380;
     /// About how many sleep until an item comes: sleepers add, wakers and leaving sleepers subtract. Too

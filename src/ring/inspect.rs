@@ -43,33 +43,51 @@ impl<M: Memory> Slots<M> {
     /// Whether an item, or a claim that may become one, is in the ring, apart from the claims of
     /// those that `leave_out` names.
     pub fn holds_any(&self, leave_out: impl Fn(u32) -> bool) -> bool {
-        (0..self.codec.capacity()).any(|slot| {
-            // E1: as in claiming; what was published before its producer left is seen.
-            let word = Word(self.memory.word(slot).load(Acquire));
-            match word.tag() {
-                Tag::Free | Tag::Abandoned | Tag::Damaged => false,
-                Tag::Ready if self.inside_run(slot, word) => false,
-                Tag::Ready | Tag::Redeliver => true,
-                Tag::Writing | Tag::Late | Tag::Reading => !leave_out(word.owner()),
-            }
-        })
-    }
-
-    /// Whether head has gone past a READY word: it is part of a run that its reader holds.
-    pub fn inside_run(&self, slot: u64, word: Word) -> bool {
-        // Relaxed: head is never ahead of the truth.
+        // From here on a run's first word comes before its inner ones, and a run whose first item is
+        // acknowledged meanwhile goes on ahead of us. Relaxed: where to begin, no more; with an old
+        // head an inner word may come first, and count.
         let head = self.memory.head().load(Relaxed);
-        (head.wrapping_sub(self.codec.position(word, slot, head)) as i64) > 0
+        let mut left_out = 0_u64;
+        for ahead in 0..self.codec.capacity() {
+            // E1: as in claiming; what was published before its producer left is seen.
+            let word = Word(self.atom(head.wrapping_add(ahead)).load(Acquire));
+            let inside_left_out = left_out > 0;
+            left_out = left_out.saturating_sub(1);
+            match word.tag() {
+                Tag::Free | Tag::Abandoned | Tag::Damaged => {}
+                // Not by head's word: it may have passed this one since we looked.
+                Tag::Ready if inside_left_out => {}
+                Tag::Ready | Tag::Redeliver => return true,
+                Tag::Writing | Tag::Late | Tag::Reading => {
+                    if !leave_out(word.owner()) {
+                        return true;
+                    }
+                    left_out = self.codec.run(word) - 1;
+                }
+            }
+        }
+        false
     }
 
-    /// Whether a consumer at head would find an item.
-    pub fn is_item_at_head(&self) -> bool {
-        let head = self.memory.head().load(Relaxed); // Relaxed: the words decide.
-        let word = Word(self.atom(head).load(Acquire)); // E1: as in claiming.
-        match self.codec.lap_cmp(word, head) {
+    /// Whether a consumer would find more than `ahead` slots decided at head: cheap, and only likely.
+    #[inline]
+    pub fn items_there(&self, ahead: u64) -> bool {
+        let head = self.memory.head().load(Relaxed); // Relaxed, both: whoever takes one looks anew.
+        let position = head.wrapping_add(ahead.min(self.codec.max_run()));
+        let word = Word(self.atom(position).load(Relaxed));
+        match self.codec.lap_cmp(word, position) {
             Less => false,
             Greater => true,
-            _ => !matches!(word.tag(), Tag::Free | Tag::Writing),
+            _ => !matches!(word.tag(), Tag::Free),
         }
+    }
+
+    /// Whether a producer would find more than `ahead` slots free at tail: cheap, and only likely.
+    #[inline]
+    pub fn room_there(&self, ahead: u64) -> bool {
+        let tail = self.memory.tail().load(Relaxed); // Relaxed, both: whoever takes one looks anew.
+        let position = tail.wrapping_add(ahead.min(self.codec.max_run()));
+        let word = Word(self.atom(position).load(Relaxed));
+        word.tag() == Tag::Free || self.codec.lap_cmp(word, position) != Less
     }
 }

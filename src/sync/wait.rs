@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Signal, StopFlag};
 use crate::sys::clock::{self, Deadline};
+use crate::sys::process;
 use crate::{Error, Result};
 
 /// Longest sleep without a look: what a lost wake-up, or a death nobody noticed, may cost.
@@ -28,32 +29,50 @@ pub enum Look {
     Thorough,
 }
 
-/// Waits, and learns how long spinning is worth it.
+/// Longest lingering, in turns of the spin loop: a few microseconds.
+const MOST_LINGER: u32 = 64;
+/// One wait in so many tries whether lingering has become worth it.
+const LINGER_TRIAL: u32 = 16;
+/// Turns of such a trial.
+const TRIAL_LINGER: u32 = 4;
+/// Who finds so many at once need not linger for more.
+const PLENTY: u64 = 16;
+
+/// Waits, and learns how long spinning is worth it, and how long lingering is.
+///
+/// *Lingering*: when two sides run at the same pace, each item (or free slot) is taken the moment it
+/// appears, and the cache line that holds its word goes back and forth for every single one. Who waits a
+/// moment longer finds several at once. Where the other side sends one and waits for the answer, nothing
+/// more ever comes, and lingering stops.
 #[derive(Debug)]
 pub struct Waiter {
     spin_ns: u64,
+    linger: u32,
+    waits: u32,
     /// The last sleep brought something: the next look before a sleep may be a quick one.
     content: bool,
 }
 
 impl Default for Waiter {
     fn default() -> Self {
-        let alone = std::thread::available_parallelism().is_ok_and(|n| n.get() == 1);
-        Waiter { spin_ns: if alone { 0 } else { FIRST_SPIN_NS }, content: false }
+        // Alone on a processor, spinning only keeps the peer from running.
+        let alone = process::processors() == 1;
+        Waiter { spin_ns: if alone { 0 } else { FIRST_SPIN_NS }, linger: 0, waits: 0, content: false }
     }
 }
 
 impl Waiter {
     /// Asks `look` until it has an answer, the deadline passes (`TimedOut`) or the flag is raised
-    /// (`Interrupted`).
+    /// (`Interrupted`). `there(n)` tells cheaply whether `look` is likely to find more than `n`.
     pub fn wait<T>(
         &mut self,
         signal: &Signal<'_>,
         deadline: Deadline,
         stop: Option<&StopFlag>,
+        there: impl Fn(u64) -> bool,
         mut look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<T> {
-        if let Some(found) = self.spin(&mut look)? {
+        if let Some(found) = self.spin(there, &mut look)? {
             return Ok(found);
         }
         loop {
@@ -84,23 +103,46 @@ impl Waiter {
         }
     }
 
-    fn spin<T>(&mut self, look: &mut impl FnMut(Look) -> Result<Option<T>>) -> Result<Option<T>> {
+    fn spin<T>(
+        &mut self,
+        there: impl Fn(u64) -> bool,
+        look: &mut impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
         if self.spin_ns == 0 {
             return look(Look::Quick);
         }
         let start = clock::monotonic_ns();
         loop {
             for _ in 0..LOOKS_PER_READING {
-                if let Some(found) = look(Look::Quick)? {
-                    self.spin_ns = (self.spin_ns + self.spin_ns / 4).min(MOST_SPIN_NS);
-                    return Ok(Some(found));
+                if there(0) {
+                    self.linger(&there);
+                    if let Some(found) = look(Look::Quick)? {
+                        self.spin_ns = (self.spin_ns + self.spin_ns / 4).min(MOST_SPIN_NS);
+                        return Ok(Some(found));
+                    }
                 }
                 std::hint::spin_loop();
             }
             if clock::monotonic_ns().saturating_sub(start) >= self.spin_ns {
                 self.spin_ns = (self.spin_ns / 2).max(LEAST_SPIN_NS);
-                return Ok(None);
+                return look(Look::Quick);
             }
+        }
+    }
+
+    /// Waits a moment for more than the one that is there, as long as that has been worth it.
+    fn linger(&mut self, there: &impl Fn(u64) -> bool) {
+        self.waits = self.waits.wrapping_add(1);
+        let trial = self.waits.is_multiple_of(LINGER_TRIAL);
+        let turns = if trial { self.linger.max(TRIAL_LINGER) } else { self.linger };
+        for _ in 0..turns {
+            if there(PLENTY) {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        if turns > 0 {
+            self.linger = if there(1) { (turns * 2).min(MOST_LINGER) } else { self.linger / 2 };
         }
     }
 }

@@ -82,6 +82,14 @@ fn stat_fields(stat: &[u8]) -> Option<(u8, u64)> {
     Some((state, start))
 }
 
+/// Processors that are online, whichever of them this process may run on: with more than one, a peer can
+/// be running at this moment.
+pub fn processors() -> u32 {
+    // SAFETY: sysconf has no preconditions.
+    let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    u32::try_from(online).unwrap_or(1).max(1)
+}
+
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
 /// A number that differs in a forked child from what it was in the parent.

@@ -6,14 +6,15 @@
 //! Where the system has no unnamed files, or no /proc to link them through, the file is made under its name,
 //! and these three tell half a segment from a whole one: the first word is zero until the last store; the
 //! creator holds the [`CREATION`] lock until then, so that openers know whether to wait; and whatever fails,
-//! the name is removed. A creator that is killed on that way leaves a file that begins with zeros.
+//! the name is removed. A creator that is killed on that way leaves a file that begins with zeros and has
+//! a mark by which it can be removed (see [`leftover`](super::leftover)).
 use std::{
     fs::{File, OpenOptions, Permissions},
     io,
     num::NonZeroUsize,
     os::{
         fd::{AsFd, AsRawFd},
-        unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+        unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     },
     path::PathBuf,
     ptr::NonNull,
@@ -32,7 +33,7 @@ use nix::{
     unistd::linkat,
 };
 
-use super::{DIRECTORY, IDENTITY_AT, MIN_LEN, Mapped, Segment, name_inode, path, unlink};
+use super::{DIRECTORY, IDENTITY_AT, MARK, MARK_AT, MIN_LEN, Mapped, Segment, name_inode, path, unlink};
 use crate::{
     Error, Result,
     sys::{
@@ -53,8 +54,8 @@ impl Segment {
     /// Makes a segment and maps it: complete under its name, or an error and nothing stays.
     ///
     /// Memory for all `len` bytes is reserved. The permission bits are exactly `mode`, whatever the umask.
-    /// `init` gets the zeroed bytes and their length, fills in all but the first eight and the identity
-    /// ([`IDENTITY_AT`]), and returns the first eight as a word, the magic, which must not be zero; that is
+    /// `init` gets the zeroed bytes and their length, fills in all but the first eight, the identity
+    /// ([`IDENTITY_AT`]) and the mark (the last 16 of the first [`MIN_LEN`] bytes), and returns the first eight as a word, the magic, which must not be zero; that is
     /// stored last. Where the system cannot link unnamed files, `init` may run a second time, on new zeros.
     ///
     /// # Errors
@@ -131,10 +132,22 @@ pub(super) fn publish_named(name: &RingName, len: u64, mode: u32, init: Init<'_>
     };
     let unfinished = Unfinished { name, file: &file };
     liveness::try_lock(file.as_fd(), CREATION)?;
+    mark(&file, len)?;
     fill(&file, len, mode, init)?;
     liveness::unlock(file.as_fd(), CREATION)?;
     std::mem::forget(unfinished);
     Ok(file)
+}
+
+/// Marks an empty file as a segment of ours, so that it can be removed if its creator dies.
+pub(super) fn mark(file: &File, len: u64) -> Result<()> {
+    match file.write_all_at(MARK, MARK_AT) {
+        Ok(()) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+            Err(Error::NoSpace { required: len, available: available() })
+        }
+        Err(error) => Err(Error::io("preparing shared memory", error)),
+    }
 }
 
 /// Maps a new segment by its name, like everybody else.

@@ -12,9 +12,11 @@
 //! | 0..8 | a word that is not zero: the layout's magic | last, with release |
 //! | 8..16 | what the layout likes | by `init` |
 //! | 16..32 | a random identity | first |
+//! | 4080..4096 | a mark, in segments that were made under their name | before all others |
 #![allow(unsafe_code)]
 
 mod create;
+mod leftover;
 mod open;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,8 @@ use nix::{
 };
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
+pub use leftover::{first_word, remove_leftover};
+
 use super::{
     clock::Deadline,
     liveness::{self, REMOVAL},
@@ -57,6 +61,11 @@ pub const MIN_LEN: u64 = 4096;
 
 /// Where the random identity lies, 16 bytes long.
 pub const IDENTITY_AT: usize = 16;
+
+/// Where a segment that is made under its name is marked as ours, and with what: its creator may die before
+/// there is anything else to know it by.
+const MARK_AT: u64 = MIN_LEN - MARK.len() as u64;
+const MARK: &[u8; 16] = b"ringpipe segment";
 
 /// How long to wait for another process that is removing the name just now.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(1);

@@ -77,7 +77,7 @@ pub(super) fn open_by_name(name: &RingName) -> Result<File> {
 }
 
 /// Refuses what is not a regular file, or belongs to somebody whom we have no reason to trust.
-fn check_object(name: &RingName, file: &File) -> Result<()> {
+pub(super) fn check_object(name: &RingName, file: &File) -> Result<()> {
     let metadata =
         file.metadata().map_err(|error| Error::io(format!("looking at ring {:?}", name.as_str()), error))?;
     let kind = metadata.file_type();

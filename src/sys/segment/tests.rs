@@ -261,6 +261,51 @@ fn a_creator_that_died_halfway_is_recognised_at_once() {
 }
 
 #[test]
+fn what_a_dead_creator_left_can_be_removed_and_what_is_not_ours_stays() {
+    let name = TestName::new();
+    assert_eq!(remove_leftover(&name.0, MAGIC).unwrap_err().kind(), ErrorKind::NotFound);
+    let stays = || {
+        assert_eq!(remove_leftover(&name.0, MAGIC).unwrap_err().kind(), ErrorKind::Incompatible);
+        assert!(name.path().exists());
+    };
+    for foreign in [&b""[..], b"short", &[0; 32], &[0; 8192], &[1; 8192]] {
+        fs::write(name.path(), foreign).unwrap();
+        stays();
+        fs::remove_file(name.path()).unwrap();
+    }
+    mkfifo(&name.path(), stat::Mode::S_IRWXU).unwrap();
+    stays();
+    fs::remove_file(name.path()).unwrap();
+
+    let file = File::create(name.path()).unwrap();
+    assert!(liveness::try_lock(file.as_fd(), liveness::CREATION).unwrap());
+    mark(&file, LEN).unwrap();
+    stays(); // Its creator lives.
+    drop(file);
+    assert!(remove_leftover(&name.0, MAGIC).unwrap());
+    assert!(!name.path().exists());
+
+    drop(create_named(&name.0).unwrap());
+    assert!(remove_leftover(&name.0, MAGIC).unwrap());
+}
+
+#[test]
+fn the_first_word_of_whatever_it_is_is_told_at_once() {
+    let name = TestName::new();
+    assert_eq!(first_word(&name.0), None);
+    for (content, expected) in [(&b""[..], None), (b"seven b", None), (&[0; 8], Some(0))] {
+        fs::write(name.path(), content).unwrap();
+        assert_eq!(first_word(&name.0), expected);
+        fs::remove_file(name.path()).unwrap();
+    }
+    mkfifo(&name.path(), stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(first_word(&name.0), None);
+    fs::remove_file(name.path()).unwrap();
+    create(&name.0).unwrap();
+    assert_eq!(first_word(&name.0), Some(MAGIC));
+}
+
+#[test]
 fn the_name_is_known_current_removed_and_replaced() {
     let name = TestName::new();
     let first = create(&name.0).unwrap();

@@ -1,0 +1,222 @@
+//! `ringctl inspect`: what there is to say about one ring.
+mod text;
+
+use serde::Serialize;
+
+use super::{
+    list::state,
+    output::{self, Paint},
+    show,
+};
+use crate::{Held, ParticipantInfo, Ring, RingName, Role, Snapshot, Totals, cli::exit::Failure};
+
+/// Show everything about a ring: fill, participants, what is held by whom, counters
+///
+/// Looking changes nothing. The parts are read one after the other while others go on, so figures of a busy
+/// ring need not add up.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A participant is alive, stopped (alive, and it keeps what it holds), or dead (what it holds
+is delivered again as soon as somebody waits, or by ringctl repair).
+
+Examples:
+  ringctl inspect jobs
+  ringctl inspect jobs --json | jq '.participants[] | select(.state == \"dead\")'
+
+Exit codes: 0 shown; 3 no such ring; 6 damaged, or not a ring.")]
+pub struct Args {
+    /// Name of the ring
+    ring: RingName,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// All of it. Times are nanoseconds, ages included; sizes are bytes.
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: &'static str,
+    ring: &'a str,
+    id: String,
+    /// `open`, `closed`, or `over`.
+    state: &'static str,
+    created_at_ns: u64,
+    creator_pid: u32,
+    mode: String,
+    uid: u32,
+    gid: u32,
+    size: u64,
+    capacity: u64,
+    slot_size: u64,
+    max_item: u64,
+    max_participants: u32,
+    exclusive: bool,
+    timestamps: bool,
+    ephemeral: bool,
+    used_slots: u64,
+    items_waiting: u64,
+    items_waiting_again: u64,
+    oldest_age_ns: Option<u64>,
+    head: u64,
+    tail: u64,
+    producers_expected: u32,
+    producers_ever: u64,
+    consumers_ever: u64,
+    semaphores: Semaphores,
+    participants: Vec<Participant>,
+    held: Vec<Holding>,
+    totals: Counters,
+}
+
+#[derive(Serialize)]
+struct Semaphores {
+    items: Semaphore,
+    room: Semaphore,
+}
+
+#[derive(Serialize)]
+struct Semaphore {
+    value: i32,
+    sleepers: u64,
+}
+
+#[derive(Serialize)]
+struct Participant {
+    number: u32,
+    serial: u32,
+    role: &'static str,
+    pid: u32,
+    command: String,
+    /// `alive`, `stopped`, or `dead`.
+    state: &'static str,
+    activity: &'static str,
+    attached_at_ns: u64,
+    counters: Counters,
+}
+
+/// A run of slots that somebody holds.
+#[derive(Serialize)]
+struct Holding {
+    slot: u64,
+    slots: u64,
+    participant: u32,
+    /// Of the participant; none if it is not in the table.
+    pid: Option<u32>,
+    state: Option<&'static str>,
+    /// `writing` or `reading`.
+    doing: &'static str,
+    attempt: u8,
+    for_ns: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Counters {
+    sent: u64,
+    received: u64,
+    acknowledged: u64,
+    returned: u64,
+    dropped_newest: u64,
+    dropped_oldest: u64,
+    bytes_sent: u64,
+    bytes_received: u64,
+}
+
+pub fn run(args: &Args, paint: Paint) -> Result<(), Failure> {
+    let ring = super::look(&args.ring)?;
+    let snapshot = ring.snapshot().map_err(|error| Failure::of_ring(args.ring.as_str(), &error))?;
+    let report = Report::new(&ring, snapshot);
+    let text = if args.json { output::json_line(&report)? } else { report.text(paint) };
+    output::emit(text.as_bytes())
+}
+
+impl<'a> Report<'a> {
+    fn new(ring: &'a Ring, snapshot: Snapshot) -> Self {
+        let semaphore = |(value, sleepers)| Semaphore { value, sleepers };
+        let holding = |held: &Held| Holding::new(held, &snapshot.participants);
+        Report {
+            schema: "ringpipe.inspect/1",
+            ring: ring.name(),
+            id: super::hex(ring.id()),
+            state: state(ring),
+            created_at_ns: snapshot.created_at,
+            creator_pid: snapshot.creator,
+            mode: format!("{:04o}", snapshot.attributes.mode),
+            uid: snapshot.attributes.uid,
+            gid: snapshot.attributes.gid,
+            size: snapshot.size,
+            capacity: snapshot.capacity,
+            slot_size: snapshot.slot_size,
+            max_item: ring.max_item(),
+            max_participants: ring.max_participants(),
+            exclusive: ring.is_exclusive(),
+            timestamps: ring.has_timestamps(),
+            ephemeral: ring.is_ephemeral(),
+            used_slots: snapshot.used_slots,
+            items_waiting: snapshot.ready,
+            items_waiting_again: snapshot.returned,
+            oldest_age_ns: snapshot.oldest_age,
+            head: snapshot.head,
+            tail: snapshot.tail,
+            producers_expected: snapshot.expected_producers,
+            producers_ever: snapshot.producers_ever,
+            consumers_ever: snapshot.consumers_ever,
+            semaphores: Semaphores {
+                items: semaphore(snapshot.items_semaphore),
+                room: semaphore(snapshot.room_semaphore),
+            },
+            held: snapshot.held.iter().map(holding).collect(),
+            totals: Counters::new(&snapshot.totals),
+            participants: snapshot.participants.into_iter().map(Participant::new).collect(),
+        }
+    }
+}
+
+impl Participant {
+    fn new(info: ParticipantInfo) -> Self {
+        Participant {
+            number: info.number,
+            serial: info.serial,
+            role: match info.role {
+                Role::Producer => "producer",
+                Role::Consumer => "consumer",
+            },
+            pid: info.pid,
+            state: show::liveness(info.liveness),
+            activity: show::activity(info.activity),
+            attached_at_ns: info.attached_at,
+            counters: Counters::new(&info.totals),
+            command: info.command,
+        }
+    }
+}
+
+impl Holding {
+    fn new(held: &Held, participants: &[ParticipantInfo]) -> Self {
+        let owner = participants.iter().find(|one| one.number == held.owner);
+        Holding {
+            slot: held.slot,
+            slots: held.run,
+            participant: held.owner,
+            pid: owner.map(|one| one.pid),
+            state: owner.map(|one| show::liveness(one.liveness)),
+            doing: if held.writing { "writing" } else { "reading" },
+            attempt: held.attempt,
+            for_ns: held.since,
+        }
+    }
+}
+
+impl Counters {
+    fn new(totals: &Totals) -> Self {
+        Counters {
+            sent: totals.sent,
+            received: totals.received,
+            acknowledged: totals.acknowledged,
+            returned: totals.returned,
+            dropped_newest: totals.dropped_newest,
+            dropped_oldest: totals.dropped_oldest,
+            bytes_sent: totals.bytes_sent,
+            bytes_received: totals.bytes_received,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The report as text.
+use super::{Counters, Holding, Participant, Report, Semaphore};
+use crate::cli::ctl::{
+    output::{Cell, Paint, Table, Tone, cell, toned},
+    show,
+};
+
+/// Longest list of held slots to print; the rest is counted.
+const MOST_HELD: usize = 50;
+
+impl Report<'_> {
+    pub fn text(&self, paint: Paint) -> String {
+        let mut text = paint.text(Tone::Heading, &show::name(self.ring)) + "\n";
+        for (label, value) in self.lines(paint) {
+            text += &format!("  {label:<11} {value}\n");
+        }
+        if !self.participants.is_empty() {
+            text += &format!("\n{}", self.participants(paint));
+        }
+        if !self.held.is_empty() {
+            text += &format!("\n{}", self.held(paint));
+        }
+        if self.participants.iter().any(|one| one.state == "dead") {
+            let hint =
+                format!("what the dead hold is freed by who waits next, or by: ringctl repair {}", self.ring);
+            text += &format!("\n  {}\n", paint.text(Tone::Notable, &show::name(&hint)));
+        }
+        text
+    }
+
+    fn lines(&self, paint: Paint) -> Vec<(&'static str, String)> {
+        let tone = if self.state == "open" { Tone::Good } else { Tone::Notable };
+        let age = show::duration(show::age_ns(self.created_at_ns));
+        let options = [
+            (self.exclusive, "exclusive"),
+            (self.timestamps, "timestamps"),
+            (self.ephemeral, "removed by the last one out"),
+        ];
+        let options: Vec<&str> = options.iter().filter(|(on, _)| *on).map(|(_, text)| *text).collect();
+        let asleep = |semaphore: &Semaphore| format!("{} ({} asleep)", semaphore.value, semaphore.sleepers);
+        let mut lines = vec![
+            (
+                "state",
+                format!("{}, made {age} ago by process {}", paint.text(tone, self.state), self.creator_pid),
+            ),
+            ("access", format!("mode {}, user {}, group {}", self.mode, self.uid, self.gid)),
+            ("id", self.id.clone()),
+            ("geometry", self.geometry()),
+            ("options", if options.is_empty() { "none".into() } else { options.join(", ") }),
+            ("fill", self.fill()),
+        ];
+        if let Some(age) = self.oldest_age_ns {
+            lines.push(("oldest", format!("{} in the ring", show::duration(age))));
+        }
+        lines.push(("positions", format!("head {}, tail {}", self.head, self.tail)));
+        lines.push(("stream", self.stream()));
+        let (items, room) = (asleep(&self.semaphores.items), asleep(&self.semaphores.room));
+        lines.push(("semaphores", format!("items {items}, room {room}")));
+        lines.push(("totals", totals(&self.totals)));
+        lines
+    }
+
+    fn geometry(&self) -> String {
+        format!(
+            "{} slots of {}, items up to {}, {} of memory, up to {} participants",
+            show::count(self.capacity),
+            show::bytes(self.slot_size),
+            show::bytes(self.max_item),
+            show::bytes(self.size),
+            self.max_participants,
+        )
+    }
+
+    fn fill(&self) -> String {
+        let again = match self.items_waiting_again {
+            0 => String::new(),
+            again => format!(" ({} to be delivered again)", show::count(again)),
+        };
+        format!(
+            "{} waiting{again}, {} held; {} of {} slots used ({:.1} %)",
+            show::counted(self.items_waiting, "item"),
+            show::counted(self.held.len() as u64, "run"),
+            show::count(self.used_slots),
+            show::count(self.capacity),
+            100.0 * self.used_slots as f64 / self.capacity as f64,
+        )
+    }
+
+    fn stream(&self) -> String {
+        let came = |number, role| format!("{} came", show::counted(number, role));
+        format!(
+            "{} ({} expected), {}",
+            came(self.producers_ever, "producer"),
+            self.producers_expected,
+            came(self.consumers_ever, "consumer"),
+        )
+    }
+
+    fn participants(&self, paint: Paint) -> String {
+        let mut table = Table::new(&[
+            ">NO", "ROLE", ">PID", "COMMAND", "STATE", "DOING", ">ITEMS", ">ACKED", ">BYTES", ">SINCE",
+        ]);
+        self.participants.iter().for_each(|one| table.row(participant(one)));
+        table.render("  ", paint)
+    }
+
+    fn held(&self, paint: Paint) -> String {
+        let mut table =
+            Table::new(&[">SLOT", ">SLOTS", "HELD BY", ">PID", "STATE", "FOR", ">TIME", ">ATTEMPT"]);
+        self.held.iter().take(MOST_HELD).for_each(|held| table.row(holding(held)));
+        let mut text = table.render("  ", paint);
+        if let Some(more @ 1..) = self.held.len().checked_sub(MOST_HELD) {
+            text += &format!("  and {}; all are in --json\n", show::counted(more as u64, "more run"));
+        }
+        text
+    }
+}
+
+fn totals(totals: &Counters) -> String {
+    let mut text = format!(
+        "{} sent ({}), {} received ({}), {} acknowledged, {} given back",
+        show::count(totals.sent),
+        show::bytes(totals.bytes_sent),
+        show::count(totals.received),
+        show::bytes(totals.bytes_received),
+        show::count(totals.acknowledged),
+        show::count(totals.returned),
+    );
+    if totals.dropped_newest + totals.dropped_oldest > 0 {
+        let (newest, oldest) = (show::count(totals.dropped_newest), show::count(totals.dropped_oldest));
+        text += &format!(", {newest} newest and {oldest} oldest dropped");
+    }
+    text
+}
+
+fn participant(one: &Participant) -> Vec<Cell> {
+    let counters = &one.counters;
+    let (items, acknowledged, bytes) = match one.role {
+        "producer" => (counters.sent, "-".into(), counters.bytes_sent),
+        _ => (counters.received, show::count(counters.acknowledged), counters.bytes_received),
+    };
+    vec![
+        cell(one.number),
+        cell(one.role),
+        cell(one.pid),
+        cell(&one.command),
+        state(one.state),
+        cell(one.activity),
+        cell(show::count(items)),
+        cell(acknowledged),
+        cell(show::bytes(bytes)),
+        cell(show::duration(show::age_ns(one.attached_at_ns))),
+    ]
+}
+
+fn holding(held: &Holding) -> Vec<Cell> {
+    vec![
+        cell(held.slot),
+        cell(held.slots),
+        cell(format!("participant {}", held.participant)),
+        cell(held.pid.map_or("?".into(), |pid| pid.to_string())),
+        state(held.state.unwrap_or("left")),
+        cell(held.doing),
+        cell(held.for_ns.map_or("-".into(), show::duration)),
+        cell(if held.attempt == 0 { "-".into() } else { held.attempt.to_string() }),
+    ]
+}
+
+fn state(state: &str) -> Cell {
+    let tone = match state {
+        "alive" => Tone::Good,
+        "stopped" => Tone::Notable,
+        _ => Tone::Bad,
+    };
+    toned(tone, state)
+}

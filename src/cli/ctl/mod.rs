@@ -1,0 +1,110 @@
+//! The `ringctl` command: one file per verb.
+
+mod clean;
+mod create;
+mod inspect;
+mod list;
+mod output;
+mod peek;
+mod remove;
+mod repair;
+mod run;
+mod show;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use super::{
+    consumer,
+    exit::Failure,
+    producer,
+    start::{self, End},
+};
+use crate::{Error, Ring, RingName};
+use output::{ColorArg, Paint};
+
+/// Makes, shows, repairs and removes rings, and runs producers and consumers over them.
+#[derive(Debug, Parser)]
+#[command(name = "ringctl", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Cli {
+    /// Colour text: auto (on a terminal, unless NO_COLOR is set), always, or never
+    #[arg(long, global = true, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN")]
+    #[arg(hide_possible_values = true)]
+    color: ColorArg,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const AFTER_HELP: &str = "\
+RING is NAME, /NAME or shm:NAME: the POSIX shared-memory object /NAME.
+
+Examples:
+  ringctl create jobs --capacity 65536   make a ring that stays until it is removed
+  ringctl list                           all rings, one a line
+  ringctl inspect jobs                   who takes part, who holds what, how full it is
+  ringctl wait jobs --until empty        until everything was received and acknowledged
+  ringctl run -p 3 -c 3 /var/log/*.log   send files through a ring, and verify what arrives
+  ringctl rm jobs                        close it and remove it
+
+Exit codes: 0 done, 1 runtime error, 2 usage, 3 empty or not found, 4 timed out, 5 closed,
+6 damaged or incompatible, 10 an assertion failed, 128+n ended by signal n.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Create(create::Args),
+    #[command(visible_alias = "ls")]
+    List(list::Args),
+    Inspect(inspect::Args),
+    Peek(peek::Args),
+    Close(remove::CloseArgs),
+    Rm(remove::RmArgs),
+    Repair(repair::Args),
+    Clean(clean::Args),
+    Wait(wait::Args),
+    Run(run::Args),
+    /// As the command `producer`: for `run`, where that is not installed
+    #[command(hide = true)]
+    Producer(producer::Options),
+    /// As the command `consumer`
+    #[command(hide = true)]
+    Consumer(consumer::Options),
+}
+
+/// Runs `ringctl` with the arguments of this process, and answers with its exit code.
+pub fn main() -> ExitCode {
+    let Cli { color, verb } = match start::parse("ringctl") {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let paint = Paint::new(color);
+    let result = match verb {
+        Verb::Create(args) => create::run(&args),
+        Verb::List(args) => list::run(&args, paint),
+        Verb::Inspect(args) => inspect::run(&args, paint),
+        Verb::Peek(args) => peek::run(&args),
+        Verb::Close(args) => remove::close(&args),
+        Verb::Rm(args) => remove::rm(&args),
+        Verb::Repair(args) => repair::run(&args),
+        Verb::Clean(args) => clean::run(&args, paint),
+        Verb::Wait(args) => wait::run(&args),
+        Verb::Run(args) => return start::exit("ringctl", run::run(&args, paint)),
+        Verb::Producer(options) => return start::exit("producer", producer::run(&options)),
+        Verb::Consumer(options) => return start::exit("consumer", consumer::run(&options)),
+    };
+    start::exit("ringctl", result.map(|()| End::Done))
+}
+
+/// The ring of this name, to look at.
+fn look(name: &RingName) -> Result<Ring, Failure> {
+    match Ring::look(name) {
+        Ok(ring) if ring.is_over() => Err(Error::NotFound(name.as_str().into())),
+        result => result,
+    }
+    .map_err(|error| Failure::of_ring(name.as_str(), &error))
+}
+
+fn hex(id: [u8; 16]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}

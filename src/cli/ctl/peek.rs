@@ -1,0 +1,104 @@
+//! `ringctl peek`.
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::Serialize;
+
+use super::output;
+use crate::{
+    Peeked, RingName,
+    cli::{
+        args::{Count, DelimiterArg},
+        exit::{Failure, code},
+    },
+    framing::Framing,
+};
+
+/// Show items that wait, oldest first, without taking them
+///
+/// The items stay, and are delivered as if nobody had looked. One that is taken while it is copied is left
+/// out.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  ringctl peek jobs                  the oldest 10 items, one a line
+  ringctl peek jobs -n 1 --json      the oldest, with its producer, sequence number and time
+
+Exit codes: 0 shown; 3 no such ring, or it is empty; 6 damaged, or not a ring.")]
+pub struct Args {
+    /// Name of the ring
+    ring: RingName,
+    /// Show so many items at most
+    #[arg(short = 'n', long, default_value = "10", value_name = "N")]
+    count: Count,
+    /// A NUL byte after each item instead of a line break
+    #[arg(short = '0', long, conflicts_with_all = ["delimiter", "json"])]
+    null: bool,
+    /// This byte after each item instead of a line break
+    #[arg(short, long, value_name = "BYTE", conflicts_with = "json")]
+    delimiter: Option<DelimiterArg>,
+    /// One JSON object a line; bytes that are no UTF-8 in base64
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    schema: &'static str,
+    ring: &'a str,
+    producer: u32,
+    sequence: u64,
+    attempt: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent_at_ns: Option<u64>,
+    bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let ring = super::look(&args.ring)?;
+    let name = args.ring.as_str();
+    let items = ring.peek(usize::try_from(args.count.0).unwrap_or(usize::MAX));
+    if items.is_empty() && args.count.0 > 0 {
+        return Err(Failure::new(code::EMPTY, format!("ring {name:?} is empty: no item waits")));
+    }
+    let mut out = Vec::new();
+    for item in &items {
+        match args.json {
+            true => out.extend_from_slice(output::json_line(&Shown::of(name, item))?.as_bytes()),
+            false => args
+                .framing()
+                .frame_into(&item.bytes, &mut out)
+                .map_err(|error| Failure::new(code::RUNTIME, error.to_string()))?,
+        }
+    }
+    output::emit(&out)
+}
+
+impl Args {
+    fn framing(&self) -> Framing {
+        match self.delimiter {
+            Some(DelimiterArg(byte)) => Framing::Delimiter(byte),
+            None if self.null => Framing::Null,
+            None => Framing::Lines,
+        }
+    }
+}
+
+impl<'a> Shown<'a> {
+    fn of(ring: &'a str, item: &'a Peeked) -> Self {
+        let text = std::str::from_utf8(&item.bytes).ok();
+        Shown {
+            schema: "ringpipe.peek/1",
+            ring,
+            producer: item.producer,
+            sequence: item.sequence,
+            attempt: item.attempt,
+            sent_at_ns: item.sent_at,
+            bytes: item.bytes.len(),
+            text,
+            base64: text.is_none().then(|| BASE64_STANDARD.encode(&item.bytes)),
+        }
+    }
+}

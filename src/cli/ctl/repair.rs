@@ -1,0 +1,89 @@
+//! `ringctl repair`.
+use serde::Serialize;
+
+use super::{output, show};
+use crate::{Buried, Liveness, RingName, Role, cli::exit::Failure};
+
+/// Free what the dead hold, and say what was fixed
+///
+/// Participants that wait do the same by themselves within milliseconds; this is for when nobody waits.
+/// Whoever is alive keeps what it holds, also when it is stopped.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  ringctl repair jobs
+  ringctl repair jobs --json | jq .items_returned
+
+Exit codes: 0 repaired, also when there was nothing to fix; 3 no such ring; 6 damaged, or not a ring.")]
+pub struct Args {
+    /// Name of the ring
+    ring: RingName,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: &'static str,
+    ring: &'a str,
+    participants_freed: u64,
+    writes_given_up: u64,
+    items_returned: u64,
+    dead: Vec<Dead>,
+}
+
+/// A participant that was found dead.
+#[derive(Serialize)]
+struct Dead {
+    number: u32,
+    role: &'static str,
+    pid: u32,
+    command: String,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let ring = super::look(&args.ring)?;
+    let dead = ring.participants().into_iter().filter(|one| one.liveness == Liveness::Dead);
+    let dead: Vec<Dead> = dead
+        .map(|one| Dead {
+            number: one.number,
+            role: match one.role {
+                Role::Producer => "producer",
+                Role::Consumer => "consumer",
+            },
+            pid: one.pid,
+            command: one.command,
+        })
+        .collect();
+    let Buried { participants, abandoned, returned } = ring.repair();
+    let report = Report {
+        schema: "ringpipe.repair/1",
+        ring: args.ring.as_str(),
+        participants_freed: participants,
+        writes_given_up: abandoned,
+        items_returned: returned,
+        dead,
+    };
+    let text = if args.json { output::json_line(&report)? } else { report.text() };
+    output::emit(text.as_bytes())
+}
+
+impl Report<'_> {
+    fn text(&self) -> String {
+        let name = show::name(self.ring);
+        if self.participants_freed + self.writes_given_up + self.items_returned == 0 {
+            return format!("{name}: nothing to fix\n");
+        }
+        let mut text = String::new();
+        for Dead { number, role, pid, command } in &self.dead {
+            text += &format!("{name}: {role} {number} was dead (process {pid}, {command})\n");
+        }
+        text + &format!(
+            "{name}: {} freed, {} given up, {} returned to be delivered again\n",
+            show::counted(self.participants_freed, "participant"),
+            show::counted(self.writes_given_up, "half-written item"),
+            show::counted(self.items_returned, "item"),
+        )
+    }
+}

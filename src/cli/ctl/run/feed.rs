@@ -1,0 +1,215 @@
+//! Where the items come from, and how they get to the producers.
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, Read, Write},
+    ops::Range,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::verify::{Digest, Hash128, Order};
+use crate::{
+    cli::exit::{Failure, code},
+    framing::{Fill, Framing, FramingError, Splitter},
+};
+
+/// Bytes that a producer gets at a time.
+const BLOCK: usize = 64 << 10;
+
+/// One input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+    /// So many numbered lines, made here.
+    Lines(u64),
+}
+
+impl Input {
+    fn open(&self) -> Result<Box<dyn Read + Send>, Failure> {
+        Ok(match self {
+            Input::File(path) => {
+                Box::new(File::open(path).map_err(|error| Failure::io(path.display(), &error))?)
+            }
+            Input::Stdin => Box::new(io::stdin()),
+            Input::Lines(lines) => Box::new(Lines { next: 1, last: *lines, text: Vec::new(), at: 0 }),
+        })
+    }
+
+    /// Whether it can be read at all.
+    pub fn check(&self) -> Result<(), Failure> {
+        if let Input::File(path) = self {
+            let found = std::fs::metadata(path).map_err(|error| Failure::io(path.display(), &error))?;
+            // Opening a FIFO would wait for its writer.
+            if found.is_dir() {
+                return Err(Failure::new(code::RUNTIME, format!("{}: is a directory", path.display())));
+            }
+            if found.is_file() {
+                self.open()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Input::File(path) => path.display().to_string(),
+            Input::Stdin => "standard input".into(),
+            Input::Lines(_) => "numbered lines".into(),
+        }
+    }
+}
+
+/// The numbers from 1 on, a line each.
+struct Lines {
+    next: u64,
+    last: u64,
+    text: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Lines {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.text.len() {
+            self.text.clear();
+            self.at = 0;
+            while self.next <= self.last && self.text.len() < BLOCK {
+                writeln!(self.text, "{}", self.next)?;
+                self.next += 1;
+            }
+        }
+        let len = out.len().min(self.text.len() - self.at);
+        out[..len].copy_from_slice(&self.text[self.at..self.at + len]);
+        self.at += len;
+        Ok(len)
+    }
+}
+
+/// Inputs one after the other, for one producer or for several that share them.
+pub struct Source {
+    inputs: VecDeque<Input>,
+    current: Option<(String, Splitter<Box<dyn Read + Send>>)>,
+    framing: Framing,
+    limit: usize,
+}
+
+/// Some items, framed as a producer reads them.
+#[derive(Default)]
+struct Block {
+    bytes: Vec<u8>,
+    items: Vec<Range<usize>>,
+}
+
+impl Source {
+    /// `limit` is the largest item in bytes that the ring takes.
+    pub fn new(inputs: impl IntoIterator<Item = Input>, framing: Framing, limit: usize) -> Self {
+        Source { inputs: inputs.into_iter().collect(), current: None, framing, limit }
+    }
+
+    /// Deals inputs out to `producers`. With at least as many inputs as producers each gets whole inputs,
+    /// in turn; otherwise all share them, a block of items at a time.
+    pub fn deal(
+        inputs: Vec<Input>,
+        producers: usize,
+        framing: Framing,
+        limit: usize,
+    ) -> Vec<Arc<Mutex<Self>>> {
+        if inputs.len() < producers {
+            let shared = Arc::new(Mutex::new(Source::new(inputs, framing, limit)));
+            return (0..producers).map(|_| shared.clone()).collect();
+        }
+        let share = |first| inputs.iter().skip(first).step_by(producers).cloned();
+        (0..producers).map(|first| Arc::new(Mutex::new(Source::new(share(first), framing, limit)))).collect()
+    }
+
+    /// Replaces the block by the next items: as many as there are now, up to a block's worth. False: there
+    /// are no more.
+    fn next_block(&mut self, block: &mut Block) -> Result<bool, Failure> {
+        block.bytes.clear();
+        block.items.clear();
+        loop {
+            if self.current.is_none() {
+                let Some(input) = self.inputs.pop_front() else { return Ok(false) };
+                self.current = Some((input.name(), Splitter::new(input.open()?, self.framing, self.limit)));
+            }
+            let Some((name, splitter)) = &mut self.current else { return Ok(false) };
+            let failed = |error: FramingError| {
+                let failure = Failure::new(code::RUNTIME, format!("{name}: {error}"));
+                match error {
+                    FramingError::TooLong { .. } => failure.hint("a larger --capacity or --slot-size"),
+                    _ => failure,
+                }
+            };
+            match splitter.fill().map_err(failed)? {
+                Fill::End => self.current = None,
+                Fill::Interrupted => {}
+                Fill::Ready => {
+                    let mut taken = 0;
+                    for item in splitter.items() {
+                        if taken > 0 && block.bytes.len() + item.len() > BLOCK {
+                            break;
+                        }
+                        let prefix = self.framing.prefix(item.len()).map_err(failed)?;
+                        let start = block.bytes.len() + prefix.map_or(0, |prefix| prefix.len());
+                        self.framing.frame_into(item, &mut block.bytes).map_err(failed)?;
+                        block.items.push(start..start + item.len());
+                        taken += 1;
+                    }
+                    splitter.consume(taken);
+                    return Ok(true);
+                }
+            }
+        }
+    }
+}
+
+/// What all feeders and collectors share.
+#[derive(Clone)]
+pub struct Check {
+    pub hash: Hash128,
+    /// None where the order cannot be checked: several consumers.
+    pub order: Option<Arc<Mutex<Order>>>,
+}
+
+/// A lock whose holder panicked is as good as any: the verdict comes from what is in it.
+pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Feeds one producer to the end of its source, and adds what it gets to `sent`. A producer that goes early
+/// ends it; why it went is for its exit code to tell.
+pub fn feed(
+    number: usize,
+    source: &Mutex<Source>,
+    mut pipe: impl Write,
+    check: &Check,
+    sent: &Mutex<Digest>,
+) -> Result<(), Failure> {
+    let mut block = Block::default();
+    while lock(source).next_block(&mut block)? {
+        let mut digest = Digest::default();
+        // Held for the whole block: its items are noted before any of them can come.
+        let mut order = check.order.as_ref().map(|order| lock(order));
+        for item in &block.items {
+            let item = &block.bytes[item.clone()];
+            let hash = check.hash.of(item);
+            digest.add(item.len(), hash);
+            if let Some(order) = &mut order {
+                order.give(number, hash);
+            }
+        }
+        drop(order);
+        {
+            let mut sent = lock(sent);
+            *sent = sent.and(digest);
+        }
+        match pipe.write_all(&block.bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            result => result.map_err(|error| Failure::io("feeding a producer", &error))?,
+        }
+    }
+    Ok(())
+}

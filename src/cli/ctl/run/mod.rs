@@ -1,0 +1,342 @@
+//! `ringctl run`: producers and consumers over real input, verified.
+mod children;
+mod collect;
+mod feed;
+mod report;
+mod verify;
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+    os::{fd::AsFd, unix::fs::MetadataExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::output::{self, Paint};
+use crate::{
+    Error, Ring, RingOptions, Role, StopFlag,
+    cli::{
+        args::{ByteSize, Count, DelimiterArg, FrameArg},
+        exit::{Failure, code},
+        signals,
+        start::End,
+    },
+    framing::Framing,
+};
+use children::Process;
+use feed::{Check, Input, Source, lock};
+use report::Report;
+use verify::{Digest, Order};
+
+/// Lines that are made where there is no input.
+const DEMONSTRATION: u64 = 1_000_000;
+const POLL: Duration = Duration::from_millis(2);
+/// How long the consumers may take to attach before the producers start without them.
+const HEAD_START: Duration = Duration::from_secs(5);
+
+/// Send real input through a ring between processes, and verify what arrives
+///
+/// Makes a ring, starts producer and consumer processes, feeds the producers from the FILEs or standard
+/// input, collects what the consumers write, and compares: the same items, each exactly once (counts, and
+/// order-independent sums of 128-bit hashes); with one consumer also the order of each producer's items. The
+/// ring is removed at the end.
+///
+/// With at least as many FILEs as producers, each producer gets whole files, in turn; otherwise they share
+/// the input, a block of items at a time. Without FILE and without anybody at standard input (a terminal,
+/// or /dev/null), a million numbered lines are sent.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  ringctl run                             a million lines, 2 producers, 2 consumers
+  ringctl run -p 3 -c 3 /var/log/*.log    files, 3 of each
+  ringctl run -p 1 -c 1 --output - < in | cmp - in
+
+Exit codes: 0 verified; 1 runtime error; 2 usage; 10 not verified; 128+n ended by signal n.")]
+pub struct Args {
+    /// Files to send; - is standard input
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Number of producer processes
+    #[arg(short, long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=500))]
+    producers: u16,
+    /// Number of consumer processes
+    #[arg(short, long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=500))]
+    consumers: u16,
+    /// Send so many numbered lines instead of FILEs
+    #[arg(long, value_name = "N", conflicts_with_all = ["files", "null", "delimiter", "frame"])]
+    lines: Option<Count>,
+    /// Write what is received to this file, or to standard output with -; the summary then goes to
+    /// standard error
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Number of slots, 2 to 16777216, rounded up to a power of two [default: 8192]
+    #[arg(long, value_name = "SLOTS")]
+    capacity: Option<Count>,
+    /// Bytes in a slot [default: 64]
+    #[arg(long, value_name = "BYTES")]
+    slot_size: Option<ByteSize>,
+    /// Items end with a NUL byte instead of a line break
+    #[arg(short = '0', long, conflicts_with_all = ["delimiter", "frame"])]
+    null: bool,
+    /// Items end with this byte instead of a line break
+    #[arg(short, long, value_name = "BYTE", conflicts_with = "frame")]
+    delimiter: Option<DelimiterArg>,
+    /// Items follow their length: len32
+    #[arg(long, value_name = "FRAME")]
+    frame: Option<FrameArg>,
+    /// Print the summary as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, paint: Paint) -> Result<End, Failure> {
+    let stop = signals::catch()?;
+    let inputs = args.inputs();
+    inputs.iter().try_for_each(Input::check)?;
+    let output = collect::open_output(args.output.as_deref())?;
+    let mut run = Run::start(args, inputs, &output)?;
+    if !run.finish(&stop) {
+        output::note("interrupted: nothing was verified");
+        return Ok(signals::end());
+    }
+    let complaints = run.complaints();
+    let report = run.report();
+    drop(run);
+    let text = if args.json { output::json_line(&report)? } else { report.text(paint) };
+    match args.output.as_deref() == Some(Path::new("-")) {
+        true => output::emit_to(&mut io::stderr(), text.as_bytes())?,
+        false => output::emit(text.as_bytes())?,
+    }
+    complaints.iter().skip(1).for_each(|failure| failure.print("ringctl"));
+    let first = complaints.into_iter().next();
+    match (report.verified, first) {
+        (true, None) => Ok(End::Done),
+        (true, Some(failure)) => Err(failure),
+        (false, first) => {
+            let failure = Failure::new(code::ASSERTION, report.complaint());
+            Err(match first {
+                Some(first) => failure.hint(first.line),
+                None => failure,
+            })
+        }
+    }
+}
+
+impl Args {
+    fn inputs(&self) -> Vec<Input> {
+        let input = |path: &PathBuf| match path == Path::new("-") {
+            true => Input::Stdin,
+            false => Input::File(path.clone()),
+        };
+        match self.lines {
+            Some(Count(lines)) => vec![Input::Lines(lines)],
+            None if !self.files.is_empty() => self.files.iter().map(input).collect(),
+            None if nobody_at_stdin() => vec![Input::Lines(DEMONSTRATION)],
+            None => vec![Input::Stdin],
+        }
+    }
+
+    fn framing(&self) -> Framing {
+        match (self.delimiter, self.frame) {
+            (_, Some(frame)) => frame.into(),
+            (Some(DelimiterArg(byte)), _) => Framing::Delimiter(byte),
+            _ if self.null => Framing::Null,
+            _ => Framing::Lines,
+        }
+    }
+
+    /// What the processes are started with.
+    fn arguments(&self, ring: &str) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = match (self.delimiter, self.frame) {
+            (_, Some(FrameArg::Len32)) => vec!["--frame=len32".into()],
+            (Some(DelimiterArg(byte)), _) => vec![format!("--delimiter=\\x{byte:02x}").into()],
+            _ if self.null => vec!["--null".into()],
+            _ => Vec::new(),
+        };
+        arguments.push(ring.into());
+        arguments
+    }
+
+    fn make_ring(&self) -> Result<Ring, Failure> {
+        let mut options = RingOptions::new()
+            .expected_producers(self.producers.into())
+            // One of each: the faster way, and the order cannot change.
+            .exclusive(self.producers == 1 && self.consumers == 1);
+        if let Some(Count(slots)) = self.capacity {
+            options = options.capacity(slots);
+        }
+        if let Some(ByteSize(bytes)) = self.slot_size {
+            options = options.slot_size(bytes);
+        }
+        loop {
+            let name = format!("ringpipe-run-{}-{:06x}", std::process::id(), fastrand::u32(..1 << 24));
+            match options.create(&name) {
+                Err(Error::Exists(_)) => {}
+                result => return result.map_err(|error| Failure::of_ring(&name, &error)),
+            }
+        }
+    }
+}
+
+/// A terminal, or nothing at all.
+fn nobody_at_stdin() -> bool {
+    let stdin = io::stdin();
+    let null = std::fs::metadata("/dev/null").map(|null| null.rdev());
+    let device = stdin.as_fd().try_clone_to_owned().map(std::fs::File::from).and_then(|file| file.metadata());
+    stdin.is_terminal()
+        || matches!((device, null), (Ok(device), Ok(null)) if null != 0 && device.rdev() == null)
+}
+
+/// A ring that goes when this goes.
+struct OwnRing(Ring);
+
+impl Drop for OwnRing {
+    fn drop(&mut self) {
+        // A refusal leaves the name; ringctl clean finds it.
+        let _ = self.0.remove();
+    }
+}
+
+/// One thread that feeds or reads a process, and what it has counted so far.
+struct Line {
+    digest: Arc<Mutex<Digest>>,
+    thread: Option<JoinHandle<Result<(), Failure>>>,
+}
+
+/// Everything that runs.
+struct Run {
+    // Before the ring: the processes are ended first.
+    consumers: Vec<Process>,
+    producers: Vec<Process>,
+    feeds: Vec<Line>,
+    collections: Vec<Line>,
+    check: Check,
+    start: Instant,
+    ring: OwnRing,
+}
+
+impl Run {
+    fn start(args: &Args, inputs: Vec<Input>, output: &collect::Output) -> Result<Self, Failure> {
+        let ring = OwnRing(args.make_ring()?);
+        let (framing, limit) = (args.framing(), ring.0.max_item() as usize);
+        let arguments = args.arguments(ring.0.name());
+        let order = (args.consumers == 1).then(|| Arc::new(Mutex::new(Order::new(args.producers.into()))));
+        let check = Check { hash: Default::default(), order };
+        let mut run = Run {
+            consumers: Vec::new(),
+            producers: Vec::new(),
+            feeds: Vec::new(),
+            collections: Vec::new(),
+            check,
+            start: Instant::now(),
+            ring,
+        };
+        for _ in 0..args.consumers {
+            let mut process = Process::start(Role::Consumer, &arguments)?;
+            let pipe = process.take_output();
+            run.consumers.push(process);
+            let (check, output) = (run.check.clone(), output.clone());
+            run.collections.push(Line::spawn(move |digest| match pipe {
+                Some(pipe) => collect::collect(pipe, framing, limit, &check, &output, digest),
+                None => Ok(()),
+            }));
+        }
+        run.await_consumers();
+        run.start = Instant::now();
+        let sources = Source::deal(inputs, args.producers.into(), framing, limit);
+        for (number, source) in sources.into_iter().enumerate() {
+            let mut process = Process::start(Role::Producer, &arguments)?;
+            let pipe = process.take_input();
+            run.producers.push(process);
+            let check = run.check.clone();
+            run.feeds.push(Line::spawn(move |digest| match pipe {
+                Some(pipe) => feed::feed(number, &source, pipe, &check, digest),
+                None => Ok(()),
+            }));
+        }
+        Ok(run)
+    }
+
+    /// Waits until the consumers are attached, so that all get their share.
+    fn await_consumers(&mut self) {
+        let start = Instant::now();
+        while self.ring.0.participants().len() < self.consumers.len()
+            && !self.consumers.iter_mut().any(|process| process.status().is_some())
+            && start.elapsed() < HEAD_START
+        {
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Waits for the end of all processes, and of what they wrote. False: it was stopped, and all are ended.
+    fn finish(&mut self, stop: &StopFlag) -> bool {
+        loop {
+            if stop.is_raised() {
+                children::end_all(&mut self.producers);
+                children::end_all(&mut self.consumers);
+                return false;
+            }
+            let produced = all_ended(&mut self.producers);
+            let consumed = all_ended(&mut self.consumers);
+            if produced || consumed {
+                // Nobody is left to send, or to receive: those that wait for it would wait for ever.
+                self.ring.0.close();
+            }
+            if produced && consumed && self.collections.iter().all(Line::is_finished) {
+                return true;
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// What went wrong on the way, processes first. A feeder may still wait for input that nobody wants.
+    fn complaints(&mut self) -> Vec<Failure> {
+        let processes = self.producers.iter_mut().chain(&mut self.consumers);
+        let failure = |line| Failure::new(code::RUNTIME, line);
+        let mut complaints: Vec<Failure> = processes.filter_map(Process::complaint).map(failure).collect();
+        let lines = self.feeds.iter_mut().chain(&mut self.collections);
+        complaints.extend(lines.filter_map(Line::complaint));
+        complaints
+    }
+
+    fn report(&self) -> Report {
+        let seconds = self.start.elapsed().as_secs_f64();
+        let side = |processes: &[Process], lines: &[Line]| -> Vec<(u32, Digest)> {
+            processes.iter().map(Process::id).zip(lines.iter().map(|line| *lock(&line.digest))).collect()
+        };
+        let order = self.check.order.as_ref().map(|order| lock(order).verdict());
+        Report::new(
+            &side(&self.producers, &self.feeds),
+            &side(&self.consumers, &self.collections),
+            order,
+            seconds,
+        )
+    }
+}
+
+fn all_ended(processes: &mut [Process]) -> bool {
+    processes.iter_mut().all(|process| process.status().is_some())
+}
+
+impl Line {
+    fn spawn(work: impl FnOnce(&Mutex<Digest>) -> Result<(), Failure> + Send + 'static) -> Self {
+        let digest = Arc::new(Mutex::new(Digest::default()));
+        let theirs = digest.clone();
+        Line { digest, thread: Some(thread::spawn(move || work(&theirs))) }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    fn complaint(&mut self) -> Option<Failure> {
+        let thread = self.thread.take_if(|thread| thread.is_finished())?;
+        match thread.join() {
+            Ok(result) => result.err(),
+            Err(_) => Some(Failure::new(code::RUNTIME, "a thread of this command failed")),
+        }
+    }
+}
