@@ -1,19 +1,20 @@
 //! How the two sides come to their ring.
 
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::args::{ByteSize, Count, ModeArg};
 use super::exit::{Failure, code};
 use super::report::Report;
-use super::signals;
+use crate::sys::segment::DIRECTORY;
 use crate::{Consumer, Error, Producer, Ring, RingName, RingOptions, StopFlag};
 
-/// A ring that is waited for is looked for so often at first, and then less and less.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
-/// How often at last: a look costs some microseconds.
-const LAST_LOOK: Duration = Duration::from_millis(50);
+/// A ring that is waited for is looked for so often, whatever was announced: a look costs microseconds.
+const LOOK: Duration = Duration::from_millis(100);
 /// A wait longer than this is worth saying.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -160,7 +161,8 @@ pub fn consumer(
     stop: &StopFlag,
 ) -> Result<Option<(Ring, Consumer)>, Failure> {
     let start = Instant::now();
-    let mut pause = FIRST_LOOK;
+    // Before the first look, so that nothing comes in between.
+    let news = watch_names();
     let mut said = false;
     loop {
         // Not found by attaching: the last one out has just removed it.
@@ -175,6 +177,7 @@ pub fn consumer(
             Err(error) => return Err(Failure::of_ring(name.as_str(), &error)),
         }
         let waited = start.elapsed();
+        let mut pause = LOOK;
         if let Patience::Limited(limit) = patience {
             if waited >= limit {
                 return Err(missing(name, limit));
@@ -185,10 +188,30 @@ pub fn consumer(
             report.note(format!("waiting for ring \"{name}\", which does not exist yet"));
             said = true;
         }
-        if !signals::sleep(pause, stop) {
+        if stop.is_raised() {
             return Ok(None);
         }
-        pause = (pause * 2).min(LAST_LOOK);
+        match &news {
+            Some(news) => wait_for_news(news, pause),
+            None => std::thread::sleep(pause),
+        }
+    }
+}
+
+/// Announces new names of shared memory. `None`: the system has no more watches to give.
+fn watch_names() -> Option<Inotify> {
+    let news = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+    news.add_watch(DIRECTORY, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO).ok()?;
+    Some(news)
+}
+
+/// Sleeps for `pause`, or until there are news. An interruption or an error is a reason to look, too.
+fn wait_for_news(news: &Inotify, pause: Duration) {
+    let pause = PollTimeout::try_from(pause).unwrap_or(PollTimeout::ZERO);
+    let mut fds = [PollFd::new(news.as_fd(), PollFlags::POLLIN)];
+    if let Ok(1) = poll(&mut fds, pause) {
+        // What they say does not matter.
+        let _ = news.read_events();
     }
 }
 

@@ -29,14 +29,15 @@ const ABOUT: &str =
 
 const AFTER_HELP: &str = "\
 The stream ends when everything was received, a producer (or as many as the ring expects) was
-there, and none is left. A ring that does not exist yet is waited for.
+there, and none is left. A ring that does not exist yet is waited for, also by one that comes after
+the end of a ring that is gone: --timeout bounds that.
 
 Counts are decimal; durations are 250ms, 5s, 2m, 1h.
 
-An item is acknowledged after it was written; what a consumer that fails, ends or is killed has
-not acknowledged goes to another one. The first INT, TERM or HUP stops taking, writes and
-acknowledges what is in hand, and leaves; a second one ends at once. When nobody reads the output
-any more, that is a clean end.
+Up to 1024 items are taken at a time; with --rate or --delay, one. An item is acknowledged after it
+was written; what a consumer that fails, ends or is killed has not acknowledged goes to another
+one. The first INT, TERM or HUP stops taking, writes and acknowledges what is in hand, and leaves;
+a second one ends at once. When nobody reads the output any more, that is a clean end.
 
 Exit codes:
   0      the stream ended, or -n items were written, or nothing was left (--drain), or nothing came

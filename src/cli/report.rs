@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 
 /// How often progress is shown where it cannot be redrawn.
@@ -81,10 +81,13 @@ impl Report {
             if !io::stderr().is_terminal() {
                 return None;
             }
-            let style = ProgressStyle::with_template("{prefix}: {human_pos} items, {per_sec}, {elapsed}");
+            let style = ProgressStyle::with_template("{prefix}: {human_pos} items, {rate}, {elapsed}");
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             // The template is a constant; were it wrong, the default style would serve.
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+            bar.set_style(style.with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{:.0} items/s", state.per_sec());
+            }));
             bar.set_prefix(prefix.clone());
             bar.enable_steady_tick(PROGRESS_EVERY);
             Some(bar)

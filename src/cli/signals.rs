@@ -15,7 +15,7 @@ use crate::sys::signal;
 
 /// Longest sleep without a look at the stop flag: a signal may be delivered to another thread, or just
 /// before the sleep.
-const SLICE: Duration = Duration::from_millis(50);
+const SLICE: Duration = Duration::from_millis(100);
 
 /// Has the signals raise the flag that is returned. One that was ignored when the command was started stays
 /// ignored: `nohup` means it, and so does a shell that starts a command in the background.

@@ -30,7 +30,9 @@ pub mod process;
 pub mod random;
 pub mod segment;
 pub mod semaphore;
+#[cfg(feature = "cli")]
 pub mod signal;
+#[cfg(feature = "cli")]
 pub mod stdio;
 
 #[cfg(test)]
