@@ -91,7 +91,7 @@ impl Participant {
             // Relaxed: until a waker sees it, wake-ups that are missed are made good by slices.
             view.head_word(head::FENCES).store(1, Relaxed);
         }
-        let (lock, number) = take_number(view, role, serial)?;
+        let (lock, number) = take_number(view, role)?;
         write_entry(view, number, role, serial);
         let memory = SegmentMemory { view: view.clone(), liveness: Liveness::Participant(lock) };
         let mut participant =
@@ -199,13 +199,13 @@ pub(super) fn tell_news(memory: &SegmentMemory) {
     memory.room().notify_all();
 }
 
-fn take_number(view: &View, role: Role, serial: u32) -> Result<(ParticipantLock, u32)> {
+fn take_number(view: &View, role: Role) -> Result<(ParticipantLock, u32)> {
     let participants = view.geometry().participants;
     let numbers: Vec<u32> = match (view.geometry().is_exclusive(), role) {
         (true, Role::Producer) => vec![0],
         (true, Role::Consumer) => vec![1],
-        // In turn, so that a number rests before it comes back.
-        (false, _) => (0..participants).map(|n| (n.wrapping_add(serial)) % participants).collect(),
+        // The lowest first, so that the table is short to look through.
+        (false, _) => (0..participants).collect(),
     };
     for _ in 0..3 {
         let mut fd = view.segment().reopen()?;
@@ -235,6 +235,13 @@ fn take_number(view: &View, role: Role, serial: u32) -> Result<(ParticipantLock,
     }))
 }
 
+/// The numbers that may be in use.
+pub(super) fn numbers(view: &View) -> std::ops::Range<u32> {
+    // Relaxed: a participant that is not seen yet is not dead yet, and counts at the door.
+    let highest = view.head_word(head::NUMBERS).load(Relaxed);
+    0..highest.min(view.geometry().participants as u64) as u32
+}
+
 fn write_entry(view: &View, number: u32, role: Role, serial: u32) {
     let pid = process::id();
     let set = |offset, value| view.entry_word(number, offset).store(value, Relaxed); // Relaxed: for display.
@@ -251,7 +258,8 @@ fn write_entry(view: &View, number: u32, role: Role, serial: u32) {
     for counter in 0..head::TOTALS_LEN {
         set(entry::COUNTERS + counter * 8, 0);
     }
-    // Release: who sees the entry in use sees what it says.
+    // Release, both: who sees the entry in use sees what it says, and looks that far.
+    view.head_word(head::NUMBERS).fetch_max(number as u64 + 1, Release);
     view.entry_word(number, entry::STATE).store(state_of(role, serial), Release);
 }
 
@@ -312,7 +320,7 @@ pub(super) fn bury(slots: &SegmentSlots, number: u32) -> Buried {
 pub(super) fn bury_all(slots: &SegmentSlots) -> Buried {
     let view = &slots.memory().view;
     let mut total = Buried::default();
-    for number in 0..view.geometry().participants {
+    for number in numbers(view) {
         // Relaxed: looked at again before anything is changed.
         let in_use = view.entry_word(number, entry::STATE).load(Relaxed) != 0;
         if in_use && slots.memory().is_dead(number) {
@@ -328,7 +336,7 @@ pub(super) fn bury_all(slots: &SegmentSlots) -> Buried {
 /// Whether somebody of this role is attached and may be alive. Those found dead are buried.
 pub(super) fn any_of(slots: &SegmentSlots, role: Role) -> bool {
     let view = &slots.memory().view;
-    (0..view.geometry().participants).any(|number| {
+    numbers(view).any(|number| {
         // Acquire: pairs with the Release of the one who attached.
         let state = view.entry_word(number, entry::STATE).load(Acquire);
         let found = matches!(role_of(state), Some((theirs, _)) if theirs == role);

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::door::Door;
 use super::item::Header;
-use super::participant::{Activity, Participant, role_of};
+use super::participant::{Activity, Participant, numbers, role_of};
 use super::{Ring, Role};
 use crate::Result;
 use crate::layout::fields::{entry, head};
@@ -266,7 +266,7 @@ impl Ring {
     /// Who takes part.
     pub fn participants(&self) -> Vec<ParticipantInfo> {
         let view = self.view();
-        (0..view.geometry().participants).filter_map(|number| self.participant(number)).collect()
+        numbers(view).filter_map(|number| self.participant(number)).collect()
     }
 
     fn participant(&self, number: u32) -> Option<ParticipantInfo> {

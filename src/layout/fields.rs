@@ -16,6 +16,9 @@ pub mod head {
     /// Not 0: some participant could not register for asymmetric fences, so everybody fences. Written
     /// by such a participant. Stale: a wake-up is missed and made good after a slice.
     pub const FENCES: u64 = 0x218;
+    /// One more than the highest participant number that was ever granted: how far to look through the
+    /// table. `fetch_max` by each that attaches, before its entry is in use. Too high: a longer look.
+    pub const NUMBERS: u64 = 0x220;
     /// Totals of participants that have left: sent, received, acknowledged, returned, dropped newest,
     /// dropped oldest, bytes sent, bytes received. Statistics: a death may leave them short.
     pub const TOTALS: u64 = 0x240;

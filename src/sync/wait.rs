@@ -7,8 +7,12 @@ use crate::sys::clock::{self, Deadline};
 use crate::sys::process;
 use crate::{Error, Result};
 
-/// Longest sleep without a look: what a lost wake-up, or a death nobody noticed, may cost.
+/// Longest sleep without a look at first: what a lost wake-up, or a death nobody noticed, may cost.
 pub const SLICE: Duration = Duration::from_millis(20);
+/// The same for those that have waited for long, who are to cost next to nothing.
+const LONG_SLICE: Duration = Duration::from_millis(80);
+/// Slices after which a wait is a long one: half a second.
+const SHORT_SLICES: u32 = 25;
 
 /// Spinning time that is never exceeded: about what a sleep and a wake-up cost.
 const MOST_SPIN_NS: u64 = 50_000;
@@ -49,6 +53,8 @@ pub struct Waiter {
     spin_ns: u64,
     linger: u32,
     waits: u32,
+    /// Slices slept since something was found.
+    slices: u32,
     /// The last sleep brought something: the next look before a sleep may be a quick one.
     content: bool,
 }
@@ -57,7 +63,13 @@ impl Default for Waiter {
     fn default() -> Self {
         // Alone on a processor, spinning only keeps the peer from running.
         let alone = process::processors() == 1;
-        Waiter { spin_ns: if alone { 0 } else { FIRST_SPIN_NS }, linger: 0, waits: 0, content: false }
+        Waiter {
+            spin_ns: if alone { 0 } else { FIRST_SPIN_NS },
+            linger: 0,
+            waits: 0,
+            slices: 0,
+            content: false,
+        }
     }
 }
 
@@ -94,9 +106,14 @@ impl Waiter {
                     return Err(error);
                 }
             }
-            signal.sleep(deadline.remaining().map_or(SLICE, |left| left.min(SLICE)))?;
+            let slice = if self.slices < SHORT_SLICES { SLICE } else { LONG_SLICE };
+            self.slices = self.slices.saturating_add(1);
+            signal.sleep(deadline.remaining().map_or(slice, |left| left.min(slice)))?;
             let found = look(Look::Quick)?;
             self.content = found.is_some();
+            if self.content {
+                self.slices = 0;
+            }
             if let Some(found) = found {
                 return Ok(found);
             }
