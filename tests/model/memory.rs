@@ -148,8 +148,7 @@ impl Run {
             (self.round, self.round_place, self.round_changed) = (self.cursor, place, false);
         }
         let reply = self.log[self.cursor];
-        self.round_changed |=
-            matches!((place, access), (Place::Word(_), Access::Exchange(..))) && reply == 1;
+        self.round_changed |= matches!((place, access), (Place::Word(_), Access::Exchange(..))) && reply == 1;
         self.cursor += 1;
         if self.kind == Kind::ClaimReturned && matches!(access, Access::Exchange(..)) && reply == 0 {
             // The search goes on as if the word had not been there.
@@ -243,7 +242,12 @@ impl Run {
             Place::Word(slot) => {
                 let word = Word(bits);
                 let lap_run = bits >> 22;
-                format!("w{slot}:{:?}(place {lap_run}, of {}, try {})", word.tag(), word.owner(), word.attempt())
+                format!(
+                    "w{slot}:{:?}(place {lap_run}, of {}, try {})",
+                    word.tag(),
+                    word.owner(),
+                    word.attempt()
+                )
             }
             _ => bits.to_string(),
         };

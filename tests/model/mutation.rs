@@ -14,10 +14,6 @@ pub enum Mutation {
     RecoverWithoutHelpingTail,
     /// Recovery does not help head.
     RecoverWithoutHelpingHead,
-    /// Who marks a writer late does not help tail first.
-    PassWithoutHelpingTail,
-    /// Who publishes a late item does not help head first.
-    PublishLateWithoutHelpingHead,
     /// The first word of a batch says READY before the inner ones do.
     PublishFirstWordFirst,
     /// The publisher overwrites a late mark.
@@ -64,8 +60,6 @@ impl Mutation {
             (ClaimWithoutHelpingTail, Kind::ClaimRoom, Tail, Exchange(..)) if last == 1 => Some(1),
             (RecoverWithoutHelpingTail, Kind::Recover, Tail, Exchange(..)) => Some(1),
             (RecoverWithoutHelpingHead, Kind::Recover, Head, Exchange(..)) => Some(1),
-            (PassWithoutHelpingTail, Kind::PassWriter, Tail, Exchange(..)) => Some(1),
-            (PublishLateWithoutHelpingHead, Kind::Publish, Head, Exchange(..)) => Some(1),
             (PublishFirstWordFirst, Kind::Publish, At(slot), Store(word)) => {
                 held_back.push((slot, word));
                 Some(0)

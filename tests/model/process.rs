@@ -1,6 +1,6 @@
 //! The processes: what each does next, and what the end of an operation means for it.
 
-use ringpipe::ring::word::{Tag, Word};
+use ringpipe::ring::word::Word;
 use ringpipe::ring::{Claim, Full, Nothing, Slots};
 
 use crate::memory::{Replay, Shared};
@@ -27,6 +27,8 @@ pub enum Work {
     Consume { claims: u8, batch: u8, how: Taking },
     /// Recovers whoever dies.
     Recover,
+    /// Asks whether the ring holds anything when no producer is left.
+    Watch,
 }
 
 /// How a producer goes on after a claim.
@@ -62,6 +64,7 @@ pub enum Kind {
     AcknowledgeFirst,
     AcknowledgeAll,
     GiveBack,
+    HoldsAny,
     Finished,
 }
 
@@ -116,7 +119,7 @@ pub enum Outcome {
     Items(Result<Claim, Nothing>),
     Returned(Option<Claim>),
     Rest(Option<Claim>),
-    Passed(bool),
+    HoldsAny(bool),
     Nothing,
 }
 
@@ -153,6 +156,7 @@ impl Process {
             Work::Produce { .. } => Kind::ClaimRoom,
             Work::Consume { .. } => Kind::ClaimItems,
             Work::Recover => Kind::Recover,
+            Work::Watch => Kind::HoldsAny,
         }
     }
 
@@ -202,13 +206,14 @@ impl Process {
             }
             Kind::PassWriter => {
                 let (position, word) = self.blocker.expect("who passes a writer has seen one");
-                return Outcome::Passed(slots.pass_writer(position, word));
+                slots.pass_writer(position, word);
             }
             Kind::AcknowledgeFirst => {
                 return Outcome::Rest(slots.acknowledge_first(claim(), self.spans[0] as u64));
             }
             Kind::AcknowledgeAll => slots.acknowledge_all(claim(), self.spans()),
             Kind::GiveBack => slots.give_back(claim(), self.spans()),
+            Kind::HoldsAny => return Outcome::HoldsAny(slots.holds_any(|_| false)),
             Kind::Write | Kind::FlushHeldBack | Kind::Finished => unreachable!("no operation of the ring"),
         }
         Outcome::Nothing
@@ -275,6 +280,7 @@ impl Process {
                 self.dead = 0;
                 self.op = self.first_op(role, false);
             }
+            (Kind::HoldsAny, _) => self.end(Life::Alive),
             (Kind::ResumeTail, _) => self.op = Kind::ClaimRoom,
             (Kind::ClaimRoom, Outcome::Room(Err(full))) => match full.word.is_owned() {
                 true if is_dead(full.word.owner()) => self.recover(full.word.owner()),

@@ -28,18 +28,17 @@ pub fn survive(scenario: &Scenario, mut state: State, trace: bool) -> Check {
         if open > stopped.len() {
             return Err(format!("{} stopped processes keep {open} items from others", stopped.len()));
         }
-        refill(scenario, &mut state.shared, stopped.len() as u64, trace)?;
+        refill(scenario, &mut state.shared, (stopped.len() as u64).min(scenario.capacity), trace)?;
     }
     for p in stopped {
         if trace {
             println!("  process {p} goes on");
         }
-        state.processes[p].life =
-            if scenario.roles[p].successor && state.processes[p].op == Kind::Recover {
-                Life::Attaching
-            } else {
-                Life::Alive
-            };
+        state.processes[p].life = if scenario.roles[p].successor && state.processes[p].op == Kind::Recover {
+            Life::Attaching
+        } else {
+            Life::Alive
+        };
         let mut steps = 0;
         while scenario.can_step(&state, p) && state.fault.is_none() {
             scenario.step(&mut state, p, trace);
@@ -65,7 +64,7 @@ fn is_single(scenario: &Scenario) -> bool {
     scenario.roles.iter().all(|role| match &role.work {
         Work::Produce { batches, .. } => batches.iter().all(|batch| batch == &[1]),
         Work::Consume { batch, .. } => *batch == 1,
-        Work::Recover => true,
+        Work::Recover | Work::Watch => true,
     })
 }
 
@@ -127,7 +126,8 @@ fn all_accounted_for(scenario: &Scenario, state: &State) -> Check {
         if item.committed && !settled(item) {
             return Err(format!("item {id} is lost"));
         }
-        let with_group = settled(&state.items[item.group as usize]) || state.items[item.group as usize].perhaps;
+        let with_group =
+            settled(&state.items[item.group as usize]) || state.items[item.group as usize].perhaps;
         if !scenario.exclusive && item.begun && settled(item) != with_group {
             return Err(format!("item {id} has another fate than its batch"));
         }
@@ -141,14 +141,13 @@ fn refill(scenario: &Scenario, shared: &mut Shared, held: u64, trace: bool) -> C
     for &span in spans {
         let mut filled = 0;
         let mut order = Vec::new();
-        while let Ok(claim) =
-            scenario.alone(shared, Kind::ClaimRoom, trace, |slots| slots.claim_room(ME, span, span, |_| span))?
+        while let Ok(claim) = scenario
+            .alone(shared, Kind::ClaimRoom, trace, |slots| slots.claim_room(ME, span, span, |_| span))?
         {
             filled += span;
             order.push(claim.position);
-            scenario.alone(shared, Kind::Publish, trace, |slots| {
-                slots.publish(claim, std::iter::once(span))
-            })?;
+            scenario
+                .alone(shared, Kind::Publish, trace, |slots| slots.publish(claim, std::iter::once(span)))?;
             if filled > scenario.capacity {
                 return Err("the ring takes more than it has".to_string());
             }
@@ -163,9 +162,8 @@ fn refill(scenario: &Scenario, shared: &mut Shared, held: u64, trace: bool) -> C
             if claim.position != position {
                 return Err(format!("{} came before {position}", claim.position));
             }
-            let first = scenario.alone(shared, Kind::AcknowledgeFirst, trace, |slots| {
-                slots.acknowledge_first(claim, span)
-            })?;
+            let first = scenario
+                .alone(shared, Kind::AcknowledgeFirst, trace, |slots| slots.acknowledge_first(claim, span))?;
             if let Some(rest) = first {
                 // Taken two at a time: the next one's turn is now.
                 scenario.alone(shared, Kind::GiveBack, trace, |slots| {

@@ -32,6 +32,8 @@ pub struct Scenario {
     pub passes: u8,
     /// Whether, in every state, everybody is killed at once to see whether a survivor can go on.
     pub kill_all: bool,
+    /// Likewise with everybody stopped, where every run has one slot.
+    pub stop_all: bool,
     pub mutation: Option<Mutation>,
     /// States after which the exploration ends.
     pub limit: usize,
@@ -97,10 +99,6 @@ impl Scenario {
         1 + before.sum::<usize>()
     }
 
-    pub fn is_dead(&self, shared: &Shared, number: u32) -> bool {
-        shared.dead >> number & 1 == 1 || self.mutation == Some(Mutation::CallDead(number))
-    }
-
     pub fn initial(&self) -> State {
         let mut words = [0; MAX_SLOTS];
         for ahead in 0..self.capacity {
@@ -133,6 +131,11 @@ impl Scenario {
             Life::Alive if matches!(role.work, Work::Recover) => {
                 !process.log.is_empty() || dead & !process.recovered != 0
             }
+            Life::Alive if matches!(role.work, Work::Watch) => {
+                state.processes.iter().zip(&self.roles).all(|(other, role)| {
+                    other.op == Kind::Finished || !matches!(role.work, Work::Produce { .. })
+                })
+            }
             Life::Alive => !process.waiting || state.shared.woken >> p & 1 == 1,
         }
     }
@@ -164,8 +167,7 @@ impl Scenario {
                 Outcome::Nothing
             }
             _ => {
-                let mut run =
-                    Run::new(state.shared.clone(), std::mem::take(&mut process.log), process.op, 1);
+                let mut run = Run::new(state.shared.clone(), std::mem::take(&mut process.log), process.op, 1);
                 run.mutation = self.mutation;
                 run.trace = trace;
                 // On a replay the held back stores are not made again: they are in the log.
@@ -187,9 +189,8 @@ impl Scenario {
         self.note(state, p, &outcome)?;
         let State { shared, processes, .. } = state;
         let dead = shared.dead;
-        let dead_or_called = |number: u32| {
-            dead >> number & 1 == 1 || self.mutation == Some(Mutation::CallDead(number))
-        };
+        let dead_or_called =
+            |number: u32| dead >> number & 1 == 1 || self.mutation == Some(Mutation::CallDead(number));
         processes[p].log.clear();
         processes[p].settle(p, role, self.exclusive, shared, &outcome, dead_or_called);
         Ok(())
@@ -311,6 +312,12 @@ impl Scenario {
                 let first = self.first_id(p) + state.processes[p].done as usize;
                 let count = state.processes[p].spans().count();
                 state.items[first..first + count].iter_mut().for_each(|item| item.committed = true);
+            }
+            (Kind::HoldsAny, Outcome::HoldsAny(false)) => {
+                let kept = |item: &Item| item.committed && !item.acknowledged && !item.perhaps;
+                if let Some(id) = state.items.iter().position(kept) {
+                    return Err(format!("nothing is held, it says, but item {id} is"));
+                }
             }
             (Kind::AcknowledgeFirst | Kind::AcknowledgeAll, _) => {
                 let process = &state.processes[p];
@@ -454,19 +461,23 @@ impl Scenario {
             }
             return survivor::survive(self, state.clone(), trace).err();
         }
-        if self.kill_all {
+        let everybody = |what: &str, change: &dyn Fn(&mut State, usize)| {
             let mut state = state.clone();
             for p in 0..state.processes.len() {
                 if state.processes[p].op != Kind::Finished {
-                    self.crash(&mut state, p);
+                    change(&mut state, p);
                 }
             }
             if trace {
-                println!("  everybody is killed; a survivor tries");
+                println!("  everybody is {what}; a survivor tries");
             }
-            return survivor::survive(self, state, trace).err();
-        }
-        None
+            survivor::survive(self, state, trace).err()
+        };
+        let kill = |state: &mut State, p: usize| self.crash(state, p);
+        let stop = |state: &mut State, p: usize| state.processes[p].life = Life::Stopped;
+        let killed = || self.kill_all.then(|| everybody("killed", &kill)).flatten();
+        let stopped = || self.stop_all.then(|| everybody("stopped", &stop)).flatten();
+        killed().or_else(stopped)
     }
 
     /// Calls the ring's code for the survivor, alone, with a bound on its accesses.
@@ -481,7 +492,8 @@ impl Scenario {
             println!("  survivor: {kind:?}");
         }
         let mut run = Run::new(shared.clone(), Vec::new(), kind, ALONE);
-        run.mutation = self.mutation;
+        // It is honest, but its recovery is the one under test.
+        run.mutation = self.mutation.filter(|_| kind == Kind::Recover);
         run.trace = trace;
         let (run, end) = run.run(self.memory(), operation);
         *shared = run.shared;
