@@ -37,6 +37,8 @@ pub enum Sending {
     Publish,
     /// The first claim is abandoned, then published in a second attempt.
     AbandonFirst,
+    /// Each item is claimed with a slot more than it needs, where a run may be so long.
+    PublishPart,
 }
 
 /// How a consumer goes on after a claim.
@@ -107,7 +109,7 @@ pub struct Process {
     pub blocker: Option<(u64, Word)>,
     /// Whether this search for returned items is the one before it waits.
     pub last_look: bool,
-    /// The position behind the last claim at tail or head.
+    /// The position after the first of the last claim at tail or head.
     pub behind: u64,
     pub held_back: Vec<(u8, u64)>,
 }
@@ -188,15 +190,24 @@ impl Process {
             }
             Kind::ResumeTail => slots.resume_tail(),
             Kind::ClaimRoom => {
-                let Work::Produce { batches, .. } = &role.work else { unreachable!() };
+                let Work::Produce { batches, how } = &role.work else { unreachable!() };
                 let spans = self.to_send(batches);
                 let most: u64 = spans.iter().map(|&span| span as u64).sum();
                 let most = most.min(slots.codec().max_run());
+                if *how == Sending::PublishPart {
+                    let room = (spans[0] as u64 + 1).min(slots.codec().max_run());
+                    return Outcome::Room(slots.claim_room(role.number, room, room, |_| room));
+                }
                 return Outcome::Room(slots.claim_room(role.number, spans[0] as u64, most, |free| {
                     fitting(&spans, free).iter().map(|&span| span as u64).sum()
                 }));
             }
-            Kind::Publish => slots.publish(claim(), self.spans()),
+            Kind::Publish => match role.work {
+                Work::Produce { how: Sending::PublishPart, .. } => {
+                    slots.publish_part(claim(), self.spans[0] as u64)
+                }
+                _ => slots.publish(claim(), self.spans()),
+            },
             Kind::Abandon => slots.abandon(claim()),
             Kind::ClaimReturned => return Outcome::Returned(slots.claim_returned(role.number)),
             Kind::ClaimItems => {

@@ -13,17 +13,27 @@ const PAIR: &[u8] = &[1, 1];
 /// One item of two slots.
 const WIDE: &[u8] = &[2];
 /// Generated states after which an exploration ends, unless it is to be full.
-const QUICK: usize = 700_000;
+const QUICK: usize = 120_000;
+/// The same for a mutated system, which is left as soon as it is found out.
+const MUTATED: usize = 1_500_000;
 const FULL: usize = 40_000_000;
 
 fn producer(number: u32, batches: &[&[u8]]) -> Role {
-    let batches = batches.iter().map(|batch| batch.to_vec()).collect();
-    Role { number, successor: false, work: Work::Produce { batches, how: Sending::Publish } }
+    sending(number, batches, Sending::Publish)
 }
 
 fn abandoning(number: u32, batches: &[&[u8]]) -> Role {
+    sending(number, batches, Sending::AbandonFirst)
+}
+
+/// One that claims more than it publishes.
+fn wasteful(number: u32, batches: &[&[u8]]) -> Role {
+    sending(number, batches, Sending::PublishPart)
+}
+
+fn sending(number: u32, batches: &[&[u8]], how: Sending) -> Role {
     let batches = batches.iter().map(|batch| batch.to_vec()).collect();
-    Role { number, successor: false, work: Work::Produce { batches, how: Sending::AbandonFirst } }
+    Role { number, successor: false, work: Work::Produce { batches, how } }
 }
 
 fn consumer(number: u32, claims: u8, batch: u8, how: Taking) -> Role {
@@ -143,6 +153,15 @@ pub fn stopped() -> Vec<Scenario> {
             )
         },
         Scenario {
+            passes: 1,
+            stop_all: true,
+            ..ring(
+                "a late writer stops, and behind it a writer died",
+                2,
+                vec![producer(1, &[ONE]), producer(2, &[ONE]), take(3, 1)],
+            )
+        },
+        Scenario {
             crashes: 1,
             stops: 1,
             passes: 1,
@@ -219,6 +238,19 @@ pub fn runs() -> Vec<Scenario> {
                     producer(1, &[PAIR, WIDE, ONE]),
                     consumer(3, 2, 2, AcknowledgeEach),
                     successor(consumer(3, 2, 2, AcknowledgeAll)),
+                    recoverer(5),
+                ],
+            )
+        },
+        Scenario {
+            crashes: 2,
+            ..ring(
+                "claims that are published in part, 2 crashes",
+                4,
+                vec![
+                    wasteful(1, &[ONE, ONE]),
+                    consumer(3, 2, 2, AcknowledgeEach),
+                    successor(wasteful(1, &[ONE])),
                     recoverer(5),
                 ],
             )
@@ -311,21 +343,26 @@ pub fn mutated() -> Vec<Scenario> {
     );
     let mut scenarios = Vec::new();
     let mut add = |mutation, scenario: &Scenario| {
-        scenarios.push(Scenario { mutation: Some(mutation), limit: QUICK * 4, ..scenario.clone() });
+        scenarios.push(Scenario {
+            mutation: Some(mutation),
+            stop_all: false,
+            limit: MUTATED,
+            ..scenario.clone()
+        });
     };
     add(ClaimWithoutHelpingTail, &runs[3]);
     add(RecoverWithoutHelpingTail, &runs[3]);
     add(RecoverWithoutHelpingHead, &runs[3]);
     add(PublishFirstWordFirst, &runs[0]);
-    add(PublishOverLateMark, &stopped[4]);
+    add(PublishOverLateMark, &stopped[5]);
     add(ForgetNestedRun, &runs[0]);
     add(RecoverFirstOnly, &runs[0]);
-    add(AcknowledgeBlindly, &stopped[3]);
+    add(AcknowledgeBlindly, &stopped[4]);
     add(ClaimBlindly, &single[1]);
     add(ClaimReturnedBlindly, &shared_item);
     add(RecoverBlindly, &single[5]);
     add(RecoverWithoutLookingAgain, &reuse);
-    add(RenewBlindly, &stopped[3]);
+    add(RenewBlindly, &stopped[4]);
     add(CallDead(1), &single[0]);
     add(CallDead(3), &two_readers);
     scenarios
@@ -345,7 +382,7 @@ pub fn large() -> Vec<Scenario> {
             vec![
                 producer(1, mixed),
                 abandoning(2, mixed),
-                producer(3, mixed),
+                wasteful(3, mixed),
                 take_many(4, AcknowledgeEach),
                 take_many(5, AcknowledgeAll),
                 take_many(6, GiveBackFirst),
@@ -418,7 +455,7 @@ pub fn large() -> Vec<Scenario> {
                 vec![
                     producer(1, mixed),
                     take_many(4, AcknowledgeEach),
-                    successor(producer(1, mixed)),
+                    successor(wasteful(1, mixed)),
                     successor(take_many(4, GiveBackFirst)),
                 ],
             ))

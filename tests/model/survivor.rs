@@ -1,6 +1,7 @@
 //! What must be possible when nobody else moves any more: recover the dead, drain the ring, fill it
 //! to the last slot, drain it again; and then those that were stopped go on to their end.
 
+use ringpipe::ring::word::Word;
 use ringpipe::ring::{Claim, Nothing};
 
 use crate::memory::Shared;
@@ -28,7 +29,11 @@ pub fn survive(scenario: &Scenario, mut state: State, trace: bool) -> Check {
         if open > stopped.len() {
             return Err(format!("{} stopped processes keep {open} items from others", stopped.len()));
         }
-        refill(scenario, &mut state.shared, (stopped.len() as u64).min(scenario.capacity), trace)?;
+        let held = state.shared.words.iter().filter(|&&word| Word(word).is_owned()).count();
+        if held > stopped.len() {
+            return Err(format!("{} stopped processes hold {held} slots", stopped.len()));
+        }
+        refill(scenario, &mut state.shared, held as u64, trace)?;
     }
     for p in stopped {
         if trace {

@@ -7,7 +7,7 @@ use ringpipe::ring::{Claim, Slots};
 
 use crate::memory::{End, MAX_SLOTS, Replay, Run, Shared};
 use crate::mutation::Mutation;
-use crate::process::{Kind, Life, Outcome, Process, Role, Work, fitting};
+use crate::process::{Kind, Life, Outcome, Process, Role, Sending, Work, fitting};
 use crate::survivor;
 
 /// Accesses that one operation may take when nobody else moves.
@@ -283,9 +283,12 @@ impl Scenario {
             (Kind::ClaimRoom, Outcome::Room(Ok(claim))) => {
                 self.take(state, p, *claim)?;
                 self.follow(state, p, *claim)?;
-                let Work::Produce { batches, .. } = &self.roles[p].work else { unreachable!() };
+                let Work::Produce { batches, how } = &self.roles[p].work else { unreachable!() };
                 let spans = state.processes[p].to_send(batches);
-                let spans = fitting(&spans, claim.run);
+                let spans = match how {
+                    Sending::PublishPart => &spans[..1],
+                    _ => fitting(&spans, claim.run),
+                };
                 state.processes[p].spans[..spans.len()].copy_from_slice(spans);
             }
             (Kind::ClaimItems, Outcome::Items(Ok(claim))) => {
@@ -361,7 +364,7 @@ impl Scenario {
     /// New claims of one process go upwards, which is the order of its items.
     fn follow(&self, state: &mut State, p: usize, claim: Claim) -> Check {
         let process = &mut state.processes[p];
-        let behind = std::mem::replace(&mut process.behind, claim.position.wrapping_add(claim.run));
+        let behind = std::mem::replace(&mut process.behind, claim.position.wrapping_add(1));
         match behind == 0 || (claim.position.wrapping_sub(behind) as i64) >= 0 {
             true => Ok(()),
             false => Err(format!("claimed at {} after {behind}", claim.position)),
