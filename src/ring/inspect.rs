@@ -43,16 +43,30 @@ impl<M: Memory> Slots<M> {
     /// Whether an item, or a claim that may become one, is in the ring, apart from the claims of
     /// those that `leave_out` names.
     pub fn holds_any(&self, leave_out: impl Fn(u32) -> bool) -> bool {
-        (0..self.codec.capacity()).any(|slot| {
+        // From here on a run's first word comes before its inner ones, and a run whose first item is
+        // acknowledged meanwhile goes on ahead of us. Relaxed: where to begin, no more; with an old
+        // head an inner word may come first, and count.
+        let head = self.memory.head().load(Relaxed);
+        let mut left_out = 0_u64;
+        for ahead in 0..self.codec.capacity() {
             // E1: as in claiming; what was published before its producer left is seen.
-            let word = Word(self.memory.word(slot).load(Acquire));
+            let word = Word(self.atom(head.wrapping_add(ahead)).load(Acquire));
+            let inside_left_out = left_out > 0;
+            left_out = left_out.saturating_sub(1);
             match word.tag() {
-                Tag::Free | Tag::Abandoned | Tag::Damaged => false,
-                Tag::Ready if self.inside_run(slot, word) => false,
-                Tag::Ready | Tag::Redeliver => true,
-                Tag::Writing | Tag::Late | Tag::Reading => !leave_out(word.owner()),
+                Tag::Free | Tag::Abandoned | Tag::Damaged => {}
+                // Not by head's word: it may have passed this one since we looked.
+                Tag::Ready if inside_left_out => {}
+                Tag::Ready | Tag::Redeliver => return true,
+                Tag::Writing | Tag::Late | Tag::Reading => {
+                    if !leave_out(word.owner()) {
+                        return true;
+                    }
+                    left_out = self.codec.run(word) - 1;
+                }
             }
-        })
+        }
+        false
     }
 
     /// Whether head has gone past a READY word: it is part of a run that its reader holds.

@@ -124,15 +124,16 @@ impl<M: Memory> Slots<M> {
         }
     }
 
-    /// A consumer died after it stepped over this word: nobody else will free it.
-    fn free_abandoned(&self, tail: u64, word: Word) -> bool {
-        let position = self.codec.position(word, self.codec.slot(tail), tail);
+    /// A consumer died, or was stopped, after it stepped over the word of the slot of `ahead`: nobody
+    /// else will free it.
+    fn free_abandoned(&self, ahead: u64, word: Word) -> bool {
+        let position = self.codec.position(word, self.codec.slot(ahead), ahead);
         // Relaxed: head only grows, an old value merely frees later.
         let head = self.memory.head().load(Relaxed);
         let passed = (head.wrapping_sub(position) as i64) > 0;
         if passed {
             // E2: nobody reads an abandoned slot; the label is for the producer that claims it.
-            let _ = self.atom(tail).compare_exchange(word.0, self.codec.freed(word).0, Release);
+            let _ = self.atom(ahead).compare_exchange(word.0, self.codec.freed(word).0, Release);
         }
         passed
     }
@@ -148,6 +149,8 @@ impl<M: Memory> Slots<M> {
             }
             match word.tag() {
                 Tag::Free => return true,
+                // Tail cannot come to it before it has passed the held ones.
+                Tag::Abandoned => return self.free_abandoned(position, word),
                 Tag::Reading | Tag::Redeliver | Tag::Late if self.codec.run(word) == 1 => {}
                 _ => return false,
             }

@@ -1,0 +1,174 @@
+//! The protocol under a model checker: the ring's own code, not a copy of it, with every access to shared
+//! memory as one step, in every order, and a kill before any of them.
+//!
+//! What is explored: the scenarios of `scenarios.rs`, breadth first. After each step the results are
+//! checked (`system.rs`); when nobody can go on, and in every state after killing or stopping everybody
+//! there, a survivor recovers the dead, drains the ring, fills it to the last slot and drains it again
+//! (`survivor.rs`). `mutation.rs` has memories that misbehave; each must be found out.
+//!
+//! Not explored: weak memory orders (every access here is sequentially consistent), the sleeping and
+//! waking around the ring, and attaching.
+//!
+//! `cargo test --test model` ends each exploration after a bounded number of states and says so.
+//! `RINGPIPE_MODEL=full cargo test --release --test model` goes some 60 times further.
+
+mod memory;
+mod mutation;
+mod process;
+mod scenarios;
+mod survivor;
+mod system;
+
+use std::io::Write;
+use std::time::Instant;
+
+use stateright::{Checker, Model};
+
+use system::{Action, Scenario};
+
+/// Explores a scenario and prints what it came to. The shortest way to a fault, if there is one.
+fn explore(scenario: &Scenario) -> Option<Vec<Action>> {
+    let begin = Instant::now();
+    let checker = scenario.clone().checker().target_state_count(scenario.limit).spawn_bfs().join();
+    let path = checker.discovery("sound").map(|path| path.into_actions());
+    let end = match &path {
+        Some(path) => format!("fault after {} steps", path.len()),
+        None if checker.is_done() && checker.state_count() < scenario.limit => "complete".to_string(),
+        None => "bounded".to_string(),
+    };
+    let mutation = scenario.mutation.map(|mutation| format!(", {mutation:?}")).unwrap_or_default();
+    // Past the test harness, which would keep it to itself.
+    let _ = writeln!(
+        std::io::stderr(),
+        "model: {}{mutation}: {} states, depth {}, {end}, {:.1} s",
+        scenario.name,
+        checker.unique_state_count(),
+        checker.max_depth(),
+        begin.elapsed().as_secs_f32()
+    );
+    path
+}
+
+/// Prints a path access by access, and what is wrong at its end.
+fn narrate(scenario: &Scenario, path: Vec<Action>) -> String {
+    println!("{}, {:?}", scenario.name, scenario.mutation);
+    let mut state = scenario.initial();
+    for action in path {
+        match action {
+            Action::Step(p) => scenario.step(&mut state, p, true),
+            _ => {
+                println!("  {action:?}");
+                state = scenario.next_state(&state, action).expect("a crash or a stop changes the state");
+            }
+        }
+    }
+    let fault = scenario.fault(&state, true).expect("the path leads to a fault");
+    println!("  FAULT: {fault}");
+    fault
+}
+
+fn assert_sound(scenarios: Vec<Scenario>) {
+    for scenario in scenarios {
+        if let Some(path) = explore(&scenario) {
+            let fault = narrate(&scenario, path);
+            panic!("{}: {fault}", scenario.name);
+        }
+    }
+}
+
+#[test]
+fn single_items_survive_every_interleaving_and_crash() {
+    assert_sound(scenarios::single());
+}
+
+#[test]
+fn a_stopped_process_costs_only_what_it_holds() {
+    assert_sound(scenarios::stopped());
+}
+
+#[test]
+fn batches_and_wide_items_survive_every_interleaving_and_crash() {
+    assert_sound(scenarios::runs());
+}
+
+#[test]
+fn exclusive_rings_survive_their_crashes_and_go_on_with_successors() {
+    assert_sound(scenarios::exclusive());
+}
+
+/// Walks through a system at random, often, with the checks of the exploration after every step.
+fn wander(scenario: &Scenario, seed: u64, steps: usize) {
+    let begin = Instant::now();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut walks, mut left) = (0, steps);
+    while left > 0 {
+        let mut state = scenario.initial();
+        let mut path = Vec::new();
+        // Some walks are mostly of one process at a time, some change at every step.
+        let (haste, danger) = (random.u8(1..20), random.usize(5..200));
+        let mut last = 0;
+        loop {
+            let mut actions = Vec::new();
+            scenario.actions(&state, &mut actions);
+            let steps: Vec<_> =
+                actions.iter().copied().filter(|action| matches!(action, Action::Step(_))).collect();
+            let same = Action::Step(last);
+            let action = match () {
+                _ if actions.is_empty() => break,
+                _ if random.usize(..danger) == 0 => actions[random.usize(..actions.len())],
+                _ if random.u8(..haste) > 0 && steps.contains(&same) => same,
+                _ if steps.is_empty() => break,
+                _ => steps[random.usize(..steps.len())],
+            };
+            if let Action::Step(p) = action {
+                last = p;
+            }
+            path.push(action);
+            left = left.saturating_sub(1);
+            let Some(next) = scenario.next_state(&state, action) else { continue };
+            state = next;
+            // The survivor's part costs a hundred steps: not after each.
+            if state.fault.is_some() || random.u8(..16) == 0 || steps.is_empty() {
+                if scenario.fault(&state, false).is_some() {
+                    narrate(scenario, path);
+                    panic!("{}: seed {seed}, walk {walks}", scenario.name);
+                }
+            }
+        }
+        if let Some(fault) = scenario.fault(&state, false) {
+            narrate(scenario, path);
+            panic!("{}: seed {seed}, walk {walks}: {fault}", scenario.name);
+        }
+        walks += 1;
+    }
+    let seconds = begin.elapsed().as_secs_f32();
+    let _ = writeln!(
+        std::io::stderr(),
+        "model: {}: {walks} random walks, {steps} steps, seed {seed}, {seconds:.1} s",
+        scenario.name
+    );
+}
+
+#[test]
+fn large_systems_survive_random_walks() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let seed = number("RINGPIPE_MODEL_SEED").unwrap_or(1);
+    let steps = number("RINGPIPE_MODEL_STEPS").unwrap_or(100_000);
+    for scenario in scenarios::large() {
+        wander(&scenario, seed, steps as usize);
+    }
+}
+
+#[test]
+fn every_mutation_is_found_out() {
+    let mut unnoticed = Vec::new();
+    for scenario in scenarios::mutated() {
+        match explore(&scenario) {
+            Some(path) => {
+                let _ = narrate(&scenario, path);
+            }
+            None => unnoticed.push(scenario.mutation),
+        }
+    }
+    assert!(unnoticed.is_empty(), "the checker has no teeth for {unnoticed:?}");
+}
