@@ -6,6 +6,7 @@
 //! | `open NAME` | opens the ring | `opened` |
 //! | `create NAME` | makes it, 4 slots of 64 bytes | `created` |
 //! | `producer`, `consumer` | attaches | `attached` |
+//! | `crowd N` | attaches N more, half of them consumers | `attached` |
 //! | `leave` | drops both handles | `left` |
 //! | `send TEXT` | sends, and waits for room | `sent` |
 //! | `recv` | receives, and waits | `got ATTEMPT TEXT`, and holds it |
@@ -97,6 +98,7 @@ pub fn run_if_told() {
     die_with_parent();
     let mut strings = Strings { lines: std::io::stdin().lines() };
     let (mut ring, mut producer, mut consumer) = (None, None, None);
+    let mut crowd = Vec::new();
     while let Some((verb, text)) = strings.pull() {
         let answer = match verb.as_str() {
             "open" => keep(&mut ring, Ring::open(&text), "opened"),
@@ -105,6 +107,10 @@ pub fn run_if_told() {
             }
             "producer" => keep(&mut producer, ring.as_ref().expect("open first").producer(), "attached"),
             "consumer" => keep(&mut consumer, ring.as_ref().expect("open first").consumer(), "attached"),
+            "crowd" => crowd_of(ring.as_ref().expect("open first"), &text).map(|more| {
+                crowd.extend(more);
+                "attached".into()
+            }),
             "leave" => {
                 (producer, consumer) = (None, None);
                 Ok("left".into())
@@ -122,6 +128,13 @@ pub fn run_if_told() {
 fn keep<T>(place: &mut Option<T>, result: Result<T, Error>, answer: &str) -> Result<String, Error> {
     *place = Some(result?);
     Ok(answer.into())
+}
+
+type Pair = (Producer, Consumer);
+
+fn crowd_of(ring: &Ring, number: &str) -> Result<Vec<Pair>, Error> {
+    let pairs = number.parse::<u32>().expect("a number") / 2;
+    (0..pairs).map(|_| Ok((ring.producer()?, ring.consumer()?))).collect()
 }
 
 struct Strings {
