@@ -69,13 +69,6 @@ impl<M: Memory> Slots<M> {
         false
     }
 
-    /// Whether head has gone past a READY word: it is part of a run that its reader holds.
-    pub fn inside_run(&self, slot: u64, word: Word) -> bool {
-        // Relaxed: head is never ahead of the truth.
-        let head = self.memory.head().load(Relaxed);
-        (head.wrapping_sub(self.codec.position(word, slot, head)) as i64) > 0
-    }
-
     /// Whether a consumer would find more than `ahead` slots decided at head: cheap, and only likely.
     #[inline]
     pub fn items_there(&self, ahead: u64) -> bool {

@@ -10,14 +10,18 @@
 //! waking around the ring, and attaching.
 //!
 //! `cargo test --test model` ends each exploration after a bounded number of states and says so.
-//! `RINGPIPE_MODEL=full cargo test --release --test model` goes some 60 times further.
+//! `RINGPIPE_MODEL=full cargo test --release --test model` goes some 50 times further,
+//! in half an hour and a few GiB; RINGPIPE_MODEL_STEPS and RINGPIPE_MODEL_SEED say how far and where
+//! the random walks go.
 
+mod checks;
 mod memory;
 mod mutation;
 mod process;
 mod scenarios;
 mod survivor;
 mod system;
+mod walk;
 
 use std::io::Write;
 use std::time::Instant;
@@ -96,73 +100,20 @@ fn exclusive_rings_survive_their_crashes_and_go_on_with_successors() {
     assert_sound(scenarios::exclusive());
 }
 
-/// Walks through a system at random, often, with the checks of the exploration after every step.
-fn wander(scenario: &Scenario, seed: u64, steps: usize) {
-    let begin = Instant::now();
-    let mut random = fastrand::Rng::with_seed(seed);
-    let (mut walks, mut left) = (0, steps);
-    while left > 0 {
-        let mut state = scenario.initial();
-        let mut path = Vec::new();
-        // Some walks are mostly of one process at a time, some change at every step.
-        let (haste, danger) = (random.u8(1..20), random.usize(5..200));
-        let mut last = 0;
-        loop {
-            let mut actions = Vec::new();
-            scenario.actions(&state, &mut actions);
-            let steps: Vec<_> =
-                actions.iter().copied().filter(|action| matches!(action, Action::Step(_))).collect();
-            let same = Action::Step(last);
-            let action = match () {
-                _ if actions.is_empty() => break,
-                _ if random.usize(..danger) == 0 => actions[random.usize(..actions.len())],
-                _ if random.u8(..haste) > 0 && steps.contains(&same) => same,
-                _ if steps.is_empty() => break,
-                _ => steps[random.usize(..steps.len())],
-            };
-            if let Action::Step(p) = action {
-                last = p;
-            }
-            path.push(action);
-            left = left.saturating_sub(1);
-            let Some(next) = scenario.next_state(&state, action) else { continue };
-            state = next;
-            // The survivor's part costs a hundred steps: not after each.
-            if state.fault.is_some() || random.u8(..16) == 0 || steps.is_empty() {
-                if scenario.fault(&state, false).is_some() {
-                    narrate(scenario, path);
-                    panic!("{}: seed {seed}, walk {walks}", scenario.name);
-                }
-            }
-        }
-        if let Some(fault) = scenario.fault(&state, false) {
-            narrate(scenario, path);
-            panic!("{}: seed {seed}, walk {walks}: {fault}", scenario.name);
-        }
-        walks += 1;
-    }
-    let seconds = begin.elapsed().as_secs_f32();
-    let _ = writeln!(
-        std::io::stderr(),
-        "model: {}: {walks} random walks, {steps} steps, seed {seed}, {seconds:.1} s",
-        scenario.name
-    );
-}
-
 #[test]
 fn large_systems_survive_random_walks() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seed = number("RINGPIPE_MODEL_SEED").unwrap_or(1);
     let steps = number("RINGPIPE_MODEL_STEPS").unwrap_or(100_000);
-    for scenario in scenarios::large() {
-        wander(&scenario, seed, steps as usize);
+    for scenario in walk::large() {
+        walk::wander(&scenario, seed, steps as usize);
     }
 }
 
 #[test]
 fn every_mutation_is_found_out() {
     let mut unnoticed = Vec::new();
-    for scenario in scenarios::mutated() {
+    for scenario in mutation::mutated() {
         match explore(&scenario) {
             Some(path) => {
                 let _ = narrate(&scenario, path);

@@ -3,7 +3,12 @@
 use ringpipe::ring::word::{Tag, Word};
 
 use crate::memory::{Access, Place, Shared};
-use crate::process::Kind;
+use crate::process::{Kind, Taking};
+use crate::scenarios::{ONE, PAIR, consumer, producer, recoverer, ring, runs, single, stopped, successor};
+use crate::system::Scenario;
+
+/// Generated states after which a search for a mutation ends, which is left as soon as it is found out.
+const MUTATED: usize = 1_500_000;
 
 /// One way to misbehave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,4 +94,67 @@ impl Mutation {
             _ => None,
         }
     }
+}
+
+/// For each mutation the system that is to expose it. Two of the protocol's steps have none: that who
+/// passes a writer helps tail first, and that a late publisher helps head first, only saves others from
+/// doing it; with runs of one slot they always can.
+pub fn mutated() -> Vec<Scenario> {
+    use Mutation::*;
+    use Taking::{AcknowledgeAll, GiveBackFirst};
+    let [single, stopped, runs] = [single(), stopped(), runs()];
+    let shared_item = ring(
+        "an item given back, 2 consumers",
+        2,
+        vec![
+            producer(1, &[ONE]),
+            consumer(3, 2, 1, GiveBackFirst),
+            consumer(4, 1, 1, AcknowledgeAll),
+            recoverer(5),
+        ],
+    );
+    let reuse = ring(
+        "a reader of a batch dies, its number is used again",
+        4,
+        vec![
+            producer(1, &[PAIR]),
+            consumer(3, 1, 2, AcknowledgeAll),
+            successor(consumer(3, 2, 1, AcknowledgeAll)),
+            recoverer(5),
+        ],
+    );
+    let two_readers = ring(
+        "a full ring of held items",
+        2,
+        vec![
+            producer(1, &[ONE, ONE, ONE]),
+            consumer(3, 1, 1, AcknowledgeAll),
+            consumer(4, 2, 1, AcknowledgeAll),
+        ],
+    );
+    let mut scenarios = Vec::new();
+    let mut add = |mutation, scenario: &Scenario| {
+        scenarios.push(Scenario {
+            mutation: Some(mutation),
+            stop_all: false,
+            limit: MUTATED,
+            ..scenario.clone()
+        });
+    };
+    add(ClaimWithoutHelpingTail, &runs[3]);
+    add(RecoverWithoutHelpingTail, &runs[3]);
+    add(RecoverWithoutHelpingHead, &runs[3]);
+    add(PublishFirstWordFirst, &runs[0]);
+    add(PublishOverLateMark, &stopped[5]);
+    add(ForgetNestedRun, &runs[0]);
+    add(RecoverFirstOnly, &runs[0]);
+    add(AcknowledgeBlindly, &stopped[4]);
+    add(ClaimBlindly, &single[1]);
+    add(ClaimReturnedBlindly, &shared_item);
+    add(RecoverBlindly, &single[5]);
+    add(RecoverWithoutLookingAgain, &reuse);
+    add(RenewBlindly, &stopped[4]);
+    add(CallDead(1), &single[0]);
+    add(CallDead(3), &two_readers);
+    scenarios
 }

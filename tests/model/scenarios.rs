@@ -1,59 +1,56 @@
 //! The systems that are explored.
 
-use crate::mutation::Mutation;
 use crate::process::{Role, Sending, Taking, Work};
 use crate::system::Scenario;
 
 use Taking::{AcknowledgeAll, AcknowledgeEach, GiveBackFirst};
 
 /// One item of one slot.
-const ONE: &[u8] = &[1];
+pub const ONE: &[u8] = &[1];
 /// A batch of two.
-const PAIR: &[u8] = &[1, 1];
+pub const PAIR: &[u8] = &[1, 1];
 /// One item of two slots.
-const WIDE: &[u8] = &[2];
+pub const WIDE: &[u8] = &[2];
 /// Generated states after which an exploration ends, unless it is to be full.
 const QUICK: usize = 120_000;
-/// The same for a mutated system, which is left as soon as it is found out.
-const MUTATED: usize = 1_500_000;
-const FULL: usize = 40_000_000;
+const FULL: usize = 10_000_000;
 
-fn producer(number: u32, batches: &[&[u8]]) -> Role {
+pub fn producer(number: u32, batches: &[&[u8]]) -> Role {
     sending(number, batches, Sending::Publish)
 }
 
-fn abandoning(number: u32, batches: &[&[u8]]) -> Role {
+pub fn abandoning(number: u32, batches: &[&[u8]]) -> Role {
     sending(number, batches, Sending::AbandonFirst)
 }
 
 /// One that claims more than it publishes.
-fn wasteful(number: u32, batches: &[&[u8]]) -> Role {
+pub fn wasteful(number: u32, batches: &[&[u8]]) -> Role {
     sending(number, batches, Sending::PublishPart)
 }
 
-fn sending(number: u32, batches: &[&[u8]], how: Sending) -> Role {
+pub fn sending(number: u32, batches: &[&[u8]], how: Sending) -> Role {
     let batches = batches.iter().map(|batch| batch.to_vec()).collect();
     Role { number, successor: false, work: Work::Produce { batches, how } }
 }
 
-fn consumer(number: u32, claims: u8, batch: u8, how: Taking) -> Role {
+pub fn consumer(number: u32, claims: u8, batch: u8, how: Taking) -> Role {
     Role { number, successor: false, work: Work::Consume { claims, batch, how } }
 }
 
-fn recoverer(number: u32) -> Role {
+pub fn recoverer(number: u32) -> Role {
     Role { number, successor: false, work: Work::Recover }
 }
 
-fn watcher(number: u32) -> Role {
+pub fn watcher(number: u32) -> Role {
     Role { number, successor: false, work: Work::Watch }
 }
 
 /// The same under the number of one that is dead.
-fn successor(role: Role) -> Role {
+pub fn successor(role: Role) -> Role {
     Role { successor: true, ..role }
 }
 
-fn ring(name: &'static str, capacity: u64, roles: Vec<Role>) -> Scenario {
+pub fn ring(name: &'static str, capacity: u64, roles: Vec<Role>) -> Scenario {
     let full = std::env::var_os("RINGPIPE_MODEL").is_some_and(|value| value == "full");
     Scenario {
         name,
@@ -303,162 +300,5 @@ pub fn exclusive() -> Vec<Scenario> {
                 successor(consumer(3, 3, 1, GiveBackFirst)),
             ],
         )),
-    ]
-}
-
-/// For each mutation the system that is to expose it. Two of the protocol's steps have none: that who
-/// passes a writer helps tail first, and that a late publisher helps head first, only saves others from
-/// doing it; with runs of one slot they always can.
-pub fn mutated() -> Vec<Scenario> {
-    use Mutation::*;
-    let [single, stopped, runs] = [single(), stopped(), runs()];
-    let shared_item = ring(
-        "an item given back, 2 consumers",
-        2,
-        vec![
-            producer(1, &[ONE]),
-            consumer(3, 2, 1, GiveBackFirst),
-            consumer(4, 1, 1, AcknowledgeAll),
-            recoverer(5),
-        ],
-    );
-    let reuse = ring(
-        "a reader of a batch dies, its number is used again",
-        4,
-        vec![
-            producer(1, &[PAIR]),
-            consumer(3, 1, 2, AcknowledgeAll),
-            successor(consumer(3, 2, 1, AcknowledgeAll)),
-            recoverer(5),
-        ],
-    );
-    let two_readers = ring(
-        "a full ring of held items",
-        2,
-        vec![
-            producer(1, &[ONE, ONE, ONE]),
-            consumer(3, 1, 1, AcknowledgeAll),
-            consumer(4, 2, 1, AcknowledgeAll),
-        ],
-    );
-    let mut scenarios = Vec::new();
-    let mut add = |mutation, scenario: &Scenario| {
-        scenarios.push(Scenario {
-            mutation: Some(mutation),
-            stop_all: false,
-            limit: MUTATED,
-            ..scenario.clone()
-        });
-    };
-    add(ClaimWithoutHelpingTail, &runs[3]);
-    add(RecoverWithoutHelpingTail, &runs[3]);
-    add(RecoverWithoutHelpingHead, &runs[3]);
-    add(PublishFirstWordFirst, &runs[0]);
-    add(PublishOverLateMark, &stopped[5]);
-    add(ForgetNestedRun, &runs[0]);
-    add(RecoverFirstOnly, &runs[0]);
-    add(AcknowledgeBlindly, &stopped[4]);
-    add(ClaimBlindly, &single[1]);
-    add(ClaimReturnedBlindly, &shared_item);
-    add(RecoverBlindly, &single[5]);
-    add(RecoverWithoutLookingAgain, &reuse);
-    add(RenewBlindly, &stopped[4]);
-    add(CallDead(1), &single[0]);
-    add(CallDead(3), &two_readers);
-    scenarios
-}
-
-/// Larger systems, for random walks.
-pub fn large() -> Vec<Scenario> {
-    let mixed: &[&[u8]] = &[ONE, PAIR, WIDE, &[1, 2, 1], ONE, &[3], PAIR, WIDE, ONE];
-    let single: &[&[u8]] = &[ONE; 8];
-    let large = |scenario| Scenario { kill_all: false, crashes: 4, passes: 4, tries: 6, ..scenario };
-    let take = |number, how| consumer(number, 9, 1, how);
-    let take_many = |number, how| consumer(number, 9, 3, how);
-    vec![
-        large(ring(
-            "3 producers, 3 consumers, batches and wide items, 8 slots",
-            8,
-            vec![
-                producer(1, mixed),
-                abandoning(2, mixed),
-                wasteful(3, mixed),
-                take_many(4, AcknowledgeEach),
-                take_many(5, AcknowledgeAll),
-                take_many(6, GiveBackFirst),
-                recoverer(7),
-                recoverer(8),
-                successor(producer(1, mixed)),
-                successor(take_many(4, AcknowledgeEach)),
-            ],
-        )),
-        Scenario {
-            base: (1 << 42) - 6,
-            ..large(ring(
-                "2 producers, 2 consumers, batches and wide items, 4 slots",
-                4,
-                vec![
-                    producer(1, &[PAIR, WIDE, ONE, PAIR, WIDE, PAIR]),
-                    producer(2, &[ONE, WIDE, PAIR, ONE, PAIR, WIDE]),
-                    take_many(4, AcknowledgeEach),
-                    take_many(5, AcknowledgeEach),
-                    recoverer(7),
-                    successor(producer(1, &[PAIR, WIDE, ONE])),
-                    successor(take_many(4, AcknowledgeEach)),
-                ],
-            ))
-        },
-        Scenario {
-            stops: 2,
-            stop_all: true,
-            kill_all: true,
-            ..large(ring(
-                "3 producers, 3 consumers, single items, stops, 4 slots",
-                4,
-                vec![
-                    producer(1, single),
-                    abandoning(2, single),
-                    producer(3, single),
-                    take(4, AcknowledgeEach),
-                    take(5, GiveBackFirst),
-                    take(6, AcknowledgeAll),
-                    recoverer(7),
-                    successor(producer(1, single)),
-                    successor(take(4, AcknowledgeAll)),
-                ],
-            ))
-        },
-        Scenario {
-            stops: 2,
-            stop_all: true,
-            kill_all: true,
-            ..large(ring(
-                "2 producers, 2 consumers, single items, stops, 2 slots",
-                2,
-                vec![
-                    producer(1, single),
-                    producer(2, single),
-                    take(4, AcknowledgeEach),
-                    take(5, GiveBackFirst),
-                    recoverer(7),
-                    successor(producer(1, single)),
-                    successor(take(4, AcknowledgeAll)),
-                ],
-            ))
-        },
-        Scenario {
-            exclusive: true,
-            kill_all: true,
-            ..large(ring(
-                "exclusive, batches and wide items, 8 slots",
-                8,
-                vec![
-                    producer(1, mixed),
-                    take_many(4, AcknowledgeEach),
-                    successor(wasteful(1, mixed)),
-                    successor(take_many(4, GiveBackFirst)),
-                ],
-            ))
-        },
     ]
 }
