@@ -367,7 +367,7 @@ impl Search {
         if follow && !door.is_closed() {
             return Ok(None);
         }
-        end::retire(&participant.slots, door);
+        end::retire(&participant.slots, door, Some(participant.number));
         Err(Error::Ended)
     }
 }

@@ -3,7 +3,7 @@
 use super::Role;
 use super::door::Door;
 use super::memory::SegmentSlots;
-use super::participant::{Activity, Participant, any_of, role_of, tell_news};
+use super::participant::{Activity, Participant, any_but, any_of, role_of, tell_news};
 use crate::layout::fields::{entry, head};
 use crate::sys::fence;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -39,11 +39,13 @@ fn waits_for_items(slots: &SegmentSlots, owner: u32) -> bool {
         && matches!(role_of(view.entry_word(owner, entry::STATE).load(Acquire)), Some((Role::Consumer, _)))
 }
 
-/// Removes an ephemeral ring whose stream is over and that some consumer has seen. `door` is the answer
-/// of [`stream_ended`].
-pub(super) fn retire(slots: &SegmentSlots, door: Door) {
+/// Removes an ephemeral ring whose stream is over, that some consumer has seen, and that nobody but `me`
+/// is attached to: a consumer that follows waits for the next producer. `door` is the answer of
+/// [`stream_ended`], whose fence comes after this participant's leaving and before the look at the others:
+/// of two that leave at once, one at least sees that the other has left.
+pub(super) fn retire(slots: &SegmentSlots, door: Door, me: Option<u32>) {
     let view = &slots.memory().view;
-    if !view.geometry().is_ephemeral() || door.consumers() == 0 {
+    if !view.geometry().is_ephemeral() || door.consumers() == 0 || any_but(slots, me) {
         return;
     }
     if door.is_retired() || door.retire(view.head_word(head::DOOR)) {
@@ -60,6 +62,6 @@ pub(super) fn retire_if_over(participant: &Participant) {
     if slots.memory().view.geometry().is_ephemeral()
         && let Some(door) = stream_ended(slots, None)
     {
-        retire(slots, door);
+        retire(slots, door, None);
     }
 }

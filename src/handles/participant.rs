@@ -327,11 +327,20 @@ pub(super) fn bury_all(slots: &SegmentSlots) -> Buried {
 
 /// Whether somebody of this role is attached and may be alive. Those found dead are buried.
 pub(super) fn any_of(slots: &SegmentSlots, role: Role) -> bool {
+    any(slots, |_, theirs| theirs == role)
+}
+
+/// Whether somebody other than `me` is attached and may be alive. Those found dead are buried.
+pub(super) fn any_but(slots: &SegmentSlots, me: Option<u32>) -> bool {
+    any(slots, |number, _| Some(number) != me)
+}
+
+fn any(slots: &SegmentSlots, wanted: impl Fn(u32, Role) -> bool) -> bool {
     let view = &slots.memory().view;
     (0..view.geometry().participants).any(|number| {
         // Acquire: pairs with the Release of the one who attached.
         let state = view.entry_word(number, entry::STATE).load(Acquire);
-        let found = matches!(role_of(state), Some((theirs, _)) if theirs == role);
+        let found = role_of(state).is_some_and(|(role, _)| wanted(number, role));
         if found && slots.memory().is_dead(number) {
             bury(slots, number);
             return false;

@@ -170,3 +170,24 @@ fn an_ephemeral_ring_whose_last_participants_were_killed_is_over_for_the_next_th
     drop(consumer);
     assert!(!name.exists());
 }
+
+#[test]
+fn an_ephemeral_ring_stays_while_a_follower_waits_for_the_next_producer() {
+    let name = TestName::new("followed");
+    let ring = RingOptions::new().capacity(8).ephemeral(true).create(&name).unwrap();
+    let mut follower = ring.consumer().unwrap();
+    follower.set_follow(true);
+    for n in 0..3u8 {
+        // Each comes by the name, as another process would.
+        let mut producer = RingOptions::new().ephemeral(true).open_or_create(&name).unwrap().producer().unwrap();
+        producer.send(&[n]).unwrap();
+        let item = follower.recv().unwrap();
+        assert_eq!(*item, [n]);
+        item.ack();
+        let mut other = ring.consumer().unwrap();
+        drop(producer);
+        assert!(other.recv().is_err());
+    }
+    drop(follower);
+    assert!(!name.exists());
+}
