@@ -179,7 +179,8 @@ fn an_ephemeral_ring_stays_while_a_follower_waits_for_the_next_producer() {
     follower.set_follow(true);
     for n in 0..3u8 {
         // Each comes by the name, as another process would.
-        let mut producer = RingOptions::new().ephemeral(true).open_or_create(&name).unwrap().producer().unwrap();
+        let mut producer =
+            RingOptions::new().ephemeral(true).open_or_create(&name).unwrap().producer().unwrap();
         producer.send(&[n]).unwrap();
         let item = follower.recv().unwrap();
         assert_eq!(*item, [n]);

@@ -126,9 +126,8 @@ impl<'r> Crowd<'r> {
             // While it starts and attaches.
             0 => place.kill_at = Some(now + moment(&mut self.random, 6_000)),
             1 | 2 => place.kill_at = Some(now + moment(&mut self.random, 100_000)),
-            3 => orders.choices = Some(self.random.below(300)),
-            4 => orders.alarm = Some(self.random.below(1_000)),
-            _ => orders.alarm = Some(self.random.below(80_000)),
+            3 => orders.alarm = Some(self.random.below(80_000)),
+            _ => orders.choices = Some(self.random.below(300)),
         }
         if doomed && self.random.one_in(10) {
             place.stop_at = Some(now + moment(&mut self.random, 60_000));

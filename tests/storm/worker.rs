@@ -26,7 +26,8 @@ pub struct Orders {
     pub seed: u64,
     /// Microseconds after attaching at which a timer kills it, in the middle of whatever it does.
     pub alarm: Option<u64>,
-    /// Choices after which it kills itself.
+    /// Choices after which it is killed: at once, or by a timer within the next few microseconds, so that
+    /// it dies inside the call that follows.
     pub choices: Option<u64>,
 }
 
@@ -62,16 +63,12 @@ pub fn run_if_told() {
         log: Log::append_to(Path::new(&orders.log)),
         random: Random::new(orders.seed),
         choices: orders.choices,
+        alarm: Alarm::new(),
         worker: orders.worker,
         count: 0,
     };
-    let mut timer = orders.alarm.map(|_| {
-        let kill = SigevNotify::SigevSignal { signal: Signal::SIGKILL, si_value: 0 };
-        Timer::new(ClockId::CLOCK_MONOTONIC, SigEvent::new(kill)).expect("a timer")
-    });
-    if let (Some(timer), Some(after)) = (&mut timer, orders.alarm) {
-        let when = Expiration::OneShot(Duration::from_micros(after.max(1)).into());
-        timer.set(when, TimerSetTimeFlags::empty()).expect("the timer's time");
+    if let Some(after) = orders.alarm {
+        life.alarm.set(Duration::from_micros(after));
     }
     match orders.role {
         Role::Producer => life.produce(&mut ring.producer().expect("a place for a producer")),
@@ -83,16 +80,36 @@ struct Life {
     log: Log,
     random: Random,
     choices: Option<u64>,
+    alarm: Alarm,
     worker: u32,
     count: u32,
 }
 
+/// A timer whose signal is SIGKILL.
+struct Alarm(Timer);
+
+impl Alarm {
+    fn new() -> Alarm {
+        let kill = SigevNotify::SigevSignal { signal: Signal::SIGKILL, si_value: 0 };
+        Alarm(Timer::new(ClockId::CLOCK_MONOTONIC, SigEvent::new(kill)).expect("a timer"))
+    }
+
+    fn set(&mut self, after: Duration) {
+        let when = Expiration::OneShot(after.max(Duration::from_nanos(1)).into());
+        self.0.set(when, TimerSetTimeFlags::empty()).expect("the timer's time");
+    }
+}
+
 impl Life {
-    /// A point between two calls at which this worker may end itself.
+    /// A point just before a call, at which this worker's end may come.
     fn choose(&mut self, ways: u64) -> u64 {
-        match &mut self.choices {
-            Some(0) => signal::raise(Signal::SIGKILL).expect("a kill"),
-            Some(left) => *left -= 1,
+        match self.choices {
+            Some(0) if self.random.one_in(8) => signal::raise(Signal::SIGKILL).expect("a kill"),
+            Some(0) => {
+                self.choices = None;
+                self.alarm.set(Duration::from_nanos(self.random.below(12_000)));
+            }
+            Some(left) => self.choices = Some(left - 1),
             None => {}
         }
         self.random.below(ways)
@@ -258,6 +275,7 @@ impl Life {
         if self.choose(8) > 0 {
             let told = |event| records.iter().map(|record| Record { event, ..*record }).collect::<Vec<_>>();
             self.log.write(&told(Event::Acking));
+            self.choose(1);
             batch.ack();
             self.log.write(&told(Event::Acked));
         }
