@@ -212,7 +212,7 @@ fn a_reservation_is_sent_whole_or_in_part_or_not_at_all() {
 fn streams_of_bytes_go_through_writer_and_reader() {
     let (_name, ring) = ring("bytes", 64);
     let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
-    let bytes: Vec<u8> = (0..100_000u32).map(|n| (n * 7 >> 3) as u8).collect();
+    let bytes: Vec<u8> = (0..100_000u32).map(|n| ((n * 7) >> 3) as u8).collect();
     let sent = bytes.clone();
     let sender = std::thread::spawn(move || producer.writer(1000).write_all(&sent).unwrap());
     let mut received = Vec::new();
