@@ -264,3 +264,41 @@ fn timestamps_tell_when_items_were_sent() {
     assert!(ring.snapshot().unwrap().oldest_age.is_some());
     ring.remove().unwrap();
 }
+
+/// Forged: a consumer was killed after it had stepped over an abandoned slot and before it freed it.
+#[test]
+fn an_abandoned_slot_behind_head_does_not_stand_in_the_way_of_a_long_item() {
+    use ringpipe::layout::geometry::Geometry;
+    use ringpipe::ring::word::{Codec, Tag};
+    use std::os::unix::fs::FileExt;
+
+    let name = TestName::new("behind");
+    let ring = RingOptions::new().capacity(4).slot_size(8).participants(4).create(&name).unwrap();
+    let mut producer = ring.producer().unwrap();
+    (0..4u8).for_each(|n| producer.send(&[n]).unwrap());
+    let mut consumer = ring.consumer().unwrap();
+    (0..4).for_each(|_| consumer.recv().unwrap().ack());
+    let abandoned = Codec::new(4).pack(Tag::Abandoned, 1, 1, 0, 0);
+    let at = Geometry::new(4, 8, 4, 1, 0).unwrap().words + 8;
+    let file = std::fs::OpenOptions::new().write(true).open(name.path()).unwrap();
+    file.write_all_at(&abandoned.0.to_le_bytes(), at).unwrap();
+    for _ in 0..8 {
+        producer.try_send(b"two slots").unwrap();
+        consumer.recv().unwrap().ack();
+    }
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_producer_alone_may_give_up_any_number_of_reservations() {
+    for exclusive in [false, true] {
+        let name = TestName::new("given-up");
+        let ring = RingOptions::new().capacity(4).slot_size(64).exclusive(exclusive).create(&name).unwrap();
+        let mut producer = ring.producer().unwrap();
+        for len in [1, 100].repeat(20) {
+            drop(producer.reserve_timeout(len, std::time::Duration::ZERO).unwrap());
+        }
+        (0..2).for_each(|_| producer.try_send(b"x").unwrap());
+        ring.remove().unwrap();
+    }
+}
