@@ -372,7 +372,6 @@ impl Search {
         if follow && !door.is_closed() {
             return Ok(None);
         }
-        end::retire_if_over(participant);
         Err(Error::Ended)
     }
 }

@@ -3,7 +3,7 @@
 use super::Role;
 use super::door::Door;
 use super::memory::SegmentSlots;
-use super::participant::{Activity, Participant, any_of, role_of, tell_news};
+use super::participant::{Activity, Participant, any, role_of, tell_news};
 use crate::layout::fields::{entry, head};
 use crate::sys::fence;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -23,7 +23,7 @@ pub(super) fn stream_ended(slots: &SegmentSlots, me: Option<u32>) -> Option<Door
         return Some(door);
     }
     let expected = view.geometry().expected_producers.max(1) as u64;
-    if !door.is_closed() && (door.producers() < expected || any_of(slots, Role::Producer)) {
+    if !door.is_closed() && (door.producers() < expected || any(slots, |role| role == Role::Producer)) {
         return None;
     }
     // A producer claims, then looks at the door; we looked at the door, and now look for claims. E4.
@@ -43,11 +43,19 @@ fn waits_for_items(slots: &SegmentSlots, owner: u32) -> bool {
         && matches!(role_of(view.entry_word(owner, entry::STATE).load(Acquire)), Some((Role::Consumer, _)))
 }
 
-/// Removes an ephemeral ring whose stream is over and that some consumer has seen. `door` is the answer
-/// of [`stream_ended`].
-fn retire(slots: &SegmentSlots, door: Door) {
+/// Removes an ephemeral ring on the way out: its stream is over, some consumer has seen it, nothing is held,
+/// and nobody is attached any more; a consumer that follows would wait for the next producer.
+///
+/// The fence of [`stream_ended`] comes after this participant's leaving and before the look at the others:
+/// of two that leave at once, one at least sees that the other has left.
+pub(super) fn retire_if_over(participant: &Participant) {
+    let slots = &participant.slots;
     let view = &slots.memory().view;
-    if !view.geometry().is_ephemeral() || door.consumers() == 0 {
+    if !view.geometry().is_ephemeral() {
+        return;
+    }
+    let Some(door) = stream_ended(slots, None) else { return };
+    if door.consumers() == 0 || any(slots, |_| true) {
         return;
     }
     if door.is_retired() || door.retire(view.head_word(head::DOOR)) {
@@ -55,15 +63,5 @@ fn retire(slots: &SegmentSlots, door: Door) {
         // refusal leaves the name, and costs nobody an item.
         let _ = view.segment().unlink();
         tell_news(slots.memory());
-    }
-}
-
-/// Removes an ephemeral ring on the way out, if this participant was the last that had business with it.
-pub(super) fn retire_if_over(participant: &Participant) {
-    let slots = &participant.slots;
-    if slots.memory().view.geometry().is_ephemeral()
-        && let Some(door) = stream_ended(slots, None)
-    {
-        retire(slots, door);
     }
 }

@@ -333,13 +333,13 @@ pub(super) fn bury_all(slots: &SegmentSlots) -> Buried {
     total
 }
 
-/// Whether somebody of this role is attached and may be alive. Those found dead are buried.
-pub(super) fn any_of(slots: &SegmentSlots, role: Role) -> bool {
+/// Whether somebody of a wanted role is attached and may be alive. Those found dead are buried.
+pub(super) fn any(slots: &SegmentSlots, wanted: impl Fn(Role) -> bool) -> bool {
     let view = &slots.memory().view;
     numbers(view).any(|number| {
         // Acquire: pairs with the Release of the one who attached.
         let state = view.entry_word(number, entry::STATE).load(Acquire);
-        let found = matches!(role_of(state), Some((theirs, _)) if theirs == role);
+        let found = role_of(state).is_some_and(|(role, _)| wanted(role));
         if found && slots.memory().is_dead(number) {
             bury(slots, number);
             return false;

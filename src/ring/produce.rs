@@ -63,13 +63,18 @@ impl<M: Memory> Slots<M> {
             };
             let free = self.count_free(tail, most);
             if free < least {
-                let slot = self.codec.slot(tail.wrapping_add(free));
-                return Err(Full { slot, word: Word(self.memory.word(slot).load(Relaxed)) });
+                let position = tail.wrapping_add(free);
+                // Relaxed: the exchange decides.
+                let word = Word(self.atom(position).load(Relaxed));
+                if word.tag() == Tag::Abandoned && self.free_abandoned(position, word) {
+                    continue;
+                }
+                return Err(Full { slot: self.codec.slot(position), word });
             }
             let run = if padding { to_end } else { fit(free) };
             if let Some(claim) = self.claim_write(me, tail, word, run) {
                 match padding {
-                    true => self.abandon(claim),
+                    true => self.leave_gap(claim),
                     false => return Ok(claim),
                 }
             }
@@ -124,13 +129,18 @@ impl<M: Memory> Slots<M> {
         }
     }
 
-    /// A consumer died, or was stopped, after it stepped over the word of the slot of `ahead`: nobody
-    /// else will free it.
+    /// Frees the abandoned run that begins at the slot of `ahead`, unless items wait before it. Its
+    /// consumer may have died, or been stopped, between stepping over it and freeing it; or there is none.
     fn free_abandoned(&self, ahead: u64, word: Word) -> bool {
         let position = self.codec.position(word, self.codec.slot(ahead), ahead);
         // Relaxed: head only grows, an old value merely frees later.
         let head = self.memory.head().load(Relaxed);
-        let passed = (head.wrapping_sub(position) as i64) > 0;
+        let mut passed = (head.wrapping_sub(position) as i64) > 0;
+        // An exclusive ring's head is its consumer's.
+        if head == position && !self.exclusive {
+            self.help_head(position, self.codec.run(word));
+            passed = true;
+        }
         if passed {
             // E2: nobody reads an abandoned slot; the label is for the producer that claims it.
             let _ = self.atom(ahead).compare_exchange(word.0, self.codec.freed(word).0, Release);
@@ -217,8 +227,15 @@ impl<M: Memory> Slots<M> {
         self.announce_returned();
     }
 
-    /// Gives up a claim: consumers step over it.
+    /// Gives up a claim: consumers step over it. In an exclusive ring nobody has seen it.
     pub fn abandon(&self, claim: Claim) {
+        if !self.exclusive {
+            self.leave_gap(claim);
+        }
+    }
+
+    /// Publishes a claim as nothing.
+    fn leave_gap(&self, claim: Claim) {
         let abandoned = self.codec.pack(Tag::Abandoned, claim.position, claim.run, 0, 0);
         let atom = self.atom(claim.position);
         if self.exclusive {

@@ -26,7 +26,15 @@ impl Scenario {
                     item.group = first as u8;
                 }
             }
-            Kind::Abandon => process.holds = false,
+            Kind::Abandon => {
+                process.holds = false;
+                if self.exclusive
+                    && let Some(claim) = process.claim
+                {
+                    // Nobody has seen it: the next claim is of the same place.
+                    process.behind = claim.position;
+                }
+            }
             Kind::GiveBack => {
                 process.holds = false;
                 self.read(shared, items, process.claim.expect("a claim to give back"))?;

@@ -1,0 +1,182 @@
+//! Taking part: numbers, exclusiveness, forks.
+
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
+use ringpipe::{Error, ErrorKind, Liveness, RingOptions, Role};
+
+use crate::processes::puppet::Puppet;
+use crate::processes::{TestName, wait_until, within_20_s};
+
+#[test]
+fn two_handles_in_one_process_exchange_items() {
+    let name = TestName::new("two");
+    let ring = RingOptions::new().capacity(4).create(&name).unwrap();
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let sender = std::thread::spawn(move || {
+        for n in 0..10_000u32 {
+            producer.send(&n.to_le_bytes()).unwrap();
+        }
+        producer.id()
+    });
+    for n in 0..10_000u32 {
+        let item = consumer.recv().unwrap();
+        assert_eq!(*item, n.to_le_bytes());
+        assert_eq!((item.sequence(), item.attempt()), (n as u64, 1));
+        item.ack();
+    }
+    assert!(matches!(consumer.recv(), Err(Error::Ended)));
+    sender.join().unwrap();
+    ring.remove().unwrap();
+}
+
+#[test]
+#[allow(unsafe_code)]
+fn handles_refuse_to_work_in_a_forked_child_and_go_on_in_the_parent() {
+    let name = TestName::new("forked");
+    let ring = RingOptions::new().capacity(4).create(&name).unwrap();
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    producer.send(b"before").unwrap();
+    // SAFETY: the child calls only what answers before it allocates or locks anything, and _exit.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Child => {
+            let refused = matches!(producer.send(b"in the child"), Err(Error::Forked))
+                && matches!(producer.try_send(b"in the child"), Err(Error::Forked))
+                && matches!(producer.reserve(1), Err(Error::Forked))
+                && matches!(consumer.recv(), Err(Error::Forked))
+                && matches!(consumer.try_recv(), Err(Error::Forked))
+                && matches!(consumer.recv_batch(2), Err(Error::Forked));
+            // Dropping must not leave for the parent.
+            drop((producer, consumer));
+            // SAFETY: ends the child without running what belongs to the parent.
+            unsafe { libc::_exit(if refused { 0 } else { 1 }) }
+        }
+        ForkResult::Parent { child } => {
+            assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
+        }
+    }
+    assert_eq!(ring.participants().len(), 2);
+    producer.send(b"after").unwrap();
+    for expected in [&b"before"[..], b"after"] {
+        let item = consumer.recv().unwrap();
+        assert_eq!(&*item, expected);
+        item.ack();
+    }
+    assert!(matches!(consumer.try_recv(), Err(Error::Empty)));
+    ring.remove().unwrap();
+}
+
+#[test]
+fn an_exclusive_ring_has_one_of_each_and_lets_a_successor_in_after_a_kill() {
+    let name = TestName::new("exclusive");
+    let ring = RingOptions::new().capacity(8).slot_size(64).exclusive(true).create(&name).unwrap();
+    let mut expected = 0;
+    for _ in 0..10 {
+        let mut producer = Puppet::attached(&name, "producer");
+        let mut consumer = Puppet::attached(&name, "consumer");
+        assert_eq!(ring.producer().unwrap_err().kind(), ErrorKind::Busy);
+        assert_eq!(ring.consumer().unwrap_err().kind(), ErrorKind::Busy);
+        for n in expected..expected + 3 {
+            assert_eq!(producer.does(&format!("send {n}")), "sent");
+        }
+        assert_eq!(producer.does("reserve never"), "reserved");
+        // The one before was killed with an item in its hand.
+        let attempt = if expected == 0 { 1 } else { 2 };
+        if expected > 0 {
+            assert_eq!(consumer.does("recv"), format!("got {attempt} {}", expected - 1));
+            assert_eq!(consumer.does("ack"), "done");
+        }
+        for n in expected..expected + 2 {
+            assert_eq!(consumer.does("recv"), format!("got 1 {n}"));
+            assert_eq!(consumer.does("ack"), "done");
+        }
+        assert_eq!(consumer.does("recv"), format!("got 1 {}", expected + 2));
+        expected += 3;
+        drop((producer, consumer));
+    }
+    let mut consumer = ring.consumer().unwrap();
+    let item = consumer.recv().unwrap();
+    assert_eq!((&*item, item.attempt()), (format!("{}", expected - 1).as_bytes(), 2));
+    item.ack();
+    assert!(matches!(consumer.recv(), Err(Error::Ended)));
+    let mut producer = ring.producer().unwrap();
+    for n in 0..8u8 {
+        producer.try_send(&[n]).unwrap();
+    }
+    assert!(matches!(producer.try_send(b"9"), Err(Error::Full)));
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_thousand_take_part_at_once_and_all_1024_places_are_the_end() {
+    let name = TestName::new("thousand");
+    let ring = RingOptions::new().capacity(64).create(&name).unwrap();
+    let mut puppets: Vec<Puppet> = (0..4).map(|_| Puppet::on(&name)).collect();
+    puppets.iter_mut().for_each(|puppet| puppet.told("crowd 250"));
+    puppets.iter_mut().for_each(|puppet| assert_eq!(puppet.answer(), "attached"));
+    let seen = ring.participants();
+    assert_eq!(seen.len(), 1000);
+    assert!(seen.iter().all(|participant| participant.liveness == Liveness::Alive));
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    producer.send(b"through the crowd").unwrap();
+    consumer.recv().unwrap().ack();
+    let mut more: Vec<_> = (0..22).map(|_| ring.consumer().unwrap()).collect();
+    assert_eq!(ring.consumer().unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(ring.producer().unwrap_err().kind(), ErrorKind::Busy);
+    more.pop();
+    more.push(ring.consumer().unwrap());
+    // The places of a quarter of them come back at once when they die.
+    puppets.pop();
+    let again: Vec<_> = (0..250).map(|_| ring.producer().unwrap()).collect();
+    assert_eq!(ring.participants().len(), 1024);
+    drop((again, more, producer, consumer, puppets));
+    ring.repair();
+    assert_eq!(ring.participants(), []);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn the_table_shows_who_is_there_who_is_stopped_and_who_is_dead() {
+    let name = TestName::new("table");
+    let ring = RingOptions::new().capacity(8).create(&name).unwrap();
+    let mut puppet = Puppet::attached(&name, "producer");
+    assert_eq!(puppet.does("send one"), "sent");
+    let only = |liveness| {
+        let all = ring.participants();
+        assert_eq!(all.len(), 1);
+        (all[0].role, all[0].liveness) == (Role::Producer, liveness)
+    };
+    assert!(only(Liveness::Alive));
+    puppet.stop();
+    wait_until("seen as stopped", || only(Liveness::Stopped));
+    puppet.signal(Signal::SIGKILL);
+    wait_until("seen as dead", || only(Liveness::Dead));
+    let buried = ring.repair();
+    assert_eq!((buried.participants, buried.abandoned, buried.returned), (1, 0, 0));
+    assert_eq!(ring.participants(), []);
+    let snapshot = ring.snapshot().unwrap();
+    assert_eq!((snapshot.ready, snapshot.totals.sent), (1, 1));
+    assert!(!ring.repair().any(), "there is nothing left to repair");
+    ring.remove().unwrap();
+}
+
+#[test]
+fn numbers_of_the_dead_come_back_clean() {
+    let name = TestName::new("numbers");
+    let ring = RingOptions::new().capacity(8).slot_size(64).participants(2).create(&name).unwrap();
+    let mut producer = ring.producer().unwrap();
+    producer.send(b"held").unwrap();
+    for attempt in 1..20 {
+        let mut victim = Puppet::attached(&name, "consumer");
+        assert_eq!(victim.does("recv"), format!("got {attempt} held"));
+    }
+    let ring = within_20_s("the last one has it", move || {
+        let mut consumer = ring.consumer().unwrap();
+        let item = consumer.recv().unwrap();
+        assert_eq!((&*item, item.attempt()), (&b"held"[..], 20));
+        item.ack();
+        drop(consumer);
+        ring
+    });
+    ring.remove().unwrap();
+}

@@ -1,0 +1,194 @@
+//! Names: making, opening, replacing and removing rings.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Barrier};
+
+use ringpipe::sys::segment::NameState;
+use ringpipe::{ErrorKind, Ring, RingOptions};
+
+use crate::processes::TestName;
+use crate::processes::puppet::Puppet;
+
+/// Runs `work` in so many threads that begin at once.
+fn at_once<T: Send + 'static>(threads: usize, work: impl Fn() -> T + Send + Clone + 'static) -> Vec<T> {
+    let barrier = Arc::new(Barrier::new(threads));
+    let start = |_| {
+        let (barrier, work) = (barrier.clone(), work.clone());
+        std::thread::spawn(move || {
+            barrier.wait();
+            work()
+        })
+    };
+    let running: Vec<_> = (0..threads).map(start).collect();
+    running.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+}
+
+#[test]
+fn of_a_hundred_that_create_at_once_one_makes_the_ring_and_99_learn_that_it_exists() {
+    let name = TestName::new("hundred");
+    let theirs = name.to_string();
+    let results = at_once(100, move || RingOptions::new().capacity(64).create(&theirs).map_err(|e| e.kind()));
+    let refused = results.iter().filter(|result| matches!(result, Err(ErrorKind::Exists))).count();
+    let made: Vec<&Ring> = results.iter().flatten().collect();
+    assert_eq!((made.len(), refused), (1, 99));
+    assert_eq!(Ring::open(&name).unwrap().id(), made[0].id());
+    assert!(made[0].remove().unwrap());
+}
+
+#[test]
+fn of_many_processes_that_create_at_once_one_makes_the_ring() {
+    let name = TestName::new("creators");
+    let mut puppets: Vec<Puppet> = (0..16).map(|_| Puppet::new()).collect();
+    puppets.iter_mut().for_each(|puppet| puppet.told(&format!("create {}", &*name)));
+    let answers: Vec<String> = puppets.iter_mut().map(Puppet::answer).collect();
+    assert_eq!(answers.iter().filter(|answer| *answer == "created").count(), 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| *answer == "Exists").count(), 15, "{answers:?}");
+    Ring::open(&name).unwrap().remove().unwrap();
+}
+
+#[test]
+fn all_that_open_or_create_at_once_have_the_same_ring() {
+    for _ in 0..20 {
+        let name = TestName::new("either");
+        let theirs = name.to_string();
+        let ids = at_once(24, move || RingOptions::new().capacity(8).open_or_create(&theirs).unwrap().id());
+        assert_eq!(ids.into_iter().collect::<HashSet<_>>().len(), 1);
+        Ring::open(&name).unwrap().remove().unwrap();
+    }
+}
+
+#[test]
+fn a_creator_killed_at_any_moment_leaves_a_whole_ring_or_nothing() {
+    use nix::sys::signal::Signal;
+    let mut made = 0;
+    for trial in 0..40 {
+        let name = TestName::new("cut");
+        let mut puppet = Puppet::new();
+        puppet.told(&format!("create {}", &*name));
+        std::thread::sleep(std::time::Duration::from_micros(trial * 20));
+        puppet.signal(Signal::SIGKILL);
+        drop(puppet);
+        match Ring::open(&name) {
+            Ok(ring) => {
+                ring.producer().unwrap().send(b"whole").unwrap();
+                made += 1;
+                ring.remove().unwrap();
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound),
+        }
+    }
+    assert!(made > 0 || cfg!(debug_assertions), "the kills came too early to show anything");
+}
+
+#[test]
+fn a_name_that_is_gone_or_made_anew_is_noticed() {
+    let name = TestName::new("anew");
+    let old = RingOptions::new().capacity(8).create(&name).unwrap();
+    assert_eq!(old.name_state().unwrap(), NameState::Current);
+    assert!(old.remove().unwrap());
+    assert_eq!(old.name_state().unwrap(), NameState::Unlinked);
+    let new = RingOptions::new().capacity(8).create(&name).unwrap();
+    assert_eq!(old.name_state().unwrap(), NameState::Replaced);
+    assert_ne!(old.id(), new.id());
+    assert!(!old.remove().unwrap(), "the old ring has no name to remove");
+    assert_eq!(new.name_state().unwrap(), NameState::Current);
+    assert!(!new.is_closed());
+    assert!(new.remove().unwrap());
+}
+
+#[test]
+fn what_is_no_ring_is_refused_by_name_options_and_content() {
+    let kind = |result: ringpipe::Result<Ring>| result.unwrap_err().kind();
+    let name = TestName::new("foreign");
+    assert_eq!(kind(Ring::open(&name)), ErrorKind::NotFound);
+    assert_eq!(kind(Ring::open("a/b")), ErrorKind::Usage);
+    assert_eq!(kind(RingOptions::new().capacity(1).create(&name)), ErrorKind::Usage);
+    assert_eq!(kind(RingOptions::new().slot_size(0).create(&name)), ErrorKind::Usage);
+    assert_eq!(kind(RingOptions::new().slot_size(u64::MAX).create(&name)), ErrorKind::Usage);
+    std::fs::write(name.path(), [7; 8192]).unwrap();
+    assert_eq!(kind(Ring::open(&name)), ErrorKind::Incompatible);
+    assert_eq!(kind(RingOptions::new().create(&name)), ErrorKind::Exists);
+    std::fs::write(name.path(), b"short").unwrap();
+    assert_eq!(kind(Ring::open(&name)), ErrorKind::Incompatible);
+    std::fs::remove_file(name.path()).unwrap();
+    let required = RingOptions::new().capacity(1 << 24).slot_size(1 << 30);
+    assert_eq!(kind(required.create(&name)), ErrorKind::NoSpace);
+    assert!(!name.exists());
+}
+
+#[test]
+fn the_last_one_out_removes_an_ephemeral_ring_whoever_it_is() {
+    for consumer_first in [true, false] {
+        let name = TestName::new("ephemeral");
+        let ring = RingOptions::new().capacity(8).ephemeral(true).create(&name).unwrap();
+        let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+        producer.send(b"x").unwrap();
+        consumer.recv().unwrap().ack();
+        if consumer_first {
+            drop(consumer);
+            assert!(name.exists());
+            drop(producer);
+        } else {
+            drop(producer);
+            assert!(name.exists());
+            drop(consumer);
+        }
+        assert!(!name.exists(), "consumer first: {consumer_first}");
+    }
+}
+
+#[test]
+fn an_ephemeral_ring_stays_for_data_that_no_consumer_has_seen() {
+    let name = TestName::new("waiting");
+    let ring = RingOptions::new().capacity(8).ephemeral(true).create(&name).unwrap();
+    ring.producer().unwrap().send(b"for later").unwrap();
+    assert!(name.exists());
+    let mut consumer = Ring::open(&name).unwrap().consumer().unwrap();
+    drop(consumer.recv().unwrap());
+    drop(consumer);
+    assert!(name.exists(), "the item went back");
+    let mut consumer = Ring::open(&name).unwrap().consumer().unwrap();
+    consumer.recv().unwrap().ack();
+    assert!(consumer.recv().is_err());
+    assert!(!name.exists());
+}
+
+#[test]
+fn an_ephemeral_ring_whose_last_participants_were_killed_is_over_for_the_next_that_comes() {
+    let name = TestName::new("killed-last");
+    let ring = RingOptions::new().capacity(8).ephemeral(true).create(&name).unwrap();
+    let (mut producer, mut consumer) =
+        (Puppet::attached(&name, "producer"), Puppet::attached(&name, "consumer"));
+    assert_eq!(producer.does("send x"), "sent");
+    assert_eq!(consumer.does("recv"), "got 1 x");
+    drop((producer, consumer));
+    assert_eq!(ring.repair().participants, 2);
+    let mut consumer = ring.consumer().unwrap();
+    let item = consumer.recv().unwrap();
+    assert_eq!(item.attempt(), 2);
+    item.ack();
+    drop(consumer);
+    assert!(!name.exists());
+}
+
+#[test]
+fn an_ephemeral_ring_stays_while_a_follower_waits_for_the_next_producer() {
+    let name = TestName::new("followed");
+    let ring = RingOptions::new().capacity(8).ephemeral(true).create(&name).unwrap();
+    let mut follower = ring.consumer().unwrap();
+    follower.set_follow(true);
+    for n in 0..3u8 {
+        // Each comes by the name, as another process would.
+        let mut producer =
+            RingOptions::new().ephemeral(true).open_or_create(&name).unwrap().producer().unwrap();
+        producer.send(&[n]).unwrap();
+        let item = follower.recv().unwrap();
+        assert_eq!(*item, [n]);
+        item.ack();
+        let mut other = ring.consumer().unwrap();
+        drop(producer);
+        assert!(other.recv().is_err());
+    }
+    drop(follower);
+    assert!(!name.exists());
+}

@@ -1,0 +1,304 @@
+//! The ways to send.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+
+use ringpipe::{Error, ErrorKind, OnFull, Ring, RingOptions};
+
+use crate::processes::{Random, TestName, seed};
+
+fn ring(what: &str, capacity: u64) -> (TestName, Ring) {
+    let name = TestName::new(what);
+    let ring = RingOptions::new().capacity(capacity).slot_size(64).create(&name).unwrap();
+    (name, ring)
+}
+
+fn received(ring: &Ring) -> Vec<String> {
+    let mut consumer = ring.consumer().unwrap();
+    let mut texts = Vec::new();
+    while let Ok(item) = consumer.try_recv() {
+        texts.push(String::from_utf8(item.to_vec()).unwrap());
+        item.ack();
+    }
+    texts
+}
+
+#[test]
+fn a_full_ring_fails_drops_the_newest_or_drops_the_oldest_as_asked_and_counts() {
+    let (_name, ring) = ring("policies", 4);
+    let mut producer = ring.producer().unwrap();
+    for n in 0..4 {
+        producer.send(n.to_string().as_bytes()).unwrap();
+    }
+    producer.set_on_full(OnFull::Fail).unwrap();
+    assert!(matches!(producer.send(b"failed"), Err(Error::Full)));
+    assert!(matches!(producer.send_batch(&["failed"]), Err(Error::Full)));
+    assert!(matches!(producer.reserve(1), Err(Error::Full)));
+    producer.set_on_full(OnFull::DropNewest).unwrap();
+    producer.send(b"dropped").unwrap();
+    producer.set_on_full(OnFull::DropOldest).unwrap();
+    producer.send(b"4").unwrap();
+    producer.send(&[b'5'; 100]).unwrap();
+    let totals = ring.snapshot().unwrap().totals;
+    assert_eq!((totals.dropped_newest, totals.dropped_oldest, totals.sent), (1, 3, 6));
+    assert_eq!(received(&ring), ["3", "4", &"5".repeat(100)]);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn dropping_the_oldest_takes_nothing_that_somebody_holds() {
+    let (_name, ring) = ring("oldest", 4);
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    producer.set_on_full(OnFull::DropOldest).unwrap();
+    (0..4).for_each(|n: u8| producer.send(&[n]).unwrap());
+    let held = consumer.recv().unwrap();
+    for n in 4..50 {
+        producer.send(&[n]).unwrap();
+    }
+    assert_eq!(*held, [0]);
+    held.ack();
+    let rest: Vec<Vec<u8>> = std::iter::from_fn(|| {
+        let item = consumer.try_recv().ok()?;
+        let bytes = item.to_vec();
+        item.ack();
+        Some(bytes)
+    })
+    .collect();
+    assert_eq!(rest, [[47], [48], [49]]);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn an_exclusive_ring_cannot_drop_its_oldest() {
+    let name = TestName::new("exclusive-oldest");
+    let ring = RingOptions::new().capacity(4).exclusive(true).create(&name).unwrap();
+    let mut producer = ring.producer().unwrap();
+    assert_eq!(producer.set_on_full(OnFull::DropOldest).unwrap_err().kind(), ErrorKind::Unsupported);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn an_item_may_have_half_of_the_ring_and_not_a_byte_more() {
+    for exclusive in [false, true] {
+        for capacity in [2, 4, 8, 64] {
+            let name = TestName::new("largest");
+            let options = RingOptions::new().capacity(capacity).slot_size(64).exclusive(exclusive);
+            let ring = options.create(&name).unwrap();
+            let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+            let most = ring.max_item();
+            assert_eq!(most, capacity / 2 * 64);
+            assert_eq!(producer.max_item(), most);
+            for round in 0..3 * capacity {
+                let bytes: Vec<u8> = (0..most).map(|n| (n + round) as u8).collect();
+                producer.send(&bytes).unwrap();
+                let item = consumer.recv().unwrap();
+                assert_eq!(*item, bytes);
+                item.ack();
+                // An odd item shifts the next large one towards the end of the ring.
+                if round % 3 == 0 {
+                    producer.send(b"").unwrap();
+                    let item = consumer.recv().unwrap();
+                    assert!(item.is_empty());
+                    item.ack();
+                }
+            }
+            let larger = vec![0; most as usize + 1];
+            match producer.send(&larger) {
+                Err(Error::TooLarge { len, limit }) => assert_eq!((len, limit), (most + 1, most)),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(producer.reserve(most + 1).unwrap_err().kind(), ErrorKind::TooLarge);
+            assert_eq!(producer.send_batch(&[&larger]).unwrap_err().kind(), ErrorKind::TooLarge);
+            assert_eq!(producer.send_batch(&[&larger[..1], &larger]).unwrap(), 1);
+            ring.remove().unwrap();
+        }
+    }
+}
+
+/// One side of a walk through a ring, compared with a queue of what must be in it.
+#[test]
+fn every_capacity_carries_items_of_every_size_in_order() {
+    let seed = seed();
+    for (capacity, exclusive) in (2..=64).flat_map(|capacity| [(capacity, false), (capacity, true)]) {
+        let name = TestName::new("sizes");
+        let options = RingOptions::new().capacity(capacity).slot_size(8).exclusive(exclusive);
+        let ring = options.create(&name).unwrap();
+        assert_eq!(ring.capacity(), capacity.next_power_of_two());
+        walk(&ring, &mut Random::new(seed ^ capacity), &format!("seed {seed}, capacity {capacity}"));
+        ring.remove().unwrap();
+    }
+}
+
+fn walk(ring: &Ring, random: &mut Random, context: &str) {
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let mut expected: VecDeque<Vec<u8>> = VecDeque::new();
+    for _ in 0..400 {
+        let most = if random.one_in(3) { ring.max_item() } else { 8 };
+        let len = random.below(most + 1);
+        let bytes: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
+        match random.below(6) {
+            0 | 1 => match producer.try_send(&bytes) {
+                Ok(()) => expected.push_back(bytes),
+                Err(Error::Full) => assert!(!expected.is_empty(), "{context}: full of nothing"),
+                Err(error) => panic!("{context}: {error}"),
+            },
+            2 => {
+                let items = vec![bytes; 1 + random.below(5) as usize];
+                let sent = producer.send_batch_timeout(&items, std::time::Duration::ZERO).unwrap_or(0);
+                expected.extend(items.into_iter().take(sent));
+            }
+            3 => {
+                let spare = random.below(ring.max_item() - len + 1);
+                let room = producer.reserve_timeout(len + spare, std::time::Duration::ZERO);
+                if let Ok(mut reservation) = room {
+                    assert!(reservation.write_at(0, &bytes));
+                    assert!(!reservation.write_at(len + spare, b"x"));
+                    if random.one_in(3) {
+                        drop(reservation);
+                    } else {
+                        reservation.commit_first(len);
+                        expected.push_back(bytes);
+                    }
+                }
+            }
+            4 => match consumer.try_recv() {
+                Ok(item) => {
+                    assert_eq!(Some(item.to_vec()), expected.pop_front(), "{context}");
+                    assert_eq!(item.attempt(), 1, "{context}");
+                    item.ack();
+                }
+                Err(Error::Empty) => assert!(expected.is_empty(), "{context}: {} left", expected.len()),
+                Err(error) => panic!("{context}: {error}"),
+            },
+            _ => {
+                let most = 1 + random.below(6) as usize;
+                let Ok(mut batch) = consumer.recv_batch_timeout(most, std::time::Duration::ZERO) else {
+                    assert!(expected.is_empty(), "{context}: {} left", expected.len());
+                    continue;
+                };
+                for item in batch.iter() {
+                    assert_eq!(Some(item.to_vec()), expected.pop_front(), "{context}");
+                }
+                if random.one_in(2) {
+                    batch.ack_first();
+                }
+                batch.ack();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reservation_is_sent_whole_or_in_part_or_not_at_all() {
+    let (_name, ring) = ring("reserve", 8);
+    let mut producer = ring.producer().unwrap();
+    let mut reservation = producer.reserve(200).unwrap();
+    assert!(reservation.write_at(0, &[b'a'; 200]));
+    drop(reservation);
+    let mut reservation = producer.reserve(200).unwrap();
+    reservation.write_all(&[b'b'; 200]).unwrap();
+    assert_eq!(reservation.write(b"more").unwrap(), 0);
+    reservation.commit_first(70);
+    let mut reservation = producer.reserve(3).unwrap();
+    assert!(!reservation.write_at(1, b"abc") && !reservation.write_at(u64::MAX, b"a"));
+    assert!(reservation.write_at(0, b"abc"));
+    reservation.commit();
+    assert_eq!(producer.sent(), 2);
+    assert_eq!(received(&ring), ["b".repeat(70), "abc".into()]);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn streams_of_bytes_go_through_writer_and_reader() {
+    let (_name, ring) = ring("bytes", 64);
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let bytes: Vec<u8> = (0..100_000u32).map(|n| ((n * 7) >> 3) as u8).collect();
+    let sent = bytes.clone();
+    let sender = std::thread::spawn(move || producer.writer(1000).write_all(&sent).unwrap());
+    let mut received = Vec::new();
+    consumer.reader().read_to_end(&mut received).unwrap();
+    sender.join().unwrap();
+    assert!(received == bytes);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn typed_handles_carry_values_and_refuse_other_bytes() {
+    let (_name, ring) = ring("typed", 8);
+    ring.producer().unwrap().send(b"abc").unwrap();
+    let mut values = ring.producer().unwrap().typed::<[u32; 4]>();
+    values.send(&[1, 2, 3, 4]).unwrap();
+    let mut consumer = ring.consumer().unwrap().typed::<[u32; 4]>();
+    assert_eq!(consumer.recv().unwrap_err().kind(), ErrorKind::Damaged);
+    // What was no value went back; the untyped handle can take it.
+    let mut consumer = consumer.into_inner();
+    let item = consumer.recv().unwrap();
+    assert_eq!((&*item, item.attempt()), (&b"abc"[..], 2));
+    item.ack();
+    let mut consumer = consumer.typed::<[u32; 4]>();
+    let value = consumer.recv().unwrap();
+    assert_eq!((*value, value.item().attempt()), ([1, 2, 3, 4], 1));
+    value.ack();
+    ring.remove().unwrap();
+}
+
+#[test]
+fn timestamps_tell_when_items_were_sent() {
+    let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+    let name = TestName::new("times");
+    let ring = RingOptions::new().capacity(8).timestamps(true).create(&name).unwrap();
+    let before = now();
+    let mut producer = ring.producer().unwrap();
+    producer.send(b"x").unwrap();
+    producer.send_batch(&["y", "z"]).unwrap();
+    let after = now();
+    let mut consumer = ring.consumer().unwrap();
+    for _ in 0..2 {
+        let item = consumer.recv().unwrap();
+        assert!((before..=after).contains(&item.sent_at().unwrap()));
+        item.ack();
+    }
+    let peeked = ring.peek(5);
+    assert_eq!((peeked.len(), &*peeked[0].bytes), (1, &b"z"[..]));
+    assert!((before..=after).contains(&peeked[0].sent_at.unwrap()));
+    assert!(ring.snapshot().unwrap().oldest_age.is_some());
+    ring.remove().unwrap();
+}
+
+/// Forged: a consumer was killed after it had stepped over an abandoned slot and before it freed it.
+#[test]
+fn an_abandoned_slot_behind_head_does_not_stand_in_the_way_of_a_long_item() {
+    use ringpipe::layout::geometry::Geometry;
+    use ringpipe::ring::word::{Codec, Tag};
+    use std::os::unix::fs::FileExt;
+
+    let name = TestName::new("behind");
+    let ring = RingOptions::new().capacity(4).slot_size(8).participants(4).create(&name).unwrap();
+    let mut producer = ring.producer().unwrap();
+    (0..4u8).for_each(|n| producer.send(&[n]).unwrap());
+    let mut consumer = ring.consumer().unwrap();
+    (0..4).for_each(|_| consumer.recv().unwrap().ack());
+    let abandoned = Codec::new(4).pack(Tag::Abandoned, 1, 1, 0, 0);
+    let at = Geometry::new(4, 8, 4, 1, 0).unwrap().words + 8;
+    let file = std::fs::OpenOptions::new().write(true).open(name.path()).unwrap();
+    file.write_all_at(&abandoned.0.to_le_bytes(), at).unwrap();
+    for _ in 0..8 {
+        producer.try_send(b"two slots").unwrap();
+        consumer.recv().unwrap().ack();
+    }
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_producer_alone_may_give_up_any_number_of_reservations() {
+    for exclusive in [false, true] {
+        let name = TestName::new("given-up");
+        let ring = RingOptions::new().capacity(4).slot_size(64).exclusive(exclusive).create(&name).unwrap();
+        let mut producer = ring.producer().unwrap();
+        for len in [1, 100].repeat(20) {
+            drop(producer.reserve_timeout(len, std::time::Duration::ZERO).unwrap());
+        }
+        (0..2).for_each(|_| producer.try_send(b"x").unwrap());
+        ring.remove().unwrap();
+    }
+}

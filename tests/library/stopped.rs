@@ -1,0 +1,168 @@
+//! The stopped cost only what they hold.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use ringpipe::{Error, Ring, RingOptions};
+
+use crate::processes::puppet::Puppet;
+use crate::processes::{TestName, within_20_s};
+
+fn ring(what: &str, capacity: u64) -> (TestName, Ring) {
+    let name = TestName::new(what);
+    let ring = RingOptions::new().capacity(capacity).slot_size(64).create(&name).unwrap();
+    (name, ring)
+}
+
+/// Sends and receives so many items, some at a time, so that the ring goes round and round.
+fn go_round(ring: &Ring, items: u64, at_a_time: u64) {
+    let ring = ring.clone();
+    within_20_s("the ring goes round", move || {
+        let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+        for first in (0..items).step_by(at_a_time as usize) {
+            for n in first..first + at_a_time {
+                producer.send(&n.to_le_bytes()).unwrap();
+            }
+            for n in first..first + at_a_time {
+                let item = consumer.recv().unwrap();
+                assert_eq!((&*item, item.attempt()), (&n.to_le_bytes()[..], 1));
+                item.ack();
+            }
+        }
+    });
+}
+
+/// Every slot takes an item.
+fn assert_whole(ring: &Ring) {
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    for _ in 0..ring.capacity() {
+        producer.try_send(b"x").unwrap();
+    }
+    assert!(matches!(producer.try_send(b"x"), Err(Error::Full)));
+    for _ in 0..ring.capacity() {
+        consumer.recv().unwrap().ack();
+    }
+}
+
+#[test]
+fn a_stopped_consumer_costs_one_slot_for_each_item_and_acknowledges_later() {
+    let (name, ring) = ring("holder", 4);
+    let mut holder = Puppet::attached(&name, "consumer");
+    ring.producer().unwrap().send(b"held").unwrap();
+    assert_eq!(holder.does("recv"), "got 1 held");
+    holder.stop();
+    go_round(&ring, 3000, 3);
+    assert_eq!(ring.snapshot().unwrap().held.len(), 1, "it was not robbed");
+    let mut producer = ring.producer().unwrap();
+    (0..3).for_each(|_| producer.try_send(b"x").unwrap());
+    assert!(matches!(producer.try_send(b"x"), Err(Error::Full)));
+    let mut consumer = ring.consumer().unwrap();
+    (0..3).for_each(|_| consumer.recv().unwrap().ack());
+    drop((producer, consumer));
+    holder.signal(Signal::SIGCONT);
+    assert_eq!(holder.does("ack"), "done");
+    assert_eq!(ring.snapshot().unwrap().used_slots, 0);
+    assert_whole(&ring);
+    assert_eq!(ring.snapshot().unwrap().totals.acknowledged, 1 + 3000 + 3 + 4);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn several_stopped_consumers_cost_their_slots_until_none_is_left() {
+    let (name, ring) = ring("holders", 8);
+    let mut holders: Vec<Puppet> = (0..7).map(|_| Puppet::attached(&name, "consumer")).collect();
+    let mut producer = ring.producer().unwrap();
+    for (n, holder) in holders.iter_mut().enumerate() {
+        // Spread over the laps.
+        go_round(&ring, n as u64 * 3, 1);
+        producer.send(n.to_string().as_bytes()).unwrap();
+        assert_eq!(holder.does("recv"), format!("got 1 {n}"));
+        holder.stop();
+    }
+    go_round(&ring, 500, 1);
+    producer.try_send(b"the last slot").unwrap();
+    assert!(matches!(producer.try_send(b"x"), Err(Error::Full)));
+    // Half of them go on, the others die.
+    for (n, mut holder) in holders.into_iter().enumerate() {
+        if n % 2 == 0 {
+            holder.signal(Signal::SIGCONT);
+            assert_eq!(holder.does("ack"), "done");
+        }
+    }
+    let mut returned = Vec::new();
+    let mut consumer = ring.consumer().unwrap();
+    while returned.len() < 4 {
+        let item = consumer.recv_timeout(Duration::from_secs(20)).unwrap();
+        returned.push((String::from_utf8(item.to_vec()).unwrap(), item.attempt()));
+        item.ack();
+    }
+    returned.sort();
+    let texts: Vec<_> = returned.iter().map(|(text, attempt)| (text.as_str(), *attempt)).collect();
+    assert_eq!(texts, [("1", 2), ("3", 2), ("5", 2), ("the last slot", 1)]);
+    drop((producer, consumer));
+    assert_whole(&ring);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_stopped_writer_is_passed_and_its_item_comes_late() {
+    let (name, ring) = ring("writer", 4);
+    let mut writer = Puppet::attached(&name, "producer");
+    assert_eq!(writer.does("reserve late"), "reserved");
+    writer.stop();
+    go_round(&ring, 600, 3);
+    writer.signal(Signal::SIGCONT);
+    assert_eq!(writer.does("commit"), "done");
+    assert_eq!(writer.does("send after"), "sent");
+    let mut consumer = ring.consumer().unwrap();
+    for (sequence, expected) in ["late", "after"].into_iter().enumerate() {
+        let item = consumer.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!((&*item, item.sequence()), (expected.as_bytes(), sequence as u64));
+        item.ack();
+    }
+    drop(consumer);
+    assert_whole(&ring);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_passed_writer_that_gives_up_or_dies_leaves_a_free_slot() {
+    for killed in [false, true] {
+        let (name, ring) = ring("given-up", 4);
+        let mut writer = Puppet::attached(&name, "producer");
+        assert_eq!(writer.does("reserve never"), "reserved");
+        writer.stop();
+        go_round(&ring, 30, 3);
+        if killed {
+            writer.signal(Signal::SIGKILL);
+        } else {
+            writer.signal(Signal::SIGCONT);
+            assert_eq!(writer.does("back"), "done");
+        }
+        drop(writer);
+        ring.repair();
+        assert_eq!(ring.snapshot().unwrap().used_slots, 0, "killed: {killed}");
+        assert_whole(&ring);
+        ring.remove().unwrap();
+    }
+}
+
+#[test]
+fn a_batch_held_by_a_killed_consumer_comes_back_in_order() {
+    let (name, ring) = ring("batch", 8);
+    let mut producer = ring.producer().unwrap();
+    assert_eq!(producer.send_batch(&["a", "b", "c", "d"]).unwrap(), 4);
+    let mut holder = Puppet::attached(&name, "consumer");
+    assert_eq!(holder.does("hold 4"), "got 1 a b c d");
+    assert_eq!(holder.does("first"), "done");
+    holder.signal(Signal::SIGKILL);
+    let mut consumer = ring.consumer().unwrap();
+    for expected in ["b", "c", "d"] {
+        let item = consumer.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!((&*item, item.attempt()), (expected.as_bytes(), 2));
+        item.ack();
+    }
+    drop((producer, consumer));
+    assert_whole(&ring);
+    ring.remove().unwrap();
+}

@@ -1,0 +1,170 @@
+//! Kill storms: eight processes send and receive in every way there is, are killed with SIGKILL at random
+//! moments, stopped now and then, and replaced. Each writes what it does to a log that survives it. When
+//! the storm is over a survivor drains the ring, and the logs must add up.
+//!
+//! `cargo test --test storm` kills 2,000 processes and prints the seed. The long run:
+//!
+//! ```text
+//! RINGPIPE_STORM_KILLS=100000 cargo test --release --test storm -- --nocapture kill_storms
+//! ```
+//!
+//! `RINGPIPE_STORM_SEED=N` repeats the random choices of a run; when the kills land is up to the machine.
+
+#[path = "../processes/mod.rs"]
+mod processes;
+
+mod check;
+mod crowd;
+mod latency;
+mod log;
+mod payload;
+mod worker;
+
+use std::time::{Duration, Instant};
+
+use ringpipe::{Error, Ring, RingOptions, Role};
+
+use check::Counts;
+use crowd::Crowd;
+use log::{Event, Log, Record};
+use processes::{Random, TestName, env_number, report, seed, within_20_s};
+
+/// A ring to storm on, and by whom.
+struct Shape {
+    name: &'static str,
+    options: RingOptions,
+    roles: Vec<Role>,
+}
+
+fn shapes() -> [Shape; 5] {
+    let shared = |name, capacity| Shape {
+        name,
+        // Few numbers, so that those of the dead come back soon.
+        options: RingOptions::new().capacity(capacity).slot_size(64).participants(12),
+        roles: [Role::Producer, Role::Consumer].repeat(4),
+    };
+    [
+        shared("4 slots", 4),
+        shared("8 slots", 8),
+        shared("64 slots", 64),
+        Shape {
+            roles: [vec![Role::Producer; 6], vec![Role::Consumer; 2]].concat(),
+            options: RingOptions::new().capacity(16).slot_size(64).timestamps(true),
+            name: "16 slots, 6 producers",
+        },
+        Shape {
+            name: "exclusive, 8 slots",
+            options: RingOptions::new().capacity(8).slot_size(64).exclusive(true),
+            roles: vec![Role::Producer, Role::Consumer],
+        },
+    ]
+}
+
+/// Kills in one ring's life.
+const KILLS_PER_RING: u64 = 200;
+
+#[test]
+fn kill_storms_lose_nothing_double_nothing_and_leave_a_whole_ring() {
+    let (seed, kills) = (seed(), env_number("RINGPIPE_STORM_KILLS").unwrap_or(2000));
+    let begin = Instant::now();
+    report(&format!("storm: seed {seed}, {kills} kills to come"));
+    let mut random = Random::new(seed);
+    let shapes = shapes();
+    let (mut total, mut killed, mut stopped) = (Counts::default(), 0, 0);
+    let mut wrong = Vec::new();
+    let rounds = kills.div_ceil(KILLS_PER_RING).max(1);
+    for round in 0..rounds {
+        let shape = &shapes[round as usize % shapes.len()];
+        let part = (kills - killed.min(kills)).div_ceil(rounds - round);
+        let storm = storm(shape, part.max(shape.roles.len() as u64), Random::new(random.next()));
+        let (shape, time) = (shape.name, begin.elapsed().as_secs_f32());
+        report(&format!("storm: {shape}: {} kills by {time:.1} s; {}", storm.kills, storm.counts));
+        total.add(&storm.counts);
+        (killed, stopped) = (killed + storm.kills, stopped + storm.stops);
+        wrong.extend(storm.wrong.into_iter().map(|text| format!("{shape}: {text}")));
+        assert!(wrong.is_empty(), "seed {seed}:\n{}", wrong.join("\n"));
+    }
+    let time = begin.elapsed().as_secs_f32();
+    report(&format!("storm: seed {seed}, {killed} kills, {stopped} stops, {time:.1} s; {total}"));
+    assert!(total.sent > 0 && total.clean());
+}
+
+/// What came of one storm.
+struct Storm {
+    counts: Counts,
+    wrong: Vec<String>,
+    kills: u64,
+    stops: u64,
+}
+
+fn storm(shape: &Shape, kills: u64, random: Random) -> Storm {
+    let name = TestName::new("storm");
+    let ring = shape.options.create(&name).expect("a ring");
+    let logs = tempfile::tempdir().expect("a directory for the logs");
+    let mut crowd = Crowd::new(&ring, &shape.roles, logs.path(), random);
+    crowd.storm(kills - shape.roles.len() as u64);
+    crowd.calm();
+    crowd.end();
+    let last = logs.path().join("survivor");
+    let log = Log::append_to(&last);
+    let survivor = ring.clone();
+    within_20_s("the survivor drains the ring", move || {
+        drain(&survivor, log);
+        let left = survivor.participants();
+        assert!(left.is_empty(), "still in the table: {left:?}");
+        fill_and_empty(&survivor);
+    });
+    let logs: Vec<Vec<Record>> = crowd.logs().chain([&last]).map(|log| log::read(log)).collect();
+    let (counts, wrong) = check::check(&logs);
+    assert!(ring.remove().expect("the name is ours to remove"));
+    Storm { counts, wrong, kills: crowd.kills, stops: crowd.stops }
+}
+
+/// Receives and acknowledges everything that is left.
+fn drain(ring: &Ring, mut log: Log) {
+    ring.repair();
+    let mut consumer = ring.consumer().expect("a place for the survivor");
+    loop {
+        match consumer.recv_timeout(Duration::from_secs(10)) {
+            Ok(item) => {
+                let record = worker::got(&item, item.attempt(), item.producer(), item.sequence());
+                log.write(&[record, Record { event: Event::Acking, ..record }]);
+                item.ack();
+                log.write(&[Record { event: Event::Acked, ..record }]);
+            }
+            Err(Error::Ended) => return,
+            Err(error) => panic!("the survivor: {error}\n{:#?}", ring.snapshot()),
+        }
+    }
+}
+
+/// Every slot takes an item, no more does, and all of them come out.
+fn fill_and_empty(ring: &Ring) {
+    let mut producer = ring.producer().expect("a place");
+    let mut consumer = ring.consumer().expect("a place");
+    for n in 0..ring.capacity() {
+        let result = producer.try_send(&n.to_le_bytes());
+        assert!(result.is_ok(), "item {n} of {}: {result:?}\n{:#?}", ring.capacity(), ring.snapshot());
+    }
+    assert!(matches!(producer.try_send(b"one more"), Err(Error::Full)));
+    drop(producer);
+    for n in 0..ring.capacity() {
+        let item = consumer.recv_timeout(Duration::from_secs(10)).expect("what was just sent");
+        assert_eq!(*item, n.to_le_bytes());
+        assert_eq!(item.attempt(), 1);
+        item.ack();
+    }
+    assert!(matches!(consumer.try_recv(), Err(Error::Ended)));
+}
+
+/// Not a test: what the processes of the storm run.
+#[test]
+fn worker() {
+    worker::run_if_told();
+}
+
+/// Not a test: what the puppets run.
+#[test]
+fn puppet() {
+    processes::puppet::run_if_told();
+}
