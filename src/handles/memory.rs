@@ -71,14 +71,14 @@ impl SegmentMemory {
 
     #[inline]
     fn prefetch(&self, position: u64, run: u64, wanted: Tag, to_write: bool) {
-        let line = |position: u64| position / SLOTS_PER_LINE;
-        if line(position.wrapping_add(run)) == line(position) {
+        let after = position.wrapping_add(run);
+        if after / SLOTS_PER_LINE == position / SLOTS_PER_LINE {
             return;
         }
-        let next = (line(position.wrapping_add(run)) + PREFETCH_LINES) * SLOTS_PER_LINE;
+        let next = after.wrapping_add(PREFETCH_LINES * SLOTS_PER_LINE) & !(SLOTS_PER_LINE - 1);
         // The last slot of the line tells for all: what the other side is at work on is left to it.
         // Relaxed: a hint.
-        let word = Word(self.view.word(next + SLOTS_PER_LINE - 1).load(Relaxed));
+        let word = Word(self.view.word(next | (SLOTS_PER_LINE - 1)).load(Relaxed));
         if word.tag() == wanted {
             self.view.prefetch_slots(next, to_write);
         }

@@ -8,6 +8,7 @@
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::Role;
+use super::courtesy;
 use super::door::Door;
 use super::memory::{Liveness, SegmentMemory, SegmentSlots};
 use crate::layout::fields::{entry, head};
@@ -308,6 +309,7 @@ pub(super) fn bury(slots: &SegmentSlots, number: u32) -> Buried {
         && state.compare_exchange(before, 0, AcqRel, Relaxed).is_ok()
     {
         fold_counters(view, number);
+        courtesy::thank(view.head_word(head::COURTESY), number);
         buried.participants = 1;
     }
     if buried.any() {

@@ -150,6 +150,7 @@ fn an_ephemeral_ring_stays_for_data_that_no_consumer_has_seen() {
     let mut consumer = Ring::open(&name).unwrap().consumer().unwrap();
     consumer.recv().unwrap().ack();
     assert!(consumer.recv().is_err());
+    drop(consumer);
     assert!(!name.exists());
 }
 
