@@ -86,10 +86,10 @@ impl Drop for ReadItems<'_> {
     }
 }
 
+/// A raised stop flag is no `Interrupted`: the standard library would try again, for ever.
 fn as_io(error: Error) -> io::Error {
     let kind = match error.kind() {
         ErrorKind::Closed => io::ErrorKind::BrokenPipe,
-        ErrorKind::Interrupted => io::ErrorKind::Interrupted,
         ErrorKind::Full | ErrorKind::Empty => io::ErrorKind::WouldBlock,
         ErrorKind::TimedOut => io::ErrorKind::TimedOut,
         _ => io::ErrorKind::Other,

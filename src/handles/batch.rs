@@ -19,6 +19,7 @@ struct Part {
 ///
 /// Their bytes stay in the ring; each [`BatchItem`] copies them out.
 #[derive(Debug)]
+#[must_use = "items that are dropped are given back, to be delivered again"]
 pub struct Batch<'c> {
     consumer: &'c mut Consumer,
     claim: Option<Claim>,
@@ -74,6 +75,7 @@ impl<'c> Batch<'c> {
         if self.consumer.participant.check().is_ok() {
             let spans = self.parts.iter().map(|part| part.span);
             self.consumer.participant.slots.acknowledge_all(claim, spans);
+            self.consumer.participant.guard_done();
             self.consumer.acknowledged(self.parts.len() as u64, claim.run);
         }
         self.parts.clear();
@@ -84,6 +86,9 @@ impl<'c> Batch<'c> {
         let (Some(claim), Some(part)) = (self.claim.take(), self.parts.pop_front()) else { return false };
         if self.consumer.participant.check().is_ok() {
             self.claim = self.consumer.participant.slots.acknowledge_first(claim, part.span);
+            if self.claim.is_none() {
+                self.consumer.participant.guard_done();
+            }
             self.consumer.acknowledged(1, part.span);
         }
         true
@@ -102,6 +107,7 @@ impl Drop for Batch<'_> {
         {
             let spans = self.parts.iter().map(|part| part.span);
             self.consumer.participant.slots.give_back(claim, spans);
+            self.consumer.participant.guard_done();
             self.consumer.returned(self.parts.len() as u64);
         }
         self.parts.clear();

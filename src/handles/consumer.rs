@@ -1,26 +1,19 @@
 //! Receiving.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::batch::{Batch, Parts};
 use super::item::Item;
 use super::participant::{Activity, Counter, Participant};
+use super::search::Search;
 use super::{ReadItems, Role, Totals, end};
 use crate::layout::view::View;
+use crate::ring::Claim;
 use crate::ring::memory::Memory;
-use crate::ring::word::Word;
-use crate::ring::{Claim, Nothing};
-use crate::sync::{Look, StopFlag, Waiter};
+use crate::sync::{StopFlag, Waiter};
 use crate::sys::clock::{self, Deadline};
 use crate::{Error, Result};
-
-/// How long a writer may keep those behind it waiting before they pass it.
-const WRITER_PATIENCE_NS: u64 = 5_000_000;
-/// How often `try_recv` looks thoroughly although nothing was announced.
-const THOROUGH_EVERY_NS: u64 = 1_000_000;
-/// A search for returned items that nobody announced may take this share of the time: one in so many.
-const SEARCH_SHARE: u64 = 2_000;
 
 /// The receiving end of a ring: one participant, for one thread at a time.
 ///
@@ -69,28 +62,13 @@ pub struct Consumer {
     _not_sync: std::marker::PhantomData<std::cell::Cell<()>>,
 }
 
-/// What this consumer remembers between looks.
-#[derive(Debug, Default)]
-struct Search {
-    /// The news that were known at the last search for returned items.
-    news: u64,
-    /// The last search found something: there may be more.
-    again: bool,
-    /// When an unannounced search is due next.
-    due: u64,
-    /// When `try_recv` last looked thoroughly.
-    thorough_at: u64,
-    /// The writer in the way, and since when.
-    writer: Option<(u64, Word, u64)>,
-}
-
 impl Consumer {
     pub(super) fn attach(view: &View) -> Result<Self> {
         Ok(Consumer {
             participant: Participant::attach(view, Role::Consumer)?,
             buffer: Vec::new(),
             parts: Parts::default(),
-            search: Search { again: true, ..Search::default() },
+            search: Search::new(),
             waiter: Waiter::default(),
             stop: None,
             follow: false,
@@ -149,18 +127,15 @@ impl Consumer {
         let claim = match self.claim_fast(1)? {
             Some(claim) => claim,
             None => {
-                let now = clock::coarse_ns();
-                let due = now.wrapping_sub(self.search.thorough_at) >= THOROUGH_EVERY_NS;
-                self.search.thorough_at = if due { now } else { self.search.thorough_at };
-                let look = if due { Look::Thorough } else { Look::Quick };
                 let Consumer { participant, search, follow, .. } = self;
+                let look = search.depth_of_try();
                 search.look(participant, look, 1, *follow)?.ok_or(Error::Empty)?
             }
         };
         Ok(Item::new(self, claim))
     }
 
-    /// Receives up to `most` items, and waits for the first.
+    /// Receives up to `most` items, at least one, and waits for the first.
     ///
     /// ```
     /// # let name = format!("doc-recv-batch-{}", std::process::id());
@@ -228,7 +203,7 @@ impl Consumer {
     #[inline]
     fn claim_fast(&mut self, most: usize) -> Result<Option<Claim>> {
         self.participant.check()?;
-        if self.search.has_news(&self.participant) {
+        if self.search.is_due(&self.participant) {
             return Ok(None);
         }
         let slots = &self.participant.slots;
@@ -238,22 +213,31 @@ impl Consumer {
     #[cold]
     fn claim(&mut self, most: usize, deadline: Deadline) -> Result<Claim> {
         let Consumer { participant, search, waiter, stop, follow, .. } = self;
-        participant.set_activity(Activity::WaitingForItems);
-        let news = search.news;
-        let there = |more| {
-            // Relaxed: who looks reads it again.
-            let slots = &participant.slots;
-            slots.items_there(more) || slots.memory().returned().load(Relaxed) != news
+        let (slots, news) = (&participant.slots, search.news());
+        // Relaxed: who looks reads it again.
+        let there = |more| slots.items_there(more) || slots.memory().returned().load(Relaxed) != news;
+        // Only while it really waits does what it holds not count for the end of others (E10).
+        let look = |look| {
+            participant.set_activity(Activity::Busy);
+            let found = search.look(participant, look, most, *follow);
+            if matches!(found, Ok(None)) {
+                participant.set_activity(Activity::WaitingForItems);
+            }
+            found
         };
-        let look = |look| search.look(participant, look, most, *follow);
-        let result = waiter.wait(&participant.memory().items(), deadline, stop.as_ref(), there, look);
+        let claim = waiter.wait(&participant.memory().items(), deadline, stop.as_ref(), there, look);
         participant.set_activity(Activity::Busy);
-        result
+        if claim.is_ok() && slots.items_there(0) {
+            // The wake-up may have been meant for two: pass it on.
+            participant.memory().items().notify(1);
+        }
+        claim
     }
 
     /// Takes note of a claim that goes to the user.
     #[inline]
     pub(super) fn received(&self, items: u64, bytes: u64) {
+        self.participant.guard_made();
         self.participant.count(Counter::Received, items);
         self.participant.count(Counter::BytesReceived, bytes);
         self.participant.set_held_since(clock::coarse_ns);
@@ -264,6 +248,7 @@ impl Consumer {
     pub(super) fn acknowledge_item(&self, claim: Claim) {
         if self.participant.check().is_ok() {
             self.participant.slots.acknowledge_all(claim, std::iter::once(claim.run));
+            self.participant.guard_done();
             self.acknowledged(1, claim.run);
         }
     }
@@ -273,6 +258,7 @@ impl Consumer {
     pub(super) fn return_item(&self, claim: Claim) {
         if self.participant.check().is_ok() {
             self.participant.slots.give_back(claim, std::iter::once(claim.run));
+            self.participant.guard_done();
             self.returned(1);
         }
     }
@@ -290,89 +276,6 @@ impl Consumer {
         self.participant.memory().items().notify(items);
         self.participant.count(Counter::Returned, items);
         self.participant.set_held_since(|| 0);
-    }
-}
-
-impl Search {
-    #[inline]
-    fn has_news(&self, participant: &Participant) -> bool {
-        // Acquire: pairs with the Release of whoever announced.
-        self.again || participant.memory().returned().load(Acquire) != self.news
-    }
-
-    /// One look for up to `most` items.
-    fn look(
-        &mut self,
-        participant: &Participant,
-        look: Look,
-        most: usize,
-        follow: bool,
-    ) -> Result<Option<Claim>> {
-        let slots = &participant.slots;
-        let mut thorough = look == Look::Thorough;
-        if self.has_news(participant) {
-            // Returned items are older than what waits at head.
-            if let Some(claim) = self.find_returned(participant) {
-                return Ok(Some(claim));
-            }
-            thorough = true;
-        }
-        match slots.claim_items(participant.number, most, slots.codec().max_run()) {
-            Ok(claim) => return Ok(Some(claim)),
-            Err(Nothing::Writing(position, word)) if thorough => {
-                if self.stands_in_the_way(participant, position, word) {
-                    return Ok(slots.claim_items(participant.number, most, slots.codec().max_run()).ok());
-                }
-            }
-            Err(_) => {}
-        }
-        if !thorough {
-            return Ok(None);
-        }
-        let now = clock::monotonic_ns();
-        if participant.sweep_in_turn() || now >= self.due {
-            let found = self.find_returned(participant);
-            self.due = now + (clock::monotonic_ns() - now) * SEARCH_SHARE;
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        self.end(participant, follow)
-    }
-
-    fn find_returned(&mut self, participant: &Participant) -> Option<Claim> {
-        // Acquire: as in `has_news`. Read before the search: what comes later is news again.
-        self.news = participant.memory().returned().load(Acquire);
-        let found = participant.slots.claim_returned(participant.number);
-        self.again = found.is_some();
-        found
-    }
-
-    /// Deals with the writer of the next item: dead, it is buried; slow, it is passed. True: look again.
-    fn stands_in_the_way(&mut self, participant: &Participant, position: u64, word: Word) -> bool {
-        if participant.bury_owner(word.owner()) {
-            return true;
-        }
-        let now = clock::monotonic_ns();
-        match self.writer {
-            Some((at, seen, since)) if (at, seen) == (position, word) => {
-                now - since >= WRITER_PATIENCE_NS && participant.slots.pass_writer(position, word)
-            }
-            _ => {
-                self.writer = Some((position, word, now));
-                false
-            }
-        }
-    }
-
-    fn end(&mut self, participant: &Participant, follow: bool) -> Result<Option<Claim>> {
-        let Some(door) = end::stream_ended(&participant.slots, Some(participant.number)) else {
-            return Ok(None);
-        };
-        if follow && !door.is_closed() {
-            return Ok(None);
-        }
-        Err(Error::Ended)
     }
 }
 

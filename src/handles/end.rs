@@ -5,6 +5,7 @@ use super::door::Door;
 use super::memory::SegmentSlots;
 use super::participant::{Activity, Participant, any, role_of, tell_news};
 use crate::layout::fields::{entry, head};
+use crate::ring::memory::Memory;
 use crate::sys::fence;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -15,7 +16,9 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 /// For a consumer `me` that looks for its end, what it holds itself does not count, nor what others hold
 /// that wait themselves. One of those may return an item at this very moment: it is there to receive it
 /// again. For `None`, every claim counts.
-pub(super) fn stream_ended(slots: &SegmentSlots, me: Option<u32>) -> Option<Door> {
+///
+/// `held` remembers, from one look to the next, which slot stood against it, and is looked at first.
+pub(super) fn stream_ended(slots: &SegmentSlots, me: Option<u32>, held: &mut Option<u64>) -> Option<Door> {
     let view = &slots.memory().view;
     let word = view.head_word(head::DOOR);
     let door = Door::read(word);
@@ -29,7 +32,11 @@ pub(super) fn stream_ended(slots: &SegmentSlots, me: Option<u32>) -> Option<Door
     // A producer claims, then looks at the door; we looked at the door, and now look for claims. E4.
     fence::heavy();
     let waits = |owner| me.is_some_and(|me| owner == me || waits_for_items(slots, owner));
-    let over = !slots.holds_any(waits) && Door::read(word) == door;
+    if held.is_some_and(|slot| slots.is_held(slot, waits)) {
+        return None;
+    }
+    *held = slots.find_held(waits);
+    let over = held.is_none() && Door::read(word) == door;
     over.then_some(door)
 }
 
@@ -39,8 +46,10 @@ fn waits_for_items(slots: &SegmentSlots, owner: u32) -> bool {
     let view = &slots.memory().view;
     // Relaxed: as `Participant::set_activity` says.
     Activity::of(view.entry_word(owner, entry::ACTIVITY).load(Relaxed)) == Activity::WaitingForItems
-        // Acquire: pairs with the Release of the one who attached.
+        // E11: the entry is its present holder's.
         && matches!(role_of(view.entry_word(owner, entry::STATE).load(Acquire)), Some((Role::Consumer, _)))
+        // The dead wait for nothing, and what they held is still to be returned.
+        && !slots.memory().is_dead(owner)
 }
 
 /// Removes an ephemeral ring on the way out: its stream is over, some consumer has seen it, nothing is held,
@@ -54,7 +63,7 @@ pub(super) fn retire_if_over(participant: &Participant) {
     if !view.geometry().is_ephemeral() {
         return;
     }
-    let Some(door) = stream_ended(slots, None) else { return };
+    let Some(door) = stream_ended(slots, None, &mut None) else { return };
     if door.consumers() == 0 || any(slots, |_| true) {
         return;
     }

@@ -44,6 +44,7 @@ impl Header {
 /// }
 /// ```
 #[derive(Debug)]
+#[must_use = "an item that is dropped is given back, to be delivered again"]
 pub struct Item<'c> {
     consumer: &'c mut Consumer,
     claim: Option<Claim>,
@@ -57,7 +58,9 @@ impl<'c> Item<'c> {
         let Consumer { participant, buffer, .. } = &mut *consumer;
         participant.memory().prefetch_items(claim.position, claim.run);
         let slot = participant.slots.codec().slot(claim.position);
-        let header = Header::read(participant.memory(), slot, claim.run);
+        // A run never passes the end of the ring, unless a hostile word says so.
+        let within = claim.run.min(participant.slots.codec().to_end(claim.position));
+        let header = Header::read(participant.memory(), slot, within);
         buffer.clear();
         let copied = participant.view().copy_out(slot, 0, header.len, buffer);
         debug_assert!(copied, "a claim never wraps");

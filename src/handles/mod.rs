@@ -14,6 +14,9 @@ mod participant;
 mod producer;
 mod reservation;
 mod ring;
+mod room;
+mod search;
+mod send_batch;
 mod stats;
 mod typed;
 

@@ -173,7 +173,8 @@ impl RingOptions {
                 result => return result,
             }
             match self.create(name) {
-                Err(Error::Exists(_)) => {}
+                // Somebody made it, or removed it, in between.
+                Err(Error::Exists(_) | Error::NotFound(_)) => {}
                 result => return result,
             }
         }

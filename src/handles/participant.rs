@@ -5,6 +5,7 @@
 //! is not free and whose byte is not locked belongs to the dead: everything it owned is recovered first,
 //! and only then is the entry freed, so that a number never comes back while its traces are there.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::Role;
@@ -80,6 +81,8 @@ pub(super) struct Participant {
     pub serial: u32,
     generation: u32,
     left: bool,
+    /// Guards that own a claim: a handle has at most one at a time, unless some were forgotten.
+    guards: Cell<u32>,
 }
 
 impl Participant {
@@ -95,8 +98,14 @@ impl Participant {
         let (lock, number) = take_number(view, role)?;
         write_entry(view, number, role, serial);
         let memory = SegmentMemory { view: view.clone(), liveness: Liveness::Participant(lock) };
-        let mut participant =
-            Participant { slots: Slots::new(memory), number, serial, generation, left: false };
+        let mut participant = Participant {
+            slots: Slots::new(memory),
+            number,
+            serial,
+            generation,
+            left: false,
+            guards: Cell::new(0),
+        };
         if let Err(door) = Door::enter(view.head_word(head::DOOR), role) {
             participant.leave();
             let name = view.segment().name().as_str();
@@ -173,9 +182,25 @@ impl Participant {
         bury(&self.slots, owner).any()
     }
 
-    /// Leaves: the entry is freed, then the lock. What is held must have been given back.
+    /// Takes note of a guard that owns a claim.
+    #[inline]
+    pub fn guard_made(&self) {
+        self.guards.set(self.guards.get() + 1);
+    }
+
+    /// Takes note that its claim is resolved.
+    #[inline]
+    pub fn guard_done(&self) {
+        self.guards.set(self.guards.get().wrapping_sub(1));
+    }
+
+    /// Leaves: the entry is freed, then the lock. What a forgotten guard still owns is recovered as from the
+    /// dead: the entry stays, and the lock goes.
     pub fn leave(&mut self) {
         if std::mem::replace(&mut self.left, true) || self.check().is_err() {
+            return;
+        }
+        if self.guards.get() != 0 {
             return;
         }
         let view = self.view();
@@ -192,10 +217,13 @@ impl Drop for Participant {
     }
 }
 
+/// News that are no returned items: they count in the word's high half.
+const OTHER_NEWS: u64 = 1 << 32;
+
 /// Says that a thorough look is worth it, and wakes those that sleep.
 pub(super) fn tell_news(memory: &SegmentMemory) {
     // Release: who sees the count sees what happened before.
-    memory.returned().fetch_add(1, Release);
+    memory.returned().fetch_add(OTHER_NEWS, Release);
     memory.items().notify_all();
     memory.room().notify_all();
 }

@@ -1,20 +1,18 @@
 //! Sending.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::courtesy;
 use super::door::Door;
 use super::end;
-use super::memory::SegmentMemory;
-use super::participant::{Activity, Counter, Participant};
+use super::participant::{Counter, Participant};
 use super::reservation::Reservation;
+use super::room::full;
 use super::{Role, Totals, WriteItems};
 use crate::layout::fields::{head, item};
 use crate::layout::view::View;
-use crate::ring::{Claim, Full};
-use crate::sync::{Look, StopFlag, Waiter, light_fence};
+use crate::ring::Claim;
+use crate::sync::{StopFlag, Waiter};
 use crate::sys::clock::{self, Deadline};
 use crate::{Error, Result};
 
@@ -58,9 +56,9 @@ pub enum OnFull {
 #[derive(Debug)]
 pub struct Producer {
     pub(super) participant: Participant,
-    waiter: Waiter,
-    stop: Option<StopFlag>,
-    on_full: OnFull,
+    pub(super) waiter: Waiter,
+    pub(super) stop: Option<StopFlag>,
+    pub(super) on_full: OnFull,
     pub(super) sequence: u64,
     /// Handles are Send, not Sync.
     _not_sync: std::marker::PhantomData<std::cell::Cell<()>>,
@@ -157,7 +155,7 @@ impl Producer {
     }
 
     #[cold]
-    fn send_slowly(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
+    pub(super) fn send_slowly(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
         let span = self.span(bytes.len() as u64)?;
         let claim = match self.on_full {
             OnFull::Block => self.claim(span, span, |_| span, deadline)?,
@@ -169,14 +167,7 @@ impl Producer {
                 }
                 result => result?,
             },
-            OnFull::DropOldest => loop {
-                match self.claim_now(span, span, |_| span) {
-                    Err(Error::Full) if self.may_drop() && self.drop_oldest() => {}
-                    // What is in the way is held by somebody, or room is kept for a larger item.
-                    Err(Error::Full) => break self.claim(span, span, |_| span, deadline)?,
-                    result => break result?,
-                }
-            },
+            OnFull::DropOldest => self.claim_dropping(span, deadline)?,
         };
         self.write_and_publish(claim, bytes);
         Ok(())
@@ -211,55 +202,6 @@ impl Producer {
     /// As [`send_batch`](Self::send_batch), and [`Error::TimedOut`].
     pub fn send_batch_timeout<T: AsRef<[u8]>>(&mut self, items: &[T], timeout: Duration) -> Result<usize> {
         self.send_batch_by(items, Deadline::after(timeout))
-    }
-
-    fn send_batch_by<T: AsRef<[u8]>>(&mut self, items: &[T], deadline: Deadline) -> Result<usize> {
-        let Some(head) = items.first() else { return Ok(0) };
-        let first = self.span(head.as_ref().len() as u64)?;
-        let geometry = *self.participant.view().geometry();
-        let span = |item: &T| geometry.span(item.as_ref().len() as u64);
-        // How many of the items fit into so many slots, and the slots they take.
-        let fitting = |slots: u64| {
-            let mut taken = 0;
-            let count = items.iter().take_while(|item| {
-                let more = span(item);
-                let fits = taken + more <= slots;
-                taken += if fits { more } else { 0 };
-                fits
-            });
-            (count.count(), taken)
-        };
-        let (_, most) = fitting((geometry.capacity / 2).min(4096).max(first));
-        let claim = match self.claim_now(first, most, |free| fitting(free).1) {
-            Err(Error::Full) if matches!(self.on_full, OnFull::Block) => {
-                self.claim(first, most, |free| fitting(free).1, deadline)?
-            }
-            // The policies are about single items.
-            Err(Error::Full) => {
-                self.send_slowly(head.as_ref(), deadline)?;
-                return Ok(1);
-            }
-            result => result?,
-        };
-        let (count, _) = fitting(claim.run);
-        self.write_batch(claim, &items[..count], span);
-        Ok(count)
-    }
-
-    fn write_batch<T: AsRef<[u8]>>(&mut self, claim: Claim, items: &[T], span: impl Fn(&T) -> u64) {
-        self.participant.memory().prefetch_room(claim.position, claim.run);
-        let time = self.time();
-        let codec = self.participant.slots.codec();
-        let mut position = claim.position;
-        let mut bytes = 0;
-        for item in items {
-            let slot = codec.slot(position);
-            bytes += item.as_ref().len() as u64;
-            self.write_item(slot, item.as_ref(), time);
-            position = position.wrapping_add(span(item));
-        }
-        self.participant.slots.publish(claim, items.iter().map(span));
-        self.after_publish(items.len() as u64, bytes);
     }
 
     /// Reserves room for one item of `len` bytes, to be written in place and committed; waits for room.
@@ -318,110 +260,13 @@ impl Producer {
     }
 
     #[inline]
-    fn span(&self, len: u64) -> Result<u64> {
+    pub(super) fn span(&self, len: u64) -> Result<u64> {
         let geometry = self.participant.view().geometry();
         let span = geometry.span(len);
         if span > geometry.capacity / 2 || len > geometry.max_item() {
             return Err(Error::TooLarge { len, limit: geometry.max_item() });
         }
         Ok(span)
-    }
-
-    /// Claims room without waiting and without a thorough look.
-    #[inline]
-    fn claim_now(&mut self, first: u64, most: u64, fit: impl Fn(u64) -> u64) -> Result<Claim> {
-        self.participant.check()?;
-        if courtesy::is_asked(self.courtesy(), self.participant.number) {
-            return Err(if self.door().is_closed() { Error::Closed } else { Error::Full });
-        }
-        match self.participant.slots.claim_room(self.participant.number, first, most, fit) {
-            Ok(claim) => self.pass_door(claim),
-            Err(Full { .. }) => match self.door().is_closed() {
-                true => Err(Error::Closed),
-                false => Err(Error::Full),
-            },
-        }
-    }
-
-    /// The door is looked at after the claim: a consumer that finds the ring closed and then finds no
-    /// claim of ours can be sure that we will find it closed.
-    #[inline]
-    fn pass_door(&self, claim: Claim) -> Result<Claim> {
-        // E4: with the heavy fence of `stream_ended`.
-        light_fence(self.participant.view().head_word(head::FENCES));
-        if self.door().is_closed() {
-            self.participant.slots.abandon(claim);
-            return Err(Error::Closed);
-        }
-        Ok(claim)
-    }
-
-    #[inline]
-    fn courtesy(&self) -> &AtomicU64 {
-        self.participant.view().head_word(head::COURTESY)
-    }
-
-    #[inline]
-    fn door(&self) -> Door {
-        Door::read(self.participant.view().head_word(head::DOOR))
-    }
-
-    #[cold]
-    fn claim(
-        &mut self,
-        first: u64,
-        most: u64,
-        fit: impl Fn(u64) -> u64,
-        deadline: Deadline,
-    ) -> Result<Claim> {
-        let Producer { participant, waiter, stop, .. } = self;
-        let memory: &SegmentMemory = participant.memory();
-        let door = memory.view.head_word(head::DOOR);
-        let courtesy = memory.view.head_word(head::COURTESY);
-        participant.set_activity(Activity::WaitingForRoom);
-        let there = |more| participant.slots.room_there(first - 1 + more);
-        let result = waiter.wait(&memory.room(), deadline, stop.as_ref(), there, |look| {
-            if Door::read(door).is_closed() {
-                return Err(Error::Closed);
-            }
-            if courtesy::is_asked(courtesy, participant.number) {
-                return Ok(None);
-            }
-            match participant.slots.claim_room(participant.number, first, most, &fit) {
-                Ok(claim) => return Ok(Some(claim)),
-                Err(full) if look == Look::Thorough => {
-                    if first > 1 {
-                        courtesy::ask(courtesy, participant.number);
-                    }
-                    let buried = full.word.is_owned() && participant.bury_owner(full.word.owner());
-                    if !(participant.sweep_in_turn() || buried) {
-                        return Ok(None);
-                    }
-                }
-                Err(_) => return Ok(None),
-            }
-            Ok(participant.slots.claim_room(participant.number, first, most, &fit).ok())
-        });
-        participant.set_activity(Activity::Busy);
-        if first > 1 {
-            courtesy::thank(courtesy, participant.number);
-            // Those who held back may go on.
-            memory.room().notify_all();
-        }
-        self.pass_door(result?)
-    }
-
-    fn may_drop(&self) -> bool {
-        !courtesy::is_asked(self.courtesy(), self.participant.number)
-    }
-
-    /// Takes the oldest item that nobody holds out of the ring, unread.
-    fn drop_oldest(&mut self) -> bool {
-        let slots = &self.participant.slots;
-        let Ok(claim) = slots.claim_items(self.participant.number, 1, 1) else { return false };
-        slots.acknowledge_all(claim, std::iter::once(claim.run));
-        self.participant.count(Counter::DroppedOldest, 1);
-        true
     }
 
     #[inline]
@@ -442,7 +287,7 @@ impl Producer {
     }
 
     #[inline]
-    fn write_item(&mut self, slot: u64, bytes: &[u8], time: u64) {
+    pub(super) fn write_item(&mut self, slot: u64, bytes: &[u8], time: u64) {
         let fitted = self.participant.view().copy_in(slot, 0, bytes);
         debug_assert!(fitted, "a claim never wraps");
         self.write_header(slot, bytes.len() as u64, time);
@@ -467,17 +312,10 @@ impl Producer {
     }
 
     #[inline]
-    fn after_publish(&mut self, items: u64, bytes: u64) {
+    pub(super) fn after_publish(&mut self, items: u64, bytes: u64) {
         self.participant.memory().items().notify(items);
         self.participant.count(Counter::Sent, items);
         self.participant.count(Counter::BytesSent, bytes);
-    }
-}
-
-fn full(error: Error) -> Error {
-    match error {
-        Error::TimedOut => Error::Full,
-        error => error,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::ring::Claim;
 /// }
 /// ```
 #[derive(Debug)]
+#[must_use = "a reservation that is dropped is given up, and nothing was sent"]
 pub struct Reservation<'p> {
     producer: &'p mut Producer,
     claim: Option<Claim>,
@@ -29,6 +30,7 @@ pub struct Reservation<'p> {
 
 impl<'p> Reservation<'p> {
     pub(super) fn new(producer: &'p mut Producer, claim: Claim, len: u64) -> Self {
+        producer.participant.guard_made();
         let slot = producer.participant.slots.codec().slot(claim.position);
         Reservation { producer, claim: Some(claim), slot, len, written: 0 }
     }
@@ -43,10 +45,12 @@ impl<'p> Reservation<'p> {
         self.len == 0
     }
 
-    /// Copies `bytes` to `offset`. False, and nothing copied, if they would pass the reserved length.
+    /// Copies `bytes` to `offset`. False, and nothing copied, if they would pass the reserved length, or in
+    /// a child of the process that reserved.
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> bool {
         let end = offset.checked_add(bytes.len() as u64);
         end.is_some_and(|end| end <= self.len)
+            && self.producer.participant.check().is_ok()
             && self.producer.participant.view().copy_in(self.slot, offset, bytes)
     }
 
@@ -57,7 +61,8 @@ impl<'p> Reservation<'p> {
         place.map_or(std::ptr::null_mut(), |place| place.as_ptr())
     }
 
-    /// Publishes the item.
+    /// Publishes the item. In a child of the process that reserved, nothing happens: the reservation is
+    /// the parent's.
     pub fn commit(mut self) {
         self.publish(self.len);
     }
@@ -69,6 +74,10 @@ impl<'p> Reservation<'p> {
 
     fn publish(&mut self, len: u64) {
         let Some(claim) = self.claim.take() else { return };
+        if self.producer.participant.check().is_err() {
+            return;
+        }
+        self.producer.participant.guard_done();
         let time = self.producer.time();
         self.producer.write_header(self.slot, len, time);
         self.producer.publish_part(claim, len);
@@ -95,7 +104,8 @@ impl Drop for Reservation<'_> {
         if let Some(claim) = self.claim.take()
             && self.producer.participant.check().is_ok()
         {
-            self.producer.participant.slots.abandon(claim);
+            self.producer.participant.guard_done();
+            self.producer.give_up(claim);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::layout::geometry::{Geometry, MAGIC, Preamble};
 use crate::layout::view::View;
 use crate::sys::name::RingName;
 use crate::sys::segment::{self, NameState, Segment};
-use crate::sys::{abi, clock, process};
+use crate::sys::{abi, clock, fence, process};
 use crate::{Error, Result};
 
 /// A ring in named shared memory, opened: attach to it with [`producer`](Self::producer) and
@@ -106,6 +106,8 @@ impl Ring {
     }
 
     fn new(segment: Segment) -> Result<Ring> {
+        // Whoever wakes others relies on it: see `sync`.
+        fence::register();
         let (view, preamble) = View::new(Arc::new(segment))?;
         Ok(Ring { observer: Arc::new(participant::observer(&view)?), preamble })
     }
@@ -194,7 +196,7 @@ impl Ring {
     /// Whether no item waits, none is held, and none is being written. Takes time in proportion to the
     /// capacity.
     pub fn is_drained(&self) -> bool {
-        !self.observer.holds_any(|_| false)
+        self.observer.find_held(|_| false).is_none()
     }
 
     /// Whether items carry the time at which they were sent.

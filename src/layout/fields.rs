@@ -7,8 +7,8 @@ pub mod head {
     /// compare-exchange by whoever attaches, closes or retires; read by every producer per item and by
     /// consumers that find nothing. See `handles::door`.
     pub const DOOR: u64 = 0x200;
-    /// Counts what makes a thorough look worth it: items that became redeliverable, participants that
-    /// left or were buried, closing. Written by whoever did it, after it; read by all that wait. Stale:
+    /// Counts what makes a thorough look worth it: in the low half items that became redeliverable, in the
+    /// high half participants that left or were buried, and closing. Written by whoever did it, after it; read by all that wait. Stale:
     /// the next periodic look finds what there is.
     pub const NEWS: u64 = 0x208;
     /// Serial number of the last participant; `fetch_add` by each that attaches.

@@ -87,20 +87,21 @@ impl<M: Memory> Slots<M> {
             // Relaxed: only this consumer, and the one after it, reads it.
             self.memory.head().store(head.wrapping_add(run), Relaxed);
         } else {
-            // Relaxed: nothing is handed over, the item was seen by E1 above.
-            self.atom(head).compare_exchange(word.0, mine.0, Relaxed).ok()?;
+            // E10: who finds this owner finds that it no longer only waits.
+            self.atom(head).compare_exchange(word.0, mine.0, Release).ok()?;
             self.help_head(head, run);
         }
         Some(Claim { position: head, run, word: mine })
     }
 
-    /// Claims a returned item, whichever is found first, for consumer `me`.
-    pub fn claim_returned(&self, me: u32) -> Option<Claim> {
+    /// Claims a returned item, the first that is found from slot `from` on, for consumer `me`. Without a
+    /// slot the search begins at head: the oldest items lie furthest behind it.
+    pub fn claim_returned(&self, me: u32, from: Option<u64>) -> Option<Claim> {
         // Relaxed: where to begin, no more.
         let head = self.memory.head().load(Relaxed);
-        // The oldest items lie furthest behind head.
+        let from = from.unwrap_or(head);
         for ahead in 0..self.codec.capacity() {
-            let slot = self.codec.slot(head.wrapping_add(ahead));
+            let slot = self.codec.slot(from.wrapping_add(ahead));
             let atom = self.memory.word(slot);
             // Relaxed: the exchange below decides.
             let word = Word(atom.load(Relaxed));
@@ -109,8 +110,8 @@ impl<M: Memory> Slots<M> {
             }
             let run = self.codec.run(word);
             let mine = self.codec.turned(word, Tag::Reading, run, me, next_attempt(word.attempt()));
-            // E3: the payload is there, and the one who returned it is done with it.
-            if atom.compare_exchange(word.0, mine.0, Acquire).is_ok() {
+            // E3: the payload is there, and the one who returned it is done with it. E10: as above.
+            if atom.compare_exchange(word.0, mine.0, AcqRel).is_ok() {
                 return Some(Claim { position: self.codec.position(word, slot, head), run, word: mine });
             }
         }

@@ -40,9 +40,9 @@ impl<M: Memory> Slots<M> {
         }
     }
 
-    /// Whether an item, or a claim that may become one, is in the ring, apart from the claims of
-    /// those that `leave_out` names.
-    pub fn holds_any(&self, leave_out: impl Fn(u32) -> bool) -> bool {
+    /// The slot of an item, or of a claim that may become one, apart from the claims of those that
+    /// `leave_out` names.
+    pub fn find_held(&self, leave_out: impl Fn(u32) -> bool) -> Option<u64> {
         // From here on a run's first word comes before its inner ones, and a run whose first item is
         // acknowledged meanwhile goes on ahead of us. Relaxed: where to begin, no more; with an old
         // head an inner word may come first, and count.
@@ -50,23 +50,50 @@ impl<M: Memory> Slots<M> {
         let mut left_out = 0_u64;
         for ahead in 0..self.codec.capacity() {
             // E1: as in claiming; what was published before its producer left is seen.
-            let word = Word(self.atom(head.wrapping_add(ahead)).load(Acquire));
+            let slot = self.codec.slot(head.wrapping_add(ahead));
+            let word = Word(self.memory.word(slot).load(Acquire));
             let inside_left_out = left_out > 0;
             left_out = left_out.saturating_sub(1);
             match word.tag() {
                 Tag::Free | Tag::Abandoned | Tag::Damaged => {}
                 // Not by head's word: it may have passed this one since we looked.
                 Tag::Ready if inside_left_out => {}
-                Tag::Ready | Tag::Redeliver => return true,
+                Tag::Ready | Tag::Redeliver => return Some(slot),
                 Tag::Writing | Tag::Late | Tag::Reading => {
                     if !leave_out(word.owner()) {
-                        return true;
+                        return Some(slot);
                     }
                     left_out = self.codec.run(word) - 1;
                 }
             }
         }
-        false
+        None
+    }
+
+    /// Whether `slot` holds an item or a claim by itself, for a quick look at what [`find_held`] found.
+    ///
+    /// [`find_held`]: Self::find_held
+    pub fn is_held(&self, slot: u64, leave_out: impl Fn(u32) -> bool) -> bool {
+        // E1: as in claiming.
+        let word = Word(self.memory.word(self.codec.slot(slot)).load(Acquire));
+        match word.tag() {
+            Tag::Redeliver => true,
+            Tag::Writing | Tag::Late | Tag::Reading => !leave_out(word.owner()),
+            // A READY word may be part of a run that is left out: look properly.
+            _ => false,
+        }
+    }
+
+    /// Whether taking the item at head away would make room for a producer that waits for `slot`: nothing
+    /// but held slots that can be stepped over lie between them.
+    pub fn is_oldest_in_the_way(&self, slot: u64) -> bool {
+        // Relaxed, here and below: whoever goes on looks anew.
+        let head = self.codec.slot(self.memory.head().load(Relaxed));
+        let between = head.wrapping_sub(slot) & (self.codec.capacity() - 1);
+        (0..between).all(|ahead| {
+            let word = Word(self.memory.word(self.codec.slot(slot + ahead)).load(Relaxed));
+            self.is_held_single(word)
+        })
     }
 
     /// Whether a consumer would find more than `ahead` slots decided at head: cheap, and only likely.

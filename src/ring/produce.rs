@@ -36,7 +36,8 @@ impl<M: Memory> Slots<M> {
             let tail = self.memory.tail().load(Acquire);
             let atom = self.atom(tail);
             // E2: the consumer is done with the slot.
-            let word = Word(atom.load(Acquire));
+            let first_word = Word(atom.load(Acquire));
+            let word = first_word;
             let may_be_free = match self.codec.lap_cmp(word, tail) {
                 Greater => {
                     self.help_tail(tail, 1);
@@ -69,10 +70,17 @@ impl<M: Memory> Slots<M> {
                 if word.tag() == Tag::Abandoned && self.free_abandoned(position, word) {
                     continue;
                 }
+                if self.is_held_single(word) && self.stretch_ahead(tail, first) {
+                    // Too few before the held slot, enough behind it: these few are given up.
+                    if let Some(claim) = self.claim_write(me, tail, first_word, free) {
+                        self.leave_gap(claim);
+                    }
+                    continue;
+                }
                 return Err(Full { slot: self.codec.slot(position), word });
             }
             let run = if padding { to_end } else { fit(free) };
-            if let Some(claim) = self.claim_write(me, tail, word, run) {
+            if let Some(claim) = self.claim_write(me, tail, first_word, run) {
                 match padding {
                     true => self.leave_gap(claim),
                     false => return Ok(claim),
@@ -116,7 +124,7 @@ impl<M: Memory> Slots<M> {
     fn make_room(&self, tail: u64, word: Word) -> bool {
         match word.tag() {
             Tag::Abandoned => self.free_abandoned(tail, word),
-            Tag::Reading | Tag::Redeliver | Tag::Late if !self.exclusive && self.codec.run(word) == 1 => {
+            _ if self.is_held_single(word) => {
                 self.free_slot_after_held(tail) && {
                     self.help_head(tail.wrapping_sub(self.codec.capacity()), 1);
                     let renewed = self.codec.renewed(word, tail);
@@ -161,8 +169,40 @@ impl<M: Memory> Slots<M> {
                 Tag::Free => return true,
                 // Tail cannot come to it before it has passed the held ones.
                 Tag::Abandoned => return self.free_abandoned(position, word),
-                Tag::Reading | Tag::Redeliver | Tag::Late if self.codec.run(word) == 1 => {}
+                _ if self.is_held_single(word) => {}
                 _ => return false,
+            }
+        }
+        false
+    }
+
+    /// Whether a producer may step over this word of an earlier lap.
+    pub(super) fn is_held_single(&self, word: Word) -> bool {
+        let held = matches!(word.tag(), Tag::Reading | Tag::Redeliver | Tag::Late);
+        held && !self.exclusive && self.codec.run(word) == 1
+    }
+
+    /// Whether, from `tail` on and with nothing but free and held single slots before them, there are
+    /// `wanted` free slots in a row that do not wrap.
+    fn stretch_ahead(&self, tail: u64, wanted: u64) -> bool {
+        let mut row = 0;
+        for ahead in 0..self.codec.capacity() {
+            let position = tail.wrapping_add(ahead);
+            // Relaxed: only decides whether to try.
+            let word = Word(self.atom(position).load(Relaxed));
+            if self.codec.lap_cmp(word, position) == Greater {
+                return false;
+            }
+            if self.codec.slot(position) == 0 {
+                row = 0;
+            }
+            match word.tag() {
+                Tag::Free => row += 1,
+                _ if self.is_held_single(word) => row = 0,
+                _ => return false,
+            }
+            if row >= wanted {
+                return true;
             }
         }
         false
@@ -220,6 +260,10 @@ impl<M: Memory> Slots<M> {
     /// Consumers went on without this item: it is found as a returned one.
     #[cold]
     fn publish_late(&self, claim: Claim) {
+        // E3: as `exchange_own`. Somebody else's word, which only a hostile ring has here, stays.
+        if Word(self.atom(claim.position).load(Acquire)).tag() != Tag::Late {
+            return;
+        }
         self.help_head(claim.position, claim.run);
         self.exchange_own(claim.position, claim.word, |word| {
             self.codec.turned(word, Tag::Redeliver, 1, 0, 0)

@@ -29,6 +29,9 @@ impl<M: Memory> Slots<M> {
     /// was dead before, it owns nothing, whoever else recovers at the same time.
     pub fn recover(&self, number: u32) -> Recovered {
         let mut total = Recovered::default();
+        // Honest runs do not overlap: the inner words of all of them are fewer than the slots. Words that
+        // say otherwise get no more time than that.
+        let mut inner = 0;
         for slot in 0..self.codec.capacity() {
             // A word may be renewed or marked late while we look: a few looks always suffice, since
             // its dead owner changes it no more; a hostile one gets no endless loop.
@@ -36,6 +39,10 @@ impl<M: Memory> Slots<M> {
                 // E5: what the dead did before they died is seen.
                 let word = Word(self.memory.word(slot).load(Acquire));
                 if !word.is_owned() || word.owner() != number || !self.memory.is_dead(number) {
+                    break;
+                }
+                inner += self.codec.run(word);
+                if inner > self.patience() {
                     break;
                 }
                 let part = self.recover_run(slot, word);

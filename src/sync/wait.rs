@@ -89,7 +89,9 @@ impl Waiter {
         }
         loop {
             signal.announce();
-            let depth = if self.content { Look::Quick } else { Look::Thorough };
+            // Who will not sleep after this look will have no other.
+            let quick = self.content && !deadline.passed();
+            let depth = if quick { Look::Quick } else { Look::Thorough };
             let answer = match look(depth) {
                 Ok(None) => end_of_wait(deadline, stop),
                 Ok(Some(found)) => Ok(Some(found)),

@@ -209,7 +209,7 @@ impl Process {
                 _ => slots.publish(claim(), self.spans()),
             },
             Kind::Abandon => slots.abandon(claim()),
-            Kind::ClaimReturned => return Outcome::Returned(slots.claim_returned(role.number)),
+            Kind::ClaimReturned => return Outcome::Returned(slots.claim_returned(role.number, None)),
             Kind::ClaimItems => {
                 let Work::Consume { batch, .. } = role.work else { unreachable!() };
                 let most_slots = slots.codec().max_run();
@@ -224,7 +224,7 @@ impl Process {
             }
             Kind::AcknowledgeAll => slots.acknowledge_all(claim(), self.spans()),
             Kind::GiveBack => slots.give_back(claim(), self.spans()),
-            Kind::HoldsAny => return Outcome::HoldsAny(slots.holds_any(|_| false)),
+            Kind::HoldsAny => return Outcome::HoldsAny(slots.find_held(|_| false).is_some()),
             Kind::Write | Kind::FlushHeldBack | Kind::Finished => unreachable!("no operation of the ring"),
         }
         Outcome::Nothing

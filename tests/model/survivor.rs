@@ -93,7 +93,7 @@ fn recover_the_dead(scenario: &Scenario, shared: &mut Shared, trace: bool) -> Ch
 fn take(scenario: &Scenario, shared: &mut Shared, trace: bool) -> Result<Option<Claim>, String> {
     loop {
         let returned =
-            scenario.alone(shared, Kind::ClaimReturned, trace, |slots| slots.claim_returned(ME))?;
+            scenario.alone(shared, Kind::ClaimReturned, trace, |slots| slots.claim_returned(ME, None))?;
         if returned.is_some() {
             return Ok(returned);
         }

@@ -1,0 +1,155 @@
+//! How a producer comes by room: at once, by waiting, or by dropping the oldest item.
+
+use std::sync::atomic::AtomicU64;
+
+use super::courtesy;
+use super::door::Door;
+use super::memory::SegmentMemory;
+use super::participant::{Activity, Counter};
+use super::producer::Producer;
+use crate::layout::fields::head;
+use crate::ring::word::Tag;
+use crate::ring::{Claim, Full};
+use crate::sync::{Look, light_fence};
+use crate::sys::clock::Deadline;
+use crate::{Error, Result};
+
+impl Producer {
+    /// Claims room without waiting and without a thorough look; `first`, `most` and `fit` as in
+    /// `Slots::claim_room`.
+    #[inline]
+    pub(super) fn claim_now(&mut self, first: u64, most: u64, fit: impl Fn(u64) -> u64) -> Result<Claim> {
+        self.participant.check()?;
+        if courtesy::is_asked(self.courtesy(), self.participant.number) {
+            return Err(self.refusal());
+        }
+        match self.participant.slots.claim_room(self.participant.number, first, most, fit) {
+            Ok(claim) => self.pass_door(claim),
+            Err(Full { .. }) => Err(self.refusal()),
+        }
+    }
+
+    #[cold]
+    fn refusal(&self) -> Error {
+        if self.door().is_closed() { Error::Closed } else { Error::Full }
+    }
+
+    /// The door is looked at after the claim: a consumer that finds the ring closed and then finds no
+    /// claim of ours can be sure that we will find it closed.
+    #[inline]
+    fn pass_door(&self, claim: Claim) -> Result<Claim> {
+        // E4: with the heavy fence of `stream_ended`.
+        light_fence(self.participant.view().head_word(head::FENCES));
+        if self.door().is_closed() {
+            self.give_up(claim);
+            return Err(Error::Closed);
+        }
+        Ok(claim)
+    }
+
+    /// Gives up a claim, and wakes a consumer that may have waited for what comes behind it.
+    #[cold]
+    pub(super) fn give_up(&self, claim: Claim) {
+        self.participant.slots.abandon(claim);
+        self.participant.memory().items().notify(1);
+    }
+
+    #[inline]
+    fn courtesy(&self) -> &AtomicU64 {
+        self.participant.view().head_word(head::COURTESY)
+    }
+
+    #[inline]
+    fn door(&self) -> Door {
+        Door::read(self.participant.view().head_word(head::DOOR))
+    }
+
+    /// Claims room, and waits for it until the deadline.
+    #[cold]
+    pub(super) fn claim(
+        &mut self,
+        first: u64,
+        most: u64,
+        fit: impl Fn(u64) -> u64,
+        deadline: Deadline,
+    ) -> Result<Claim> {
+        let Producer { participant, waiter, stop, .. } = self;
+        let memory: &SegmentMemory = participant.memory();
+        let (slots, me) = (&participant.slots, participant.number);
+        let door = memory.view.head_word(head::DOOR);
+        let courtesy = memory.view.head_word(head::COURTESY);
+        participant.set_activity(Activity::WaitingForRoom);
+        let there = |more| slots.room_there(first - 1 + more);
+        let result = waiter.wait(&memory.room(), deadline, stop.as_ref(), there, |look| {
+            if Door::read(door).is_closed() {
+                return Err(Error::Closed);
+            }
+            if courtesy::is_asked(courtesy, me) {
+                return Ok(None);
+            }
+            match slots.claim_room(me, first, most, &fit) {
+                Ok(claim) => return Ok(Some(claim)),
+                Err(_) if look == Look::Quick => return Ok(None),
+                Err(full) => {
+                    // Only consumers make this room, and only others' claims could keep it from us.
+                    if first > 1 && full.word.tag() == Tag::Ready {
+                        courtesy::ask(courtesy, me);
+                    }
+                    let buried = full.word.is_owned() && participant.bury_owner(full.word.owner());
+                    if !(participant.sweep_in_turn() || buried) {
+                        return Ok(None);
+                    }
+                }
+            }
+            Ok(slots.claim_room(me, first, most, &fit).ok())
+        });
+        participant.set_activity(Activity::Busy);
+        if first > 1 {
+            courtesy::thank(courtesy, me);
+            // Those who held back may go on.
+            memory.room().notify_all();
+        } else if result.is_ok() && slots.room_there(0) {
+            // The wake-up may have been meant for two: pass it on.
+            memory.room().notify(1);
+        }
+        self.pass_door(result?)
+    }
+
+    /// Claims room of `span` slots, dropping the oldest items as long as that makes room.
+    pub(super) fn claim_dropping(&mut self, span: u64, deadline: Deadline) -> Result<Claim> {
+        loop {
+            self.participant.check()?;
+            let held_back = courtesy::is_asked(self.courtesy(), self.participant.number);
+            let claimed = self.participant.slots.claim_room(self.participant.number, span, span, |_| span);
+            match claimed {
+                Ok(claim) => return self.pass_door(claim),
+                Err(full) if !held_back && self.participant.slots.is_oldest_in_the_way(full.slot) => {
+                    if !self.drop_oldest() {
+                        break;
+                    }
+                }
+                Err(_) => break,
+            }
+        }
+        // What is in the way is held by somebody, or room is kept for a larger item.
+        self.claim(span, span, |_| span, deadline)
+    }
+
+    /// Takes the oldest item that nobody holds out of the ring, unread.
+    fn drop_oldest(&mut self) -> bool {
+        let slots = &self.participant.slots;
+        let Ok(claim) = slots.claim_items(self.participant.number, 1, 1) else { return false };
+        slots.acknowledge_all(claim, std::iter::once(claim.run));
+        self.participant.memory().room().notify(claim.run);
+        self.participant.count(Counter::DroppedOldest, 1);
+        true
+    }
+}
+
+/// Full, where not waiting was asked for.
+pub(super) fn full(error: Error) -> Error {
+    match error {
+        Error::TimedOut => Error::Full,
+        error => error,
+    }
+}

@@ -1,0 +1,187 @@
+//! How a consumer looks for its next item: at head, behind head, and at those who stand in the way.
+
+use std::sync::atomic::Ordering::Acquire;
+
+use super::end;
+use super::participant::Participant;
+use crate::ring::memory::Memory;
+use crate::ring::word::Word;
+use crate::ring::{Claim, Nothing};
+use crate::sync::{Look, SLICE};
+use crate::sys::clock;
+use crate::{Error, Result};
+
+/// How long a writer may keep those behind it waiting before they pass it.
+const WRITER_PATIENCE_NS: u64 = 5_000_000;
+/// How often `try_recv` looks thoroughly although nothing was announced.
+const THOROUGH_EVERY_NS: u64 = 1_000_000;
+/// A search for returned items that nobody announced may take this share of the time: one in so many.
+const SEARCH_SHARE: u64 = 2_000;
+/// Items that a busy consumer takes at most between two readings of the clock.
+const MOST_UNTIMED: u32 = 4096;
+
+/// What a consumer remembers between looks.
+#[derive(Debug)]
+pub(super) struct Search {
+    /// The news that were known at the last search for returned items.
+    news: u64,
+    /// Where the last search found something: there may be more behind it.
+    again: Option<u64>,
+    /// When an unannounced search is due next.
+    due: u64,
+    /// When `try_recv` last looked thoroughly.
+    thorough_at: u64,
+    /// The writer in the way, and since when.
+    writer: Option<(u64, Word, u64)>,
+    /// Where something was held when the end of the stream was last looked for.
+    held: Option<u64>,
+    /// Items until the clock is read, and how many that is after a reading.
+    untimed: (u32, u32),
+    /// When the clock was last read between items.
+    timed_at: u64,
+}
+
+impl Search {
+    /// Nothing is known yet: the first look is a thorough one.
+    pub fn new() -> Self {
+        Search {
+            news: 0,
+            again: Some(0),
+            due: 0,
+            thorough_at: 0,
+            writer: None,
+            held: None,
+            untimed: (1, 1),
+            timed_at: clock::coarse_ns(),
+        }
+    }
+
+    /// The news that this consumer knows.
+    pub fn news(&self) -> u64 {
+        self.news
+    }
+
+    /// Whether more than a look at head is called for.
+    #[inline]
+    pub fn is_due(&mut self, participant: &Participant) -> bool {
+        self.untimed.0 -= 1;
+        if self.untimed.0 == 0 && self.sweep_while_busy(participant) {
+            return true;
+        }
+        self.has_news(participant)
+    }
+
+    /// A consumer that never waits looks for the dead as well, about once per slice; how many items
+    /// that is, it learns. True: somebody was buried.
+    #[cold]
+    fn sweep_while_busy(&mut self, participant: &Participant) -> bool {
+        let now = clock::coarse_ns();
+        let passed = now.saturating_sub(self.timed_at);
+        let items = self.untimed.1;
+        let items = if passed < SLICE.as_nanos() as u64 / 2 { items * 2 } else { items / 2 };
+        let items = items.clamp(1, MOST_UNTIMED);
+        self.untimed = (items, items);
+        self.timed_at = now;
+        participant.sweep_in_turn()
+    }
+
+    #[inline]
+    fn has_news(&self, participant: &Participant) -> bool {
+        // E9: what was announced is seen.
+        self.again.is_some() || participant.memory().returned().load(Acquire) != self.news
+    }
+
+    /// How thoroughly a consumer looks that does not wait.
+    pub fn depth_of_try(&mut self) -> Look {
+        let now = clock::coarse_ns();
+        if now.wrapping_sub(self.thorough_at) < THOROUGH_EVERY_NS {
+            return Look::Quick;
+        }
+        self.thorough_at = now;
+        Look::Thorough
+    }
+
+    /// One look for up to `most` items.
+    pub fn look(
+        &mut self,
+        participant: &Participant,
+        look: Look,
+        most: usize,
+        follow: bool,
+    ) -> Result<Option<Claim>> {
+        let slots = &participant.slots;
+        let mut thorough = look == Look::Thorough;
+        if self.has_news(participant) {
+            // Returned items are older than what waits at head.
+            if let Some(claim) = self.follow_news(participant) {
+                return Ok(Some(claim));
+            }
+            thorough = true;
+        }
+        match slots.claim_items(participant.number, most, slots.codec().max_run()) {
+            Ok(claim) => return Ok(Some(claim)),
+            Err(Nothing::Writing(position, word)) if thorough => {
+                if self.stands_in_the_way(participant, position, word) {
+                    return Ok(slots.claim_items(participant.number, most, slots.codec().max_run()).ok());
+                }
+            }
+            Err(_) => {}
+        }
+        if !thorough {
+            return Ok(None);
+        }
+        let now = clock::monotonic_ns();
+        if participant.sweep_in_turn() || now >= self.due {
+            let found = self.find_returned(participant, None);
+            self.due = now + (clock::monotonic_ns() - now) * SEARCH_SHARE;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        self.end(participant, follow)
+    }
+
+    /// Looks for returned items if there may be some: they were announced, or some were found before.
+    fn follow_news(&mut self, participant: &Participant) -> Option<Claim> {
+        // E9: read before the search: what comes later is news again.
+        let news = participant.memory().returned().load(Acquire);
+        // The low half counts returned items, the high half other news.
+        let returned = news as u32 != self.news as u32;
+        self.news = news;
+        match self.again {
+            _ if returned => self.find_returned(participant, None),
+            Some(slot) => self.find_returned(participant, Some(slot)),
+            None => None,
+        }
+    }
+
+    fn find_returned(&mut self, participant: &Participant, from: Option<u64>) -> Option<Claim> {
+        let found = participant.slots.claim_returned(participant.number, from);
+        self.again = found.map(|claim| claim.position);
+        found
+    }
+
+    /// Deals with the writer of the next item: dead, it is buried; slow, it is passed. True: look again.
+    fn stands_in_the_way(&mut self, participant: &Participant, position: u64, word: Word) -> bool {
+        if participant.bury_owner(word.owner()) {
+            return true;
+        }
+        let now = clock::monotonic_ns();
+        match self.writer {
+            Some((at, seen, since)) if (at, seen) == (position, word) => {
+                now - since >= WRITER_PATIENCE_NS && participant.slots.pass_writer(position, word)
+            }
+            _ => {
+                self.writer = Some((position, word, now));
+                false
+            }
+        }
+    }
+
+    fn end(&mut self, participant: &Participant, follow: bool) -> Result<Option<Claim>> {
+        match end::stream_ended(&participant.slots, Some(participant.number), &mut self.held) {
+            Some(door) if !follow || door.is_closed() => Err(Error::Ended),
+            _ => Ok(None),
+        }
+    }
+}
