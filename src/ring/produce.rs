@@ -139,6 +139,7 @@ impl<M: Memory> Slots<M> {
 
     /// Frees the abandoned run that begins at the slot of `ahead`, unless items wait before it. Its
     /// consumer may have died, or been stopped, between stepping over it and freeing it; or there is none.
+    #[cold]
     fn free_abandoned(&self, ahead: u64, word: Word) -> bool {
         let position = self.codec.position(word, self.codec.slot(ahead), ahead);
         // Relaxed: head only grows, an old value merely frees later.

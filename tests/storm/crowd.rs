@@ -106,7 +106,13 @@ impl<'r> Crowd<'r> {
         let place = &mut self.places[n];
         if let Some(worker) = &mut place.worker {
             let Some(status) = worker.0.try_wait().expect("a worker of ours") else { return };
-            assert_eq!(status.signal(), Some(9), "a worker of {:?} ended by itself: {status}", place.log);
+            let name = self.ring.name_state();
+            assert_eq!(
+                status.signal(),
+                Some(9),
+                "a worker of {:?} ended by itself: {status}; the ring's name is {name:?}",
+                place.log
+            );
             self.kills += 1;
         }
         let now = Instant::now();

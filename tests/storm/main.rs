@@ -9,6 +9,7 @@
 //! ```
 //!
 //! `RINGPIPE_STORM_SEED=N` repeats the random choices of a run; when the kills land is up to the machine.
+//! Nobody should tidy /dev/shm meanwhile: between two kills there are moments when nobody lives on a ring.
 
 #[path = "../processes/mod.rs"]
 mod processes;
