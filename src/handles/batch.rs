@@ -30,9 +30,9 @@ pub struct Batch<'c> {
 impl<'c> Batch<'c> {
     pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Self {
         let slots = &consumer.participant.slots;
-        slots.memory().prefetch_items(claim.position, claim.run);
+        slots.memory().prefetch_items(claim.position, slots.run(claim));
         let mut parts = std::mem::take(&mut consumer.parts.0);
-        let (mut position, mut left, mut bytes) = (claim.position, claim.run, 0);
+        let (mut position, mut left, mut bytes) = (claim.position, slots.run(claim), 0);
         // The claim's items are whole: their spans add up to the run. A hostile header is cut to it.
         while left > 0 {
             let slot = slots.codec().slot(position);
@@ -76,7 +76,7 @@ impl<'c> Batch<'c> {
             let spans = self.parts.iter().map(|part| part.span);
             self.consumer.participant.slots.acknowledge_all(claim, spans);
             self.consumer.participant.guard_done();
-            self.consumer.acknowledged(self.parts.len() as u64, claim.run);
+            self.consumer.acknowledged(self.parts.len() as u64, self.consumer.participant.slots.run(claim));
         }
         self.parts.clear();
     }

@@ -247,9 +247,9 @@ impl Consumer {
     #[inline]
     pub(super) fn acknowledge_item(&self, claim: Claim) {
         if self.participant.check().is_ok() {
-            self.participant.slots.acknowledge_all(claim, std::iter::once(claim.run));
+            self.participant.slots.acknowledge_all(claim, std::iter::once(self.participant.slots.run(claim)));
             self.participant.guard_done();
-            self.acknowledged(1, claim.run);
+            self.acknowledged(1, self.participant.slots.run(claim));
         }
     }
 
@@ -257,7 +257,7 @@ impl Consumer {
     #[cold]
     pub(super) fn return_item(&self, claim: Claim) {
         if self.participant.check().is_ok() {
-            self.participant.slots.give_back(claim, std::iter::once(claim.run));
+            self.participant.slots.give_back(claim, std::iter::once(self.participant.slots.run(claim)));
             self.participant.guard_done();
             self.returned(1);
         }

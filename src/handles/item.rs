@@ -56,10 +56,10 @@ impl<'c> Item<'c> {
     #[inline]
     pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Self {
         let Consumer { participant, buffer, .. } = &mut *consumer;
-        participant.memory().prefetch_items(claim.position, claim.run);
+        participant.memory().prefetch_items(claim.position, participant.slots.run(claim));
         let slot = participant.slots.codec().slot(claim.position);
         // A run never passes the end of the ring, unless a hostile word says so.
-        let within = claim.run.min(participant.slots.codec().to_end(claim.position));
+        let within = participant.slots.run(claim).min(participant.slots.codec().to_end(claim.position));
         let header = Header::read(participant.memory(), slot, within);
         buffer.clear();
         let copied = participant.view().copy_out(slot, 0, header.len, buffer);

@@ -271,11 +271,11 @@ impl Producer {
 
     #[inline]
     fn write_and_publish(&mut self, claim: Claim, bytes: &[u8]) {
-        self.participant.memory().prefetch_room(claim.position, claim.run);
+        self.participant.memory().prefetch_room(claim.position, self.participant.slots.run(claim));
         let slot = self.participant.slots.codec().slot(claim.position);
         let time = self.time();
         self.write_item(slot, bytes, time);
-        self.participant.slots.publish(claim, std::iter::once(claim.run));
+        self.participant.slots.publish(claim, std::iter::once(self.participant.slots.run(claim)));
         self.after_publish(1, bytes.len() as u64);
     }
 

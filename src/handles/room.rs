@@ -17,7 +17,7 @@ use crate::{Error, Result};
 impl Producer {
     /// Claims room without waiting and without a thorough look; `first`, `most` and `fit` as in
     /// `Slots::claim_room`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn claim_now(&mut self, first: u64, most: u64, fit: impl Fn(u64) -> u64) -> Result<Claim> {
         self.participant.check()?;
         if courtesy::is_asked(self.courtesy(), self.participant.number) {
@@ -29,14 +29,16 @@ impl Producer {
         }
     }
 
-    #[cold]
+    #[inline(always)]
     fn refusal(&self) -> Error {
+        // Made here, not in a function of its own: an error that is passed through memory takes the claim,
+        // which shares its place in the result, with it.
         if self.door().is_closed() { Error::Closed } else { Error::Full }
     }
 
     /// The door is looked at after the claim: a consumer that finds the ring closed and then finds no
     /// claim of ours can be sure that we will find it closed.
-    #[inline]
+    #[inline(always)]
     fn pass_door(&self, claim: Claim) -> Result<Claim> {
         // E4: with the heavy fence of `stream_ended`.
         light_fence(self.participant.view().head_word(head::FENCES));
@@ -139,8 +141,8 @@ impl Producer {
     fn drop_oldest(&mut self) -> bool {
         let slots = &self.participant.slots;
         let Ok(claim) = slots.claim_items(self.participant.number, 1, 1) else { return false };
-        slots.acknowledge_all(claim, std::iter::once(claim.run));
-        self.participant.memory().room().notify(claim.run);
+        slots.acknowledge_all(claim, std::iter::once(slots.run(claim)));
+        self.participant.memory().room().notify(slots.run(claim));
         self.participant.count(Counter::DroppedOldest, 1);
         true
     }

@@ -39,13 +39,13 @@ impl Producer {
             }
             result => result?,
         };
-        let (count, _) = fitting(&geometry, &items, claim.run);
+        let (count, _) = fitting(&geometry, &items, self.participant.slots.run(claim));
         self.write_batch(claim, &items[..count], &geometry);
         Ok(count)
     }
 
     fn write_batch(&mut self, claim: Claim, items: &[&[u8]], geometry: &Geometry) {
-        self.participant.memory().prefetch_room(claim.position, claim.run);
+        self.participant.memory().prefetch_room(claim.position, self.participant.slots.run(claim));
         let time = self.time();
         let codec = self.participant.slots.codec();
         let span = |item: &&[u8]| geometry.span(item.len() as u64);

@@ -91,7 +91,7 @@ impl<M: Memory> Slots<M> {
             self.atom(head).compare_exchange(word.0, mine.0, Release).ok()?;
             self.help_head(head, run);
         }
-        Some(Claim { position: head, run, word: mine })
+        Some(Claim { position: head, word: mine })
     }
 
     /// Claims a returned item, the first that is found from slot `from` on, for consumer `me`. Without a
@@ -112,7 +112,7 @@ impl<M: Memory> Slots<M> {
             let mine = self.codec.turned(word, Tag::Reading, run, me, next_attempt(word.attempt()));
             // E3: the payload is there, and the one who returned it is done with it. E10: as above.
             if atom.compare_exchange(word.0, mine.0, AcqRel).is_ok() {
-                return Some(Claim { position: self.codec.position(word, slot, head), run, word: mine });
+                return Some(Claim { position: self.codec.position(word, slot, head), word: mine });
             }
         }
         None
@@ -122,24 +122,24 @@ impl<M: Memory> Slots<M> {
     /// rest of the run.
     #[inline]
     pub fn acknowledge_first(&self, claim: Claim, span: u64) -> Option<Claim> {
-        if span >= claim.run {
-            self.acknowledge_all(claim, std::iter::once(claim.run));
+        if span >= self.run(claim) {
+            self.acknowledge_all(claim, std::iter::once(self.run(claim)));
             return None;
         }
         let position = claim.position.wrapping_add(span);
-        let rest_run = claim.run - span;
+        let rest_run = self.run(claim) - span;
         let rest = self.codec.pack(Tag::Reading, position, rest_run, claim.word.owner(), 1);
         // First the rest gets its own record, then the item its freedom: whoever dies in between leaves
         // a run within a run, which recovery knows. Relaxed: a mark for recovery.
         self.atom(position).store(rest.0, Relaxed);
         self.free_first(claim);
-        Some(Claim { position, run: rest_run, word: rest })
+        Some(Claim { position, word: rest })
     }
 
     /// Acknowledges all items of a claim; `spans` gives each item's slots, in order.
     #[inline]
     pub fn acknowledge_all(&self, claim: Claim, spans: impl DoubleEndedIterator<Item = u64>) {
-        let mut end = claim.position.wrapping_add(claim.run);
+        let mut end = claim.position.wrapping_add(self.run(claim));
         let mut spans = spans.rev().peekable();
         while let Some(span) = spans.next() {
             end = end.wrapping_sub(span);
@@ -168,8 +168,8 @@ impl<M: Memory> Slots<M> {
 
     /// Gives all items of a claim back, to be delivered again; `spans` as in acknowledging.
     pub fn give_back(&self, claim: Claim, spans: impl DoubleEndedIterator<Item = u64>) {
-        let mut end = claim.position.wrapping_add(claim.run);
-        let mut first = claim.run;
+        let mut end = claim.position.wrapping_add(self.run(claim));
+        let mut first = self.run(claim);
         let mut spans = spans.rev().peekable();
         while let Some(span) = spans.next() {
             end = end.wrapping_sub(span);

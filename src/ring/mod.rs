@@ -44,9 +44,8 @@ use word::{Codec, Word};
 pub struct Claim {
     /// Position of the first slot.
     pub position: u64,
-    /// Number of slots.
-    pub run: u64,
-    /// The first slot's word as the owner wrote it.
+    /// The first slot's word as the owner wrote it; the length of the run is in it. Two words in all: a
+    /// third would be passed through memory, which takes longer than all the rest.
     pub word: Word,
 }
 
@@ -74,6 +73,12 @@ impl<M: Memory> Slots<M> {
     #[inline]
     pub fn codec(&self) -> Codec {
         self.codec
+    }
+
+    /// Number of slots of a claim.
+    #[inline]
+    pub fn run(&self, claim: Claim) -> u64 {
+        self.codec.run(claim.word)
     }
 
     #[inline]

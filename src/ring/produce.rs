@@ -36,8 +36,7 @@ impl<M: Memory> Slots<M> {
             let tail = self.memory.tail().load(Acquire);
             let atom = self.atom(tail);
             // E2: the consumer is done with the slot.
-            let first_word = Word(atom.load(Acquire));
-            let word = first_word;
+            let word = Word(atom.load(Acquire));
             let may_be_free = match self.codec.lap_cmp(word, tail) {
                 Greater => {
                     self.help_tail(tail, 1);
@@ -64,23 +63,13 @@ impl<M: Memory> Slots<M> {
             };
             let free = self.count_free(tail, most);
             if free < least {
-                let position = tail.wrapping_add(free);
-                // Relaxed: the exchange decides.
-                let word = Word(self.atom(position).load(Relaxed));
-                if word.tag() == Tag::Abandoned && self.free_abandoned(position, word) {
-                    continue;
+                match self.too_few(me, tail, word, free, first) {
+                    None => continue,
+                    Some(full) => return Err(full),
                 }
-                if self.is_held_single(word) && self.stretch_ahead(tail, first) {
-                    // Too few before the held slot, enough behind it: these few are given up.
-                    if let Some(claim) = self.claim_write(me, tail, first_word, free) {
-                        self.leave_gap(claim);
-                    }
-                    continue;
-                }
-                return Err(Full { slot: self.codec.slot(position), word });
             }
             let run = if padding { to_end } else { fit(free) };
-            if let Some(claim) = self.claim_write(me, tail, first_word, run) {
+            if let Some(claim) = self.claim_write(me, tail, word, run) {
                 match padding {
                     true => self.leave_gap(claim),
                     false => return Ok(claim),
@@ -90,6 +79,25 @@ impl<M: Memory> Slots<M> {
         // Only a hostile ring, or one that others overtake us on without end, gets here.
         let slot = self.codec.slot(self.memory.tail().load(Relaxed));
         Err(Full { slot, word: Word(self.memory.word(slot).load(Relaxed)) })
+    }
+
+    /// Fewer than `first` slots are `free` from `tail` on. `None`: look again.
+    #[cold]
+    fn too_few(&self, me: u32, tail: u64, first_word: Word, free: u64, first: u64) -> Option<Full> {
+        let position = tail.wrapping_add(free);
+        // Relaxed: the exchanges decide.
+        let word = Word(self.atom(position).load(Relaxed));
+        if word.tag() == Tag::Abandoned && self.free_abandoned(position, word) {
+            return None;
+        }
+        if self.is_held_single(word) && self.stretch_ahead(tail, first) {
+            // Too few before the held slot, enough behind it: these few are given up.
+            if let Some(claim) = self.claim_write(me, tail, first_word, free) {
+                self.leave_gap(claim);
+            }
+            return None;
+        }
+        Some(Full { slot: self.codec.slot(position), word })
     }
 
     /// Free slots from `tail` on, the first of which was seen free, up to `most`.
@@ -116,7 +124,7 @@ impl<M: Memory> Slots<M> {
             self.atom(tail).compare_exchange(word.0, mine.0, AcqRel).ok()?;
             self.help_tail(tail, run);
         }
-        Some(Claim { position: tail, run, word: mine })
+        Some(Claim { position: tail, word: mine })
     }
 
     /// Looks at a slot of an earlier lap that is not free. True: look again.
@@ -218,15 +226,21 @@ impl<M: Memory> Slots<M> {
         if self.exclusive {
             return self.publish_in_order(claim, spans);
         }
-        let mut end = claim.position.wrapping_add(claim.run);
+        let mut end = claim.position.wrapping_add(self.run(claim));
         let mut spans = spans.rev();
-        let mut span = spans.next().unwrap_or(claim.run);
+        let mut span = spans.next().unwrap_or(self.run(claim));
         for earlier in spans {
             end = end.wrapping_sub(span);
             // E1: inner words first; nobody looks at them before the first word says READY.
             self.atom(end).store(self.codec.pack(Tag::Ready, end, span, 0, 0).0, Release);
             span = earlier;
         }
+        self.publish_first(claim, span);
+    }
+
+    /// Publishes the first item of a run, and with it those whose words are READY behind it.
+    #[inline]
+    fn publish_first(&self, claim: Claim, span: u64) {
         let ready = self.codec.pack(Tag::Ready, claim.position, span, 0, 0);
         // E1: hands the payload to the consumer.
         if self.atom(claim.position).compare_exchange(claim.word.0, ready.0, AcqRel).is_err() {
@@ -236,13 +250,16 @@ impl<M: Memory> Slots<M> {
 
     /// Publishes a claim as one item of `span` slots, fewer than were claimed: the rest is abandoned.
     pub fn publish_part(&self, claim: Claim, span: u64) {
-        if !self.exclusive && span < claim.run {
+        if self.exclusive {
+            return self.publish_in_order(claim, std::iter::once(span));
+        }
+        if span < self.run(claim) {
             let rest = claim.position.wrapping_add(span);
-            let abandoned = self.codec.pack(Tag::Abandoned, rest, claim.run - span, 0, 0);
+            let abandoned = self.codec.pack(Tag::Abandoned, rest, self.run(claim) - span, 0, 0);
             // E1: before the first word, as in a batch.
             self.atom(rest).store(abandoned.0, Release);
         }
-        self.publish(Claim { run: span, ..claim }, std::iter::once(span));
+        self.publish_first(claim, span);
     }
 
     #[inline]
@@ -265,7 +282,7 @@ impl<M: Memory> Slots<M> {
         if Word(self.atom(claim.position).load(Acquire)).tag() != Tag::Late {
             return;
         }
-        self.help_head(claim.position, claim.run);
+        self.help_head(claim.position, self.run(claim));
         self.exchange_own(claim.position, claim.word, |word| {
             self.codec.turned(word, Tag::Redeliver, 1, 0, 0)
         });
@@ -281,17 +298,17 @@ impl<M: Memory> Slots<M> {
 
     /// Publishes a claim as nothing.
     fn leave_gap(&self, claim: Claim) {
-        let abandoned = self.codec.pack(Tag::Abandoned, claim.position, claim.run, 0, 0);
+        let abandoned = self.codec.pack(Tag::Abandoned, claim.position, self.run(claim), 0, 0);
         let atom = self.atom(claim.position);
         if self.exclusive {
             // E1: hands the gap to the consumer.
             atom.store(abandoned.0, Release);
             // E6: as in publishing.
-            return self.memory.tail().store(claim.position.wrapping_add(claim.run), Release);
+            return self.memory.tail().store(claim.position.wrapping_add(self.run(claim)), Release);
         }
         // E1: hands the gap to the consumer.
         if atom.compare_exchange(claim.word.0, abandoned.0, AcqRel).is_err() {
-            self.help_head(claim.position, claim.run);
+            self.help_head(claim.position, self.run(claim));
             self.exchange_own(claim.position, claim.word, |word| self.codec.freed(word));
         }
     }

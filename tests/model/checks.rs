@@ -67,7 +67,7 @@ impl Scenario {
     pub fn read(&self, shared: &Shared, items: &[Item], claim: Claim) -> Result<Vec<(usize, u8)>, String> {
         let mut found = Vec::new();
         let mut at = 0;
-        while at < claim.run {
+        while at < self.codec().run(claim.word) {
             let position = claim.position.wrapping_add(at);
             let slot = self.slot(position);
             let (id, span) = (shared.ids[slot] as usize, shared.spans[slot] as u64);
@@ -88,7 +88,7 @@ impl Scenario {
             found.push((id, span as u8));
             at += span;
         }
-        match at == claim.run {
+        match at == self.codec().run(claim.word) {
             true => Ok(found),
             false => Err(format!("the items at {} do not fill the run", claim.position)),
         }
@@ -105,7 +105,7 @@ impl Scenario {
                 let spans = state.processes[p].to_send(batches);
                 let spans = match how {
                     Sending::PublishPart => &spans[..1],
-                    _ => fitting(&spans, claim.run),
+                    _ => fitting(&spans, self.codec().run(claim.word)),
                 };
                 state.processes[p].spans[..spans.len()].copy_from_slice(spans);
             }
@@ -165,7 +165,8 @@ impl Scenario {
     /// Notes a claim; nobody else that lives may hold any of it.
     fn take(&self, state: &mut State, p: usize, claim: Claim) -> Check {
         let slots = |claim: Claim| {
-            (0..claim.run).fold(0u32, |set, k| set | 1 << self.slot(claim.position.wrapping_add(k)))
+            (0..self.codec().run(claim.word))
+                .fold(0u32, |set, k| set | 1 << self.slot(claim.position.wrapping_add(k)))
         };
         for (other, process) in state.processes.iter().enumerate() {
             if let Some(theirs) = process.claim.filter(|_| process.holds)
