@@ -54,6 +54,16 @@ pub enum Error {
         /// The largest item in bytes.
         limit: u64,
     },
+    /// The item's bytes are no value of the type that was asked for.
+    #[error(
+        "an item of {len} bytes is no value of the {expected}-byte type asked for; it stays in the ring, for an untyped consumer"
+    )]
+    Mismatch {
+        /// Length of the item in bytes.
+        len: u64,
+        /// Size of the type in bytes.
+        expected: u64,
+    },
     /// No room now, and waiting was not asked for.
     #[error("the ring is full")]
     Full,
@@ -109,6 +119,8 @@ pub enum ErrorKind {
     NoSpace,
     /// The item is larger than half of the ring.
     TooLarge,
+    /// The item is no value of the type.
+    Mismatch,
     /// No room.
     Full,
     /// No item.
@@ -151,6 +163,7 @@ impl Error {
             Error::Damaged(_) => ErrorKind::Damaged,
             Error::NoSpace { .. } => ErrorKind::NoSpace,
             Error::TooLarge { .. } => ErrorKind::TooLarge,
+            Error::Mismatch { .. } => ErrorKind::Mismatch,
             Error::Full => ErrorKind::Full,
             Error::Empty => ErrorKind::Empty,
             Error::TimedOut => ErrorKind::TimedOut,

@@ -109,6 +109,17 @@ impl Consumer {
 
     /// Receives the next item, and waits for it at most `timeout`.
     ///
+    /// ```
+    /// # let name = format!("doc-recv-timeout-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// # let mut consumer = ring.consumer()?;
+    /// use std::time::Duration;
+    /// let result = consumer.recv_timeout(Duration::from_millis(5));
+    /// assert!(matches!(result, Err(ringpipe::Error::TimedOut)));
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`recv`](Self::recv), and [`Error::TimedOut`].
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Item<'_>> {
@@ -119,7 +130,22 @@ impl Consumer {
         Ok(Item::new(self, claim))
     }
 
-    /// Receives the next item if there is one now. A death is noticed within about a millisecond.
+    /// Receives the next item if there is one now; what is dropped comes back, and says so.
+    ///
+    /// ```
+    /// # let name = format!("doc-try-recv-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// # let mut consumer = ring.consumer()?;
+    /// ring.producer()?.send(b"again")?;
+    /// drop(consumer.try_recv()?);
+    /// let item = consumer.try_recv()?;
+    /// assert!(item.redelivered());
+    /// assert_eq!(item.attempt(), 2);
+    /// item.ack();
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    /// A death is noticed within about a millisecond.
     ///
     /// # Errors
     /// [`Error::Empty`] if there is none; [`Error::Ended`] at the end of the stream.

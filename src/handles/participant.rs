@@ -205,7 +205,7 @@ impl Participant {
         }
         let view = self.view();
         fold_counters(view, self.number);
-        // Release: who finds the entry free finds nothing owned by this number.
+        // E11: who finds the entry free finds nothing owned by this number.
         view.entry_word(self.number, entry::STATE).store(0, Release);
         tell_news(self.memory());
     }
@@ -222,7 +222,7 @@ const OTHER_NEWS: u64 = 1 << 32;
 
 /// Says that a thorough look is worth it, and wakes those that sleep.
 pub(super) fn tell_news(memory: &SegmentMemory) {
-    // Release: who sees the count sees what happened before.
+    // E9: who sees the count sees what happened before.
     memory.returned().fetch_add(OTHER_NEWS, Release);
     memory.items().notify_all();
     memory.room().notify_all();
@@ -240,7 +240,7 @@ fn take_number(view: &View, role: Role) -> Result<(ParticipantLock, u32)> {
         let mut fd = view.segment().reopen()?;
         for &number in &numbers {
             let state = view.entry_word(number, entry::STATE);
-            // Acquire: pairs with the Release of whoever freed the entry.
+            // E11: nothing is owned by a free number.
             if state.load(Acquire) != 0 {
                 continue;
             }
@@ -287,7 +287,7 @@ fn write_entry(view: &View, number: u32, role: Role, serial: u32) {
     for counter in 0..head::TOTALS_LEN {
         set(entry::COUNTERS + counter * 8, 0);
     }
-    // Release, both: who sees the entry in use sees what it says, and looks that far.
+    // E11, both: who sees the entry in use sees what it says, and looks that far.
     view.head_word(head::NUMBERS).fetch_max(number as u64 + 1, Release);
     view.entry_word(number, entry::STATE).store(state_of(role, serial), Release);
 }
@@ -328,7 +328,7 @@ impl Buried {
 pub(super) fn bury(slots: &SegmentSlots, number: u32) -> Buried {
     let view = &slots.memory().view;
     let state = view.entry_word(number, entry::STATE);
-    let before = state.load(Acquire); // Acquire: pairs with the Release of whoever attached.
+    let before = state.load(Acquire); // E11.
     let mut buried = Buried::default();
     buried.add(0, slots.recover(number));
     // The recovery was of this state's holder only if it is dead still: then nobody else has come since.
@@ -367,7 +367,7 @@ pub(super) fn bury_all(slots: &SegmentSlots) -> Buried {
 pub(super) fn any(slots: &SegmentSlots, wanted: impl Fn(Role) -> bool) -> bool {
     let view = &slots.memory().view;
     numbers(view).any(|number| {
-        // Acquire: pairs with the Release of the one who attached.
+        // E11: its role is its present holder's.
         let state = view.entry_word(number, entry::STATE).load(Acquire);
         let found = role_of(state).is_some_and(|(role, _)| wanted(role));
         if found && slots.memory().is_dead(number) {

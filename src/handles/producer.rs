@@ -84,6 +84,19 @@ impl Producer {
     /// Chooses what [`send`](Self::send) and [`send_timeout`](Self::send_timeout) do when the ring is
     /// full.
     ///
+    /// ```
+    /// # let name = format!("doc-on-full-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().capacity(2).create(&name)?;
+    /// # let mut producer = ring.producer()?;
+    /// producer.set_on_full(ringpipe::OnFull::DropOldest)?;
+    /// for text in ["one", "two", "three"] {
+    ///     producer.send(text.as_bytes())?;
+    /// }
+    /// assert_eq!(&*ring.consumer()?.recv()?, b"two");
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Unsupported`] for [`OnFull::DropOldest`] on an exclusive ring.
     pub fn set_on_full(&mut self, on_full: OnFull) -> Result<()> {
@@ -128,6 +141,19 @@ impl Producer {
 
     /// Sends one item, and waits for room at most `timeout`.
     ///
+    /// ```
+    /// # let name = format!("doc-send-timeout-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().capacity(2).create(&name)?;
+    /// # let mut producer = ring.producer()?;
+    /// use std::time::Duration;
+    /// producer.send_batch(&["one"])?;
+    /// producer.send_batch(&["two"])?;
+    /// let result = producer.send_timeout(b"three", Duration::from_millis(5));
+    /// assert!(matches!(result, Err(ringpipe::Error::TimedOut)));
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`send`](Self::send), and [`Error::TimedOut`].
     pub fn send_timeout(&mut self, bytes: &[u8], timeout: Duration) -> Result<()> {
@@ -135,6 +161,16 @@ impl Producer {
     }
 
     /// Sends one item if there is room now.
+    ///
+    /// ```
+    /// # let name = format!("doc-try-send-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().capacity(2).create(&name)?;
+    /// # let mut producer = ring.producer()?;
+    /// while producer.try_send(b"item").is_ok() {}
+    /// assert_eq!(producer.sent(), 2);
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`send`](Self::send), and [`Error::Full`], whatever was set for full rings.
@@ -248,6 +284,18 @@ impl Producer {
     }
 
     /// An [`std::io::Write`] that sends each written piece as items of at most `chunk` bytes.
+    ///
+    /// ```
+    /// # let name = format!("doc-writer-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// use std::io::{Read, Write};
+    /// ring.producer()?.writer(4096).write_all(b"some bytes").unwrap();
+    /// let mut text = String::new();
+    /// ring.consumer()?.reader().read_to_string(&mut text).unwrap();
+    /// assert_eq!(text, "some bytes");
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
     pub fn writer(&mut self, chunk: usize) -> WriteItems<'_> {
         WriteItems::new(self, chunk)
     }

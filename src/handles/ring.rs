@@ -220,6 +220,18 @@ impl Ring {
     /// Closes the ring: producers get [`Error::Closed`], consumers receive what there is and then
     /// [`Error::Ended`]. False: it was closed.
     ///
+    /// ```
+    /// # let name = format!("doc-close-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// let mut producer = ring.producer()?;
+    /// producer.send(b"last")?;
+    /// ring.close();
+    /// assert!(matches!(producer.send(b"late"), Err(ringpipe::Error::Closed)));
+    /// assert_eq!(ring.consumer()?.items().count(), 1);
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
     /// On an exclusive ring an item that is sent at this very moment may stay for the next consumer.
     pub fn close(&self) -> bool {
         let closed = Door::close(self.view().head_word(head::DOOR));

@@ -189,8 +189,33 @@ pub struct Peeked {
     pub bytes: Vec<u8>,
 }
 
+/// Whether a word lies inside the run that was seen last, as part of a claim or of an item; keeps account of
+/// runs in `until`.
+fn is_covered(until: &mut Option<u64>, seen: Seen) -> bool {
+    let covered = until.is_some_and(|end| (end.wrapping_sub(seen.position) as i64) > 0);
+    if !covered {
+        *until = (seen.run > 1).then(|| seen.position.wrapping_add(seen.run));
+    }
+    covered
+}
+
 impl Ring {
     /// Looks at everything. Takes time in proportion to the capacity.
+    ///
+    /// ```
+    /// # let name = format!("doc-snapshot-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// ring.producer()?.send(b"seen")?;
+    /// let mut consumer = ring.consumer()?;
+    /// assert_eq!(ring.peek(10)[0].bytes, b"seen");
+    /// let item = consumer.recv()?;
+    /// let snapshot = ring.snapshot()?;
+    /// assert_eq!((snapshot.ready, snapshot.held.len(), snapshot.participants.len()), (0, 1, 1));
+    /// item.ack();
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) when the system refuses to describe the segment.
@@ -234,8 +259,7 @@ impl Ring {
     }
 
     fn account(&self, snapshot: &mut Snapshot, seen: Seen, now: u64, covered_until: &mut Option<u64>) {
-        // Words inside a claimed run are part of it.
-        if covered_until.is_some_and(|end| (end.wrapping_sub(seen.position) as i64) > 0) {
+        if is_covered(covered_until, seen) {
             return;
         }
         snapshot.used_slots += seen.run;
@@ -257,7 +281,6 @@ impl Ring {
                 let since = (since != 0 && !writing).then(|| clock::coarse_ns().saturating_sub(since));
                 let (slot, run, attempt) = (seen.slot, seen.run, seen.word.attempt());
                 snapshot.held.push(Held { owner, slot, run, writing, attempt, since });
-                *covered_until = (seen.run > 1).then(|| seen.position.wrapping_add(seen.run));
             }
             _ => {}
         }
@@ -272,7 +295,7 @@ impl Ring {
     fn participant(&self, number: u32) -> Option<ParticipantInfo> {
         // Relaxed, all but the first: for display.
         let word = |offset| self.view().entry_word(number, offset).load(Relaxed);
-        // Acquire: pairs with the Release of the one who attached.
+        // E11: the other words are its present holder's.
         let (role, serial) = role_of(self.view().entry_word(number, entry::STATE).load(Acquire))?;
         let pid = word(entry::PID) as u32;
         let liveness = match self.observer().memory().is_dead(number) {
@@ -302,7 +325,11 @@ impl Ring {
     pub fn peek(&self, most: usize) -> Vec<Peeked> {
         let (view, slots) = (self.view(), self.observer());
         let mut waiting = Vec::new();
+        let mut covered_until = None;
         slots.survey(|seen| {
+            if is_covered(&mut covered_until, seen) {
+                return;
+            }
             if matches!(seen.word.tag(), Tag::Ready | Tag::Redeliver) {
                 waiting.push(seen);
             }

@@ -85,7 +85,8 @@ impl<T: CheckedBitPattern> TypedConsumer<T> {
     /// As [`Consumer::recv`].
     ///
     /// # Errors
-    /// As [`Consumer::recv`], and [`Error::Damaged`] for an item whose bytes are no `T`: it is given back.
+    /// As [`Consumer::recv`], and [`Error::Mismatch`] for an item whose bytes are no `T`: it is given back, and
+    /// comes again; [`into_inner`](Self::into_inner) gives the handle that can take it.
     pub fn recv(&mut self) -> Result<TypedItem<'_, T>> {
         TypedItem::new(self.consumer.recv()?)
     }
@@ -123,10 +124,9 @@ impl<'c, T: CheckedBitPattern> TypedItem<'c, T> {
     fn new(item: Item<'c>) -> Result<Self> {
         match bytemuck::checked::try_pod_read_unaligned(&item) {
             Ok(value) => Ok(TypedItem { item, value }),
-            Err(why) => {
-                let expected = size_of::<T>();
-                let text = format!("an item of {} bytes is no value of {expected} bytes: {why}", item.len());
-                Err(Error::Damaged(text.into()))
+            Err(_) => {
+                let (len, expected) = (item.len() as u64, size_of::<T>() as u64);
+                Err(Error::Mismatch { len, expected })
             }
         }
     }

@@ -21,8 +21,10 @@
 //!   E5  a word -> its recoverer    what the dead did; the kernel's lock orders the rest
 //!   E6  tail -> producer           the licence for slots inside a run that somebody else saw freed
 //!   E7  claim -> helper of tail    passes that licence on to E6
+//!   E10 claim to read -> who ends  that the claimant is busy
 //! ```
-//! (E4 and E8 belong to the sync and handles floors: sleeping, and leaving.)
+//! E4, E8, E9 and E11 belong to the sync and handles floors: sleeping, the door, news, entries.
+//! docs/PROTOCOL.md lists them all.
 
 mod consume;
 pub mod inspect;
@@ -115,7 +117,7 @@ impl<M: Memory> Slots<M> {
 
     /// Says that an item has become redeliverable.
     fn announce_returned(&self) {
-        // Release: who sees the count finds the item, by E3.
+        // E9: who sees the count finds the item, by E3.
         self.memory.returned().fetch_add(1, Release);
     }
 
