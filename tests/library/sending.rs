@@ -229,7 +229,7 @@ fn typed_handles_carry_values_and_refuse_other_bytes() {
     let mut values = ring.producer().unwrap().typed::<[u32; 4]>();
     values.send(&[1, 2, 3, 4]).unwrap();
     let mut consumer = ring.consumer().unwrap().typed::<[u32; 4]>();
-    assert_eq!(consumer.recv().unwrap_err().kind(), ErrorKind::Damaged);
+    assert_eq!(consumer.recv().unwrap_err().kind(), ErrorKind::Mismatch);
     // What was no value went back; the untyped handle can take it.
     let mut consumer = consumer.into_inner();
     let item = consumer.recv().unwrap();
