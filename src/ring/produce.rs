@@ -191,11 +191,12 @@ impl<M: Memory> Slots<M> {
         held && !self.exclusive && self.codec.run(word) == 1
     }
 
-    /// Whether, from `tail` on and with nothing but free and held single slots before them, there are
-    /// `wanted` free slots in a row that do not wrap.
+    /// Whether, from `tail` on and with nothing but free, abandoned and held single slots before them,
+    /// there are `wanted` free slots in a row that do not wrap.
     fn stretch_ahead(&self, tail: u64, wanted: u64) -> bool {
         let mut row = 0;
-        for ahead in 0..self.codec.capacity() {
+        // Beyond a whole lap: the few at tail, once they are given up, may complete a row that ends there.
+        for ahead in 0..self.codec.capacity() + wanted {
             let position = tail.wrapping_add(ahead);
             // Relaxed: only decides whether to try.
             let word = Word(self.atom(position).load(Relaxed));
@@ -207,6 +208,8 @@ impl<M: Memory> Slots<M> {
             }
             match word.tag() {
                 Tag::Free => row += 1,
+                // A gap that was left on the last lap, and that no consumer has come to yet.
+                Tag::Abandoned if self.free_abandoned(position, word) => row += 1,
                 _ if self.is_held_single(word) => row = 0,
                 _ => return false,
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringpipe::{Error, ErrorKind, Ring, RingOptions, StopFlag};
+use ringpipe::{Consumer, Error, ErrorKind, Producer, Ring, RingOptions, StopFlag};
 
 use crate::processes::puppet::Puppet;
 use crate::processes::{TestName, wait_until, within_20_s};
@@ -204,5 +204,94 @@ fn deadlines_pass_and_tries_do_not_wait() {
     assert!(matches!(producer.send_batch_timeout(&["x"], MOMENT), Err(Error::TimedOut)));
     assert!(matches!(producer.reserve_timeout(1, Duration::ZERO), Err(Error::TimedOut)));
     assert_eq!(producer.sent(), 4, "what was refused was not sent");
+    ring.remove().unwrap();
+}
+
+/// Forged: a consumer was killed between its claim and saying that it no longer waits, a moment after
+/// somebody had looked for the dead.
+#[test]
+fn the_stream_does_not_end_before_what_a_killed_consumer_held_while_it_seemed_to_wait_came_again() {
+    use nix::time::{ClockId, clock_gettime};
+    use ringpipe::layout::fields::{entry, head};
+    use ringpipe::layout::geometry::{HEAD_BYTES, PARTICIPANT_BYTES};
+    use std::os::unix::fs::FileExt;
+
+    let (name, ring) = ring("seemed");
+    ring.producer().unwrap().send(b"last").unwrap();
+    let mut consumer = ring.consumer().unwrap();
+    let mut holder = Puppet::attached(&name, "consumer");
+    assert_eq!(holder.does("recv"), "got 1 last");
+    let number = ring.snapshot().unwrap().held[0].owner as u64;
+    drop(holder);
+    let file = std::fs::OpenOptions::new().write(true).open(name.path()).unwrap();
+    let forge = |at: u64, value: u64| file.write_all_at(&value.to_le_bytes(), at).unwrap();
+    forge(HEAD_BYTES + number * PARTICIPANT_BYTES + entry::ACTIVITY, 1);
+    let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).unwrap());
+    forge(head::SWEPT_AT, now.as_nanos() as u64);
+    within_20_s("it comes again", move || {
+        let item = consumer.recv().unwrap();
+        assert_eq!((&*item, item.attempt()), (&b"last"[..], 2));
+        item.ack();
+        assert!(matches!(consumer.recv(), Err(Error::Ended)));
+    });
+    ring.remove().unwrap();
+}
+
+#[test]
+fn looks_that_do_not_wait_notice_a_death_and_the_end_after_a_sleep_that_brought_something() {
+    let (name, ring) = ring("content");
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let sleep_once = |consumer: &mut Consumer, producer: &mut Producer| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(MOMENT);
+                producer.send(b"x").unwrap();
+            });
+            consumer.recv_timeout(Duration::from_secs(20)).unwrap().ack();
+        });
+    };
+    sleep_once(&mut consumer, &mut producer);
+    producer.send(b"held").unwrap();
+    let mut holder = Puppet::attached(&name, "consumer");
+    assert_eq!(holder.does("recv"), "got 1 held");
+    drop(holder);
+    wait_until("what the dead one held comes again", || {
+        let batch = consumer.recv_batch_timeout(1, Duration::ZERO);
+        batch.is_ok_and(|batch| {
+            batch.ack();
+            true
+        })
+    });
+    sleep_once(&mut consumer, &mut producer);
+    let last = Puppet::attached(&name, "producer");
+    drop(producer);
+    assert!(matches!(consumer.recv_batch_timeout(1, Duration::ZERO), Err(Error::TimedOut)));
+    // Killed: there are no news of it.
+    drop(last);
+    wait_until("the end", || matches!(consumer.recv_batch_timeout(1, Duration::ZERO), Err(Error::Ended)));
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_stop_flag_ends_what_reads_and_writes_through_the_adapters() {
+    use std::io::{Read, Write};
+
+    fn is_interrupted<T>(result: std::io::Result<T>) -> bool {
+        let error = result.err().expect("an error");
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+        matches!(inner, Some(Error::Interrupted)) && error.kind() != std::io::ErrorKind::Interrupted
+    }
+
+    let (_name, ring) = ring("adapters");
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let stop = StopFlag::new();
+    producer.set_stop_flag(stop.clone());
+    consumer.set_stop_flag(stop.clone());
+    stop.raise();
+    within_20_s("the adapters end", move || {
+        assert!(is_interrupted(std::io::copy(&mut consumer.reader(), &mut std::io::sink())));
+        assert!(is_interrupted(consumer.reader().read_to_end(&mut Vec::new())));
+        assert!(is_interrupted(producer.writer(64).write_all(&[0; 64 * 5])));
+    });
     ring.remove().unwrap();
 }

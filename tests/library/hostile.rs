@@ -7,8 +7,9 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use ringpipe::layout::fields::head;
+use ringpipe::layout::fields::{head, item};
 use ringpipe::layout::geometry::{Geometry, HEAD_BYTES};
+use ringpipe::ring::word::{Codec, Tag};
 use ringpipe::{Consumer, OnFull, Producer, Ring, RingOptions, StopFlag};
 
 use crate::processes::{Random, TestName, env_number, report, seed, within_20_s};
@@ -174,4 +175,30 @@ fn a_ring_damaged_while_a_peer_holds_an_item_lets_it_go_on() {
         }
     }
     victim.ring.remove().unwrap();
+}
+
+/// Forged: the word of the last slot says that its item goes on where the ring ends.
+#[test]
+fn an_item_that_passes_the_end_of_the_ring_is_cut_there() {
+    let name = TestName::new("past-the-end");
+    for batch in [false, true] {
+        let Victim { ring, mut producer, mut consumer, file, geometry } = Victim::new(&name, 8, false);
+        (0..8).for_each(|_| producer.send(b"x").unwrap());
+        (0..7).for_each(|_| consumer.recv().unwrap().ack());
+        let word = Codec::new(8).pack(Tag::Ready, 7, 4, 0, 0);
+        file.write_all_at(&word.0.to_le_bytes(), geometry.words + 8 * 7).unwrap();
+        let length = geometry.headers + geometry.header_stride * 7 + item::LENGTH_AND_PRODUCER;
+        file.write_all_at(&(4 * SLOT as u32).to_le_bytes(), length).unwrap();
+        if batch {
+            let batch = consumer.recv_batch(4).unwrap();
+            assert!(batch.iter().all(|item| item.to_vec().len() == item.len() && item.len() as u64 <= SLOT));
+            batch.ack();
+        } else {
+            let item = consumer.recv().unwrap();
+            assert_eq!((item.len(), item.in_place().len()), (SLOT as usize, SLOT as usize));
+            item.ack();
+        }
+        drop((producer, consumer));
+        ring.remove().unwrap();
+    }
 }

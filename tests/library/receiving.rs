@@ -1,10 +1,11 @@
 //! The ways to receive, acknowledge and give back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ringpipe::{Error, Ring, RingOptions};
+use ringpipe::{Activity, Error, Ring, RingOptions};
 
-use crate::processes::TestName;
+use crate::processes::puppet::Puppet;
+use crate::processes::{TestName, report, wait_until, within_20_s};
 
 fn ring(what: &str) -> (TestName, Ring) {
     let name = TestName::new(what);
@@ -124,5 +125,102 @@ fn an_item_goes_to_one_consumer_only() {
     let mut all: Vec<u64> = receivers.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
     all.sort();
     assert!(all == (0..20_000).collect::<Vec<u64>>());
+    ring.remove().unwrap();
+}
+
+/// The slowness of the survivor is what makes its way to the end of the queue a long one.
+#[test]
+fn a_consumer_that_never_waits_finds_what_the_dead_held_long_before_it_has_emptied_the_ring() {
+    const ITEMS: usize = 3000;
+    let name = TestName::new("backlog");
+    let ring = RingOptions::new().capacity(8192).slot_size(8).create(&name).unwrap();
+    let mut producer = ring.producer().unwrap();
+    assert_eq!(producer.send_batch(&["x"; ITEMS]).unwrap(), ITEMS);
+    let mut holder = Puppet::attached(&name, "consumer");
+    assert_eq!(holder.does("recv"), "got 1 x");
+    let mut survivor = ring.consumer().unwrap();
+    let mut receive = move || {
+        let item = survivor.recv().unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+        let redelivered = item.redelivered();
+        item.ack();
+        redelivered
+    };
+    assert!((0..100).all(|_| !receive()), "the holder lives");
+    drop(holder);
+    let more = within_20_s("it comes again", move || (1..).find(|_| receive()).unwrap());
+    assert!(more < ITEMS / 2, "it came only after {more} items");
+    drop(producer);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn what_a_forgotten_guard_owned_is_recovered_when_its_handle_goes() {
+    type Forget = fn(&Ring);
+    let forget_item: Forget = |ring| {
+        ring.producer().unwrap().send_batch(&["a", "b"]).unwrap();
+        std::mem::forget(ring.consumer().unwrap().recv().unwrap());
+    };
+    let forget_batch: Forget = |ring| {
+        ring.producer().unwrap().send_batch(&["a", "b"]).unwrap();
+        std::mem::forget(ring.consumer().unwrap().recv_batch(2).unwrap());
+    };
+    let forget_reservation: Forget = |ring| {
+        std::mem::forget(ring.producer().unwrap().reserve(1).unwrap());
+        ring.producer().unwrap().send_batch(&["a", "b"]).unwrap();
+    };
+    for (forget, attempts) in [(forget_item, [2, 1]), (forget_batch, [2, 2]), (forget_reservation, [1, 1])] {
+        let name = TestName::new("forgotten");
+        // The two that come next get the number of the one that forgot.
+        let ring = RingOptions::new().capacity(4).participants(2).create(&name).unwrap();
+        forget(&ring);
+        let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+        let mut came = Vec::new();
+        for _ in 0..2 {
+            let item = consumer.recv_timeout(Duration::from_secs(20)).unwrap();
+            came.push((item.to_vec(), item.attempt()));
+            item.ack();
+        }
+        came.sort();
+        assert_eq!(came, [(b"a".to_vec(), attempts[0]), (b"b".to_vec(), attempts[1])]);
+        (0..4).for_each(|_| producer.send_timeout(b"x", Duration::from_secs(20)).unwrap());
+        ring.remove().unwrap();
+    }
+}
+
+#[test]
+fn two_that_sleep_both_wake_when_an_item_is_published_before_the_one_in_front_of_it() {
+    let (_name, ring) = ring("overtaken");
+    let (mut first, mut second) = (ring.producer().unwrap(), ring.producer().unwrap());
+    let mut longest = Duration::ZERO;
+    for _ in 0..10 {
+        let (tell, hear) = std::sync::mpsc::channel();
+        let sleepers: Vec<_> = (0..2)
+            .map(|_| {
+                let (mut consumer, tell) = (ring.consumer().unwrap(), tell.clone());
+                std::thread::spawn(move || {
+                    let item = consumer.recv().unwrap();
+                    tell.send((item.to_vec(), Instant::now())).unwrap();
+                    item.ack();
+                })
+            })
+            .collect();
+        wait_until("both wait", || {
+            let all = ring.participants();
+            all.iter().filter(|one| one.activity == Activity::WaitingForItems).count() == 2
+        });
+        std::thread::sleep(Duration::from_millis(5));
+        let mut reservation = first.reserve(1).unwrap();
+        assert!(reservation.write_at(0, b"1"));
+        second.send(b"2").unwrap();
+        let committed = Instant::now();
+        reservation.commit();
+        let mut came = [(); 2].map(|()| hear.recv_timeout(Duration::from_secs(20)).expect("both come"));
+        longest = came.iter().map(|(_, at)| at.duration_since(committed)).max().unwrap().max(longest);
+        came.sort();
+        assert_eq!(came.map(|(bytes, _)| bytes), [b"1", b"2"]);
+        sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+    }
+    report(&format!("receiving: the second of two sleepers had its item after {longest:?} at most"));
     ring.remove().unwrap();
 }

@@ -302,3 +302,53 @@ fn a_producer_alone_may_give_up_any_number_of_reservations() {
         ring.remove().unwrap();
     }
 }
+
+#[test]
+fn dropping_the_oldest_drops_nothing_where_a_batch_that_is_held_is_in_the_way() {
+    let (_name, ring) = ring("held-batch", 64);
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    assert_eq!(producer.send_batch(&["x"; 4]).unwrap(), 4);
+    let held = consumer.recv_batch(4).unwrap();
+    producer.set_on_full(OnFull::DropOldest).unwrap();
+    (0..60).for_each(|_| producer.send(b"x").unwrap());
+    let refused = producer.send_timeout(b"y", std::time::Duration::from_millis(50));
+    assert!(matches!(refused, Err(Error::TimedOut)), "{refused:?}");
+    assert_eq!((ring.snapshot().unwrap().ready, producer.totals().dropped_oldest), (60, 0));
+    held.ack();
+    (0..5).for_each(|_| producer.send(b"y").unwrap());
+    assert_eq!((ring.snapshot().unwrap().ready, producer.totals().dropped_oldest), (64, 1));
+    ring.remove().unwrap();
+}
+
+#[test]
+#[allow(unsafe_code)]
+fn a_reservation_is_not_committed_by_a_forked_child() {
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, fork};
+
+    let (_name, ring) = ring("forked-commit", 8);
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let mut reservation = producer.reserve(6).unwrap();
+    assert!(reservation.write_at(0, b"parent"));
+    // SAFETY: the child calls only what neither allocates nor locks anything, and _exit.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Child => {
+            let refused = !reservation.write_at(0, b"child!");
+            reservation.commit();
+            // SAFETY: ends the child without running what belongs to the parent.
+            unsafe { libc::_exit(if refused { 0 } else { 1 }) }
+        }
+        ForkResult::Parent { child } => {
+            assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
+        }
+    }
+    assert!(matches!(consumer.try_recv(), Err(Error::Empty)));
+    reservation.commit();
+    producer.send(b"next").unwrap();
+    for (sequence, expected) in ["parent", "next"].into_iter().enumerate() {
+        let item = consumer.try_recv().unwrap();
+        assert_eq!((&*item, item.sequence()), (expected.as_bytes(), sequence as u64));
+        item.ack();
+    }
+    ring.remove().unwrap();
+}

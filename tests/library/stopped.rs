@@ -166,3 +166,76 @@ fn a_batch_held_by_a_killed_consumer_comes_back_in_order() {
     assert_whole(&ring);
     ring.remove().unwrap();
 }
+
+/// A ring of 8 slots with a stopped consumer that holds slot 2; the next item goes to slot 0.
+fn held_in_slot_2() -> (TestName, Ring, Puppet) {
+    let (name, ring) = ring("slot-2", 8);
+    go_round(&ring, 2, 1);
+    let mut holder = Puppet::attached(&name, "consumer");
+    ring.producer().unwrap().send(b"held").unwrap();
+    assert_eq!(holder.does("recv"), "got 1 held");
+    holder.stop();
+    go_round(&ring, 5, 1);
+    let snapshot = ring.snapshot().unwrap();
+    assert_eq!((snapshot.tail, snapshot.held[0].slot), (8, 2));
+    (name, ring, holder)
+}
+
+#[test]
+fn an_item_of_several_slots_passes_a_held_slot_that_leaves_too_few_before_it() {
+    let (_name, ring, mut holder) = held_in_slot_2();
+    ring.producer().unwrap().try_send(&[4; 200]).unwrap();
+    let item = ring.consumer().unwrap().recv().map(|item| item.to_vec()).unwrap();
+    assert_eq!(item, [4; 200]);
+    holder.signal(Signal::SIGCONT);
+    assert_eq!(holder.does("ack"), "done");
+    ring.consumer().unwrap().recv().unwrap().ack();
+    assert_whole(&ring);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn small_items_and_large_ones_go_past_a_held_slot_together() {
+    let (_name, ring, mut holder) = held_in_slot_2();
+    let (mut large, mut small) = (ring.producer().unwrap(), ring.producer().unwrap());
+    let mut consumer = ring.consumer().unwrap();
+    consumer.set_follow(true);
+    within_20_s("both go through", move || {
+        let larges = std::thread::spawn(move || (0..200).for_each(|_| large.send(&[4; 200]).unwrap()));
+        let smalls = std::thread::spawn(move || (0..2000).for_each(|_| small.send(b"1").unwrap()));
+        for _ in 0..2200 {
+            consumer.recv().unwrap().ack();
+        }
+        larges.join().unwrap();
+        smalls.join().unwrap();
+    });
+    holder.signal(Signal::SIGCONT);
+    assert_eq!(holder.does("ack"), "done");
+    assert_whole(&ring);
+    ring.remove().unwrap();
+}
+
+/// The only consumer is the one that holds: nobody steps over the gaps that the larger item leaves.
+#[test]
+fn wherever_tail_and_a_held_slot_are_a_lone_sender_finds_the_room_for_a_larger_item() {
+    for capacity in [4, 8] {
+        for (held, tail) in (0..capacity).flat_map(|held| (0..capacity).map(move |tail| (held, tail))) {
+            let (_name, ring) = ring("lone", capacity);
+            let (mut producer, mut holder) = (ring.producer().unwrap(), ring.consumer().unwrap());
+            go_round(&ring, held, 1);
+            producer.try_send(b"held").unwrap();
+            let item = holder.recv().unwrap();
+            go_round(&ring, (tail + capacity - held - 1) % capacity, 1);
+            let large = vec![7; 64 * capacity as usize / 2];
+            let sent = producer.try_send(&large);
+            assert!(sent.is_ok(), "capacity {capacity}, held {held}, tail {tail}: {sent:?}");
+            item.ack();
+            let item = holder.recv().unwrap();
+            assert_eq!(*item, large);
+            item.ack();
+            drop((producer, holder));
+            assert_whole(&ring);
+            ring.remove().unwrap();
+        }
+    }
+}

@@ -91,6 +91,11 @@ fn a_stopped_process_costs_only_what_it_holds() {
 }
 
 #[test]
+fn a_held_slot_does_not_keep_wide_items_out() {
+    assert_sound(scenarios::past_held());
+}
+
+#[test]
 fn batches_and_wide_items_survive_every_interleaving_and_crash() {
     assert_sound(scenarios::runs());
 }

@@ -182,6 +182,35 @@ pub fn stopped() -> Vec<Scenario> {
     ]
 }
 
+/// Items of two slots that have to get past a held one.
+pub fn past_held() -> Vec<Scenario> {
+    let take = |number, claims| consumer(number, claims, 1, AcknowledgeAll);
+    let holding = |scenario| Scenario { stops: 1, passes: 1, ..scenario };
+    vec![
+        holding(ring(
+            "wide items past a stopped holder, one dies",
+            4,
+            vec![producer(1, &[ONE, WIDE, WIDE]), take(3, 1), take(4, 3)],
+        )),
+        holding(Scenario {
+            base: 3,
+            ..ring(
+                "2 producers and a stopped holder, one sends wide items, one dies",
+                4,
+                vec![producer(1, &[ONE, WIDE]), producer(2, &[ONE, ONE]), take(3, 1), take(4, 3)],
+            )
+        }),
+        holding(Scenario {
+            base: 1,
+            ..ring(
+                "2 producers of wide items and a stopped holder, one dies",
+                4,
+                vec![producer(1, &[ONE, WIDE]), producer(2, &[WIDE]), take(3, 2), recoverer(5)],
+            )
+        }),
+    ]
+}
+
 /// Batches, items of two slots, padding, and runs across the ring's end.
 pub fn runs() -> Vec<Scenario> {
     vec![

@@ -5,7 +5,7 @@ use ringpipe::ring::word::Word;
 use ringpipe::ring::{Claim, Nothing};
 
 use crate::memory::Shared;
-use crate::process::{Kind, Life, Work};
+use crate::process::{Kind, Life};
 use crate::system::{Item, Scenario, State};
 
 /// The survivor's participant number.
@@ -20,7 +20,7 @@ pub fn survive(scenario: &Scenario, mut state: State, trace: bool) -> Check {
         (0..state.processes.len()).filter(|&p| state.processes[p].life == Life::Stopped).collect();
     recover_the_dead(scenario, &mut state.shared, trace)?;
     drain(scenario, &mut state, trace)?;
-    let single = is_single(scenario);
+    let single = are_single(scenario, &state.shared);
     if stopped.is_empty() {
         all_accounted_for(scenario, &state)?;
         refill(scenario, &mut state.shared, 0, trace)?;
@@ -64,13 +64,10 @@ pub fn survive(scenario: &Scenario, mut state: State, trace: bool) -> Check {
     Ok(())
 }
 
-/// Whether every run of a scenario has one slot.
-fn is_single(scenario: &Scenario) -> bool {
-    scenario.roles.iter().all(|role| match &role.work {
-        Work::Produce { batches, .. } => batches.iter().all(|batch| batch == &[1]),
-        Work::Consume { batch, .. } => *batch == 1,
-        Work::Recover | Work::Watch => true,
-    })
+/// Whether everything that somebody holds has one slot: nothing else can be stepped over.
+fn are_single(scenario: &Scenario, shared: &Shared) -> bool {
+    let mut owned = shared.words.iter().filter(|&&word| Word(word).is_owned());
+    owned.all(|&word| scenario.codec().run(Word(word)) == 1)
 }
 
 fn settled(item: &Item) -> bool {
@@ -142,7 +139,8 @@ fn all_accounted_for(scenario: &Scenario, state: &State) -> Check {
 
 /// Fills the ring to the last slot and drains it, more than one lap, with items of one slot and of two.
 fn refill(scenario: &Scenario, shared: &mut Shared, held: u64, trace: bool) -> Check {
-    let spans: &[u64] = if scenario.capacity >= 4 && held == 0 { &[1, 2, 1] } else { &[1, 1] };
+    // One held slot leaves room for two in a row somewhere.
+    let spans: &[u64] = if scenario.capacity >= 4 && held <= 1 { &[1, 2, 1] } else { &[1, 1] };
     for &span in spans {
         let mut filled = 0;
         let mut order = Vec::new();

@@ -141,6 +141,25 @@ pub fn large() -> Vec<Scenario> {
             ))
         },
         Scenario {
+            stops: 2,
+            stop_all: true,
+            kill_all: true,
+            ..large(ring(
+                "2 producers, 3 consumers, wide items past held slots, stops, 8 slots",
+                8,
+                vec![
+                    producer(1, &[ONE, &[3], WIDE, ONE, &[4], WIDE, ONE, WIDE]),
+                    abandoning(2, &[ONE, ONE, WIDE, &[3], ONE, ONE, WIDE]),
+                    take(4, AcknowledgeEach),
+                    take(5, GiveBackFirst),
+                    take(6, AcknowledgeAll),
+                    recoverer(7),
+                    successor(producer(1, &[WIDE, ONE, WIDE])),
+                    successor(take(4, AcknowledgeAll)),
+                ],
+            ))
+        },
+        Scenario {
             exclusive: true,
             kill_all: true,
             ..large(ring(
