@@ -203,3 +203,12 @@ fn bad_values_are_usage_errors() {
         assert!(ended.stdout.is_empty() && !ended.stderr.is_empty());
     }
 }
+
+#[test]
+fn a_ring_whose_name_was_deleted_ends_a_consumer_that_nobody_can_feed() {
+    let ring = TestRing::made("unlinked", &RingOptions::new().capacity(64));
+    let running = consumer(&ring, &["--follow"]).spawn();
+    ring.wait_for(Role::Consumer, Activity::WaitingForItems);
+    std::fs::remove_file(ring.path()).unwrap();
+    running.end().with_code(0);
+}

@@ -427,3 +427,12 @@ fn a_closed_standard_error_costs_nothing() {
     let script = "$P $R --capacity 3 -v --stats --progress --item x 2>&- && $C $R -v --stats 2>/dev/full";
     assert_eq!(shell(&ring, script).run().with_code(0).text(), "x\n");
 }
+
+#[test]
+fn a_ring_whose_name_was_deleted_ends_a_producer_that_nobody_can_relieve() {
+    let ring = TestRing::made("unlinked", &small());
+    let running = producer(&ring, &[]).input(seq(1000)).spawn();
+    ring.wait_for(Role::Producer, Activity::WaitingForRoom);
+    std::fs::remove_file(ring.path()).unwrap();
+    running.end().with_code(5).saying("was removed");
+}

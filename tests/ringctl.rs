@@ -466,3 +466,14 @@ fn help_names_examples_and_exit_codes() {
         assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{verb}: {help}");
     }
 }
+
+#[test]
+fn a_damaged_ring_is_one_line_and_a_hint_how_to_remove_it() {
+    let name = Name::ring("damaged-hint", &[]);
+    let file = fs::OpenOptions::new().write(true).open(name.path()).unwrap();
+    file.set_len(64 * 1024).unwrap();
+    let ended = ringctl(&["inspect", &name.0]).ends_with(6);
+    assert!(ended.complaint().contains("it has 65536 bytes"), "{ended:?}");
+    assert!(ended.stderr.contains("\nhint: ringctl rm -f"), "{ended:?}");
+    ringctl(&["rm", "-f", &name.0]).succeeds();
+}

@@ -10,8 +10,8 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use super::args::{ByteSize, Count, ModeArg};
 use super::exit::{Failure, code};
 use super::report::Report;
-use crate::sys::segment::DIRECTORY;
-use crate::{Consumer, Error, Producer, Ring, RingName, RingOptions, StopFlag};
+use crate::sys::segment::{DIRECTORY, NameState};
+use crate::{Consumer, Error, Liveness, Producer, Ring, RingName, RingOptions, Role, StopFlag};
 
 /// A ring that is waited for is looked for so often, whatever was announced: a look costs microseconds.
 const LOOK: Duration = Duration::from_millis(100);
@@ -213,6 +213,16 @@ fn wait_for_news(news: &Inotify, pause: Duration) {
         // What they say does not matter.
         let _ = news.read_events();
     }
+}
+
+/// Whether the name stands for this ring no more: who comes now does not find it.
+pub fn is_nameless(ring: &Ring) -> bool {
+    ring.name_state().is_ok_and(|state| state != NameState::Current)
+}
+
+/// Whether some participant with this role is, or may be, alive.
+pub fn has_live(ring: &Ring, role: Role) -> bool {
+    ring.participants().iter().any(|one| one.role == role && one.liveness != Liveness::Dead)
 }
 
 fn missing(name: &RingName, waited: Duration) -> Failure {

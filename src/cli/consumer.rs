@@ -162,6 +162,8 @@ struct Receiver<'o> {
     progress: Progress,
     /// Time waited since the last item.
     waited: Duration,
+    /// The last wait ended with the name gone and no producer there.
+    deserted: bool,
     tally: Tally,
     start: Instant,
 }
@@ -194,6 +196,7 @@ impl<'o> Receiver<'o> {
             stop: stop.clone(),
             progress: report.progress(ring.name()),
             waited: Duration::ZERO,
+            deserted: false,
             tally: Tally::default(),
             start: Instant::now(),
             options,
@@ -251,6 +254,7 @@ impl<'o> Receiver<'o> {
             Err(error) => return Err(Failure::of_ring(self.ring.name(), &error)),
         };
         self.waited = Duration::ZERO;
+        self.deserted = false;
         match cut {
             None => Ok(Step::GoOn),
             Some(Cut::Closed) => Ok(Step::Unread),
@@ -287,7 +291,19 @@ impl<'o> Receiver<'o> {
             let line = format!("ring {name:?} is empty, waited {waited}");
             return Err(Failure::new(code::FULL, line).hint(self.advice()));
         }
-        Ok(if self.output.is_abandoned() { Step::Unread } else { Step::GoOn })
+        // Twice in a row, so that what a producer sent before it left is received.
+        let deserted = self.is_deserted();
+        let for_good = std::mem::replace(&mut self.deserted, deserted) && deserted;
+        Ok(match self.output.is_abandoned() {
+            true => Step::Unread,
+            false if for_good => Step::Ended,
+            false => Step::GoOn,
+        })
+    }
+
+    /// Whether the ring's name is gone and no producer is there: none will come.
+    fn is_deserted(&self) -> bool {
+        attach::is_nameless(&self.ring) && !attach::has_live(&self.ring, Role::Producer)
     }
 
     /// What may be done about an empty ring.

@@ -64,6 +64,10 @@ impl Failure {
             | Error::Incompatible { .. }
             | Error::Busy(_)
             | Error::Options(_) => error.to_string(),
+            Error::Io { what, source } if ring.is_empty() || what.contains(&format!("{ring:?}")) => {
+                format!("{what}: {}", plain(source))
+            }
+            Error::Io { what, source } => format!("ring {ring:?}: {what}: {}", plain(source)),
             _ => format!("ring {ring:?}: {error}"),
         };
         let failure = Self::new(code, line);
@@ -72,6 +76,9 @@ impl Failure {
             ErrorKind::Exists => failure.hint(format!("ringctl inspect {ring}, or ringctl rm {ring}")),
             ErrorKind::NoSpace => {
                 failure.hint("less --capacity or --slot-size; df /dev/shm shows the room".to_string())
+            }
+            ErrorKind::Incompatible | ErrorKind::Damaged => {
+                failure.hint(format!("ringctl rm -f {ring} removes it if it is a damaged or half-made ring"))
             }
             ErrorKind::Busy => failure.hint(format!("ringctl inspect {ring} shows who takes part")),
             _ => failure,

@@ -21,6 +21,8 @@ use crate::{Error, Liveness, OnFull, Producer, Ring, RingName, Role, StopFlag};
 
 /// A wait for room longer than this is worth saying.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// Who waits for room looks so often whether somebody can still come.
+const NAME_LOOK: Duration = Duration::from_secs(1);
 
 const ABOUT: &str = "Send items to a ring in shared memory: each line of standard input, or of FILEs";
 
@@ -289,10 +291,23 @@ impl<'o> Sender<'o> {
     }
 
     fn send_within(&mut self, items: &[&[u8]], timeout: Option<Duration>) -> Result<usize, Error> {
-        match timeout {
-            None => self.producer.send_batch(items),
-            Some(limit) => self.producer.send_batch_timeout(items, limit),
+        if let Some(limit) = timeout {
+            return self.producer.send_batch_timeout(items, limit);
         }
+        // Twice in a row, so that a consumer that was just attaching is seen.
+        let mut deserted = false;
+        loop {
+            match self.producer.send_batch_timeout(items, NAME_LOOK) {
+                Err(Error::TimedOut) if deserted && self.is_deserted() => return Err(Error::Closed),
+                Err(Error::TimedOut) => deserted = self.is_deserted(),
+                result => return result,
+            }
+        }
+    }
+
+    /// Whether the ring's name is gone and no consumer is there: none will come.
+    fn is_deserted(&self) -> bool {
+        attach::is_nameless(&self.ring) && !attach::has_live(&self.ring, Role::Consumer)
     }
 
     /// `ring "jobs" is full (64/64)`.
@@ -322,6 +337,10 @@ impl<'o> Sender<'o> {
                 format!(", waited {}", humantime::format_duration(limit))
             }
             (Error::Full | Error::TimedOut, _) => String::new(),
+            (Error::Closed, _) if attach::is_nameless(&self.ring) => {
+                let line = format!("ring {:?} was removed", self.ring.name());
+                return Failure::new(code::CLOSED, line);
+            }
             _ => return Failure::of_ring(self.ring.name(), error),
         };
         Failure::new(code::FULL, self.fill() + &waited).hint(self.advice())

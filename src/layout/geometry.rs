@@ -205,11 +205,11 @@ impl Preamble {
             self.expected_producers,
             self.flags,
         )
-        .map_err(|error| Error::Damaged(format!("{name:?}: {error}").into()))?;
-        if geometry.size != self.size || geometry.size > len {
-            return Err(Error::Damaged(
-                format!("{name:?} has {len} bytes, expected {} by its geometry", geometry.size).into(),
-            ));
+        .map_err(|error| Error::Damaged(error.to_string().into()))?;
+        let (expected, noted) = (geometry.size, self.size);
+        if expected != noted || expected > len {
+            let why = format!("it has {len} bytes and notes {noted}, expected {expected} by its geometry");
+            return Err(Error::Damaged(why.into()));
         }
         Ok(geometry)
     }

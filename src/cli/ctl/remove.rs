@@ -103,13 +103,10 @@ fn remove(name: &RingName, force: bool) -> Result<bool, Failure> {
     }
     .map_err(|error| {
         let failure = Failure::of_ring(name.as_str(), &error);
-        match (failure.code, force) {
-            (code::DAMAGED, false) => {
-                failure.hint(format!("ringctl rm -f {name} removes it if it is a damaged or half-made ring"))
-            }
-            (code::DAMAGED, true) => failure
-                .hint(format!("only what was a ring is removed here; if it is yours: rm /dev/shm/{name}")),
-            _ => failure,
+        if force && failure.code == code::DAMAGED {
+            failure.hint(format!("only what was a ring is removed here; if it is yours: rm /dev/shm/{name}"))
+        } else {
+            failure
         }
     })
 }

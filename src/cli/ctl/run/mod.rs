@@ -242,7 +242,7 @@ impl Run {
             run.collections.push(Line::spawn(move |digest| match pipe {
                 Some(pipe) => collect::collect(pipe, framing, limit, &check, &output, digest),
                 None => Ok(()),
-            }));
+            })?);
         }
         run.await_consumers();
         run.start = Instant::now();
@@ -255,7 +255,7 @@ impl Run {
             run.feeds.push(Line::spawn(move |digest| match pipe {
                 Some(pipe) => feed::feed(number, &source, pipe, &check, digest),
                 None => Ok(()),
-            }));
+            })?);
         }
         Ok(run)
     }
@@ -322,10 +322,16 @@ fn all_ended(processes: &mut [Process]) -> bool {
 }
 
 impl Line {
-    fn spawn(work: impl FnOnce(&Mutex<Digest>) -> Result<(), Failure> + Send + 'static) -> Self {
+    fn spawn(
+        work: impl FnOnce(&Mutex<Digest>) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<Self, Failure> {
         let digest = Arc::new(Mutex::new(Digest::default()));
         let theirs = digest.clone();
-        Line { digest, thread: Some(thread::spawn(move || work(&theirs))) }
+        // Not `thread::spawn`, which panics where the system has no more threads or memory to give.
+        let thread = thread::Builder::new()
+            .spawn(move || work(&theirs))
+            .map_err(|error| Failure::io("starting a thread", &error))?;
+        Ok(Line { digest, thread: Some(thread) })
     }
 
     fn is_finished(&self) -> bool {
