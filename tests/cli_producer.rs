@@ -154,9 +154,10 @@ fn an_exclusive_ring_takes_one_producer() {
 
 #[test]
 fn drop_oldest_on_an_exclusive_ring_is_refused() {
-    let ring = TestRing::new("exclusive-oldest").stays();
+    let ring = TestRing::new("exclusive-oldest");
     let args = ["--exclusive", "--on-full", "drop-oldest", "--item", "x"];
-    producer(&ring, &args).run().with_code(2).saying("cannot drop its oldest item");
+    producer(&ring, &args).run().with_code(2).saying("only its consumer may take items out");
+    assert!(!ring.exists(), "refused before a ring is made");
 }
 
 #[test]

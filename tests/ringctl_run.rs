@@ -164,3 +164,35 @@ fn an_interrupted_run_ends_by_its_signal_and_leaves_nothing() {
     assert_eq!(process.wait(), None);
     assert_eq!(rings_of(pid), 0);
 }
+
+/// Process ids of the processes whose parent is `pid`.
+fn children_of(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().map(|id| id.parse().unwrap()).collect()
+}
+
+fn is_running(pid: u32) -> bool {
+    // A zombie has ended: who adopted it may take its time.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z') && !rest.is_empty())
+}
+
+#[test]
+fn a_killed_run_leaves_no_process_behind() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringctl"));
+    let mut run = command.args(["run", "-p", "2", "-c", "2"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    run = run.stderr(Stdio::null());
+    let mut run = run.spawn().unwrap();
+    let pid = run.id();
+    wait_until(|| children_of(pid).len() == 4);
+    let children = children_of(pid);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    wait_until(|| !children.iter().any(|child| is_running(*child)));
+    // The ring has nobody any more: `ringctl clean --yes` would remove it.
+    let left = fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name());
+    let prefix = format!("ringpipe-run-{pid}-");
+    for name in left.filter(|name| name.to_string_lossy().starts_with(&prefix)) {
+        ringctl(&["rm", name.to_str().unwrap()]).succeeds();
+    }
+}

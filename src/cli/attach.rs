@@ -34,7 +34,7 @@ pub struct CreateArgs {
     mode: Option<ModeArg>,
     /// One producer and one consumer at a time, which is faster
     #[arg(long)]
-    exclusive: bool,
+    pub exclusive: bool,
     /// The time of sending in each item
     #[arg(long)]
     timestamps: bool,

@@ -119,6 +119,11 @@ enum OnFullArg {
 /// The [`Failure`] that ends it.
 pub fn run(options: &Options) -> Result<End, Failure> {
     let report = Report::new("producer", &options.report);
+    if options.create.exclusive && options.policy() == OnFull::DropOldest {
+        let line =
+            "--on-full drop-oldest cannot be used with --exclusive: only its consumer may take items out";
+        return Err(Failure::new(code::USAGE, line));
+    }
     let stop = signals::catch()?;
     let mut inputs = options.inputs();
     // The first is opened before a ring is made: a mistyped name should leave none behind.

@@ -245,8 +245,10 @@ impl Ring {
     /// # Errors
     /// [`Error::Io`] when the system refuses.
     pub fn remove(&self) -> Result<bool> {
+        // Whoever may not remove the name does not close the ring either.
+        let removed = self.view().segment().unlink()?;
         self.close();
-        self.view().segment().unlink()
+        Ok(removed)
     }
 
     /// Removes the ring unless somebody alive takes part in it, or, without `with_items`, an item is in

@@ -74,10 +74,13 @@ impl Signal<'_> {
         fence::heavy();
     }
 
-    /// Takes the announcement back, unless a waker has already done so.
+    /// Takes the announcement back. If a waker has taken it before, its token is taken instead, or tokens
+    /// would pile up that wake the next sleepers for nothing.
     pub(super) fn withdraw(&self) {
         // Relaxed: the count is a hint.
-        let _ = self.waiting.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+        if self.waiting.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_err() {
+            let _ = self.semaphore.try_wait();
+        }
     }
 
     /// Sleeps until posted, interrupted, or the end of the slice; whoever posted has already

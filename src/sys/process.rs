@@ -6,6 +6,8 @@
 
 use std::{
     fs, io,
+    os::unix::process::CommandExt,
+    process::Command,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -80,6 +82,20 @@ fn stat_fields(stat: &[u8]) -> Option<(u8, u64)> {
     let state = *fields.next()?.as_bytes().first()?;
     let start = fields.nth(18)?.parse().ok()?;
     Some((state, start))
+}
+
+/// Has the process that `command` will start asked to end (TERM) when the thread that starts it ends, however
+/// that comes.
+pub fn end_with_parent(command: &mut Command) {
+    let ask = || {
+        // SAFETY: a system call without memory; it is allowed between fork and exec.
+        match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: `ask` only makes a system call, and reads errno.
+    unsafe { command.pre_exec(ask) };
 }
 
 /// Processors that are online, whichever of them this process may run on: with more than one, a peer can

@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Role, cli::exit::Failure};
+use crate::{Role, cli::exit::Failure, sys::process};
 
 /// How long processes may take to end when asked.
 const GRACE: Duration = Duration::from_secs(2);
@@ -36,6 +36,8 @@ impl Process {
             Role::Producer => command.stdin(Stdio::piped()).stdout(Stdio::null()),
             Role::Consumer => command.stdin(Stdio::null()).stdout(Stdio::piped()),
         };
+        // Killed, this command leaves nobody behind that waits for ever.
+        process::end_with_parent(&mut command);
         let child = command.spawn().map_err(|error| Failure::io(format!("starting a {role}"), &error))?;
         Ok(Process { role, child, status: None })
     }
