@@ -17,13 +17,6 @@ pub struct Recovered {
     pub returned: u64,
 }
 
-impl Recovered {
-    /// Whether anything was changed.
-    pub fn any(self) -> bool {
-        self.abandoned + self.returned > 0
-    }
-}
-
 impl<M: Memory> Slots<M> {
     /// Resolves every word that dead participant `number` owns. When this returns, and the participant
     /// was dead before, it owns nothing, whoever else recovers at the same time.

@@ -9,7 +9,6 @@
 //! | [`clock`] | monotonic time and deadlines |
 //! | [`process`] | this process, and what can be shown about others |
 //! | [`fence`] | asymmetric memory fences across processes |
-//! | [`io`] | read and write between descriptors and shared memory |
 //! | [`prefetch`] | asking for cache lines before they are needed |
 //! | [`random`] | random identities |
 //! | [`signal`] | signals that ask this process to end |
@@ -22,7 +21,6 @@ compile_error!("ringpipe needs 64-bit Linux: locks beyond 2^40, 64-bit atomics, 
 pub mod abi;
 pub mod clock;
 pub mod fence;
-pub mod io;
 pub mod liveness;
 pub mod name;
 pub mod prefetch;
