@@ -264,8 +264,7 @@ impl Consumer {
     #[inline]
     pub(super) fn received(&self, items: u64, bytes: u64) {
         self.participant.guard_made();
-        self.participant.count(Counter::Received, items);
-        self.participant.count(Counter::BytesReceived, bytes);
+        self.participant.count_all([(Counter::Received, items), (Counter::BytesReceived, bytes)]);
         self.participant.set_held_since(clock::coarse_ns);
     }
 
@@ -273,7 +272,7 @@ impl Consumer {
     #[inline]
     pub(super) fn acknowledge_item(&self, claim: Claim) {
         if self.participant.check().is_ok() {
-            self.participant.slots.acknowledge_all(claim, std::iter::once(self.participant.slots.run(claim)));
+            self.participant.slots.acknowledge_one(claim);
             self.participant.guard_done();
             self.acknowledged(1, self.participant.slots.run(claim));
         }

@@ -23,7 +23,8 @@ impl Header {
     pub fn read(memory: &SegmentMemory, slot: u64, run: u64) -> Self {
         let (len, producer) = memory.length_and_producer(slot, run);
         // Relaxed, both: the claim's E1 or E3 ordered them.
-        let sequence = memory.view.item_word(slot, item::SEQUENCE).load(Relaxed);
+        let [_, sequence] = memory.view.header(slot);
+        let sequence = sequence.load(Relaxed);
         let timed = memory.view.geometry().has_timestamps();
         let time = timed.then(|| memory.view.item_word(slot, item::TIME).load(Relaxed));
         Header { len, producer, sequence, time }

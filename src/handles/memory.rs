@@ -4,10 +4,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::layout::fields::{head, item};
+use crate::layout::fields::head;
 use crate::layout::view::{SLOTS_PER_LINE, View};
 use crate::ring::Slots;
-use crate::ring::memory::Memory;
+use crate::ring::memory::{Memory, Reach};
 use crate::ring::word::{Tag, Word};
 use crate::sync::Signal;
 use crate::sys::liveness::{self, ParticipantLock};
@@ -29,12 +29,20 @@ pub(super) enum Liveness {
 pub(super) struct SegmentMemory {
     pub view: View,
     pub liveness: Liveness,
+    reach: Reach,
 }
 
 /// The ring in a segment.
 pub(super) type SegmentSlots = Slots<SegmentMemory>;
 
 impl SegmentMemory {
+    /// The ring of `view`, for a handle that has seen nothing but the counters.
+    pub fn new(view: &View, liveness: Liveness) -> Self {
+        let counter = |offset| view.head_word(offset).load(Relaxed).into(); // Relaxed: hints.
+        let reach = Reach { tail: counter(head::TAIL), head: counter(head::HEAD) };
+        SegmentMemory { view: view.clone(), liveness, reach }
+    }
+
     /// What consumers sleep on.
     #[inline]
     pub fn items(&self) -> Signal<'_> {
@@ -89,7 +97,8 @@ impl SegmentMemory {
     #[inline]
     pub fn length_and_producer(&self, slot: u64, run: u64) -> (u64, u32) {
         // Relaxed: the claim's E1 or E3 ordered it.
-        let word = self.view.item_word(slot, item::LENGTH_AND_PRODUCER).load(Relaxed);
+        let [length_and_producer, _] = self.view.header(slot);
+        let word = length_and_producer.load(Relaxed);
         let most = run * self.view.geometry().slot_size;
         ((word as u32 as u64).min(most), (word >> 32) as u32)
     }
@@ -126,6 +135,11 @@ impl Memory for SegmentMemory {
     #[inline]
     fn returned(&self) -> &AtomicU64 {
         self.view.head_word(head::NEWS)
+    }
+
+    #[inline]
+    fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     #[inline]

@@ -97,7 +97,7 @@ impl Participant {
         }
         let (lock, number) = take_number(view, role)?;
         write_entry(view, number, role, serial);
-        let memory = SegmentMemory { view: view.clone(), liveness: Liveness::Participant(lock) };
+        let memory = SegmentMemory::new(view, Liveness::Participant(lock));
         let mut participant = Participant {
             slots: Slots::new(memory),
             number,
@@ -139,9 +139,19 @@ impl Participant {
     /// Adds to one of this participant's counters.
     #[inline]
     pub fn count(&self, counter: Counter, more: u64) {
-        let word = self.view().entry_word(self.number, entry::COUNTERS + counter as u64 * 8);
-        // Relaxed: this participant is the only writer.
-        word.store(word.load(Relaxed).wrapping_add(more), Relaxed);
+        self.count_all([(counter, more)]);
+    }
+
+    /// Adds to several of them.
+    #[inline]
+    pub fn count_all<const N: usize>(&self, counters: [(Counter, u64); N]) {
+        const COUNTERS: usize = entry::COUNTERS as usize / 8;
+        let entry = self.view().entry(self.number);
+        for (counter, more) in counters {
+            let word = &entry[COUNTERS + counter as usize];
+            // Relaxed: this participant is the only writer.
+            word.store(word.load(Relaxed).wrapping_add(more), Relaxed);
+        }
     }
 
     /// Says what this participant is doing.
@@ -254,7 +264,7 @@ fn take_number(view: &View, role: Role) -> Result<(ParticipantLock, u32)> {
                 Err(same) => fd = same,
             }
         }
-        let memory = SegmentMemory { view: view.clone(), liveness: Liveness::Observer(fd) };
+        let memory = SegmentMemory::new(view, Liveness::Observer(fd));
         bury_all(&Slots::new(memory));
     }
     let name = view.segment().name().as_str();
@@ -381,6 +391,6 @@ pub(super) fn any(slots: &SegmentSlots, wanted: impl Fn(Role) -> bool) -> bool {
 /// The ring as one sees it who takes no part in it.
 pub(super) fn observer(view: &View) -> Result<SegmentSlots> {
     let fd = view.segment().reopen()?;
-    let memory = SegmentMemory { view: view.clone(), liveness: Liveness::Observer(fd) };
+    let memory = SegmentMemory::new(view, Liveness::Observer(fd));
     Ok(Slots::new(memory))
 }

@@ -177,9 +177,18 @@ impl Producer {
     #[inline]
     pub fn try_send(&mut self, bytes: &[u8]) -> Result<()> {
         let span = self.span(bytes.len() as u64)?;
-        let claim = self.claim_now(span, span, |_| span)?;
+        let claim = match span {
+            // Known when this is compiled, which makes the path of a short item a short one.
+            1 => self.claim_now(1, 1, |_| 1)?,
+            _ => self.claim_wide(span)?,
+        };
         self.write_and_publish(claim, bytes);
         Ok(())
+    }
+
+    #[inline(never)]
+    fn claim_wide(&mut self, span: u64) -> Result<Claim> {
+        self.claim_now(span, span, |_| span)
     }
 
     #[inline]
@@ -311,6 +320,9 @@ impl Producer {
     pub(super) fn span(&self, len: u64) -> Result<u64> {
         let geometry = self.participant.view().geometry();
         let span = geometry.span(len);
+        if span == 1 {
+            return Ok(1);
+        }
         if span > geometry.capacity / 2 || len > geometry.max_item() {
             return Err(Error::TooLarge { len, limit: geometry.max_item() });
         }
@@ -346,8 +358,9 @@ impl Producer {
         let view = self.participant.view();
         let both = len | (self.participant.serial as u64) << 32;
         // Relaxed, all three: E1 hands them over, and only this producer writes them.
-        view.item_word(slot, item::LENGTH_AND_PRODUCER).store(both, Relaxed);
-        view.item_word(slot, item::SEQUENCE).store(self.sequence, Relaxed);
+        let [length_and_producer, sequence] = view.header(slot);
+        length_and_producer.store(both, Relaxed);
+        sequence.store(self.sequence, Relaxed);
         if view.geometry().has_timestamps() {
             view.item_word(slot, item::TIME).store(time, Relaxed);
         }
@@ -362,8 +375,7 @@ impl Producer {
     #[inline]
     pub(super) fn after_publish(&mut self, items: u64, bytes: u64) {
         self.participant.memory().items().notify(items);
-        self.participant.count(Counter::Sent, items);
-        self.participant.count(Counter::BytesSent, bytes);
+        self.participant.count_all([(Counter::Sent, items), (Counter::BytesSent, bytes)]);
     }
 }
 

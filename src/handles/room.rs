@@ -141,7 +141,7 @@ impl Producer {
     fn drop_oldest(&mut self) -> bool {
         let slots = &self.participant.slots;
         let Ok(claim) = slots.claim_items(self.participant.number, 1, 1) else { return false };
-        slots.acknowledge_all(claim, std::iter::once(slots.run(claim)));
+        slots.acknowledge_one(claim);
         self.participant.memory().room().notify(slots.run(claim));
         self.participant.count(Counter::DroppedOldest, 1);
         true

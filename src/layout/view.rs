@@ -13,6 +13,8 @@ use crate::sys::segment::{IDENTITY_AT, Segment};
 use crate::sys::semaphore::Semaphore;
 use crate::{Error, Result};
 
+/// Words in a participant's entry.
+const ENTRY_WORDS: usize = PARTICIPANT_BYTES as usize / 8;
 /// State words in a cache line.
 pub const SLOTS_PER_LINE: u64 = prefetch::LINE as u64 / 8;
 /// Most bytes that are asked for in advance: more than that, the processor sees coming by itself.
@@ -102,12 +104,28 @@ impl View {
         self.atom(self.geometry.words + (slot & self.mask) * 8)
     }
 
-    /// A word of a participant's entry, by its offset in [`entry`]. Numbers beyond the table mean the
-    /// last entry.
+    /// A participant's entry. Numbers beyond the table mean the last entry.
+    #[inline]
+    pub fn entry(&self, number: u32) -> &[AtomicU64; ENTRY_WORDS] {
+        let number = number.min(self.geometry.participants - 1) as u64;
+        let first = self.atom(HEAD_BYTES + number * PARTICIPANT_BYTES);
+        // SAFETY: the table of participants lies within the mapping, whole entries of it; otherwise as
+        // in `atom`.
+        unsafe { &*ptr::from_ref(first).cast() }
+    }
+
+    /// A word of a participant's entry, by its offset in [`entry`].
     #[inline]
     pub fn entry_word(&self, number: u32, offset: u64) -> &AtomicU64 {
-        let number = number.min(self.geometry.participants - 1) as u64;
-        self.atom(HEAD_BYTES + number * PARTICIPANT_BYTES + (offset & (PARTICIPANT_BYTES - 8)))
+        &self.entry(number)[(offset & (PARTICIPANT_BYTES - 8)) as usize / 8]
+    }
+
+    /// The words that every header has: the first of the item that begins at `slot`.
+    #[inline]
+    pub fn header(&self, slot: u64) -> &[AtomicU64; 2] {
+        let first = self.atom(self.geometry.headers + (slot & self.mask) * self.geometry.header_stride);
+        // SAFETY: headers lie within the mapping, and their stride is 16 or more; otherwise as in `atom`.
+        unsafe { &*ptr::from_ref(first).cast() }
     }
 
     /// A word of the header of the item that begins at `slot`, by its offset in [`item`].
@@ -206,7 +224,7 @@ impl View {
 /// Offsets must lie within the entry or header that they index.
 const _: () = {
     assert!(entry::COUNTERS + 8 * head::TOTALS_LEN <= PARTICIPANT_BYTES);
-    assert!(item::TIME < 32);
+    assert!(item::LENGTH_AND_PRODUCER == 0 && item::SEQUENCE == 8 && item::TIME < 32);
     assert!(std::mem::offset_of!(Preamble, id) == IDENTITY_AT && IDENTITY_AT == 16);
     assert!(head::TOTALS + 8 * head::TOTALS_LEN <= head::TAIL);
     assert!(Preamble::BYTES as u64 <= head::DOOR);

@@ -22,36 +22,51 @@ impl<M: Memory> Slots<M> {
     #[inline]
     pub fn claim_items(&self, me: u32, most_items: usize, most_slots: u64) -> Result<Claim, Nothing> {
         for _ in 0..self.patience() {
-            // Relaxed: the words decide; a stale head only leads here again.
-            let head = self.memory.head().load(Relaxed);
+            let head = self.near_head();
             // E1: the payload is there.
             let word = Word(self.atom(head).load(Acquire));
-            match self.codec.lap_cmp(word, head) {
-                Less => return Err(Nothing::Empty),
-                Greater => {
-                    self.help_head(head, 1);
-                    continue;
-                }
-                Equal => {}
-            }
-            match word.tag() {
-                Tag::Ready => {
-                    let run = self.count_ready(head, word, most_items, most_slots);
-                    if let Some(claim) = self.claim_read(me, head, word, run) {
-                        return Ok(claim);
-                    }
-                }
-                Tag::Reading | Tag::Redeliver | Tag::Late => self.help_head(head, self.codec.run(word)),
-                Tag::Abandoned => {
-                    self.help_head(head, self.codec.run(word));
-                    // E2: hands the slots to the producer.
-                    let _ = self.atom(head).compare_exchange(word.0, self.codec.freed(word).0, Release);
-                }
-                Tag::Writing => return Err(Nothing::Writing(head, word)),
-                Tag::Free | Tag::Damaged => return Err(Nothing::Empty),
+            // Nearly always, told by one comparison: an item of a single slot.
+            let claim = match most_items == 1 && word == self.codec.pack(Tag::Ready, head, 1, 0, 0) {
+                true => self.claim_read(me, head, word, 1),
+                false => self.claim_items_at(head, word, me, most_items, most_slots)?,
+            };
+            if let Some(claim) = claim {
+                return Ok(claim);
             }
         }
         Err(Nothing::Empty)
+    }
+
+    /// One look at the slots from `head` on, the first of which has `word`. `None`: look again.
+    fn claim_items_at(
+        &self,
+        head: u64,
+        word: Word,
+        me: u32,
+        most_items: usize,
+        most_slots: u64,
+    ) -> Result<Option<Claim>, Nothing> {
+        let passed = match (self.codec.lap_cmp(word, head), word.tag()) {
+            (Less, _) | (Equal, Tag::Free | Tag::Damaged) => return Err(Nothing::Empty),
+            (Equal, Tag::Writing) => return Err(Nothing::Writing(head, word)),
+            (Equal, Tag::Ready) => {
+                let run = self.count_ready(head, word, most_items, most_slots);
+                return Ok(self.claim_read(me, head, word, run));
+            }
+            // As for producers: a single slot, or else the counter is behind the run.
+            (Greater, _) => 1,
+            (Equal, Tag::Reading | Tag::Redeliver | Tag::Late | Tag::Abandoned) => self.codec.run(word),
+        };
+        let end = head.wrapping_add(passed);
+        self.pass_head(end);
+        if word.tag() == Tag::Abandoned && self.codec.lap_cmp(word, head) == Equal {
+            if self.moves_counter(head, passed) {
+                self.move_head(end);
+            }
+            // E2: hands the slots to the producer.
+            let _ = self.atom(head).compare_exchange(word.0, self.codec.freed(word).0, Release);
+        }
+        Ok(None)
     }
 
     /// Slots of the published items from `head` on that the limits allow.
@@ -89,7 +104,11 @@ impl<M: Memory> Slots<M> {
         } else {
             // E10: who finds this owner finds that it no longer only waits.
             self.atom(head).compare_exchange(word.0, mine.0, Release).ok()?;
-            self.help_head(head, run);
+            let end = head.wrapping_add(run);
+            self.pass_head(end);
+            if self.moves_counter(head, run) {
+                self.move_head(end);
+            }
         }
         Some(Claim { position: head, word: mine })
     }
@@ -97,8 +116,7 @@ impl<M: Memory> Slots<M> {
     /// Claims a returned item, the first that is found from slot `from` on, for consumer `me`. Without a
     /// slot the search begins at head: the oldest items lie furthest behind it.
     pub fn claim_returned(&self, me: u32, from: Option<u64>) -> Option<Claim> {
-        // Relaxed: where to begin, no more.
-        let head = self.memory.head().load(Relaxed);
+        let head = self.near_head();
         let from = from.unwrap_or(head);
         for ahead in 0..self.codec.capacity() {
             let slot = self.codec.slot(from.wrapping_add(ahead));
@@ -123,7 +141,7 @@ impl<M: Memory> Slots<M> {
     #[inline]
     pub fn acknowledge_first(&self, claim: Claim, span: u64) -> Option<Claim> {
         if span >= self.run(claim) {
-            self.acknowledge_all(claim, std::iter::once(self.run(claim)));
+            self.acknowledge_one(claim);
             return None;
         }
         let position = claim.position.wrapping_add(span);
@@ -134,6 +152,12 @@ impl<M: Memory> Slots<M> {
         self.atom(position).store(rest.0, Relaxed);
         self.free_first(claim);
         Some(Claim { position, word: rest })
+    }
+
+    /// Acknowledges a claim of one item.
+    #[inline]
+    pub fn acknowledge_one(&self, claim: Claim) {
+        self.free_first(claim);
     }
 
     /// Acknowledges all items of a claim; `spans` gives each item's slots, in order.
@@ -192,12 +216,9 @@ impl<M: Memory> Slots<M> {
         if self.exclusive || word.tag() != Tag::Writing || self.codec.run(word) != 1 {
             return false;
         }
-        self.help_tail(position, 1);
         let late = self.codec.turned(word, Tag::Late, 1, word.owner(), 0);
         // Relaxed: nothing is handed over, the writer is still writing.
-        if self.atom(position).compare_exchange(word.0, late.0, Relaxed).is_ok() {
-            self.help_head(position, 1);
-        }
+        let _ = self.atom(position).compare_exchange(word.0, late.0, Relaxed);
         true
     }
 }

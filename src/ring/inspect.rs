@@ -1,6 +1,6 @@
 //! Looking at the ring without changing it.
 
-use std::cmp::Ordering::{Greater, Less};
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::Slots;
@@ -24,11 +24,10 @@ impl<M: Memory> Slots<M> {
     /// Visits the first word of every run and item that is not free, oldest position first as far as
     /// the ring stood still. Words inside a claimed run of several items are visited as well.
     pub fn survey(&self, mut visit: impl FnMut(Seen)) {
-        // Relaxed: where to begin, no more.
-        let head = self.memory.head().load(Relaxed);
+        let head = self.near_head();
         // What is held lies behind head, what waits lies before it: from the slot at tail onwards is
         // oldest first when nothing was stepped over.
-        let tail = self.memory.tail().load(Relaxed);
+        let tail = self.find_tail();
         for ahead in 0..self.codec.capacity() {
             let slot = self.codec.slot(tail.wrapping_add(ahead));
             // E1: who goes on to look at the payload may.
@@ -44,9 +43,9 @@ impl<M: Memory> Slots<M> {
     /// `leave_out` names.
     pub fn find_held(&self, leave_out: impl Fn(u32) -> bool) -> Option<u64> {
         // From here on a run's first word comes before its inner ones, and a run whose first item is
-        // acknowledged meanwhile goes on ahead of us. Relaxed: where to begin, no more; with an old
-        // head an inner word may come first, and count.
-        let head = self.memory.head().load(Relaxed);
+        // acknowledged meanwhile goes on ahead of us. With an old head an inner word may come first,
+        // and count.
+        let head = self.near_head();
         let mut left_out = 0_u64;
         for ahead in 0..self.codec.capacity() {
             // E1: as in claiming; what was published before its producer left is seen.
@@ -87,10 +86,10 @@ impl<M: Memory> Slots<M> {
     /// Whether taking the item at head away would make room for a producer that waits for `slot`: nothing
     /// but held slots that can be stepped over lie between them.
     pub fn is_oldest_in_the_way(&self, slot: u64) -> bool {
-        // Relaxed, here and below: whoever goes on looks anew.
-        let head = self.codec.slot(self.memory.head().load(Relaxed));
+        let head = self.codec.slot(self.find_head());
         let between = head.wrapping_sub(slot) & (self.codec.capacity() - 1);
         (0..between).all(|ahead| {
+            // Relaxed: whoever goes on looks anew.
             let word = Word(self.memory.word(self.codec.slot(slot + ahead)).load(Relaxed));
             self.is_held_single(word)
         })
@@ -99,8 +98,8 @@ impl<M: Memory> Slots<M> {
     /// Whether a consumer would find more than `ahead` slots decided at head: cheap, and only likely.
     #[inline]
     pub fn items_there(&self, ahead: u64) -> bool {
-        let head = self.memory.head().load(Relaxed); // Relaxed, both: whoever takes one looks anew.
-        let position = head.wrapping_add(ahead.min(self.codec.max_run()));
+        let position = self.near_head().wrapping_add(ahead.min(self.codec.max_run()));
+        // Relaxed: whoever takes one looks anew.
         let word = Word(self.atom(position).load(Relaxed));
         match self.codec.lap_cmp(word, position) {
             Less => false,
@@ -112,9 +111,41 @@ impl<M: Memory> Slots<M> {
     /// Whether a producer would find more than `ahead` slots free at tail: cheap, and only likely.
     #[inline]
     pub fn room_there(&self, ahead: u64) -> bool {
-        let tail = self.memory.tail().load(Relaxed); // Relaxed, both: whoever takes one looks anew.
-        let position = tail.wrapping_add(ahead.min(self.codec.max_run()));
+        let position = self.near_tail().wrapping_add(ahead.min(self.codec.max_run()));
+        // Relaxed: as above.
         let word = Word(self.atom(position).load(Relaxed));
         word.tag() == Tag::Free || self.codec.lap_cmp(word, position) != Less
+    }
+
+    /// Where the next producer that looks would claim, if nobody moved: the counter may lag behind.
+    pub(super) fn find_tail(&self) -> u64 {
+        for _ in 0..self.patience() {
+            let tail = self.near_tail();
+            // E2: as in claiming.
+            let word = Word(self.atom(tail).load(Acquire));
+            match self.codec.lap_cmp(word, tail) {
+                Greater => self.pass_tail(tail.wrapping_add(1)),
+                Equal if word.tag() != Tag::Free => self.pass_tail(tail.wrapping_add(self.codec.run(word))),
+                _ => break,
+            }
+        }
+        self.near_tail()
+    }
+
+    /// Where the next consumer that looks would find an item, a gap's end or nothing, if nobody moved.
+    pub(super) fn find_head(&self) -> u64 {
+        for _ in 0..self.patience() {
+            let head = self.near_head();
+            // E1: as in claiming.
+            let word = Word(self.atom(head).load(Acquire));
+            match self.codec.lap_cmp(word, head) {
+                Greater => self.pass_head(head.wrapping_add(1)),
+                Equal if matches!(word.tag(), Tag::Reading | Tag::Redeliver | Tag::Late | Tag::Abandoned) => {
+                    self.pass_head(head.wrapping_add(self.codec.run(word)));
+                }
+                _ => break,
+            }
+        }
+        self.near_head()
     }
 }

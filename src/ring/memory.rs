@@ -38,6 +38,16 @@ impl Atom for AtomicU64 {
     }
 }
 
+/// How far one handle has seen positions decided. Its own; atomic only so that those who just look may
+/// share one between threads, where any of the values that they write will do.
+#[derive(Debug, Default)]
+pub struct Reach {
+    /// Every position before it was claimed by a producer, or stepped over.
+    pub tail: AtomicU64,
+    /// Every position before it was claimed by a consumer, or stepped over.
+    pub head: AtomicU64,
+}
+
 /// The shared words of one ring. Slots are given modulo the capacity by the caller.
 pub trait Memory {
     /// The kind of word.
@@ -49,13 +59,16 @@ pub trait Memory {
     fn is_exclusive(&self) -> bool;
     /// The state word of `slot`. Written as PROTOCOL.md's table says; the truth.
     fn word(&self, slot: u64) -> &Self::Atom;
-    /// The next position to write: a hint, never ahead of the truth. Written by producers and helpers.
+    /// The next position to write: a hint, never ahead of the truth, and behind it by some single slots.
+    /// Written by producers and helpers.
     fn tail(&self) -> &Self::Atom;
-    /// The next position to read: a hint, never ahead of the truth. Written by consumers and helpers.
+    /// The next position to read: a hint of the same kind. Written by consumers and helpers.
     fn head(&self) -> &Self::Atom;
     /// Counts items that became redeliverable: a hint that a search is worth it. Written by whoever
     /// makes an item redeliverable, after it did.
     fn returned(&self) -> &Self::Atom;
+    /// What this handle has seen decided beyond the counters: its own, shared with nobody.
+    fn reach(&self) -> &Reach;
     /// Slots of the published item that begins at `slot`, from its header, at least 1.
     fn span(&self, slot: u64) -> u64;
     /// Whether participant `number` is certainly dead. `false` means that it may be alive.

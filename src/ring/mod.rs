@@ -33,7 +33,7 @@ mod produce;
 mod recover;
 pub mod word;
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
 
 pub use consume::Nothing;
 use memory::{Atom, Memory};
@@ -51,18 +51,22 @@ pub struct Claim {
     pub word: Word,
 }
 
-/// The slots of one ring.
+/// The slots of one ring, as one handle knows them.
 #[derive(Debug)]
 pub struct Slots<M> {
     memory: M,
     codec: Codec,
     exclusive: bool,
+    /// Claims of a single slot move a counter on at every position that ends a row of so many.
+    row: u64,
 }
 
 impl<M: Memory> Slots<M> {
     /// The ring on `memory`.
     pub fn new(memory: M) -> Self {
-        Slots { codec: Codec::new(memory.capacity()), exclusive: memory.is_exclusive(), memory }
+        let codec = Codec::new(memory.capacity());
+        let row = (codec.capacity() / 2).clamp(1, MOST_IN_ROW);
+        Slots { codec, exclusive: memory.is_exclusive(), memory, row }
     }
 
     /// The memory below.
@@ -88,18 +92,63 @@ impl<M: Memory> Slots<M> {
         self.memory.word(self.codec.slot(position))
     }
 
-    /// Moves tail from `from` over a run; somebody else may have done so.
+    /// Where a producer looks next.
     #[inline]
-    fn help_tail(&self, from: u64, run: u64) {
-        // E6: passes on what this process knows to be free.
-        let _ = self.memory.tail().compare_exchange(from, from.wrapping_add(run), AcqRel);
+    fn near_tail(&self) -> u64 {
+        // E6: with the tail comes the licence for slots inside runs that others saw freed.
+        later(self.memory.reach().tail.load(Relaxed), self.memory.tail().load(Acquire))
     }
 
-    /// Moves head from `from` over a run; somebody else may have done so.
+    /// Where a consumer looks next.
     #[inline]
-    fn help_head(&self, from: u64, run: u64) {
+    fn near_head(&self) -> u64 {
+        // Relaxed: the words decide; a stale head only leads over decided ones.
+        later(self.memory.reach().head.load(Relaxed), self.memory.head().load(Relaxed))
+    }
+
+    /// This handle looks for room at `position` or later from now on.
+    #[inline]
+    fn pass_tail(&self, position: u64) {
+        self.memory.reach().tail.store(position, Relaxed);
+    }
+
+    /// This handle looks for items at `position` or later from now on.
+    #[inline]
+    fn pass_head(&self, position: u64) {
+        self.memory.reach().head.store(position, Relaxed);
+    }
+
+    /// Whether whoever claims this run moves the counter behind it.
+    ///
+    /// A run of several slots must be behind the counter before its first word leaves the claim: its inner
+    /// words may keep an earlier lap, and nobody could tell them from slots that were never claimed. A
+    /// single slot tells by its own word that it was decided, so that one in a few is enough.
+    #[inline]
+    fn moves_counter(&self, position: u64, run: u64) -> bool {
+        run > 1 || position & (self.row - 1) == self.row - 1
+    }
+
+    /// Moves tail to `end` at least; everything before it is decided.
+    fn move_tail(&self, end: u64) {
+        // E6: passes on what this process knows to be free.
+        self.move_counter(self.memory.tail(), end, AcqRel);
+    }
+
+    /// Moves head to `end` at least; everything before it is decided.
+    fn move_head(&self, end: u64) {
         // Relaxed: the words decide.
-        let _ = self.memory.head().compare_exchange(from, from.wrapping_add(run), Relaxed);
+        self.move_counter(self.memory.head(), end, Relaxed);
+    }
+
+    #[inline]
+    fn move_counter(&self, counter: &M::Atom, end: u64, order: Ordering) {
+        for _ in 0..self.patience() {
+            // Relaxed: the exchange decides.
+            let now = counter.load(Relaxed);
+            if now == later(now, end) || counter.compare_exchange(now, end, order).is_ok() {
+                return;
+            }
+        }
     }
 
     /// Exchanges a word of one's own that others may have renewed or marked late.
@@ -125,4 +174,13 @@ impl<M: Memory> Slots<M> {
     fn patience(&self) -> u64 {
         4 * self.codec.capacity() + 1024
     }
+}
+
+/// Most single slots that are claimed for one move of the counter: those of a line of words.
+const MOST_IN_ROW: u64 = 8;
+
+/// The later of two positions.
+#[inline]
+fn later(one: u64, other: u64) -> u64 {
+    if (one.wrapping_sub(other) as i64) > 0 { one } else { other }
 }

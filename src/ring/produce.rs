@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::memory::{Atom, Memory};
 use super::word::{Tag, Word};
-use super::{Claim, Slots};
+use super::{Claim, Slots, later};
 
 /// Why there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,53 +32,67 @@ impl<M: Memory> Slots<M> {
         fit: impl Fn(u64) -> u64,
     ) -> Result<Claim, Full> {
         for _ in 0..self.patience() {
-            // E6: with the tail comes the licence for slots inside runs that others saw freed.
-            let tail = self.memory.tail().load(Acquire);
-            let atom = self.atom(tail);
+            let tail = self.near_tail();
             // E2: the consumer is done with the slot.
-            let word = Word(atom.load(Acquire));
-            let may_be_free = match self.codec.lap_cmp(word, tail) {
-                Greater => {
-                    self.help_tail(tail, 1);
-                    continue;
-                }
-                Equal if word.tag() != Tag::Free => {
-                    self.help_tail(tail, self.codec.run(word));
-                    continue;
-                }
-                _ => word.tag() == Tag::Free,
+            let word = Word(self.atom(tail).load(Acquire));
+            // Nearly always, told by one comparison: a single slot, freed a lap ago.
+            let claim = match most == 1 && word == self.codec.free(tail) {
+                true => self.claim_write(me, tail, word, 1),
+                false => self.claim_at(tail, word, me, first, most, &fit)?,
             };
-            if !may_be_free {
-                match self.make_room(tail, word) {
-                    true => continue,
-                    false => return Err(Full { slot: self.codec.slot(tail), word }),
-                }
-            }
-            let to_end = self.codec.to_end(tail);
-            let padding = first > to_end;
-            let (least, most) = match padding {
-                true => (to_end, to_end),
-                false if most > 1 => (first, most.min(to_end)),
-                false => (first, most),
-            };
-            let free = self.count_free(tail, most);
-            if free < least {
-                match self.too_few(me, tail, word, free, first) {
-                    None => continue,
-                    Some(full) => return Err(full),
-                }
-            }
-            let run = if padding { to_end } else { fit(free) };
-            if let Some(claim) = self.claim_write(me, tail, word, run) {
-                match padding {
-                    true => self.leave_gap(claim),
-                    false => return Ok(claim),
-                }
+            if let Some(claim) = claim {
+                return Ok(claim);
             }
         }
         // Only a hostile ring, or one that others overtake us on without end, gets here.
-        let slot = self.codec.slot(self.memory.tail().load(Relaxed));
+        let slot = self.codec.slot(self.near_tail());
         Err(Full { slot, word: Word(self.memory.word(slot).load(Relaxed)) })
+    }
+
+    /// One look at the slots from `tail` on, the first of which has `word`. `None`: look again.
+    fn claim_at(
+        &self,
+        tail: u64,
+        word: Word,
+        me: u32,
+        first: u64,
+        most: u64,
+        fit: impl Fn(u64) -> u64,
+    ) -> Result<Option<Claim>, Full> {
+        let passed = match self.codec.lap_cmp(word, tail) {
+            // A single slot; or else the counter, which is looked at again, is behind the run.
+            Greater => Some(1),
+            Equal if word.tag() != Tag::Free => Some(self.codec.run(word)),
+            _ => None,
+        };
+        if let Some(run) = passed {
+            self.pass_tail(tail.wrapping_add(run));
+            return Ok(None);
+        }
+        if word.tag() != Tag::Free {
+            return match self.make_room(tail, word) {
+                true => Ok(None),
+                false => Err(Full { slot: self.codec.slot(tail), word }),
+            };
+        }
+        let to_end = self.codec.to_end(tail);
+        let padding = first > to_end;
+        let (least, most) = match padding {
+            true => (to_end, to_end),
+            false if most > 1 => (first, most.min(to_end)),
+            false => (first, most),
+        };
+        let free = self.count_free(tail, most);
+        if free < least {
+            return self.too_few(me, tail, word, free, first).map_or(Ok(None), Err);
+        }
+        let run = if padding { to_end } else { fit(free) };
+        let claim = self.claim_write(me, tail, word, run);
+        if padding {
+            claim.into_iter().for_each(|gap| self.leave_gap(gap));
+            return Ok(None);
+        }
+        Ok(claim)
     }
 
     /// Fewer than `first` slots are `free` from `tail` on. `None`: look again.
@@ -108,7 +122,8 @@ impl<M: Memory> Slots<M> {
             let position = tail.wrapping_add(free);
             // E2: the consumer is done with this slot too.
             let word = Word(self.atom(position).load(Acquire));
-            if word.tag() != Tag::Free || self.codec.lap_cmp(word, position) == Greater {
+            let usual = word == self.codec.free(position);
+            if !usual && (word.tag() != Tag::Free || self.codec.lap_cmp(word, position) == Greater) {
                 break;
             }
             free += 1;
@@ -120,9 +135,13 @@ impl<M: Memory> Slots<M> {
     fn claim_write(&self, me: u32, tail: u64, word: Word, run: u64) -> Option<Claim> {
         let mine = self.codec.pack(Tag::Writing, tail, run, me, 0);
         if !self.exclusive {
-            // E7: who helps tail past this word passes E6 on.
+            // E7: who looks behind this word passes E6 on.
             self.atom(tail).compare_exchange(word.0, mine.0, AcqRel).ok()?;
-            self.help_tail(tail, run);
+            let end = tail.wrapping_add(run);
+            self.pass_tail(end);
+            if self.moves_counter(tail, run) {
+                self.move_tail(end);
+            }
         }
         Some(Claim { position: tail, word: mine })
     }
@@ -134,7 +153,6 @@ impl<M: Memory> Slots<M> {
             Tag::Abandoned => self.free_abandoned(tail, word),
             _ if self.is_held_single(word) => {
                 self.free_slot_after_held(tail) && {
-                    self.help_head(tail.wrapping_sub(self.codec.capacity()), 1);
                     let renewed = self.codec.renewed(word, tail);
                     // Its owner finds the new lap by a failed exchange. Relaxed: nothing is handed over.
                     let _ = self.atom(tail).compare_exchange(word.0, renewed.0, Relaxed);
@@ -150,15 +168,13 @@ impl<M: Memory> Slots<M> {
     #[cold]
     fn free_abandoned(&self, ahead: u64, word: Word) -> bool {
         let position = self.codec.position(word, self.codec.slot(ahead), ahead);
-        // Relaxed: head only grows, an old value merely frees later.
-        let head = self.memory.head().load(Relaxed);
-        let mut passed = (head.wrapping_sub(position) as i64) > 0;
-        // An exclusive ring's head is its consumer's.
-        if head == position && !self.exclusive {
-            self.help_head(position, self.codec.run(word));
-            passed = true;
-        }
+        let end = position.wrapping_add(self.codec.run(word));
+        let passed = |head: u64| later(head, end) == head;
+        let passed = passed(self.near_head()) || !self.exclusive && passed(self.find_head());
         if passed {
+            if self.moves_counter(position, self.codec.run(word)) {
+                self.move_head(end);
+            }
             // E2: nobody reads an abandoned slot; the label is for the producer that claims it.
             let _ = self.atom(ahead).compare_exchange(word.0, self.codec.freed(word).0, Release);
         }
@@ -285,7 +301,6 @@ impl<M: Memory> Slots<M> {
         if Word(self.atom(claim.position).load(Acquire)).tag() != Tag::Late {
             return;
         }
-        self.help_head(claim.position, self.run(claim));
         self.exchange_own(claim.position, claim.word, |word| {
             self.codec.turned(word, Tag::Redeliver, 1, 0, 0)
         });
@@ -311,7 +326,6 @@ impl<M: Memory> Slots<M> {
         }
         // E1: hands the gap to the consumer.
         if atom.compare_exchange(claim.word.0, abandoned.0, AcqRel).is_err() {
-            self.help_head(claim.position, self.run(claim));
             self.exchange_own(claim.position, claim.word, |word| self.codec.freed(word));
         }
     }

@@ -2,7 +2,7 @@
 //! the middle, and begin again.
 
 use std::cmp::Ordering::Equal;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use super::Slots;
 use super::memory::{Atom, Memory};
@@ -51,13 +51,15 @@ impl<M: Memory> Slots<M> {
 
     /// Resolves the run that begins at `slot` with `word`, read while its owner was dead.
     fn recover_run(&self, slot: u64, word: Word) -> Recovered {
-        // Relaxed: a point of reference near which the position lies.
-        let position = self.codec.position(word, slot, self.memory.head().load(Relaxed));
+        // A point of reference near which the position lies.
+        let position = self.codec.position(word, slot, self.near_head());
         let run = self.codec.run(word);
         let mut done = Recovered::default();
         match word.tag() {
             Tag::Writing => {
-                self.help_tail(position, run);
+                if run > 1 {
+                    self.move_tail(position.wrapping_add(run));
+                }
                 let withdrawn = self.recover_inner(position, run, word, |_, inner| match inner.tag() {
                     Tag::Ready | Tag::Abandoned => Some(self.codec.freed(inner)),
                     _ => None,
@@ -67,11 +69,13 @@ impl<M: Memory> Slots<M> {
                     (withdrawn.is_some() && self.exchange_dead(position, word, abandoned)) as u64;
             }
             Tag::Late => {
-                self.help_head(position, 1);
                 done.abandoned += self.exchange_dead(position, word, self.codec.freed(word)) as u64;
             }
             Tag::Reading => {
-                self.help_head(position, run);
+                // A single slot may have been stepped over: head need not have come to it yet.
+                if run > 1 {
+                    self.move_head(position.wrapping_add(run));
+                }
                 let returned = self.recover_inner(position, run, word, |at, inner| match inner.tag() {
                     Tag::Ready => {
                         let span = self.codec.run(inner);

@@ -8,10 +8,11 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
-use std::sync::atomic::Ordering;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::{self, Relaxed};
 
 use ringpipe::ring::Slots;
-use ringpipe::ring::memory::{Atom, Memory};
+use ringpipe::ring::memory::{Atom, Memory, Reach};
 use ringpipe::ring::word::{Tag, Word};
 
 use crate::mutation::Mutation;
@@ -35,6 +36,19 @@ pub struct Shared {
     pub woken: u16,
     /// Processes that have not seen the latest count of returned items.
     pub returned: u16,
+}
+
+/// A `Reach`, as a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub tail: u64,
+    pub head: u64,
+}
+
+impl Seen {
+    fn of(reach: &Reach) -> Self {
+        Seen { tail: reach.tail.load(Relaxed), head: reach.head.load(Relaxed) }
+    }
 }
 
 /// What an access is about.
@@ -67,6 +81,10 @@ pub struct Run {
     pub mutation: Option<Mutation>,
     /// Stores that a mutation holds back.
     pub held_back: Vec<(u8, u64)>,
+    /// How far the handle had seen when the log began.
+    pub reach: Seen,
+    /// How far it has seen by now.
+    seen: Rc<Reach>,
     /// Whether to print each new access.
     pub trace: bool,
     cursor: usize,
@@ -98,13 +116,15 @@ pub enum End<T> {
 
 impl Run {
     /// Runs `operation` on `shared` with `log`, making at most `budget` new accesses.
-    pub fn new(shared: Shared, log: Vec<u64>, kind: Kind, budget: usize) -> Run {
+    pub fn new(shared: Shared, log: Vec<u64>, reach: Seen, kind: Kind, budget: usize) -> Run {
         Run {
             shared,
             log,
             kind,
             mutation: None,
             held_back: Vec::new(),
+            reach,
+            seen: Rc::default(),
             trace: false,
             cursor: 0,
             budget,
@@ -115,7 +135,10 @@ impl Run {
         }
     }
 
-    pub fn run<T>(self, memory: Replay, operation: impl FnOnce(&Slots<Replay>) -> T) -> (Run, End<T>) {
+    pub fn run<T>(mut self, memory: Replay, operation: impl FnOnce(&Slots<Replay>) -> T) -> (Run, End<T>) {
+        memory.reach.tail.store(self.reach.tail, Relaxed);
+        memory.reach.head.store(self.reach.head, Relaxed);
+        self.seen = memory.reach.clone();
         RUN.set(Some(self));
         let slots = Slots::new(memory);
         let end = match catch_unwind(AssertUnwindSafe(|| operation(&slots))) {
@@ -123,7 +146,11 @@ impl Run {
             Err(payload) if payload.is::<Cut>() => End::Cut,
             Err(payload) => End::Panicked(panic_text(&*payload)),
         };
-        (RUN.take().expect("the run is put back by nobody else"), end)
+        let mut run = RUN.take().expect("the run is put back by nobody else");
+        if matches!(end, End::Done(_)) {
+            run.reach = Seen::of(&run.seen);
+        }
+        (run, end)
     }
 
     fn access(&mut self, site: Site, place: Place, access: Access) -> Option<u64> {
@@ -166,6 +193,7 @@ impl Run {
             Kind::ClaimRoom | Kind::ClaimItems => {
                 self.log.clear();
                 self.cursor = 0;
+                self.reach = Seen::of(&self.seen);
             }
             // A round of recovery that changed nothing is the same as one that found nothing.
             Kind::Recover if self.cursor > 0 && !self.round_changed => {
@@ -182,8 +210,6 @@ impl Run {
     /// Replies between which the code makes no difference are made the same.
     fn canonical(&self, place: Place, access: Access, reply: u64) -> u64 {
         match (self.kind, place, access) {
-            // Nobody asks whether a help helped.
-            (_, Place::Tail | Place::Head, Access::Exchange(..)) => 0,
             (Kind::ClaimReturned, Place::Word(_), Access::Load) if Word(reply).tag() != Tag::Redeliver => 0,
             _ => reply,
         }
@@ -232,9 +258,8 @@ impl Run {
             let again = !new_round && place == self.round_place && access == Access::Load;
             return again.then(|| self.log[self.round]);
         }
-        let last = self.log.last().copied().unwrap_or_default();
         let inner = place != self.round_place;
-        mutation.misbehave(self.kind, place, access, last, inner, &mut self.shared, &mut self.held_back)
+        mutation.misbehave(self.kind, place, access, inner, &mut self.shared, &mut self.held_back)
     }
 
     fn say(&self, place: Place, access: Access, reply: u64) -> String {
@@ -270,20 +295,21 @@ fn panic_text(payload: &(dyn Any + Send)) -> String {
 pub struct Replay {
     pub capacity: u64,
     pub exclusive: bool,
+    pub reach: Rc<Reach>,
 }
 
 /// A word, known by its place.
-pub struct Cell(Place);
+pub struct SharedWord(Place);
 
-static WORDS: [Cell; MAX_SLOTS] = [
-    Cell(Place::Word(0)),
-    Cell(Place::Word(1)),
-    Cell(Place::Word(2)),
-    Cell(Place::Word(3)),
-    Cell(Place::Word(4)),
-    Cell(Place::Word(5)),
-    Cell(Place::Word(6)),
-    Cell(Place::Word(7)),
+static WORDS: [SharedWord; MAX_SLOTS] = [
+    SharedWord(Place::Word(0)),
+    SharedWord(Place::Word(1)),
+    SharedWord(Place::Word(2)),
+    SharedWord(Place::Word(3)),
+    SharedWord(Place::Word(4)),
+    SharedWord(Place::Word(5)),
+    SharedWord(Place::Word(6)),
+    SharedWord(Place::Word(7)),
 ];
 
 #[track_caller]
@@ -293,7 +319,7 @@ fn access(place: Place, access: Access) -> u64 {
     reply.unwrap_or_else(|| resume_unwind(Box::new(Cut)))
 }
 
-impl Atom for Cell {
+impl Atom for SharedWord {
     #[track_caller]
     fn load(&self, _: Ordering) -> u64 {
         access(self.0, Access::Load)
@@ -314,7 +340,7 @@ impl Atom for Cell {
 }
 
 impl Memory for Replay {
-    type Atom = Cell;
+    type Atom = SharedWord;
 
     fn capacity(&self) -> u64 {
         self.capacity
@@ -322,17 +348,20 @@ impl Memory for Replay {
     fn is_exclusive(&self) -> bool {
         self.exclusive
     }
-    fn word(&self, slot: u64) -> &Cell {
+    fn word(&self, slot: u64) -> &SharedWord {
         &WORDS[slot as usize]
     }
-    fn tail(&self) -> &Cell {
-        &Cell(Place::Tail)
+    fn tail(&self) -> &SharedWord {
+        &SharedWord(Place::Tail)
     }
-    fn head(&self) -> &Cell {
-        &Cell(Place::Head)
+    fn head(&self) -> &SharedWord {
+        &SharedWord(Place::Head)
     }
-    fn returned(&self) -> &Cell {
-        &Cell(Place::Returned)
+    fn returned(&self) -> &SharedWord {
+        &SharedWord(Place::Returned)
+    }
+    fn reach(&self) -> &Reach {
+        &self.reach
     }
     #[track_caller]
     fn span(&self, slot: u64) -> u64 {

@@ -4,7 +4,9 @@ use ringpipe::ring::word::{Tag, Word};
 
 use crate::memory::{Access, Place, Shared};
 use crate::process::{Kind, Taking};
-use crate::scenarios::{ONE, PAIR, consumer, producer, recoverer, ring, runs, single, stopped, successor};
+use crate::scenarios::{
+    ONE, PAIR, WIDE, abandoning, consumer, producer, recoverer, ring, runs, single, stopped, successor,
+};
 use crate::system::Scenario;
 
 /// Generated states after which a search for a mutation ends, which is left as soon as it is found out.
@@ -13,12 +15,14 @@ const MUTATED: usize = 1_500_000;
 /// One way to misbehave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
-    /// Who claims room does not help tail over the run.
-    ClaimWithoutHelpingTail,
-    /// Recovery does not help tail.
-    RecoverWithoutHelpingTail,
-    /// Recovery does not help head.
-    RecoverWithoutHelpingHead,
+    /// Who claims room does not move tail behind the run.
+    ClaimWithoutMovingTail,
+    /// Who frees a gap that consumers have seen does not move head behind it.
+    FreeGapWithoutMovingHead,
+    /// Recovery does not move tail.
+    RecoverWithoutMovingTail,
+    /// Recovery does not move head.
+    RecoverWithoutMovingHead,
     /// The first word of a batch says READY before the inner ones do.
     PublishFirstWordFirst,
     /// The publisher overwrites a late mark.
@@ -44,15 +48,13 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    /// The reply to an access that misbehaves, `None` where it behaves. `last` is the reply before, and
-    /// `inner` whether the access leaves the place at which the operation's present round began.
-    #[allow(clippy::too_many_arguments)]
+    /// The reply to an access that misbehaves, `None` where it behaves. `inner`: whether
+    /// the access leaves the place at which the operation's present round began.
     pub fn misbehave(
         self,
         kind: Kind,
         place: Place,
         access: Access,
-        last: u64,
         inner: bool,
         shared: &mut Shared,
         held_back: &mut Vec<(u8, u64)>,
@@ -62,9 +64,10 @@ impl Mutation {
         use Place::{Head, IsDead, Tail, Word as At};
         let tag = |bits: u64| Word(bits).tag();
         match (self, kind, place, access) {
-            (ClaimWithoutHelpingTail, Kind::ClaimRoom, Tail, Exchange(..)) if last == 1 => Some(1),
-            (RecoverWithoutHelpingTail, Kind::Recover, Tail, Exchange(..)) => Some(1),
-            (RecoverWithoutHelpingHead, Kind::Recover, Head, Exchange(..)) => Some(1),
+            (ClaimWithoutMovingTail, Kind::ClaimRoom, Tail, Exchange(..)) => Some(1),
+            (FreeGapWithoutMovingHead, Kind::ClaimRoom, Head, Exchange(..)) => Some(1),
+            (RecoverWithoutMovingTail, Kind::Recover, Tail, Exchange(..)) => Some(1),
+            (RecoverWithoutMovingHead, Kind::Recover, Head, Exchange(..)) => Some(1),
             (PublishFirstWordFirst, Kind::Publish, At(slot), Store(word)) => {
                 held_back.push((slot, word));
                 Some(0)
@@ -96,9 +99,7 @@ impl Mutation {
     }
 }
 
-/// For each mutation the system that is to expose it. Two of the protocol's steps have none: that who
-/// passes a writer helps tail first, and that a late publisher helps head first, only saves others from
-/// doing it; with runs of one slot they always can.
+/// For each mutation the system that is to expose it.
 pub fn mutated() -> Vec<Scenario> {
     use Mutation::*;
     use Taking::{AcknowledgeAll, GiveBackFirst};
@@ -132,6 +133,14 @@ pub fn mutated() -> Vec<Scenario> {
             consumer(4, 2, 1, AcknowledgeAll),
         ],
     );
+    let gap = Scenario {
+        crashes: 0,
+        ..ring(
+            "a gap of two behind a head that lags",
+            4,
+            vec![producer(1, &[ONE]), abandoning(2, &[WIDE]), consumer(3, 2, 1, AcknowledgeAll)],
+        )
+    };
     let mut scenarios = Vec::new();
     let mut add = |mutation, scenario: &Scenario| {
         scenarios.push(Scenario {
@@ -141,9 +150,10 @@ pub fn mutated() -> Vec<Scenario> {
             ..scenario.clone()
         });
     };
-    add(ClaimWithoutHelpingTail, &runs[3]);
-    add(RecoverWithoutHelpingTail, &runs[3]);
-    add(RecoverWithoutHelpingHead, &runs[3]);
+    add(ClaimWithoutMovingTail, &runs[3]);
+    add(FreeGapWithoutMovingHead, &gap);
+    add(RecoverWithoutMovingTail, &runs[3]);
+    add(RecoverWithoutMovingHead, &runs[3]);
     add(PublishFirstWordFirst, &runs[0]);
     add(PublishOverLateMark, &stopped[5]);
     add(ForgetNestedRun, &runs[0]);
@@ -151,7 +161,7 @@ pub fn mutated() -> Vec<Scenario> {
     add(AcknowledgeBlindly, &stopped[4]);
     add(ClaimBlindly, &single[1]);
     add(ClaimReturnedBlindly, &shared_item);
-    add(RecoverBlindly, &single[5]);
+    add(RecoverBlindly, &single[6]);
     add(RecoverWithoutLookingAgain, &reuse);
     add(RenewBlindly, &stopped[4]);
     add(CallDead(1), &single[0]);

@@ -111,7 +111,25 @@ pub struct Process {
     pub last_look: bool,
     /// The position after the first of the last claim at tail or head.
     pub behind: u64,
+    /// What its handle has seen decided.
+    pub lead: Lead,
     pub held_back: Vec<(u8, u64)>,
+}
+
+/// Positions that a handle has seen decided, where the counters do not say so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Lead {
+    pub tail: Option<u64>,
+    pub head: Option<u64>,
+}
+
+impl Lead {
+    /// Forgets what the counters say by now.
+    pub fn forget_old(&mut self, shared: &Shared) {
+        let ahead = |counter: u64| move |position: &u64| (position.wrapping_sub(counter) as i64) > 0;
+        self.tail = self.tail.filter(ahead(shared.tail));
+        self.head = self.head.filter(ahead(shared.head));
+    }
 }
 
 /// The result of an operation.
@@ -143,6 +161,7 @@ impl Process {
             blocker: None,
             last_look: false,
             behind: 0,
+            lead: Lead::default(),
             held_back: Vec::new(),
         };
         if !role.successor {
@@ -247,6 +266,7 @@ impl Process {
             tries: 0,
             passes: 0,
             behind: 0,
+            lead: Lead::default(),
             held_back: Vec::new(),
             ..*self
         };

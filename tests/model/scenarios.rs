@@ -84,6 +84,14 @@ pub fn single() -> Vec<Scenario> {
             vec![producer(1, &[ONE, ONE, ONE]), take(3, 1), take(4, 1), take(5, 1)],
         ),
         Scenario {
+            base: 3,
+            ..ring(
+                "counters that lag, 2 producers, 2 consumers, 4 slots",
+                4,
+                vec![producer(1, &[ONE, ONE, ONE]), producer(2, &[ONE, WIDE]), take(3, 2), take(4, 3)],
+            )
+        },
+        Scenario {
             crashes: 2,
             ..ring(
                 "1 producer, 1 consumer, 1 recoverer, 2 crashes",

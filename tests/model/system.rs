@@ -1,13 +1,15 @@
 //! The whole: shared memory, processes, and what must hold of them.
 
+use std::rc::Rc;
+
 use stateright::{Model, Property};
 
 use ringpipe::ring::Slots;
 use ringpipe::ring::word::Codec;
 
-use crate::memory::{End, MAX_SLOTS, Replay, Run, Shared};
+use crate::memory::{End, MAX_SLOTS, Replay, Run, Seen, Shared};
 use crate::mutation::Mutation;
-use crate::process::{Kind, Life, Outcome, Process, Role, Work};
+use crate::process::{Kind, Lead, Life, Outcome, Process, Role, Work};
 use crate::survivor;
 
 /// Accesses that one operation may take when nobody else moves.
@@ -87,7 +89,12 @@ impl Scenario {
     }
 
     pub fn memory(&self) -> Replay {
-        Replay { capacity: self.capacity, exclusive: self.exclusive }
+        Replay { capacity: self.capacity, exclusive: self.exclusive, reach: Rc::default() }
+    }
+
+    /// How far a handle sees that knows this more than the counters say.
+    fn reach(&self, lead: Lead) -> Seen {
+        Seen { tail: lead.tail.unwrap_or(self.base), head: lead.head.unwrap_or(self.base) }
     }
 
     /// The id of the first item of process `p`.
@@ -167,7 +174,9 @@ impl Scenario {
                 Outcome::Nothing
             }
             _ => {
-                let mut run = Run::new(state.shared.clone(), std::mem::take(&mut process.log), process.op, 1);
+                let log = std::mem::take(&mut process.log);
+                let reach = self.reach(process.lead);
+                let mut run = Run::new(state.shared.clone(), log, reach, process.op, 1);
                 run.mutation = self.mutation;
                 run.trace = trace;
                 // On a replay the held back stores are not made again: they are in the log.
@@ -175,6 +184,9 @@ impl Scenario {
                 let (run, end) = run.run(self.memory(), |slots| process.call(role, slots));
                 state.shared = run.shared;
                 process.log = run.log;
+                if run.reach != reach {
+                    process.lead = Lead { tail: Some(run.reach.tail), head: Some(run.reach.head) };
+                }
                 process.held_back = run.held_back;
                 match end {
                     End::Cut => return Ok(()),
@@ -192,6 +204,7 @@ impl Scenario {
         let dead_or_called =
             |number: u32| dead >> number & 1 == 1 || self.mutation == Some(Mutation::CallDead(number));
         processes[p].log.clear();
+        processes[p].lead.forget_old(shared);
         processes[p].settle(p, role, self.exclusive, shared, &outcome, dead_or_called);
         Ok(())
     }
@@ -311,7 +324,7 @@ impl Scenario {
         if trace {
             println!("  survivor: {kind:?}");
         }
-        let mut run = Run::new(shared.clone(), Vec::new(), kind, ALONE);
+        let mut run = Run::new(shared.clone(), Vec::new(), self.reach(Lead::default()), kind, ALONE);
         // It is honest, but its recovery is the one under test.
         run.mutation = self.mutation.filter(|_| kind == Kind::Recover);
         run.trace = trace;
