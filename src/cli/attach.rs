@@ -22,11 +22,11 @@ const PATIENCE: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "A ring that does not exist yet is made with")]
 pub struct CreateArgs {
-    /// Slots, 2 to 16777216, rounded up to a power of two [default: 8192]
+    /// Slots, 2 to 16777216, rounded up to a power of two [default: 8192, with --raw 1024]
     #[arg(long, value_name = "COUNT")]
     capacity: Option<Count>,
     /// Bytes in a slot, rounded up to a multiple of 8; longer items span several slots, up to half of
-    /// them [default: 64]
+    /// them [default: 64, with --raw 1K]
     #[arg(long, value_name = "SIZE")]
     slot_size: Option<ByteSize>,
     /// Permissions in octal: who may write the segment may take part [default: 600]
@@ -46,9 +46,16 @@ pub struct CreateArgs {
     no_create: bool,
 }
 
+/// The ring for `--raw`, in all 1 MiB: the pieces then stay in a core's own cache from the read to the write.
+const RAW_CAPACITY: u64 = 1024;
+const RAW_SLOT_SIZE: u64 = 1024;
+
 impl CreateArgs {
-    fn options(&self) -> RingOptions {
+    fn options(&self, raw: bool) -> RingOptions {
         let mut options = RingOptions::new().ephemeral(true);
+        if raw {
+            options = options.capacity(RAW_CAPACITY).slot_size(RAW_SLOT_SIZE);
+        }
         if let Some(Count(slots)) = self.capacity {
             options = options.capacity(slots);
         }
@@ -79,7 +86,8 @@ impl CreateArgs {
     /// Says what was asked for and is otherwise in a ring that exists.
     fn note_differences(&self, ring: &Ring, report: &Report) {
         let name = ring.name();
-        let options = self.options();
+        // Only what was asked for matters here.
+        let options = self.options(false);
         let note = |text: String| report.note(format!("ring {name:?} exists with {text}"));
         let (slots, bytes) = (ring.capacity(), ring.slot_size());
         if let Some(Count(given)) = self.capacity
@@ -106,15 +114,20 @@ impl CreateArgs {
     }
 }
 
-/// Attaches a producer to the ring, which is made if it is missing and may be.
+/// Attaches a producer to the ring, which is made if it is missing and may be; for `raw` pieces, if so.
 ///
 /// # Errors
 /// The [`Failure`] of whatever is refused; a usage error for a ring that cannot be made as asked, also
 /// when there is one already.
-pub fn producer(name: &RingName, create: &CreateArgs, report: &Report) -> Result<(Ring, Producer), Failure> {
+pub fn producer(
+    name: &RingName,
+    create: &CreateArgs,
+    raw: bool,
+    report: &Report,
+) -> Result<(Ring, Producer), Failure> {
     let name = name.as_str();
     let failed = |error: Error| Failure::of_ring(name, &error);
-    let options = create.options();
+    let options = create.options(raw);
     options.size().map_err(failed)?;
     loop {
         let (ring, made) = match Ring::open(name) {

@@ -21,6 +21,8 @@ use crate::{Batch, BatchItem, Consumer, Error, Liveness, Ring, RingName, Role, S
 const BATCH: u64 = 1024;
 /// Bytes framed before they are written, unless an item is longer.
 const BLOCK: usize = 256 * 1024;
+/// Items of so many bytes are written straight from the slots, where nothing goes with them.
+const LEAST_DIRECT: usize = 4096;
 /// Longest wait for an item without a look at whether anybody still reads the output.
 const SLICE: Duration = Duration::from_millis(500);
 
@@ -343,6 +345,17 @@ fn write_batch(
     tally: &mut Tally,
 ) -> Result<Option<Cut>, FramingError> {
     tally.redelivered += batch.iter().filter(BatchItem::redelivered).count() as u64;
+    while let Some(len) = framer.bare_length(&batch) {
+        let (written, cut) = batch.iter().next().map_or((0, None), |item| output.write_item(&item));
+        if written == len {
+            tally.items += 1;
+            tally.bytes += len as u64;
+            batch.ack_first();
+        }
+        if cut.is_some() {
+            return Ok(cut);
+        }
+    }
     while !batch.is_empty() {
         framer.frame(&batch)?;
         let (written, cut) = output.write(&framer.bytes, &framer.ends);
@@ -379,6 +392,14 @@ impl Framer {
     fn new(options: &Options) -> Self {
         let framing = options.framing.framing();
         Framer { framing, json: options.json, bytes: Vec::new(), ends: Vec::new(), item: Vec::new() }
+    }
+
+    /// The length of the first item of a batch, if it is to go out straight from the slots: it is long, and
+    /// its bytes are all that goes out.
+    fn bare_length(&self, batch: &Batch<'_>) -> Option<usize> {
+        let bare = matches!(self.framing, Framing::Raw { .. } | Framing::WholeFile) && !self.json;
+        let first = if bare { batch.iter().next() } else { None };
+        first.map(|item| item.len()).filter(|&len| len >= LEAST_DIRECT)
     }
 
     /// Frames the first items of a batch, up to a block of bytes.

@@ -1,5 +1,7 @@
 //! `producer`: sends what it reads as items.
 
+mod raw;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -128,7 +130,7 @@ pub fn run(options: &Options) -> Result<End, Failure> {
     let mut inputs = options.inputs();
     // The first is opened before a ring is made: a mistyped name should leave none behind.
     let first = inputs.next().map(|path| Input::open(path, &stop)).transpose()?;
-    let (ring, producer) = attach::producer(&options.ring, &options.create, &report)?;
+    let (ring, producer) = attach::producer(&options.ring, &options.create, options.framing.is_raw(), &report)?;
     let mut sender = Sender::new(options, ring, producer, &report, &stop)?;
     let result = sender.send_all(options, first, inputs);
     sender.finish(options);
@@ -152,10 +154,15 @@ impl Options {
     }
 }
 
+/// One try to send, with the longest wait for room.
+trait Attempt<T>: FnMut(&mut Producer, Duration) -> Result<T, Error> {}
+impl<T, F: FnMut(&mut Producer, Duration) -> Result<T, Error>> Attempt<T> for F {}
+
 /// A producer, and what it keeps to.
 struct Sender<'o> {
     ring: Ring,
     producer: Producer,
+    policy: OnFull,
     /// Longest wait for room.
     timeout: Option<Duration>,
     pace: Pace,
@@ -187,6 +194,7 @@ impl<'o> Sender<'o> {
         let timeout = options.timeout.map(|DurationArg(limit)| limit);
         Ok(Sender {
             producer,
+            policy: options.policy(),
             timeout: if options.no_wait { Some(Duration::ZERO) } else { timeout },
             pace: Pace::new(options.rate, options.delay, fastrand::Rng::new()),
             left: options.count.map_or(u64::MAX, |Count(count)| count),
@@ -218,6 +226,12 @@ impl<'o> Sender<'o> {
                 break;
             }
             let input = input?;
+            if options.framing.is_raw() {
+                if !self.send_raw(input)? {
+                    return Ok(signals::end());
+                }
+                continue;
+            }
             let name = input.name.clone();
             let limit = usize::try_from(self.producer.max_item()).unwrap_or(usize::MAX);
             let splitter = Splitter::new(input, options.framing.framing(), limit);
@@ -264,9 +278,7 @@ impl<'o> Sender<'o> {
             match result {
                 Ok(sent) => {
                     rest = &rest[sent..];
-                    self.left -= sent as u64;
-                    self.handled += sent as u64;
-                    self.progress.update(self.handled);
+                    self.note_sent(sent as u64);
                 }
                 Err(Error::Interrupted) => {
                     let unsent = rest.len();
@@ -279,10 +291,22 @@ impl<'o> Sender<'o> {
         Ok(true)
     }
 
-    /// Sends some of the items, as the library's `send_batch`, and tells once when it has to wait.
+    fn note_sent(&mut self, items: u64) {
+        self.left -= items;
+        self.handled += items;
+        self.progress.update(self.handled);
+    }
+
+    /// Sends some of the items, as the library's `send_batch`.
     fn send(&mut self, items: &[&[u8]]) -> Result<usize, Error> {
+        self.send_by(|producer, limit| producer.send_batch_timeout(items, limit))
+    }
+
+    /// Sends by `attempt`, which waits for room at most for the time that it is given, and tells once when it
+    /// has to wait.
+    fn send_by<T>(&mut self, mut attempt: impl Attempt<T>) -> Result<T, Error> {
         if !self.said_waiting && self.timeout.is_none_or(|limit| limit > PATIENCE) {
-            match self.producer.send_batch_timeout(items, PATIENCE) {
+            match attempt(&mut self.producer, PATIENCE) {
                 Err(Error::TimedOut) => {}
                 result => return result,
             }
@@ -290,19 +314,23 @@ impl<'o> Sender<'o> {
             let (full, hint) = (self.fill(), self.advice());
             self.report.note(format!("{full}: waiting for room ({hint})"));
             let left = self.timeout.map(|limit| limit - PATIENCE);
-            return self.send_within(items, left);
+            return self.send_within(attempt, left);
         }
-        self.send_within(items, self.timeout)
+        self.send_within(attempt, self.timeout)
     }
 
-    fn send_within(&mut self, items: &[&[u8]], timeout: Option<Duration>) -> Result<usize, Error> {
+    fn send_within<T>(
+        &mut self,
+        mut attempt: impl Attempt<T>,
+        timeout: Option<Duration>,
+    ) -> Result<T, Error> {
         if let Some(limit) = timeout {
-            return self.producer.send_batch_timeout(items, limit);
+            return attempt(&mut self.producer, limit);
         }
         // Twice in a row, so that a consumer that was just attaching is seen.
         let mut deserted = false;
         loop {
-            match self.producer.send_batch_timeout(items, NAME_LOOK) {
+            match attempt(&mut self.producer, NAME_LOOK) {
                 Err(Error::TimedOut) if deserted && self.is_deserted() => return Err(Error::Closed),
                 Err(Error::TimedOut) => deserted = self.is_deserted(),
                 result => return result,
