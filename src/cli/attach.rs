@@ -46,7 +46,7 @@ pub struct CreateArgs {
     no_create: bool,
 }
 
-/// The ring for `--raw`, in all 1 MiB: the pieces then stay in a core's own cache from the read to the write.
+/// The ring for `--raw`: in all 1 MiB, which stays in the cache. docs/PERFORMANCE.md has other sizes.
 const RAW_CAPACITY: u64 = 1024;
 const RAW_SLOT_SIZE: u64 = 1024;
 
@@ -174,8 +174,7 @@ pub fn consumer(
     stop: &StopFlag,
 ) -> Result<Option<(Ring, Consumer)>, Failure> {
     let start = Instant::now();
-    // Before the first look, so that nothing comes in between.
-    let news = watch_names();
+    let mut news = None;
     let mut said = false;
     loop {
         // Not found by attaching: the last one out has just removed it.
@@ -184,7 +183,16 @@ pub fn consumer(
             Ok((consumer, ring)) => {
                 let (slots, bytes) = (ring.capacity(), ring.slot_size());
                 report.detail(format!("found ring \"{name}\": {slots} slots of {bytes} bytes"));
+                if let Some(Some(news)) = news {
+                    // The system takes about 15 ms to close it, and the first item is not to wait for that.
+                    std::thread::spawn(move || drop::<Inotify>(news));
+                }
                 return Ok(Some((ring, consumer)));
+            }
+            Err(Error::NotFound(_)) if patience != Patience::None && news.is_none() => {
+                news = Some(watch_names());
+                // Once more, so that nothing comes in between.
+                continue;
             }
             Err(Error::NotFound(_)) if patience != Patience::None => {}
             Err(error) => return Err(Failure::of_ring(name.as_str(), &error)),
@@ -204,7 +212,7 @@ pub fn consumer(
         if stop.is_raised() {
             return Ok(None);
         }
-        match &news {
+        match news.iter().flatten().next() {
             Some(news) => wait_for_news(news, pause),
             None => std::thread::sleep(pause),
         }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use super::affinity::AffinityArgs;
 use super::args::{Count, DelayArg, DurationArg, RateArg};
 use super::attach::{self, Patience};
 use super::envelope;
@@ -111,6 +112,8 @@ pub struct Options {
     delay: Option<DelayArg>,
 
     #[command(flatten)]
+    affinity: AffinityArgs,
+    #[command(flatten)]
     report: ReportArgs,
 }
 
@@ -120,6 +123,7 @@ pub struct Options {
 /// The [`Failure`] that ends it.
 pub fn run(options: &Options) -> Result<End, Failure> {
     let report = Report::new("consumer", &options.report);
+    options.affinity.apply()?;
     let stop = signals::catch()?;
     let output = Output::stdout(&stop)?;
     let patience = match options.timeout {

@@ -6,7 +6,7 @@ use super::args::{DelimiterArg, FrameArg};
 use crate::framing::Framing;
 
 /// Most bytes of a piece with `--raw`: docs/PERFORMANCE.md has the figures of other sizes.
-pub const RAW_PIECE: usize = 64 * 1024;
+pub const RAW_PIECE: usize = 128 * 1024;
 
 /// At most one framing; lines without.
 #[derive(Debug, Clone, Args)]
@@ -19,7 +19,7 @@ pub struct FramingArgs {
     /// An item ends with this byte: a character, or \t, \n, \r, \0, \\, \xNN
     #[arg(short, long, value_name = "BYTE")]
     delimiter: Option<DelimiterArg>,
-    /// Bytes as they are, in items of up to 64K: one after the other they are the input again
+    /// Bytes as they are, in items of up to 128K: one after the other they are the input again
     #[arg(long)]
     raw: bool,
     /// len32: each item follows its length, 4 bytes, most significant first

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 
+use super::affinity::AffinityArgs;
 use super::args::{Count, DelayArg, DurationArg, RateArg};
 use super::attach::{self, CreateArgs};
 use super::exit::{Failure, code};
@@ -96,6 +97,8 @@ pub struct Options {
     delay: Option<DelayArg>,
 
     #[command(flatten)]
+    affinity: AffinityArgs,
+    #[command(flatten)]
     report: ReportArgs,
     /// Statistics as a JSON object (schema ringpipe.producer/1) on standard error
     #[arg(long, help_heading = "Reports (all on standard error)")]
@@ -126,11 +129,13 @@ pub fn run(options: &Options) -> Result<End, Failure> {
             "--on-full drop-oldest cannot be used with --exclusive: only its consumer may take items out";
         return Err(Failure::new(code::USAGE, line));
     }
+    options.affinity.apply()?;
     let stop = signals::catch()?;
     let mut inputs = options.inputs();
     // The first is opened before a ring is made: a mistyped name should leave none behind.
     let first = inputs.next().map(|path| Input::open(path, &stop)).transpose()?;
-    let (ring, producer) = attach::producer(&options.ring, &options.create, options.framing.is_raw(), &report)?;
+    let (ring, producer) =
+        attach::producer(&options.ring, &options.create, options.framing.is_raw(), &report)?;
     let mut sender = Sender::new(options, ring, producer, &report, &stop)?;
     let result = sender.send_all(options, first, inputs);
     sender.finish(options);

@@ -1,11 +1,11 @@
 //! The one place where bytes become atomics.
 #![allow(unsafe_code)]
 
-#[cfg(feature = "cli")]
-use std::{io, os::fd::BorrowedFd};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+#[cfg(feature = "cli")]
+use std::{io, os::fd::BorrowedFd};
 
 use super::fields::{entry, head, item};
 use super::geometry::{Geometry, HEAD_BYTES, PARTICIPANT_BYTES, Preamble};
