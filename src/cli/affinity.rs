@@ -27,7 +27,7 @@ impl AffinityArgs {
                 numbers => ranges(&numbers),
             };
             let line =
-                format!("--cpu {cpu}: this process may not run there, if it exists; expected {allowed}");
+                format!("--cpu {cpu}: this process has no such processor; expected {allowed}");
             Failure::new(code::USAGE, line)
         })
     }

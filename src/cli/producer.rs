@@ -304,7 +304,7 @@ impl<'o> Sender<'o> {
 
     /// Sends some of the items, as the library's `send_batch`.
     fn send(&mut self, items: &[&[u8]]) -> Result<usize, Error> {
-        self.send_by(|producer, limit| producer.send_batch_timeout(items, limit))
+        self.send_by(|producer, limit| producer.send_slices_timeout(items, limit))
     }
 
     /// Sends by `attempt`, which waits for room at most for the time that it is given, and tells once when it
