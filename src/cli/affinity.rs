@@ -26,8 +26,7 @@ impl AffinityArgs {
                 numbers if numbers.is_empty() => "another one".into(),
                 numbers => ranges(&numbers),
             };
-            let line =
-                format!("--cpu {cpu}: this process has no such processor; expected {allowed}");
+            let line = format!("--cpu {cpu}: this process has no such processor; expected {allowed}");
             Failure::new(code::USAGE, line)
         })
     }

@@ -22,11 +22,11 @@ const PATIENCE: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "A ring that does not exist yet is made with")]
 pub struct CreateArgs {
-    /// Slots, 2 to 16777216, rounded up to a power of two [default: 8192, with --raw 1024]
+    /// Slots, 2 to 16777216, rounded up to a power of two [default: 8192; for --raw and --block 1024]
     #[arg(long, value_name = "COUNT")]
     capacity: Option<Count>,
     /// Bytes in a slot, rounded up to a multiple of 8; longer items span several slots, up to half of
-    /// them [default: 64, with --raw 1K]
+    /// them [default: 64; for --raw and --block 1K]
     #[arg(long, value_name = "SIZE")]
     slot_size: Option<ByteSize>,
     /// Permissions in octal: who may write the segment may take part [default: 600]
@@ -46,15 +46,15 @@ pub struct CreateArgs {
     no_create: bool,
 }
 
-/// The ring for `--raw`: in all 1 MiB, which stays in the cache. docs/PERFORMANCE.md has other sizes.
-const RAW_CAPACITY: u64 = 1024;
-const RAW_SLOT_SIZE: u64 = 1024;
+/// The ring for pieces of a stream: in all 1 MiB, which stays in the cache. docs/PERFORMANCE.md has other sizes.
+const PIECES_CAPACITY: u64 = 1024;
+const PIECES_SLOT_SIZE: u64 = 1024;
 
 impl CreateArgs {
-    fn options(&self, raw: bool) -> RingOptions {
+    fn options(&self, in_pieces: bool) -> RingOptions {
         let mut options = RingOptions::new().ephemeral(true);
-        if raw {
-            options = options.capacity(RAW_CAPACITY).slot_size(RAW_SLOT_SIZE);
+        if in_pieces {
+            options = options.capacity(PIECES_CAPACITY).slot_size(PIECES_SLOT_SIZE);
         }
         if let Some(Count(slots)) = self.capacity {
             options = options.capacity(slots);
@@ -114,7 +114,7 @@ impl CreateArgs {
     }
 }
 
-/// Attaches a producer to the ring, which is made if it is missing and may be; for `raw` pieces, if so.
+/// Attaches a producer to the ring, which is made if it is missing and may be; for pieces of a stream, if so.
 ///
 /// # Errors
 /// The [`Failure`] of whatever is refused; a usage error for a ring that cannot be made as asked, also
@@ -122,12 +122,12 @@ impl CreateArgs {
 pub fn producer(
     name: &RingName,
     create: &CreateArgs,
-    raw: bool,
+    in_pieces: bool,
     report: &Report,
 ) -> Result<(Ring, Producer), Failure> {
     let name = name.as_str();
     let failed = |error: Error| Failure::of_ring(name, &error);
-    let options = create.options(raw);
+    let options = create.options(in_pieces);
     options.size().map_err(failed)?;
     loop {
         let (ring, made) = match Ring::open(name) {

@@ -401,7 +401,8 @@ impl Framer {
     /// The length of the first item of a batch, if it is to go out straight from the slots: it is long, and
     /// its bytes are all that goes out.
     fn bare_length(&self, batch: &Batch<'_>) -> Option<usize> {
-        let bare = matches!(self.framing, Framing::Raw { .. } | Framing::WholeFile) && !self.json;
+        let bare = matches!(self.framing, Framing::Raw { .. } | Framing::Blocks { .. } | Framing::WholeFile)
+            && !self.json;
         let first = if bare { batch.iter().next() } else { None };
         first.map(|item| item.len()).filter(|&len| len >= LEAST_DIRECT)
     }

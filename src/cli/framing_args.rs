@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::{DelimiterArg, FrameArg};
+use super::args::{ByteSize, DelimiterArg, FrameArg};
 use crate::framing::Framing;
 
 /// Most bytes of a piece with `--raw`: docs/PERFORMANCE.md has the figures of other sizes.
@@ -22,6 +22,9 @@ pub struct FramingArgs {
     /// Bytes as they are, in items of up to 128K: one after the other they are the input again
     #[arg(long)]
     raw: bool,
+    /// As many whole lines as fit into SIZE are an item, as they are: for short lines in great numbers
+    #[arg(long, value_name = "SIZE")]
+    block: Option<ByteSize>,
     /// len32: each item follows its length, 4 bytes, most significant first
     #[arg(long, value_name = "FORMAT")]
     frame: Option<FrameArg>,
@@ -36,12 +39,20 @@ impl FramingArgs {
         self.raw
     }
 
+    /// Whether items are pieces of a stream, and long.
+    pub fn is_in_pieces(&self) -> bool {
+        self.raw || self.block.is_some()
+    }
+
     /// The framing that was chosen.
     pub fn framing(&self) -> Framing {
         match self {
             FramingArgs { null: true, .. } => Framing::Null,
             FramingArgs { delimiter: Some(DelimiterArg(byte)), .. } => Framing::Delimiter(*byte),
             FramingArgs { raw: true, .. } => Framing::Raw { chunk: RAW_PIECE },
+            FramingArgs { block: Some(ByteSize(size)), .. } => {
+                Framing::Blocks { size: usize::try_from(*size).unwrap_or(usize::MAX) }
+            }
             FramingArgs { frame: Some(frame), .. } => (*frame).into(),
             FramingArgs { whole_file: true, .. } => Framing::WholeFile,
             _ => Framing::Lines,

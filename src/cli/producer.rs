@@ -135,7 +135,7 @@ pub fn run(options: &Options) -> Result<End, Failure> {
     // The first is opened before a ring is made: a mistyped name should leave none behind.
     let first = inputs.next().map(|path| Input::open(path, &stop)).transpose()?;
     let (ring, producer) =
-        attach::producer(&options.ring, &options.create, options.framing.is_raw(), &report)?;
+        attach::producer(&options.ring, &options.create, options.framing.is_in_pieces(), &report)?;
     let mut sender = Sender::new(options, ring, producer, &report, &stop)?;
     let result = sender.send_all(options, first, inputs);
     sender.finish(options);
