@@ -15,6 +15,10 @@ use crate::{Consumer, Error, Liveness, Producer, Ring, RingName, RingOptions, Ro
 
 /// A ring that is waited for is looked for so often, whatever was announced: a look costs microseconds.
 const LOOK: Duration = Duration::from_millis(100);
+/// A producer that is started together with its consumer has a ring this soon. Until then the name is just
+/// looked at: to be told of names costs the system 15 ms in the end.
+const SOON: Duration = Duration::from_millis(20);
+const SOON_LOOK: Duration = Duration::from_micros(500);
 /// A wait longer than this is worth saying.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -177,6 +181,7 @@ pub fn consumer(
     let mut news = None;
     let mut said = false;
     loop {
+        let waited = start.elapsed();
         // Not found by attaching: the last one out has just removed it.
         let found = Ring::open(name.as_str()).and_then(|ring| Ok((ring.consumer()?, ring)));
         match found {
@@ -185,11 +190,11 @@ pub fn consumer(
                 report.detail(format!("found ring \"{name}\": {slots} slots of {bytes} bytes"));
                 if let Some(Some(news)) = news {
                     // The system takes about 15 ms to close it, and the first item is not to wait for that.
-                    std::thread::spawn(move || drop::<Inotify>(news));
+                    let _ = std::thread::Builder::new().spawn(move || drop::<Inotify>(news));
                 }
                 return Ok(Some((ring, consumer)));
             }
-            Err(Error::NotFound(_)) if patience != Patience::None && news.is_none() => {
+            Err(Error::NotFound(_)) if patience != Patience::None && news.is_none() && waited >= SOON => {
                 news = Some(watch_names());
                 // Once more, so that nothing comes in between.
                 continue;
@@ -197,8 +202,7 @@ pub fn consumer(
             Err(Error::NotFound(_)) if patience != Patience::None => {}
             Err(error) => return Err(Failure::of_ring(name.as_str(), &error)),
         }
-        let waited = start.elapsed();
-        let mut pause = LOOK;
+        let mut pause = if waited < SOON { SOON_LOOK } else { LOOK };
         if let Patience::Limited(limit) = patience {
             if waited >= limit {
                 return Err(missing(name, limit));
