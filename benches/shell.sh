@@ -42,10 +42,11 @@ P=$bin/producer C=$bin/consumer R=ringpipe-shell-$$
 work=$(mktemp -d "$dir/ringpipe-shell.XXXXXX")
 trap 'rm -rf "$work"; rm -f "/dev/shm/$R"' EXIT
 # A shared desktop or build machine has its own sessions to serve; where we may, ours goes first.
-{ echo -10 > /proc/self/autogroup; } 2> /dev/null || true
+{ echo -15 > /proc/self/autogroup; } 2> /dev/null || true
 
 # What is measured, a function each: FILE is the input, standard output goes nowhere.
 ringpipe() { "$P" --raw "$R" < "$FILE" & "$C" -q --raw "$R" > /dev/null; wait; }
+ringpipe_pinned() { "$P" --cpu 0 --raw "$R" < "$FILE" & "$C" --cpu 1 -q --raw "$R" > /dev/null; wait; }
 ringpipe_exclusive() { "$P" --raw --exclusive "$R" < "$FILE" & "$C" -q --raw "$R" > /dev/null; wait; }
 ringpipe_from_pipe() { cat "$FILE" | "$P" --raw "$R" & "$C" -q --raw "$R" > /dev/null; wait; }
 ringpipe_to_pipe() { "$P" --raw "$R" < "$FILE" & "$C" -q --raw "$R" | cat > /dev/null; wait; }
@@ -105,7 +106,7 @@ table() { # BASE UNITS UNIT
 if [[ $only = *raw* ]]; then
     FILE=$work/bytes
     head -c "$bytes" /dev/urandom > "$FILE"
-    rows=(ringpipe ringpipe_exclusive ringpipe_from_pipe ringpipe_to_pipe read_alone cat_cat dd_dd)
+    rows=(ringpipe ringpipe_pinned ringpipe_exclusive ringpipe_from_pipe ringpipe_to_pipe read_alone cat_cat dd_dd)
     has pv && rows+=(pv_cat cat_pv pv_alone)
     has mbuffer && rows+=(mbuffer_alone cat_mbuffer)
     has socat && rows+=(socat_pipe)

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::poll::PollFlags;
 
@@ -14,6 +15,9 @@ use super::signals;
 use crate::sys::io::{self as file_io, Wait};
 use crate::sys::stdio;
 use crate::{Reservation, StopFlag};
+
+/// Bytes of a pipe that many are read from: the most that the system gives everybody.
+const WIDE_PIPE: i32 = 1 << 20;
 
 /// A file, a pipe or a terminal, read without a buffer of its own; a raised stop flag interrupts a read
 /// that waits.
@@ -88,6 +92,14 @@ impl Input {
         }
         let fd = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Failure::io(name, &error))?;
         Ok(Self::new(File::from(fd), name.into(), stop))
+    }
+
+    /// Asks for a roomier pipe, if this is one: its writer and this process then take turns less often. One that
+    /// is refused, or none, is no loss.
+    pub fn widen(&self) {
+        if matches!(self.source, Source::Stream) {
+            let _ = fcntl(&self.file, FcntlArg::F_SETPIPE_SZ(WIDE_PIPE));
+        }
     }
 
     /// Bytes that [`read_directly`](Self::read_directly) would find at once; 0: none, or it is not known.

@@ -26,6 +26,7 @@ impl Sender<'_> {
         // Several pieces fit into the ring, or the two sides would take turns.
         let most = (self.producer.max_item() / 4).max(self.ring.slot_size()).min(RAW_PIECE as u64);
         let mut buffer = Vec::new();
+        input.widen();
         while self.left > 0 {
             if self.stop.is_raised() {
                 return Ok(false);
