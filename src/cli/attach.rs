@@ -15,6 +15,10 @@ use crate::{Consumer, Error, Liveness, Producer, Ring, RingName, RingOptions, Ro
 
 /// A ring that is waited for is looked for so often, whatever was announced: a look costs microseconds.
 const LOOK: Duration = Duration::from_millis(100);
+/// A producer that is started together with its consumer has a ring this soon. Until then the name is just
+/// looked at: to be told of names costs the system 15 ms in the end.
+const SOON: Duration = Duration::from_millis(20);
+const SOON_LOOK: Duration = Duration::from_micros(500);
 /// A wait longer than this is worth saying.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -22,11 +26,11 @@ const PATIENCE: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "A ring that does not exist yet is made with")]
 pub struct CreateArgs {
-    /// Slots, 2 to 16777216, rounded up to a power of two [default: 8192]
+    /// Slots, 2 to 16777216, rounded up to a power of two [default: 8192; for --raw and --block 1024]
     #[arg(long, value_name = "COUNT")]
     capacity: Option<Count>,
     /// Bytes in a slot, rounded up to a multiple of 8; longer items span several slots, up to half of
-    /// them [default: 64]
+    /// them [default: 64; for --raw and --block 1K]
     #[arg(long, value_name = "SIZE")]
     slot_size: Option<ByteSize>,
     /// Permissions in octal: who may write the segment may take part [default: 600]
@@ -46,9 +50,16 @@ pub struct CreateArgs {
     no_create: bool,
 }
 
+/// The ring for pieces of a stream: in all 1 MiB, which stays in the cache. docs/PERFORMANCE.md has other sizes.
+const PIECES_CAPACITY: u64 = 1024;
+const PIECES_SLOT_SIZE: u64 = 1024;
+
 impl CreateArgs {
-    fn options(&self) -> RingOptions {
+    fn options(&self, in_pieces: bool) -> RingOptions {
         let mut options = RingOptions::new().ephemeral(true);
+        if in_pieces {
+            options = options.capacity(PIECES_CAPACITY).slot_size(PIECES_SLOT_SIZE);
+        }
         if let Some(Count(slots)) = self.capacity {
             options = options.capacity(slots);
         }
@@ -79,7 +90,8 @@ impl CreateArgs {
     /// Says what was asked for and is otherwise in a ring that exists.
     fn note_differences(&self, ring: &Ring, report: &Report) {
         let name = ring.name();
-        let options = self.options();
+        // Only what was asked for matters here.
+        let options = self.options(false);
         let note = |text: String| report.note(format!("ring {name:?} exists with {text}"));
         let (slots, bytes) = (ring.capacity(), ring.slot_size());
         if let Some(Count(given)) = self.capacity
@@ -106,15 +118,20 @@ impl CreateArgs {
     }
 }
 
-/// Attaches a producer to the ring, which is made if it is missing and may be.
+/// Attaches a producer to the ring, which is made if it is missing and may be; for pieces of a stream, if so.
 ///
 /// # Errors
 /// The [`Failure`] of whatever is refused; a usage error for a ring that cannot be made as asked, also
 /// when there is one already.
-pub fn producer(name: &RingName, create: &CreateArgs, report: &Report) -> Result<(Ring, Producer), Failure> {
+pub fn producer(
+    name: &RingName,
+    create: &CreateArgs,
+    in_pieces: bool,
+    report: &Report,
+) -> Result<(Ring, Producer), Failure> {
     let name = name.as_str();
     let failed = |error: Error| Failure::of_ring(name, &error);
-    let options = create.options();
+    let options = create.options(in_pieces);
     options.size().map_err(failed)?;
     loop {
         let (ring, made) = match Ring::open(name) {
@@ -161,23 +178,31 @@ pub fn consumer(
     stop: &StopFlag,
 ) -> Result<Option<(Ring, Consumer)>, Failure> {
     let start = Instant::now();
-    // Before the first look, so that nothing comes in between.
-    let news = watch_names();
+    let mut news = None;
     let mut said = false;
     loop {
+        let waited = start.elapsed();
         // Not found by attaching: the last one out has just removed it.
         let found = Ring::open(name.as_str()).and_then(|ring| Ok((ring.consumer()?, ring)));
         match found {
             Ok((consumer, ring)) => {
                 let (slots, bytes) = (ring.capacity(), ring.slot_size());
                 report.detail(format!("found ring \"{name}\": {slots} slots of {bytes} bytes"));
+                if let Some(Some(news)) = news {
+                    // The system takes about 15 ms to close it, and the first item is not to wait for that.
+                    let _ = std::thread::Builder::new().spawn(move || drop::<Inotify>(news));
+                }
                 return Ok(Some((ring, consumer)));
+            }
+            Err(Error::NotFound(_)) if patience != Patience::None && news.is_none() && waited >= SOON => {
+                news = Some(watch_names());
+                // Once more, so that nothing comes in between.
+                continue;
             }
             Err(Error::NotFound(_)) if patience != Patience::None => {}
             Err(error) => return Err(Failure::of_ring(name.as_str(), &error)),
         }
-        let waited = start.elapsed();
-        let mut pause = LOOK;
+        let mut pause = if waited < SOON { SOON_LOOK } else { LOOK };
         if let Patience::Limited(limit) = patience {
             if waited >= limit {
                 return Err(missing(name, limit));
@@ -191,7 +216,7 @@ pub fn consumer(
         if stop.is_raised() {
             return Ok(None);
         }
-        match &news {
+        match news.iter().flatten().next() {
             Some(news) => wait_for_news(news, pause),
             None => std::thread::sleep(pause),
         }

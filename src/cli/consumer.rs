@@ -1,12 +1,15 @@
 //! `consumer`: writes items to standard output.
 
+mod write;
+
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use self::write::{Framer, write_batch};
+use super::affinity::AffinityArgs;
 use super::args::{Count, DelayArg, DurationArg, RateArg};
 use super::attach::{self, Patience};
-use super::envelope;
 use super::exit::{Failure, code};
 use super::framing_args::FramingArgs;
 use super::output::{Cut, Output};
@@ -14,13 +17,10 @@ use super::pace::Pace;
 use super::report::{More, Progress, Report, ReportArgs, Stats};
 use super::signals;
 use super::start::End;
-use crate::framing::{Framing, FramingError};
-use crate::{Batch, BatchItem, Consumer, Error, Liveness, Ring, RingName, Role, StopFlag};
+use crate::{Consumer, Error, Liveness, Ring, RingName, Role, StopFlag};
 
 /// Items taken at a time: enough to spread the cost of a write.
 const BATCH: u64 = 1024;
-/// Bytes framed before they are written, unless an item is longer.
-const BLOCK: usize = 256 * 1024;
 /// Longest wait for an item without a look at whether anybody still reads the output.
 const SLICE: Duration = Duration::from_millis(500);
 
@@ -109,6 +109,8 @@ pub struct Options {
     delay: Option<DelayArg>,
 
     #[command(flatten)]
+    affinity: AffinityArgs,
+    #[command(flatten)]
     report: ReportArgs,
 }
 
@@ -118,6 +120,7 @@ pub struct Options {
 /// The [`Failure`] that ends it.
 pub fn run(options: &Options) -> Result<End, Failure> {
     let report = Report::new("consumer", &options.report);
+    options.affinity.apply()?;
     let stop = signals::catch()?;
     let output = Output::stdout(&stop)?;
     let patience = match options.timeout {
@@ -332,75 +335,5 @@ impl<'o> Receiver<'o> {
             more: More::Consumer { redelivered, returned: self.consumer.totals().returned },
         };
         report.stats(&stats, self.options.json);
-    }
-}
-
-/// Writes the items of a batch, acknowledges those that were written completely, and gives the others back.
-fn write_batch(
-    mut batch: Batch<'_>,
-    output: &mut Output,
-    framer: &mut Framer,
-    tally: &mut Tally,
-) -> Result<Option<Cut>, FramingError> {
-    tally.redelivered += batch.iter().filter(BatchItem::redelivered).count() as u64;
-    while !batch.is_empty() {
-        framer.frame(&batch)?;
-        let (written, cut) = output.write(&framer.bytes, &framer.ends);
-        let complete = framer.ends.partition_point(|&end| end <= written);
-        tally.items += complete as u64;
-        tally.bytes += batch.iter().take(complete).map(|item| item.len() as u64).sum::<u64>();
-        if complete == batch.len() {
-            batch.ack();
-            return Ok(cut);
-        }
-        for _ in 0..complete {
-            batch.ack_first();
-        }
-        if cut.is_some() {
-            return Ok(cut);
-        }
-    }
-    Ok(None)
-}
-
-/// Puts items in the form in which they go out.
-struct Framer {
-    framing: Framing,
-    json: bool,
-    /// A run of framed items.
-    bytes: Vec<u8>,
-    /// Where each of them ends.
-    ends: Vec<usize>,
-    /// One item, for JSON.
-    item: Vec<u8>,
-}
-
-impl Framer {
-    fn new(options: &Options) -> Self {
-        let framing = options.framing.framing();
-        Framer { framing, json: options.json, bytes: Vec::new(), ends: Vec::new(), item: Vec::new() }
-    }
-
-    /// Frames the first items of a batch, up to a block of bytes.
-    fn frame(&mut self, batch: &Batch<'_>) -> Result<(), FramingError> {
-        self.bytes.clear();
-        self.ends.clear();
-        let (separator, now) = (self.framing.separator(), self.json.then(std::time::SystemTime::now));
-        for item in batch.iter() {
-            if let Some(now) = now {
-                envelope::append(&item, now, &mut self.item, &mut self.bytes);
-            } else {
-                if let Some(prefix) = self.framing.prefix(item.len())? {
-                    self.bytes.extend_from_slice(&prefix);
-                }
-                item.append_to(&mut self.bytes);
-                self.bytes.extend(separator);
-            }
-            self.ends.push(self.bytes.len());
-            if self.bytes.len() >= BLOCK {
-                break;
-            }
-        }
-        Ok(())
     }
 }

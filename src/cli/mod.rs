@@ -1,6 +1,7 @@
 //! What the three binaries share: arguments, exit codes, signals, reports; and what each of them does.
 #![forbid(unsafe_code)]
 
+pub mod affinity;
 pub mod args;
 pub mod attach;
 pub mod consumer;

@@ -9,8 +9,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::exit::{Failure, code};
 use super::signals;
-use crate::StopFlag;
+use crate::sys::io::{self as file_io, Wait};
 use crate::sys::stdio;
+use crate::{BatchItem, StopFlag};
 
 /// A pipe that is ready takes this much without blocking, and does not mix it with what others write.
 const PIPE_PIECE: usize = 4096;
@@ -21,6 +22,8 @@ pub struct Output {
     file: File,
     /// Whether a write may wait for a reader.
     may_block: bool,
+    /// Whether the system has not refused yet to promise that a write does not wait.
+    never_waits: bool,
     stop: StopFlag,
 }
 
@@ -49,7 +52,8 @@ impl Output {
         let file = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(|e| failed(&e))?);
         let kind = file.metadata().map_err(|e| failed(&e))?.file_type();
         let device = kind.is_block_device() || kind.is_char_device() && !file.is_terminal();
-        Ok(Output { file, may_block: !kind.is_file() && !device, stop: stop.clone() })
+        let may_block = !kind.is_file() && !device;
+        Ok(Output { file, may_block, never_waits: true, stop: stop.clone() })
     }
 
     /// Writes `bytes`, which are items that end at `ends`; answers how many bytes went out, and why not all.
@@ -69,13 +73,39 @@ impl Output {
         (written, None)
     }
 
+    /// Writes the bytes of an item straight from its slots; answers as [`write`](Self::write).
+    pub fn write_item(&mut self, item: &BatchItem<'_>) -> (usize, Option<Cut>) {
+        let mut written = 0;
+        while written < item.len() {
+            let (at, left) = (written as u64, (item.len() - written) as u64);
+            let (careful, blocking) = (self.may_block && self.never_waits, self.may_block);
+            let result = self.attempt(|file| match (careful, blocking) {
+                (true, _) => item.write_to(at, left, file.as_fd(), Wait::Never),
+                (false, true) => item.write_to(at, left.min(PIPE_PIECE as u64), file.as_fd(), Wait::Allowed),
+                (false, false) => item.write_to(at, left, file.as_fd(), Wait::Allowed),
+            });
+            match result {
+                Ok(Some(n)) => written += n,
+                Ok(None) => return (written, Some(Cut::Stopped)),
+                Err(error) if careful && file_io::is_unsupported(&error) => self.never_waits = false,
+                Err(error) => return (written, Some(cut(error))),
+            }
+        }
+        (written, None)
+    }
+
     /// One write; `None`: the flag was raised while there was no room.
     fn write_some(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        self.attempt(|mut file| file.write(bytes))
+    }
+
+    /// One `write`; `None`: the flag was raised while there was no room.
+    fn attempt(&mut self, write: impl Fn(&File) -> io::Result<usize>) -> io::Result<Option<usize>> {
         loop {
             if self.may_block && !signals::ready(self.file.as_fd(), PollFlags::POLLOUT, &self.stop)? {
                 return Ok(None);
             }
-            match self.file.write(bytes) {
+            match write(&self.file) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => return Ok(Some(n)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

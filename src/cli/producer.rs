@@ -1,5 +1,8 @@
 //! `producer`: sends what it reads as items.
 
+mod raw;
+mod refusal;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -7,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 
+use super::affinity::AffinityArgs;
 use super::args::{Count, DelayArg, DurationArg, RateArg};
 use super::attach::{self, CreateArgs};
 use super::exit::{Failure, code};
@@ -16,8 +20,8 @@ use super::pace::Pace;
 use super::report::{More, Progress, Report, ReportArgs, Stats};
 use super::signals;
 use super::start::End;
-use crate::framing::{Fill, FramingError, Splitter};
-use crate::{Error, Liveness, OnFull, Producer, Ring, RingName, Role, StopFlag};
+use crate::framing::{Fill, Splitter};
+use crate::{Error, OnFull, Producer, Ring, RingName, Role, StopFlag};
 
 /// A wait for room longer than this is worth saying.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -94,6 +98,8 @@ pub struct Options {
     delay: Option<DelayArg>,
 
     #[command(flatten)]
+    affinity: AffinityArgs,
+    #[command(flatten)]
     report: ReportArgs,
     /// Statistics as a JSON object (schema ringpipe.producer/1) on standard error
     #[arg(long, help_heading = "Reports (all on standard error)")]
@@ -124,11 +130,13 @@ pub fn run(options: &Options) -> Result<End, Failure> {
             "--on-full drop-oldest cannot be used with --exclusive: only its consumer may take items out";
         return Err(Failure::new(code::USAGE, line));
     }
+    options.affinity.apply()?;
     let stop = signals::catch()?;
     let mut inputs = options.inputs();
     // The first is opened before a ring is made: a mistyped name should leave none behind.
     let first = inputs.next().map(|path| Input::open(path, &stop)).transpose()?;
-    let (ring, producer) = attach::producer(&options.ring, &options.create, &report)?;
+    let (ring, producer) =
+        attach::producer(&options.ring, &options.create, options.framing.is_in_pieces(), &report)?;
     let mut sender = Sender::new(options, ring, producer, &report, &stop)?;
     let result = sender.send_all(options, first, inputs);
     sender.finish(options);
@@ -152,10 +160,15 @@ impl Options {
     }
 }
 
+/// One try to send, with the longest wait for room.
+trait Attempt<T>: FnMut(&mut Producer, Duration) -> Result<T, Error> {}
+impl<T, F: FnMut(&mut Producer, Duration) -> Result<T, Error>> Attempt<T> for F {}
+
 /// A producer, and what it keeps to.
 struct Sender<'o> {
     ring: Ring,
     producer: Producer,
+    policy: OnFull,
     /// Longest wait for room.
     timeout: Option<Duration>,
     pace: Pace,
@@ -187,6 +200,7 @@ impl<'o> Sender<'o> {
         let timeout = options.timeout.map(|DurationArg(limit)| limit);
         Ok(Sender {
             producer,
+            policy: options.policy(),
             timeout: if options.no_wait { Some(Duration::ZERO) } else { timeout },
             pace: Pace::new(options.rate, options.delay, fastrand::Rng::new()),
             left: options.count.map_or(u64::MAX, |Count(count)| count),
@@ -218,6 +232,12 @@ impl<'o> Sender<'o> {
                 break;
             }
             let input = input?;
+            if options.framing.is_raw() {
+                if !self.send_raw(input)? {
+                    return Ok(signals::end());
+                }
+                continue;
+            }
             let name = input.name.clone();
             let limit = usize::try_from(self.producer.max_item()).unwrap_or(usize::MAX);
             let splitter = Splitter::new(input, options.framing.framing(), limit);
@@ -264,9 +284,7 @@ impl<'o> Sender<'o> {
             match result {
                 Ok(sent) => {
                     rest = &rest[sent..];
-                    self.left -= sent as u64;
-                    self.handled += sent as u64;
-                    self.progress.update(self.handled);
+                    self.note_sent(sent as u64);
                 }
                 Err(Error::Interrupted) => {
                     let unsent = rest.len();
@@ -279,10 +297,22 @@ impl<'o> Sender<'o> {
         Ok(true)
     }
 
-    /// Sends some of the items, as the library's `send_batch`, and tells once when it has to wait.
+    fn note_sent(&mut self, items: u64) {
+        self.left -= items;
+        self.handled += items;
+        self.progress.update(self.handled);
+    }
+
+    /// Sends some of the items, as the library's `send_batch`.
     fn send(&mut self, items: &[&[u8]]) -> Result<usize, Error> {
+        self.send_by(|producer, limit| producer.send_slices_timeout(items, limit))
+    }
+
+    /// Sends by `attempt`, which waits for room at most for the time that it is given, and tells once when it
+    /// has to wait.
+    fn send_by<T>(&mut self, mut attempt: impl Attempt<T>) -> Result<T, Error> {
         if !self.said_waiting && self.timeout.is_none_or(|limit| limit > PATIENCE) {
-            match self.producer.send_batch_timeout(items, PATIENCE) {
+            match attempt(&mut self.producer, PATIENCE) {
                 Err(Error::TimedOut) => {}
                 result => return result,
             }
@@ -290,19 +320,23 @@ impl<'o> Sender<'o> {
             let (full, hint) = (self.fill(), self.advice());
             self.report.note(format!("{full}: waiting for room ({hint})"));
             let left = self.timeout.map(|limit| limit - PATIENCE);
-            return self.send_within(items, left);
+            return self.send_within(attempt, left);
         }
-        self.send_within(items, self.timeout)
+        self.send_within(attempt, self.timeout)
     }
 
-    fn send_within(&mut self, items: &[&[u8]], timeout: Option<Duration>) -> Result<usize, Error> {
+    fn send_within<T>(
+        &mut self,
+        mut attempt: impl Attempt<T>,
+        timeout: Option<Duration>,
+    ) -> Result<T, Error> {
         if let Some(limit) = timeout {
-            return self.producer.send_batch_timeout(items, limit);
+            return attempt(&mut self.producer, limit);
         }
         // Twice in a row, so that a consumer that was just attaching is seen.
         let mut deserted = false;
         loop {
-            match self.producer.send_batch_timeout(items, NAME_LOOK) {
+            match attempt(&mut self.producer, NAME_LOOK) {
                 Err(Error::TimedOut) if deserted && self.is_deserted() => return Err(Error::Closed),
                 Err(Error::TimedOut) => deserted = self.is_deserted(),
                 result => return result,
@@ -313,55 +347,6 @@ impl<'o> Sender<'o> {
     /// Whether the ring's name is gone and no consumer is there: none will come.
     fn is_deserted(&self) -> bool {
         attach::is_nameless(&self.ring) && !attach::has_live(&self.ring, Role::Consumer)
-    }
-
-    /// `ring "jobs" is full (64/64)`.
-    fn fill(&self) -> String {
-        let (name, capacity) = (self.ring.name(), self.ring.capacity());
-        match self.ring.snapshot() {
-            Ok(seen) => format!("ring {name:?} is full ({}/{capacity})", seen.used_slots),
-            Err(_) => format!("ring {name:?} is full"),
-        }
-    }
-
-    /// What may be done about a full ring.
-    fn advice(&self) -> String {
-        let name = self.ring.name();
-        let consumers = self.ring.participants().into_iter().filter(|one| one.role == Role::Consumer);
-        let alive: Vec<_> = consumers.filter(|one| one.liveness != Liveness::Dead).collect();
-        match alive.iter().all(|one| one.liveness == Liveness::Stopped) {
-            true if alive.is_empty() => format!("no live consumer; ringctl inspect {name}"),
-            true => format!("process {} is stopped; ringctl inspect {name}", alive[0].pid),
-            false => format!("ringctl inspect {name} shows who is slow"),
-        }
-    }
-
-    fn refused(&self, error: &Error) -> Failure {
-        let waited = match (error, self.timeout) {
-            (Error::TimedOut, Some(limit)) if !limit.is_zero() => {
-                format!(", waited {}", humantime::format_duration(limit))
-            }
-            (Error::Full | Error::TimedOut, _) => String::new(),
-            (Error::Closed, _) if attach::is_nameless(&self.ring) => {
-                let line = format!("ring {:?} was removed", self.ring.name());
-                return Failure::new(code::CLOSED, line);
-            }
-            _ => return Failure::of_ring(self.ring.name(), error),
-        };
-        Failure::new(code::FULL, self.fill() + &waited).hint(self.advice())
-    }
-
-    fn bad_input(&self, name: &str, error: &FramingError) -> Failure {
-        match error {
-            FramingError::Read { source, .. } => Failure::io(name, source),
-            FramingError::TooLong { .. } => {
-                let ring = self.ring.name();
-                let line = format!("{name}: {error} (half of the slots of ring {ring:?})");
-                let hint = "make the ring with more slots (--capacity) or larger ones (--slot-size)";
-                Failure::new(code::RUNTIME, line).hint(hint)
-            }
-            _ => Failure::new(code::RUNTIME, format!("{name}: {error}")),
-        }
     }
 
     /// Says what was asked to be said in the end.

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::exit::{Failure, code};
 use super::start::End;
 use crate::StopFlag;
-use crate::sys::signal;
+use crate::sys::{fence, signal};
 
 /// Longest sleep without a look at the stop flag: a signal may be delivered to another thread, or just
 /// before the sleep.
@@ -23,6 +23,9 @@ const SLICE: Duration = Duration::from_millis(100);
 /// # Errors
 /// A [`Failure`] when the system refuses.
 pub fn catch() -> Result<StopFlag, Failure> {
+    // While there is one thread: with the one that waits for an interrupt, the system takes 20 ms for it.
+    // Refused, it is asked for again by whoever needs it.
+    let _ = fence::register();
     let stop = StopFlag::new();
     signal::set_flag(stop.word());
     let refused = |error: &io::Error| Failure::io("cannot catch signals", error);

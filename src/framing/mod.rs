@@ -34,6 +34,12 @@ pub enum Framing {
         /// The largest piece in bytes; 0 counts as 1, and the splitter's limit holds as well.
         chunk: usize,
     },
+    /// As many whole lines as a read returned, in blocks of at most `size` bytes; a longer line has one of its
+    /// own. The items one after the other are the input, byte for byte.
+    Blocks {
+        /// The largest block in bytes; the splitter's limit holds as well.
+        size: usize,
+    },
     /// Each item follows its length in bytes: 4 bytes, most significant first (network order, as in
     /// tokio's `LengthDelimitedCodec` and Erlang's `{packet, 4}`).
     Len32,
@@ -50,7 +56,7 @@ impl Framing {
             Framing::Lines => Some(b'\n'),
             Framing::Null => Some(0),
             Framing::Delimiter(byte) => Some(byte),
-            Framing::Raw { .. } | Framing::Len32 | Framing::WholeFile => None,
+            Framing::Raw { .. } | Framing::Blocks { .. } | Framing::Len32 | Framing::WholeFile => None,
         }
     }
 
@@ -98,6 +104,7 @@ impl fmt::Display for Framing {
             Framing::Null => f.write_str("null"),
             Framing::Delimiter(byte) => write!(f, "delimiter '{}'", byte.escape_ascii()),
             Framing::Raw { .. } => f.write_str("raw"),
+            Framing::Blocks { .. } => f.write_str("blocks"),
             Framing::Len32 => f.write_str("len32"),
             Framing::WholeFile => f.write_str("whole-file"),
         }

@@ -79,6 +79,10 @@ impl<R: Read> Splitter<R> {
                 // A multiple of the chunk, so that a full buffer leaves no short piece.
                 (Framing::Raw { chunk }, (BUFFER / chunk).max(1) * chunk)
             }
+            Framing::Blocks { size } => {
+                let size = size.min(limit).max(1);
+                (Framing::Blocks { size }, BUFFER.max(size))
+            }
             other => (other, BUFFER),
         };
         Splitter {
@@ -158,6 +162,7 @@ impl<R: Read> Splitter<R> {
                 self.index_chunks(chunk);
                 Ok(())
             }
+            Framing::Blocks { size } => self.index_blocks(size),
             Framing::Len32 => self.index_prefixed(),
             Framing::WholeFile => self.check_rest(),
         }
@@ -193,6 +198,30 @@ impl<R: Read> Splitter<R> {
         }
     }
 
+    fn index_blocks(&mut self, size: usize) -> Result<(), FramingError> {
+        let mut from = self.start;
+        while self.ends.len() < BLOCK {
+            // There is no end of line before `scanned`.
+            let searched = self.scanned.max(from);
+            let until = self.filled.min(from + size).max(searched);
+            let fitting = memchr::memrchr(b'\n', &self.buf[searched..until]);
+            // A line that is longer than a block is one.
+            let longer = || memchr::memchr(b'\n', &self.buf[until..self.filled]).map(|at| until + at);
+            let Some(end) = fitting.map(|at| searched + at).or_else(longer) else {
+                self.scanned = self.filled;
+                break;
+            };
+            if end + 1 - from > self.limit {
+                let length = (end + 1 - from) as u64;
+                return if self.ends.is_empty() { Err(self.too_long(length, true)) } else { Ok(()) };
+            }
+            from = end + 1;
+            self.ends.push(from);
+            self.scanned = from;
+        }
+        if self.ends.is_empty() { self.check_rest() } else { Ok(()) }
+    }
+
     fn index_prefixed(&mut self) -> Result<(), FramingError> {
         let mut from = self.start;
         while self.ends.len() < BLOCK
@@ -220,6 +249,7 @@ impl<R: Read> Splitter<R> {
             Framing::Lines | Framing::Null | Framing::Delimiter(_) if !rest.is_empty() => {
                 self.lacked_last_separator = true;
             }
+            Framing::Blocks { .. } if !rest.is_empty() => self.lacked_last_separator = true,
             Framing::Len32 if !rest.is_empty() => return Err(self.truncated()),
             _ => return Ok(Fill::End),
         }

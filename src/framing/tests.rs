@@ -187,6 +187,31 @@ fn raw_and_whole_pieces_are_the_input_byte_for_byte() {
 }
 
 #[test]
+fn blocks_are_whole_lines_and_the_input_byte_for_byte() {
+    let mut random = fastrand::Rng::with_seed(5);
+    for round in 0..300 {
+        let (longest, size) = ([3, 40, 700][round % 3], random.usize(1..500));
+        let input: Vec<u8> = (0..random.usize(..30_000))
+            .map(|_| if random.usize(..longest) == 0 { b'\n' } else { b'x' })
+            .collect();
+        let reader = pieces(&input, [7, 900, 40_000][round / 3 % 3], &mut random);
+        let mut splitter = Splitter::new(reader, Framing::Blocks { size }, AMPLE);
+        let blocks = drain(&mut splitter, |n| random.usize(..=n)).unwrap();
+        assert!(blocks.concat() == input, "round {round}");
+        for (n, block) in blocks.iter().enumerate() {
+            let lines = block.iter().filter(|byte| **byte == b'\n').count();
+            assert!(block.ends_with(b"\n") || n + 1 == blocks.len(), "round {round}: a line is cut");
+            assert!(block.len() <= size || lines <= 1, "round {round}: a block is too large");
+        }
+        assert_eq!(splitter.lacked_last_separator(), !input.is_empty() && !input.ends_with(b"\n"));
+    }
+    assert_eq!(
+        failure(Framing::Blocks { size: 4 }, 4, b"a\nb\n12345\nc\n"),
+        (1, "item 2 (at byte 4) has 6 bytes; the limit is 4".to_string())
+    );
+}
+
+#[test]
 fn an_item_is_there_as_soon_as_a_read_has_completed_it() {
     // A further read would fail the test.
     let stop = |steps: &[&[u8]]| {
@@ -202,6 +227,7 @@ fn an_item_is_there_as_soon_as_a_read_has_completed_it() {
     assert_eq!(first(Framing::Lines, &[b"one\ntw"]), [b"one"]);
     assert_eq!(first(Framing::Lines, &[b"on", b"e\n"]), [b"one"]);
     assert_eq!(first(Framing::Raw { chunk: 64 }, &[b"on"]), [b"on"]);
+    assert_eq!(first(Framing::Blocks { size: 64 }, &[b"a\nb\nc"]), [b"a\nb\n"]);
     assert_eq!(first(Framing::Len32, &[b"\0\0\0", b"\x01x\0"]), [b"x"]);
 }
 

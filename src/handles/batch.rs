@@ -1,11 +1,15 @@
 //! Several items, claimed at once.
 
 use std::collections::VecDeque;
+#[cfg(feature = "cli")]
+use std::{io, os::fd::BorrowedFd};
 
 use super::consumer::Consumer;
 use super::item::Header;
 use crate::layout::view::View;
 use crate::ring::Claim;
+#[cfg(feature = "cli")]
+use crate::sys::io::Wait;
 
 #[derive(Debug, Clone, Copy)]
 struct Part {
@@ -169,6 +173,24 @@ impl BatchItem<'_> {
     pub fn append_to(&self, out: &mut Vec<u8>) {
         let copied = self.view.copy_out(self.slot, 0, self.header.len, out);
         debug_assert!(copied, "a claim never wraps");
+    }
+
+    /// One write to `file` of up to `len` bytes from `offset` on, straight from the slots.
+    ///
+    /// # Errors
+    /// As `sys::io::write_from`; `InvalidInput` beyond the end of the item.
+    #[cfg(feature = "cli")]
+    pub(crate) fn write_to(
+        &self,
+        offset: u64,
+        len: u64,
+        file: BorrowedFd<'_>,
+        wait: Wait,
+    ) -> io::Result<usize> {
+        if offset.checked_add(len).is_none_or(|end| end > self.header.len) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.view.write_to(self.slot, offset, len, file, wait)
     }
 
     /// A copy of the bytes.

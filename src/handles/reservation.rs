@@ -1,9 +1,13 @@
 //! Writing an item in place.
 
 use std::io;
+#[cfg(feature = "cli")]
+use std::os::fd::BorrowedFd;
 
 use super::producer::Producer;
 use crate::ring::Claim;
+#[cfg(feature = "cli")]
+use crate::sys::io::Wait;
 
 /// Room for one item, claimed and not yet published: write it, then [`commit`](Self::commit). Dropping it
 /// gives the room up, and nothing was sent.
@@ -59,6 +63,22 @@ impl<'p> Reservation<'p> {
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         let place = self.producer.participant.view().payload(self.slot, 0, self.len);
         place.map_or(std::ptr::null_mut(), |place| place.as_ptr())
+    }
+
+    /// One read from `file` into the first `len` of the reserved bytes; 0 is the file's end. Commit what was
+    /// read with [`commit_first`](Self::commit_first).
+    ///
+    /// Meanwhile those who wait for this item wait for the file.
+    ///
+    /// # Errors
+    /// As `sys::io::read_into`.
+    #[cfg(feature = "cli")]
+    pub(crate) fn read_from(&mut self, file: BorrowedFd<'_>, len: u64, wait: Wait) -> io::Result<u64> {
+        if self.producer.participant.check().is_err() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let view = self.producer.participant.view();
+        view.read_from(self.slot, len.min(self.len), file, wait).map(|read| read as u64)
     }
 
     /// Publishes the item. In a child of the process that reserved, nothing happens: the reservation is

@@ -1,5 +1,8 @@
 //! Sending several items at once.
 
+#[cfg(feature = "cli")]
+use std::time::Duration;
+
 use super::producer::{OnFull, Producer};
 use crate::layout::geometry::Geometry;
 use crate::ring::Claim;
@@ -25,11 +28,21 @@ impl Producer {
     pub(super) fn send_batch_by<T: AsRef<[u8]>>(&mut self, items: &[T], deadline: Deadline) -> Result<usize> {
         // The caller's code runs here once per item, before anything is claimed.
         let items: Vec<&[u8]> = items.iter().take(MOST_SLOTS as usize).map(AsRef::as_ref).collect();
+        self.send_slices_by(&items, deadline)
+    }
+
+    /// As `send_batch_timeout`, without a pass over the items for the caller's code.
+    #[cfg(feature = "cli")]
+    pub(crate) fn send_slices_timeout(&mut self, items: &[&[u8]], timeout: Duration) -> Result<usize> {
+        self.send_slices_by(&items[..items.len().min(MOST_SLOTS as usize)], Deadline::after(timeout))
+    }
+
+    fn send_slices_by(&mut self, items: &[&[u8]], deadline: Deadline) -> Result<usize> {
         let Some(head) = items.first() else { return Ok(0) };
         let first = self.span(head.len() as u64)?;
         let geometry = *self.participant.view().geometry();
-        let (_, most) = fitting(&geometry, &items, (geometry.capacity / 2).min(MOST_SLOTS).max(first));
-        let fit = |free| fitting(&geometry, &items, free).1;
+        let (whole, most) = fitting(&geometry, items, (geometry.capacity / 2).min(MOST_SLOTS).max(first));
+        let fit = |free| if free >= most { most } else { fitting(&geometry, items, free).1 };
         let claim = match self.claim_now(first, most, fit) {
             Err(Error::Full) if self.on_full == OnFull::Block => self.claim(first, most, fit, deadline)?,
             // The policies are about single items.
@@ -39,7 +52,8 @@ impl Producer {
             }
             result => result?,
         };
-        let (count, _) = fitting(&geometry, &items, self.participant.slots.run(claim));
+        let run = self.participant.slots.run(claim);
+        let count = if run == most { whole } else { fitting(&geometry, items, run).0 };
         self.write_batch(claim, &items[..count], &geometry);
         Ok(count)
     }

@@ -4,10 +4,14 @@
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+#[cfg(feature = "cli")]
+use std::{io, os::fd::BorrowedFd};
 
 use super::fields::{entry, head, item};
 use super::geometry::{Geometry, HEAD_BYTES, PARTICIPANT_BYTES, Preamble};
 use crate::sys::abi;
+#[cfg(feature = "cli")]
+use crate::sys::io::{self as file_io, Wait};
 use crate::sys::prefetch;
 use crate::sys::segment::{IDENTITY_AT, Segment};
 use crate::sys::semaphore::Semaphore;
@@ -218,6 +222,39 @@ impl View {
         // SAFETY: `payload` checked the range; `out` is private.
         unsafe { ptr::copy_nonoverlapping(from.as_ptr(), out.as_mut_ptr(), out.len()) };
         true
+    }
+}
+
+/// Payload that goes to and comes from files without a copy in between.
+#[cfg(feature = "cli")]
+impl View {
+    /// One read of up to `len` bytes from `file` into the start of the item that begins at `slot`; 0 is the
+    /// file's end.
+    ///
+    /// # Errors
+    /// As `sys::io::read_into`; `InvalidInput` when that would pass the end of the ring.
+    pub fn read_from(&self, slot: u64, len: u64, file: BorrowedFd<'_>, wait: Wait) -> io::Result<usize> {
+        let to = self.payload(slot, 0, len).ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: `payload` checked the range, which is mapped while `self` lives; the slots are this
+        // process's by its claim, and this thread's by the handle, so nobody else here writes them.
+        unsafe { file_io::read_into(file, to, len as usize, wait) }
+    }
+
+    /// One write to `file` of up to `len` bytes, from byte `offset` on, of the item that begins at `slot`.
+    ///
+    /// # Errors
+    /// As `sys::io::write_from`; `InvalidInput` when that would pass the end of the ring.
+    pub fn write_to(
+        &self,
+        slot: u64,
+        offset: u64,
+        len: u64,
+        file: BorrowedFd<'_>,
+        wait: Wait,
+    ) -> io::Result<usize> {
+        let from = self.payload(slot, offset, len).ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: `payload` checked the range, which is mapped while `self` lives.
+        unsafe { file_io::write_from(file, from, len as usize, wait) }
     }
 }
 

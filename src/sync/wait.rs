@@ -20,6 +20,9 @@ const MOST_SPIN_NS: u64 = 50_000;
 const FIRST_SPIN_NS: u64 = 20_000;
 /// Spinning time that is always granted, so that a peer that comes back is noticed.
 const LEAST_SPIN_NS: u64 = 1_000;
+/// Spins in vain after which one tries whether the longest has become worth it. Without it, who waits for a
+/// peer that takes a little longer than the shortest spin would sleep each time, for ever.
+const SPIN_TRIAL: u32 = 16;
 /// Looks between two readings of the clock.
 const LOOKS_PER_READING: u32 = 32;
 
@@ -51,6 +54,8 @@ const PLENTY: u64 = 64;
 #[derive(Debug)]
 pub struct Waiter {
     spin_ns: u64,
+    /// Spins in vain, one after the other.
+    in_vain: u32,
     linger: u32,
     waits: u32,
     /// Slices slept since something was found.
@@ -65,6 +70,7 @@ impl Default for Waiter {
         let alone = process::processors() == 1;
         Waiter {
             spin_ns: if alone { 0 } else { FIRST_SPIN_NS },
+            in_vain: 0,
             linger: 0,
             waits: 0,
             slices: 0,
@@ -130,19 +136,24 @@ impl Waiter {
         if self.spin_ns == 0 {
             return look(Look::Quick);
         }
+        let trial = self.in_vain >= SPIN_TRIAL;
+        let longest = if trial { MOST_SPIN_NS } else { self.spin_ns };
         let start = clock::monotonic_ns();
         loop {
             for _ in 0..LOOKS_PER_READING {
                 if there(0) {
                     self.linger(&there);
                     if let Some(found) = look(Look::Quick)? {
-                        self.spin_ns = (self.spin_ns + self.spin_ns / 4).min(MOST_SPIN_NS);
+                        let worth = if trial { clock::monotonic_ns().saturating_sub(start) * 2 } else { 0 };
+                        self.spin_ns = (self.spin_ns + self.spin_ns / 4).max(worth).min(MOST_SPIN_NS);
+                        self.in_vain = 0;
                         return Ok(Some(found));
                     }
                 }
                 std::hint::spin_loop();
             }
-            if clock::monotonic_ns().saturating_sub(start) >= self.spin_ns {
+            if clock::monotonic_ns().saturating_sub(start) >= longest {
+                self.in_vain = if trial { 0 } else { self.in_vain + 1 };
                 self.spin_ns = (self.spin_ns / 2).max(LEAST_SPIN_NS);
                 return look(Look::Quick);
             }

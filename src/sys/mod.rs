@@ -12,6 +12,7 @@
 //! | [`prefetch`] | asking for cache lines before they are needed |
 //! | [`random`] | random identities |
 //! | [`signal`] | signals that ask this process to end |
+//! | [`io`] | reading into and writing from shared memory |
 //! | [`stdio`] | which standard descriptors this process was started with |
 //! | [`abi`] | what must be equal on both sides before memory can be shared |
 
@@ -21,6 +22,8 @@ compile_error!("ringpipe needs 64-bit Linux: locks beyond 2^40, 64-bit atomics, 
 pub mod abi;
 pub mod clock;
 pub mod fence;
+#[cfg(feature = "cli")]
+pub mod io;
 pub mod liveness;
 pub mod name;
 pub mod prefetch;

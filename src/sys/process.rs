@@ -14,6 +14,12 @@ use std::{
     },
 };
 
+#[cfg(feature = "cli")]
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
+
 /// This process' id, in its own PID namespace.
 pub fn id() -> u32 {
     std::process::id()
@@ -106,6 +112,24 @@ pub fn processors() -> u32 {
     u32::try_from(online).unwrap_or(1).max(1)
 }
 
+/// Has the calling thread, and those it starts from here on, run on processor `cpu` only.
+///
+/// # Errors
+/// The system's answer, `InvalidInput` for a processor that there is not, or that this process may not use.
+#[cfg(feature = "cli")]
+pub fn run_on(cpu: u32) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu as usize)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+/// The processors that the calling thread may run on, in ascending order; none if the system does not tell.
+#[cfg(feature = "cli")]
+pub fn allowed_processors() -> Vec<u32> {
+    let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else { return Vec::new() };
+    (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).map(|cpu| cpu as u32).collect()
+}
+
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
 /// A number that differs in a forked child from what it was in the parent.
@@ -163,6 +187,21 @@ mod tests {
         drop(child);
         assert_eq!(state(pid, start), ProcessState::Gone);
         assert_eq!(start_time(pid), None);
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn a_thread_runs_where_it_is_told_to() {
+        std::thread::spawn(|| {
+            let before = allowed_processors();
+            let last = *before.last().unwrap();
+            run_on(last).unwrap();
+            assert_eq!(allowed_processors(), [last]);
+            assert!(run_on(1023).is_err() && run_on(u32::MAX).is_err());
+            assert_eq!(allowed_processors(), [last]);
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

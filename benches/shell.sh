@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# Compares the commands with those that people would pick instead, from the shell, and prints Markdown tables.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+Usage: benches/shell.sh [OPTIONS]
+
+Builds the commands, makes a file of random bytes and one of short lines, and times who passes them on: in
+interleaved rounds, each in order once per round. Prints the median and the least of the rounds in seconds, the
+rate by the median, and the median of the rounds' ratios. Where others compute on the same processors, a command
+that ever sleeps waits for their time slices to end (some ms each): the least says more then. What is not
+installed is left out. The files are removed afterwards.
+
+  --bytes SIZE    bytes of the raw file, with K, M or G [default: 1G]
+  --lines COUNT   short lines (the numbers from 1 on) [default: 20000000]
+  --rounds N      rounds [default: 5]
+  --dir DIR       where the files are made; memory is best [default: /dev/shm]
+  --bin DIR       use these commands instead of building
+  --only WORDS    some of: raw lines start
+TEXT
+}
+
+bytes=1G lines=20000000 rounds=5 dir=/dev/shm bin="" only="raw lines start"
+while [ $# -gt 0 ]; do
+    case $1 in
+        --bytes) bytes=$2 ;;
+        --lines) lines=$2 ;;
+        --rounds) rounds=$2 ;;
+        --dir) dir=$2 ;;
+        --bin) bin=$2 ;;
+        --only) only=$2 ;;
+        -h | --help) usage && exit ;;
+        *) usage >&2 && exit 2 ;;
+    esac
+    shift 2 || { usage >&2 && exit 2; }
+done
+cd "$(dirname "$0")/.."
+if [ -z "$bin" ]; then
+    cargo build --release --quiet
+    bin=${CARGO_TARGET_DIR:-target}/release
+fi
+P=$bin/producer C=$bin/consumer R=ringpipe-shell-$$
+work=$(mktemp -d "$dir/ringpipe-shell.XXXXXX")
+trap 'rm -rf "$work"; rm -f "/dev/shm/$R"' EXIT
+# A shared desktop or build machine has its own sessions to serve; where we may, ours goes first.
+{ echo -15 > /proc/self/autogroup; } 2> /dev/null || true
+
+# What is measured, a function each: FILE is the input, standard output goes nowhere.
+ringpipe() { "$P" --raw "$R" < "$FILE" & "$C" -q --raw "$R" > /dev/null; wait; }
+ringpipe_pinned() { "$P" --cpu 0 --raw "$R" < "$FILE" & "$C" --cpu 1 -q --raw "$R" > /dev/null; wait; }
+ringpipe_exclusive() { "$P" --raw --exclusive "$R" < "$FILE" & "$C" -q --raw "$R" > /dev/null; wait; }
+ringpipe_from_pipe() { cat "$FILE" | "$P" --raw "$R" & "$C" -q --raw "$R" > /dev/null; wait; }
+ringpipe_to_pipe() { "$P" --raw "$R" < "$FILE" & "$C" -q --raw "$R" | cat > /dev/null; wait; }
+read_alone() { dd if="$FILE" of=/dev/null bs=128K status=none; }
+cat_cat() { cat "$FILE" | cat > /dev/null; }
+dd_dd() { dd if="$FILE" bs=128K status=none | dd of=/dev/null bs=128K status=none; }
+pv_cat() { pv -q < "$FILE" | cat > /dev/null; }
+cat_pv() { cat "$FILE" | pv -q > /dev/null; }
+pv_alone() { pv -q < "$FILE" > /dev/null; }
+mbuffer_alone() { mbuffer -q < "$FILE" > /dev/null 2>&1; }
+cat_mbuffer() { cat "$FILE" | mbuffer -q > /dev/null 2>&1; }
+socat_pipe() { socat -u -b 131072 OPEN:"$FILE" STDOUT | cat > /dev/null; }
+
+lines_one() { "$P" "$R" < "$FILE" & "$C" -q "$R" > /dev/null; wait; }
+lines_wc() { "$P" "$R" < "$FILE" & "$C" -q "$R" | wc -l > /dev/null; wait; }
+lines_two() { "$P" "$R" < "$FILE" & "$C" -q "$R" > /dev/null & "$C" -q "$R" > /dev/null & wait; }
+blocks_two() { "$P" --block 64K "$R" < "$FILE" & "$C" -q --raw "$R" > /dev/null & "$C" -q --raw "$R" > /dev/null & wait; }
+cat_wc() { cat "$FILE" | wc -l > /dev/null; }
+parallel_two() { parallel --pipe --roundrobin -j2 cat < "$FILE" > /dev/null; }
+split_two() { split -n r/2 --filter='cat > /dev/null' "$FILE"; }
+xargs_two() { xargs -P2 /bin/true < "$FILE" > /dev/null; }
+
+has() { command -v "$1" > /dev/null; }
+
+# Times each function once per round: a line "round name seconds" each.
+rounds_of() {
+    local round name from to
+    for ((round = 1; round <= rounds; round++)); do
+        for name in "$@"; do
+            from=$EPOCHREALTIME
+            "$name"
+            to=$EPOCHREALTIME
+            awk -v r="$round" -v n="$name" -v a="$from" -v b="$to" 'BEGIN { printf "%d %s %.6f\n", r, n, b - a }'
+        done
+    done
+}
+
+# A table of the medians; the ratio is the rate of the first by that of the row.
+table() { # BASE UNITS UNIT
+    awk -v base="$1" -v units="$2" -v unit="$3" '
+        function median(list, count,   i, j, t) {
+            for (i = 2; i <= count; i++)
+                for (j = i; j > 1 && list[j] < list[j - 1]; j--) { t = list[j]; list[j] = list[j - 1]; list[j - 1] = t }
+            return count % 2 ? list[(count + 1) / 2] : (list[count / 2] + list[count / 2 + 1]) / 2
+        }
+        { time[$2, $1] = $3; if (!($2 in seen)) { seen[$2]; order[++names] = $2 } if ($1 > last) last = $1 }
+        END {
+            printf "| | s, median | least | %s | time by that of %s |\n|---|---|---|---|---|\n", unit, base
+            for (n = 1; n <= names; n++) {
+                for (r = 1; r <= last; r++) { s[r] = time[order[n], r]; q[r] = s[r] / time[base, r] }
+                m = median(s, last)
+                printf "| %s | %.4f | %.4f | %.2f | %.2f |\n", order[n], m, s[1], units / m, median(q, last)
+            }
+        }'
+}
+
+if [[ $only = *raw* ]]; then
+    FILE=$work/bytes
+    head -c "$bytes" /dev/urandom > "$FILE"
+    rows=(ringpipe ringpipe_pinned ringpipe_exclusive ringpipe_from_pipe ringpipe_to_pipe read_alone cat_cat dd_dd)
+    has pv && rows+=(pv_cat cat_pv pv_alone)
+    has mbuffer && rows+=(mbuffer_alone cat_mbuffer)
+    has socat && rows+=(socat_pipe)
+    echo "## $bytes of bytes, from a file in memory to /dev/null; $rounds rounds"
+    echo
+    rounds_of "${rows[@]}" | table ringpipe "$(stat -c %s "$FILE" | awk '{ print $1 / 1e9 }')" "GB/s"
+    echo
+    rm "$FILE"
+fi
+
+if [[ $only = *lines* ]]; then
+    FILE=$work/lines
+    seq 1 "$lines" > "$FILE"
+    rows=(lines_one lines_wc lines_two blocks_two cat_wc split_two)
+    has parallel && rows+=(parallel_two)
+    has xargs && rows+=(xargs_two)
+    echo "## $lines lines, from a file in memory; $rounds rounds"
+    echo
+    rounds_of "${rows[@]}" | table lines_one "$(awk -v n="$lines" 'BEGIN { print n / 1e6 }')" "million lines/s"
+    echo
+    rm "$FILE"
+fi
+
+if [[ $only = *start* ]]; then
+    # A ring of the same name, made and left behind each time.
+    start_true() { /bin/true; }
+    start_cat() { echo x | cat > /dev/null; }
+    start_producer() { "$P" "$R" --item x; }
+    start_consumer() { "$C" -q -n 1 "$R" > /dev/null; }
+    echo "## From start to end, an item; $((rounds * 10)) rounds"
+    echo
+    rounds=$((rounds * 10))
+    rounds_of start_true start_cat start_producer start_consumer | table start_true 1 "per second"
+fi
