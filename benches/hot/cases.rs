@@ -59,11 +59,6 @@ impl Case {
         format!("{kind}/{:?}/{}", self.call, self.size)
     }
 
-    /// The case of this name.
-    pub fn of_name(name: &str) -> Option<Case> {
-        Self::all().into_iter().find(|case| case.name() == name)
-    }
-
     /// Items of a call.
     pub fn items(&self) -> usize {
         if matches!(self.call, Call::SendBatch | Call::ReceiveBatch) { BATCH } else { 1 }

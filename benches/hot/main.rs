@@ -35,16 +35,13 @@ fn time(fixture: &mut Fixture, case: &Case, calls: u64) -> Result<Duration> {
 }
 
 fn hot(criterion: &mut Criterion) {
-    for exclusive in [true, false] {
-        let mut group = criterion.benchmark_group(if exclusive { "exclusive" } else { "many" });
-        for case in Case::all().into_iter().filter(|case| case.exclusive == exclusive) {
-            let mut fixture = Fixture::new(&case).expect("a ring");
-            group.throughput(Throughput::Elements(case.items() as u64));
-            let name = format!("{:?}/{}", case.call, case.size);
-            group.bench_function(name, |bencher| {
-                bencher.iter_custom(|calls| time(&mut fixture, &case, calls).expect("calls that succeed"));
-            });
-        }
+    let mut group = criterion.benchmark_group("hot");
+    for case in Case::all() {
+        let mut fixture = Fixture::new(&case).expect("a ring");
+        group.throughput(Throughput::Elements(case.items() as u64));
+        group.bench_function(case.name(), |bencher| {
+            bencher.iter_custom(|calls| time(&mut fixture, &case, calls).expect("calls that succeed"));
+        });
     }
 }
 

@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 pub const LEAST_SIZE: usize = 8;
 /// Bits of a number that count; those above say which process sends.
 const COUNT_BITS: u32 = 56;
-/// What each word of a message is more than the one before: no two words of neighbouring messages are equal.
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Messages begin at multiples of this, as the slots do: some processors copy badly otherwise.
 const ALIGNMENT: usize = 64;
 
@@ -32,15 +30,11 @@ impl Message {
         Message { words, start, size }
     }
 
-    /// Writes this number, and all the words that follow from it.
+    /// Writes this number into every word.
     #[inline]
     pub fn write(&mut self, number: u64) {
         let end = self.start + self.size.div_ceil(8);
-        let mut word = number;
-        for place in &mut self.words[self.start..end] {
-            *place = word;
-            word = word.wrapping_add(STEP);
-        }
+        self.words[self.start..end].fill(number);
     }
 }
 
@@ -51,18 +45,21 @@ impl AsRef<[u8]> for Message {
     }
 }
 
-/// The number of a message, if it has `size` bytes and every word is the one that was written.
+/// The number of a message, if it has `size` bytes and every word is that number: a message that is mixed of
+/// two, or has bytes of none, is found.
 #[inline]
 pub fn number_of(message: &[u8], size: usize) -> Option<u64> {
     let (words, rest) = message.as_chunks::<8>();
     let number = u64::from_ne_bytes(*words.first()?);
-    let (mut word, mut wrong) = (number, 0);
-    for bytes in words {
-        wrong |= u64::from_ne_bytes(*bytes) ^ word;
-        word = word.wrapping_add(STEP);
-    }
-    let whole = message.len() == size && wrong == 0 && *rest == word.to_ne_bytes()[..rest.len()];
+    let wrong = words.iter().fold(0, |wrong, bytes| wrong | (u64::from_ne_bytes(*bytes) ^ number));
+    let whole = wrong == 0 && message.len() == size && (rest.is_empty() || ends_so(rest, number));
     whole.then_some(number)
+}
+
+/// Out of line: a size that is no multiple of a word is rare, and comparing nothing costs a call.
+#[cold]
+fn ends_so(rest: &[u8], number: u64) -> bool {
+    *rest == number.to_ne_bytes()[..rest.len()]
 }
 
 /// A multiset of numbers, reduced to two figures.
@@ -96,7 +93,7 @@ impl Tally {
 
 #[inline]
 fn mix(number: u64) -> u64 {
-    let product = number.wrapping_mul(STEP);
+    let product = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     product ^ product >> 32
 }
 

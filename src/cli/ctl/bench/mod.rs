@@ -127,7 +127,7 @@ impl FromStr for Size {
 /// What all measurements share.
 struct Bench<'a> {
     args: &'a Args,
-    sizes: Option<usize>,
+    size: Option<usize>,
     processes: Option<(usize, usize)>,
     machine: Machine,
     report: Report,
@@ -158,16 +158,16 @@ pub fn run(args: &Args, paint: Paint) -> Result<End, Failure> {
 
 fn measure(args: &Args, paint: Paint, stop: &StopFlag) -> Result<(), Halt> {
     let kinds = KINDS.iter().filter(|kind| args.only.is_empty() || args.only.contains(kind));
-    let (sizes, processes) = (args.size.map(|Size(size)| size), args.processes());
+    let (size, processes) = (args.size.map(|Size(size)| size), args.processes());
     let steps = kinds.clone().map(|kind| match kind {
-        Kind::Throughput => args.rounds as usize * throughput::steps(sizes, processes),
+        Kind::Throughput => args.rounds as usize * throughput::steps(size, processes),
         Kind::Latency => args.rounds as usize * latency::steps(),
         Kind::Idle => 1,
         Kind::Recovery | Kind::Start => TRIALS,
     });
     let bench = Bench {
         args,
-        sizes,
+        size,
         processes,
         machine: Machine::new(args.pinned(), args.rounds, args.seconds.0),
         report: Report::new(args.json, paint, steps.sum()),

@@ -1,7 +1,7 @@
 //! How long the commands take to start.
 use std::{
     io::Read,
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::process::CommandExt},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -55,8 +55,8 @@ pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
 }
 
 fn first_item(ring: &Ring, mut consumer: Consumer, stop: &StopFlag) -> Result<Duration, Halt> {
-    let mut command = command(Role::Producer)?;
-    command.args(["--no-create", "--item", ITEM, ring.name()]).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut command = quiet(Role::Producer)?;
+    command.args(["--no-create", "--item", ITEM, ring.name()]);
     let start = Instant::now();
     let mut process = Process::start("producer", command)?;
     loop {
@@ -86,8 +86,8 @@ fn first_item(ring: &Ring, mut consumer: Consumer, stop: &StopFlag) -> Result<Du
 }
 
 fn first_line(ring: &Ring, stop: &StopFlag) -> Result<Duration, Halt> {
-    let mut command: Command = command(Role::Consumer)?;
-    command.args(["-n", "1", ring.name()]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut command = quiet(Role::Consumer)?;
+    command.args(["-n", "1", ring.name()]).stdout(Stdio::piped());
     let start = Instant::now();
     let mut process = Process::start("consumer", command)?;
     let Some(mut output) = process.take_output() else {
@@ -103,6 +103,14 @@ fn first_line(ring: &Ring, stop: &StopFlag) -> Result<Duration, Halt> {
     ended(&mut process, stop)?;
     same(line.trim_end() == ITEM)?;
     Ok(time)
+}
+
+/// The command of this role, without input and output.
+fn quiet(role: Role) -> Result<Command, Failure> {
+    let mut command = command(role)?;
+    // A terminal's Ctrl-C goes to this command, which then ends that one.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+    Ok(command)
 }
 
 /// Waits for the end of a command.

@@ -47,7 +47,7 @@ struct Line {
 
 /// All rates, in interleaved rounds.
 pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
-    let cases = cases(bench.sizes, bench.processes);
+    let cases = cases(bench.size, bench.processes);
     let mut rates = vec![Vec::new(); cases.len()];
     for _ in 0..bench.rounds() {
         for (case, rates) in cases.iter().zip(&mut rates) {
@@ -64,8 +64,8 @@ pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
 }
 
 /// How many measurements there will be in a round.
-pub fn steps(sizes: Option<usize>, processes: Option<(usize, usize)>) -> usize {
-    cases(sizes, processes).len()
+pub fn steps(size: Option<usize>, processes: Option<(usize, usize)>) -> usize {
+    cases(size, processes).len()
 }
 
 fn cases(size: Option<usize>, processes: Option<(usize, usize)>) -> Vec<Case> {
