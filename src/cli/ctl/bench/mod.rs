@@ -43,8 +43,8 @@ const TRIALS: usize = 20;
 #[command(after_help = "\
 Kinds: throughput, latency, idle, recovery, start.
 
-With --json each line is an object with the fields schema (ringpipe.bench/1), kind, and the figures of that
-kind; the first line, of the kind machine, says what was measured on.
+With --json each line is an object: schema (ringpipe.bench/1), kind, and the figures of that kind.
+The first line, of the kind machine, says what was measured on.
 
 Examples:
   ringctl bench                                     everything
@@ -52,8 +52,8 @@ Examples:
   ringctl bench --only throughput -p 4 -c 4         four processes on each side
   ringctl bench --rounds 9 --seconds 1 --json       longer, for a program to read
 
-Exit codes: 0 measured; 1 runtime error; 2 usage; 10 a message was lost, doubled or altered; 128+n ended by
-signal n.")]
+Exit codes: 0 measured; 1 runtime error; 2 usage; 10 a message was lost, doubled or altered;
+128+n ended by signal n.")]
 pub struct Args {
     /// Measure only this kind; may be repeated, or a list with commas
     #[arg(long, value_name = "KIND", value_enum, value_delimiter = ',', hide_possible_values = true)]
