@@ -461,7 +461,9 @@ fn a_closed_or_full_output_is_no_panic() {
 
 #[test]
 fn help_names_examples_and_exit_codes() {
-    for verb in ["create", "list", "inspect", "peek", "close", "rm", "repair", "clean", "wait", "run"] {
+    for verb in
+        ["create", "list", "inspect", "peek", "close", "rm", "repair", "clean", "wait", "run", "bench"]
+    {
         let help = ringctl(&[verb, "--help"]).succeeds().stdout;
         assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{verb}: {help}");
     }

@@ -11,12 +11,6 @@ use std::{
 use ctl_support::*;
 use nix::sys::signal::Signal;
 
-fn rings_of(pid: u32) -> usize {
-    let prefix = format!("ringpipe-run-{pid}-");
-    let names = fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name());
-    names.filter(|name| name.to_string_lossy().starts_with(&prefix)).count()
-}
-
 fn sources() -> Vec<String> {
     let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).unwrap();
     let files = files.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
@@ -159,22 +153,10 @@ fn an_interrupted_run_ends_by_its_signal_and_leaves_nothing() {
     command.args(["run", "-p2", "-c2"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut process = Process(command.spawn().unwrap());
     let pid = process.0.id();
-    wait_until(|| rings_of(pid) == 1);
+    wait_until(|| rings_of("run", pid).len() == 1);
     process.signal(Signal::SIGINT);
     assert_eq!(process.wait(), None);
-    assert_eq!(rings_of(pid), 0);
-}
-
-/// Process ids of the processes whose parent is `pid`.
-fn children_of(pid: u32) -> Vec<u32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace().map(|id| id.parse().unwrap()).collect()
-}
-
-fn is_running(pid: u32) -> bool {
-    // A zombie has ended: who adopted it may take its time.
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z') && !rest.is_empty())
+    assert_eq!(rings_of("run", pid).len(), 0);
 }
 
 #[test]
@@ -190,9 +172,7 @@ fn a_killed_run_leaves_no_process_behind() {
     run.wait().unwrap();
     wait_until(|| !children.iter().any(|child| is_running(*child)));
     // The ring has nobody any more: `ringctl clean --yes` would remove it.
-    let left = fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name());
-    let prefix = format!("ringpipe-run-{pid}-");
-    for name in left.filter(|name| name.to_string_lossy().starts_with(&prefix)) {
-        ringctl(&["rm", name.to_str().unwrap()]).succeeds();
+    for name in rings_of("run", pid) {
+        ringctl(&["rm", &name]).succeeds();
     }
 }

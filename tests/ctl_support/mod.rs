@@ -189,3 +189,22 @@ pub fn wait_until(mut condition: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// The rings that `ringctl VERB`, running as `pid`, has made for itself.
+pub fn rings_of(verb: &str, pid: u32) -> Vec<String> {
+    let prefix = format!("ringpipe-{verb}-{pid}-");
+    let names = fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with(&prefix)).collect()
+}
+
+/// Process ids of the processes whose parent is `pid`.
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().map(|id| id.parse().unwrap()).collect()
+}
+
+pub fn is_running(pid: u32) -> bool {
+    // A zombie has ended: who adopted it may take its time.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z') && !rest.is_empty())
+}

@@ -1,10 +1,13 @@
 //! The `ringctl` command: one file per verb.
 
+mod bench;
+mod children;
 mod clean;
 mod create;
 mod inspect;
 mod list;
 mod output;
+mod own_ring;
 mod peek;
 mod remove;
 mod repair;
@@ -46,6 +49,7 @@ Examples:
   ringctl inspect jobs                   who takes part, who holds what, how full it is
   ringctl wait jobs --until empty        until everything was received and acknowledged
   ringctl run -p 3 -c 3 /var/log/*.log   send files through a ring, and verify what arrives
+  ringctl bench                          how fast it is on this machine
   ringctl rm jobs                        close it and remove it
 
 Exit codes: 0 done, 1 runtime error, 2 usage, 3 empty or not found, 4 timed out, 5 closed,
@@ -64,6 +68,10 @@ enum Verb {
     Clean(clean::Args),
     Wait(wait::Args),
     Run(run::Args),
+    Bench(bench::Args),
+    /// A process that `bench` measures with
+    #[command(hide = true)]
+    BenchWorker(bench::WorkerArgs),
     /// As the command `producer`: for `run`, where that is not installed
     #[command(hide = true)]
     Producer(producer::Options),
@@ -90,6 +98,8 @@ pub fn main() -> ExitCode {
         Verb::Clean(args) => clean::run(&args, paint),
         Verb::Wait(args) => wait::run(&args),
         Verb::Run(args) => return start::exit("ringctl", run::run(&args, paint)),
+        Verb::Bench(args) => return start::exit("ringctl", bench::run(&args, paint)),
+        Verb::BenchWorker(args) => bench::work(&args),
         Verb::Producer(options) => return start::exit("producer", producer::run(&options)),
         Verb::Consumer(options) => return start::exit("consumer", consumer::run(&options)),
     };

@@ -1,5 +1,4 @@
 //! `ringctl run`: producers and consumers over real input, verified.
-mod children;
 mod collect;
 mod feed;
 mod report;
@@ -10,14 +9,19 @@ use std::{
     io::{self, IsTerminal},
     os::{fd::AsFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
+    process::Stdio,
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use super::output::{self, Paint};
+use super::{
+    children::{self, Process},
+    output::{self, Paint},
+    own_ring::OwnRing,
+};
 use crate::{
-    Error, Ring, RingOptions, Role, StopFlag,
+    RingOptions, Role, StopFlag,
     cli::{
         args::{ByteSize, Count, DelimiterArg, FrameArg},
         exit::{Failure, code},
@@ -26,7 +30,6 @@ use crate::{
     },
     framing::Framing,
 };
-use children::Process;
 use feed::{Check, Input, Source, lock};
 use report::Report;
 use verify::{Digest, Order};
@@ -160,7 +163,7 @@ impl Args {
         arguments
     }
 
-    fn make_ring(&self) -> Result<Ring, Failure> {
+    fn make_ring(&self) -> Result<OwnRing, Failure> {
         let mut options = RingOptions::new()
             .expected_producers(self.producers.into())
             // One of each: the faster way, and the order cannot change.
@@ -171,12 +174,22 @@ impl Args {
         if let Some(ByteSize(bytes)) = self.slot_size {
             options = options.slot_size(bytes);
         }
-        loop {
-            let name = format!("ringpipe-run-{}-{:06x}", std::process::id(), fastrand::u32(..1 << 24));
-            match options.create(&name) {
-                Err(Error::Exists(_)) => {}
-                result => return result.map_err(|error| Failure::of_ring(&name, &error)),
-            }
+        OwnRing::make("run", &options)
+    }
+}
+
+/// Starts a process of this role, with its standard input (of a producer) or output (of a consumer) as a pipe.
+fn start(role: Role, arguments: &[OsString]) -> Result<Process, Failure> {
+    let mut command = children::command(role)?;
+    command.args(arguments);
+    match role {
+        Role::Producer => {
+            command.stdin(Stdio::piped()).stdout(Stdio::null());
+            Process::start("producer", command)
+        }
+        Role::Consumer => {
+            command.stdin(Stdio::null()).stdout(Stdio::piped());
+            Process::start("consumer", command)
         }
     }
 }
@@ -188,16 +201,6 @@ fn nobody_at_stdin() -> bool {
     let device = stdin.as_fd().try_clone_to_owned().map(std::fs::File::from).and_then(|file| file.metadata());
     stdin.is_terminal()
         || matches!((device, null), (Ok(device), Ok(null)) if null != 0 && device.rdev() == null)
-}
-
-/// A ring that goes when this goes.
-struct OwnRing(Ring);
-
-impl Drop for OwnRing {
-    fn drop(&mut self) {
-        // A refusal leaves the name; ringctl clean finds it.
-        let _ = self.0.remove();
-    }
 }
 
 /// One thread that feeds or reads a process, and what it has counted so far.
@@ -220,9 +223,9 @@ struct Run {
 
 impl Run {
     fn start(args: &Args, inputs: Vec<Input>, output: &collect::Output) -> Result<Self, Failure> {
-        let ring = OwnRing(args.make_ring()?);
-        let (framing, limit) = (args.framing(), ring.0.max_item() as usize);
-        let arguments = args.arguments(ring.0.name());
+        let ring = args.make_ring()?;
+        let (framing, limit) = (args.framing(), ring.max_item() as usize);
+        let arguments = args.arguments(ring.name());
         let order = (args.consumers == 1).then(|| Arc::new(Mutex::new(Order::new(args.producers.into()))));
         let check = Check { hash: Default::default(), order };
         let mut run = Run {
@@ -235,7 +238,7 @@ impl Run {
             ring,
         };
         for _ in 0..args.consumers {
-            let mut process = Process::start(Role::Consumer, &arguments)?;
+            let mut process = start(Role::Consumer, &arguments)?;
             let pipe = process.take_output();
             run.consumers.push(process);
             let (check, output) = (run.check.clone(), output.clone());
@@ -248,7 +251,7 @@ impl Run {
         run.start = Instant::now();
         let sources = Source::deal(inputs, args.producers.into(), framing, limit);
         for (number, source) in sources.into_iter().enumerate() {
-            let mut process = Process::start(Role::Producer, &arguments)?;
+            let mut process = start(Role::Producer, &arguments)?;
             let pipe = process.take_input();
             run.producers.push(process);
             let check = run.check.clone();
@@ -263,7 +266,7 @@ impl Run {
     /// Waits until the consumers are attached, so that all get their share.
     fn await_consumers(&mut self) {
         let start = Instant::now();
-        while self.ring.0.participants().len() < self.consumers.len()
+        while self.ring.participants().len() < self.consumers.len()
             && !self.consumers.iter_mut().any(|process| process.status().is_some())
             && start.elapsed() < HEAD_START
         {
@@ -283,7 +286,7 @@ impl Run {
             let consumed = all_ended(&mut self.consumers);
             if produced || consumed {
                 // Nobody is left to send, or to receive: those that wait for it would wait for ever.
-                self.ring.0.close();
+                self.ring.close();
             }
             if produced && consumed && self.collections.iter().all(Line::is_finished) {
                 return true;

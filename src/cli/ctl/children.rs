@@ -1,10 +1,8 @@
-//! The processes of a run.
+//! Processes that a command starts, and that do not outlive it.
 use std::{
     env,
-    ffi::OsString,
-    io,
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus},
     thread,
     time::{Duration, Instant},
 };
@@ -20,37 +18,32 @@ use crate::{Role, cli::exit::Failure, sys::process};
 const GRACE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(2);
 
-/// One producer or consumer process; ended and reaped when dropped.
+/// One process; ended and reaped when dropped.
 pub struct Process {
-    pub role: Role,
+    /// What it is, for those who are told how it ended.
+    what: &'static str,
     child: Child,
     status: Option<ExitStatus>,
 }
 
 impl Process {
-    /// Starts one, with its standard input (of a producer) or output (of a consumer) as a pipe.
-    pub fn start(role: Role, arguments: &[OsString]) -> Result<Self, Failure> {
-        let mut command = command(role).map_err(|error| Failure::io(format!("finding a {role}"), &error))?;
-        command.args(arguments);
-        match role {
-            Role::Producer => command.stdin(Stdio::piped()).stdout(Stdio::null()),
-            Role::Consumer => command.stdin(Stdio::null()).stdout(Stdio::piped()),
-        };
+    /// Starts one.
+    pub fn start(what: &'static str, mut command: Command) -> Result<Self, Failure> {
         // Killed, this command leaves nobody behind that waits for ever.
         process::end_with_parent(&mut command);
-        let child = command.spawn().map_err(|error| Failure::io(format!("starting a {role}"), &error))?;
-        Ok(Process { role, child, status: None })
+        let child = command.spawn().map_err(|error| Failure::io(format!("starting a {what}"), &error))?;
+        Ok(Process { what, child, status: None })
     }
 
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn take_input(&mut self) -> Option<impl io::Write + Send + 'static> {
+    pub fn take_input(&mut self) -> Option<ChildStdin> {
         self.child.stdin.take()
     }
 
-    pub fn take_output(&mut self) -> Option<impl io::Read + Send + 'static> {
+    pub fn take_output(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
 
@@ -65,7 +58,7 @@ impl Process {
     /// Why it ended, unless well.
     pub fn complaint(&mut self) -> Option<String> {
         let status = self.status().filter(|status| !status.success())?;
-        Some(format!("{} {} ended by {}", self.role, self.id(), status.to_string().replace(": ", " ")))
+        Some(format!("{} {} ended by {}", self.what, self.id(), status.to_string().replace(": ", " ")))
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -95,14 +88,19 @@ pub fn end_all(processes: &mut [Process]) {
     }
 }
 
-/// The command beside this one; where it was not built or installed, this one in its role.
-fn command(role: Role) -> io::Result<Command> {
-    let this = env::current_exe()?;
-    let beside: PathBuf = this.with_file_name(role.to_string());
+/// The command of this role beside this one; where it was not built or installed, this one in that role.
+pub fn command(role: Role) -> Result<Command, Failure> {
+    let this = this_program()?;
+    let beside = this.with_file_name(role.to_string());
     if beside.is_file() {
         return Ok(Command::new(beside));
     }
     let mut command = Command::new(this);
     command.arg(role.to_string());
     Ok(command)
+}
+
+/// The path of this program.
+pub fn this_program() -> Result<PathBuf, Failure> {
+    env::current_exe().map_err(|error| Failure::io("finding this program", &error))
 }

@@ -1,0 +1,67 @@
+//! Figures of several rounds.
+use serde::Serialize;
+
+/// The median of some figures, with the extremes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Figure {
+    pub median: f64,
+    pub least: f64,
+    pub most: f64,
+}
+
+impl Figure {
+    /// Of at least one figure: zeros of none.
+    pub fn of(mut figures: Vec<f64>) -> Self {
+        figures.sort_unstable_by(f64::total_cmp);
+        let at = |index: usize| figures.get(index).copied().unwrap_or_default();
+        let last = figures.len().saturating_sub(1);
+        let median = (at(last / 2) + at(last.div_ceil(2))) / 2.0;
+        Figure { median, least: at(0), most: at(last) }
+    }
+
+    /// How far the extremes lie apart: `±3%` of the median.
+    pub fn spread(&self) -> String {
+        let half = (self.most - self.least) / 2.0;
+        let share = if self.median > 0.0 { 100.0 * half / self.median } else { 0.0 };
+        format!("±{share:.0}%")
+    }
+
+    /// As a rate: `53.1M ±3%`.
+    pub fn rate(&self) -> String {
+        format!("{} {:>5}", short(self.median), self.spread())
+    }
+
+    /// As a time, given in nanoseconds.
+    pub fn time(&self) -> String {
+        crate::cli::ctl::show::duration(self.median as u64)
+    }
+}
+
+/// Three digits or four.
+fn short(figure: f64) -> String {
+    match figure {
+        f if f >= 1e6 => format!("{:.1}M", f / 1e6),
+        f if f >= 1e4 => format!("{:.0}k", f / 1e3),
+        f => format!("{f:.0}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_middle_two() {
+        assert_eq!(Figure::of(vec![4.0, 1.0, 3.0]), Figure { median: 3.0, least: 1.0, most: 4.0 });
+        assert_eq!(Figure::of(vec![4.0, 1.0, 3.0, 2.0]).median, 2.5);
+        assert_eq!(Figure::of(vec![]).median, 0.0);
+    }
+
+    #[test]
+    fn rates_are_short() {
+        let figure = |median| Figure { median, least: 0.9 * median, most: 1.1 * median };
+        assert_eq!(figure(53_123_456.0).rate(), "53.1M  ±10%");
+        assert_eq!(figure(53_123.0).rate(), "53k  ±10%");
+        assert_eq!(figure(531.0).rate(), "531  ±10%");
+    }
+}

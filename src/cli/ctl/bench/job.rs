@@ -1,0 +1,89 @@
+//! What a measuring process is asked to do, and what it answers.
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::message::Tally;
+
+/// The work of one process: on its command line, as JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Job {
+    /// The core to stay on, if any.
+    pub core: Option<usize>,
+    pub work: Work,
+}
+
+/// What to do. All attach, say [`Answer::Ready`], and wait for the word to begin.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Work {
+    /// Sends messages of `size` bytes for a while, `batch` at a time.
+    Send { ring: String, sender: u8, size: usize, batch: usize, seconds: f64 },
+    /// Receives messages to the end of the stream.
+    Receive { ring: String, size: usize, batch: usize },
+    /// Sends a message and waits for its return, again and again, with a pause before each.
+    Ping { there: String, back: String, seconds: f64, pause_us: u64 },
+    /// Returns every message.
+    Pong { there: String, back: String },
+    /// Receives one item before it is ready, and keeps it.
+    Hold { ring: String },
+    /// Receives one item.
+    Take { ring: String },
+}
+
+impl Work {
+    /// In one word, for people.
+    pub fn title(&self) -> &'static str {
+        match self {
+            Work::Send { .. } => "sender",
+            Work::Receive { .. } => "receiver",
+            Work::Ping { .. } => "asking process",
+            Work::Pong { .. } => "answering process",
+            Work::Hold { .. } => "holder",
+            Work::Take { .. } => "waiting consumer",
+        }
+    }
+}
+
+impl FromStr for Job {
+    type Err = serde_json::Error;
+
+    fn from_str(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
+}
+
+/// What a process answers: each a line of JSON on its standard output. Times are of the monotonic clock.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Answer {
+    /// It is attached.
+    Ready,
+    /// All of these were sent.
+    Sent(Tally),
+    /// All of these were received.
+    Received { tally: Tally, timed: Option<Timed> },
+    /// The times of the round trips.
+    RoundTrips(RoundTrips),
+    /// The item came then.
+    Taken { at_ns: u64, redelivered: bool },
+    /// There is nothing to tell.
+    Done,
+    /// A message was not what it ought to be.
+    Fault(String),
+}
+
+/// Messages that were received after the first, and the time that they took.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Timed {
+    pub messages: u64,
+    pub start_ns: u64,
+    pub end_ns: u64,
+}
+
+/// Percentiles in nanoseconds.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct RoundTrips {
+    pub count: u64,
+    pub p50_ns: u64,
+    pub p99_ns: u64,
+    pub p999_ns: u64,
+}

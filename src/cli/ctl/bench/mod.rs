@@ -1,0 +1,200 @@
+//! `ringctl bench`: how fast rings are on this machine, measured between real processes.
+mod figure;
+mod idle;
+mod job;
+mod latency;
+mod machine;
+mod message;
+mod recovery;
+mod report;
+mod rings;
+mod start;
+mod team;
+mod throughput;
+mod worker;
+
+use std::str::FromStr;
+
+use super::output::{self, Paint};
+use crate::{
+    StopFlag,
+    cli::{args::ByteSize, exit::Failure, signals, start::End},
+};
+use machine::Machine;
+use report::Report;
+use team::Halt;
+pub use worker::{WorkerArgs, work};
+
+/// Messages of a batch.
+const BATCH: usize = 64;
+/// Bytes of the largest message.
+const MOST_SIZE: usize = 16 << 20;
+/// How often something is tried that happens once.
+const TRIALS: usize = 20;
+
+/// Measure how fast rings are on this machine
+///
+/// Makes rings of its own, starts processes on them, and measures: messages a second in several sizes, one at
+/// a time and in batches of 64; round trips between processes that are awake, and to one that sleeps; what a
+/// consumer costs that waits; how soon the item of a killed consumer is with another one; how soon the
+/// commands start. Every message is checked by its receiver, word by word. It takes less than a minute.
+/// Measure on a machine that does nothing else.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Kinds: throughput, latency, idle, recovery, start.
+
+With --json each line is an object: schema (ringpipe.bench/1), kind, and the figures of that kind.
+The first line, of the kind machine, says what was measured on.
+
+Examples:
+  ringctl bench                                     everything
+  ringctl bench --only throughput --size 1K         messages of 1024 bytes
+  ringctl bench --only throughput -p 4 -c 4         four processes on each side
+  ringctl bench --rounds 9 --seconds 1 --json       longer, for a program to read
+
+Exit codes: 0 measured; 1 runtime error; 2 usage; 10 a message was lost, doubled or altered;
+128+n ended by signal n.")]
+pub struct Args {
+    /// Measure only this kind; may be repeated, or a list with commas
+    #[arg(long, value_name = "KIND", value_enum, value_delimiter = ',', hide_possible_values = true)]
+    only: Vec<Kind>,
+    /// Seconds that one measurement takes, 0.001 to 3600
+    #[arg(long, value_name = "SECONDS", default_value = "0.3")]
+    seconds: Seconds,
+    /// How often each is measured; the median is shown
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Bytes of a message, 8 to 16M [default: 8, 64, 1K and 16K in turn]
+    #[arg(long, value_name = "BYTES")]
+    size: Option<Size>,
+    /// Number of producer processes [default: 1, and then 2]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    producers: Option<u8>,
+    /// Number of consumer processes [default: 1, and then 2]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    consumers: Option<u8>,
+    /// Keep each process to a core of its own, as far as there are enough [default: with two cores or more]
+    #[arg(long, overrides_with = "no_pin")]
+    pin: bool,
+    /// Let the kernel place the processes
+    #[arg(long)]
+    no_pin: bool,
+    /// Print JSON, an object for each figure
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    Throughput,
+    Latency,
+    Idle,
+    Recovery,
+    Start,
+}
+
+const KINDS: [Kind; 5] = [Kind::Throughput, Kind::Latency, Kind::Idle, Kind::Recovery, Kind::Start];
+
+/// The value of `--seconds`.
+#[derive(Debug, Clone, Copy)]
+struct Seconds(f64);
+
+impl FromStr for Seconds {
+    type Err = &'static str;
+
+    fn from_str(given: &str) -> Result<Self, Self::Err> {
+        let seconds = given.parse().ok().filter(|seconds| (0.001..=3600.0).contains(seconds));
+        seconds.map(Seconds).ok_or("expected a number from 0.001 to 3600")
+    }
+}
+
+/// The value of `--size`.
+#[derive(Debug, Clone, Copy)]
+struct Size(usize);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(given: &str) -> Result<Self, Self::Err> {
+        let ByteSize(size) = given.parse().map_err(|error: crate::cli::args::ArgError| error.to_string())?;
+        match usize::try_from(size).unwrap_or(usize::MAX) {
+            size @ message::LEAST_SIZE..=MOST_SIZE => Ok(Size(size)),
+            _ => Err("expected 8 bytes to 16M: a message carries at least its number".into()),
+        }
+    }
+}
+
+/// What all measurements share.
+struct Bench<'a> {
+    args: &'a Args,
+    size: Option<usize>,
+    processes: Option<(usize, usize)>,
+    machine: Machine,
+    report: Report,
+    stop: &'a StopFlag,
+}
+
+impl Bench<'_> {
+    fn rounds(&self) -> u32 {
+        self.args.rounds
+    }
+
+    fn seconds(&self) -> f64 {
+        self.args.seconds.0
+    }
+}
+
+pub fn run(args: &Args, paint: Paint) -> Result<End, Failure> {
+    let stop = signals::catch()?;
+    match measure(args, paint, &stop) {
+        Ok(()) => Ok(End::Done),
+        Err(Halt::Failed(failure)) => Err(failure),
+        Err(Halt::Stopped) => {
+            output::note("interrupted");
+            Ok(signals::end())
+        }
+    }
+}
+
+fn measure(args: &Args, paint: Paint, stop: &StopFlag) -> Result<(), Halt> {
+    let kinds = KINDS.iter().filter(|kind| args.only.is_empty() || args.only.contains(kind));
+    let (size, processes) = (args.size.map(|Size(size)| size), args.processes());
+    let steps = kinds.clone().map(|kind| match kind {
+        Kind::Throughput => args.rounds as usize * throughput::steps(size, processes),
+        Kind::Latency => args.rounds as usize * latency::steps(),
+        Kind::Idle => 1,
+        Kind::Recovery | Kind::Start => TRIALS,
+    });
+    let bench = Bench {
+        args,
+        size,
+        processes,
+        machine: Machine::new(args.pinned(), args.rounds, args.seconds.0),
+        report: Report::new(args.json, paint, steps.sum()),
+        stop,
+    };
+    bench.report.emit("machine", &[&bench.machine], |_| bench.machine.text())?;
+    for kind in kinds {
+        match kind {
+            Kind::Throughput => throughput::measure(&bench)?,
+            Kind::Latency => latency::measure(&bench)?,
+            Kind::Idle => idle::measure(&bench)?,
+            Kind::Recovery => recovery::measure(&bench)?,
+            Kind::Start => start::measure(&bench)?,
+        }
+    }
+    Ok(())
+}
+
+impl Args {
+    fn processes(&self) -> Option<(usize, usize)> {
+        let number = |given: Option<u8>| usize::from(given.unwrap_or(1));
+        let given = self.producers.is_some() || self.consumers.is_some();
+        given.then(|| (number(self.producers), number(self.consumers)))
+    }
+
+    /// `None`: undecided.
+    fn pinned(&self) -> Option<bool> {
+        (self.pin || self.no_pin).then_some(self.pin)
+    }
+}
