@@ -57,12 +57,8 @@ impl<M: Memory> Slots<M> {
             (Greater, _) => 1,
             (Equal, Tag::Reading | Tag::Redeliver | Tag::Late | Tag::Abandoned) => self.codec.run(word),
         };
-        let end = head.wrapping_add(passed);
-        self.pass_head(end);
+        self.pass_head(head, passed);
         if word.tag() == Tag::Abandoned && self.codec.lap_cmp(word, head) == Equal {
-            if self.moves_counter(head, passed) {
-                self.move_head(end);
-            }
             // E2: hands the slots to the producer.
             let _ = self.atom(head).compare_exchange(word.0, self.codec.freed(word).0, Release);
         }
@@ -104,11 +100,7 @@ impl<M: Memory> Slots<M> {
         } else {
             // E10: who finds this owner finds that it no longer only waits.
             self.atom(head).compare_exchange(word.0, mine.0, Release).ok()?;
-            let end = head.wrapping_add(run);
-            self.pass_head(end);
-            if self.moves_counter(head, run) {
-                self.move_head(end);
-            }
+            self.pass_head(head, run);
         }
         Some(Claim { position: head, word: mine })
     }

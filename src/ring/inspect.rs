@@ -3,9 +3,9 @@
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use super::Slots;
 use super::memory::{Atom, Memory};
 use super::word::{Tag, Word};
+use super::{Slots, later};
 
 /// One word as an observer saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,33 +119,33 @@ impl<M: Memory> Slots<M> {
 
     /// Where the next producer that looks would claim, if nobody moved: the counter may lag behind.
     pub(super) fn find_tail(&self) -> u64 {
+        let mut tail = self.near_tail();
         for _ in 0..self.patience() {
-            let tail = self.near_tail();
             // E2: as in claiming.
             let word = Word(self.atom(tail).load(Acquire));
-            match self.codec.lap_cmp(word, tail) {
-                Greater => self.pass_tail(tail.wrapping_add(1)),
-                Equal if word.tag() != Tag::Free => self.pass_tail(tail.wrapping_add(self.codec.run(word))),
+            tail = match self.codec.lap_cmp(word, tail) {
+                Greater => later(tail.wrapping_add(1), self.near_tail()),
+                Equal if word.tag() != Tag::Free => tail.wrapping_add(self.codec.run(word)),
                 _ => break,
-            }
+            };
         }
-        self.near_tail()
+        tail
     }
 
-    /// Where the next consumer that looks would find an item, a gap's end or nothing, if nobody moved.
+    /// Where the next consumer that looks would find an item, a writer or nothing, if nobody moved.
     pub(super) fn find_head(&self) -> u64 {
+        let mut head = self.near_head();
         for _ in 0..self.patience() {
-            let head = self.near_head();
             // E1: as in claiming.
             let word = Word(self.atom(head).load(Acquire));
-            match self.codec.lap_cmp(word, head) {
-                Greater => self.pass_head(head.wrapping_add(1)),
+            head = match self.codec.lap_cmp(word, head) {
+                Greater => later(head.wrapping_add(1), self.near_head()),
                 Equal if matches!(word.tag(), Tag::Reading | Tag::Redeliver | Tag::Late | Tag::Abandoned) => {
-                    self.pass_head(head.wrapping_add(self.codec.run(word)));
+                    head.wrapping_add(self.codec.run(word))
                 }
                 _ => break,
-            }
+            };
         }
-        self.near_head()
+        head
     }
 }

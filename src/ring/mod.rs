@@ -106,19 +106,29 @@ impl<M: Memory> Slots<M> {
         later(self.memory.reach().head.load(Relaxed), self.memory.head().load(Relaxed))
     }
 
-    /// This handle looks for room at `position` or later from now on.
+    /// From now on this handle looks for room behind a run that was decided.
     #[inline]
-    fn pass_tail(&self, position: u64) {
-        self.memory.reach().tail.store(position, Relaxed);
+    fn pass_tail(&self, position: u64, run: u64) {
+        let end = position.wrapping_add(run);
+        // Relaxed: its own.
+        self.memory.reach().tail.store(end, Relaxed);
+        if self.moves_counter(position, run) {
+            self.move_tail(end);
+        }
     }
 
-    /// This handle looks for items at `position` or later from now on.
+    /// From now on this handle looks for items behind a run that was decided.
     #[inline]
-    fn pass_head(&self, position: u64) {
-        self.memory.reach().head.store(position, Relaxed);
+    fn pass_head(&self, position: u64, run: u64) {
+        let end = position.wrapping_add(run);
+        // Relaxed: its own.
+        self.memory.reach().head.store(end, Relaxed);
+        if self.moves_counter(position, run) {
+            self.move_head(end);
+        }
     }
 
-    /// Whether whoever claims this run moves the counter behind it.
+    /// Whether whoever passes this run moves the counter behind it.
     ///
     /// A run of several slots must be behind the counter before its first word leaves the claim: its inner
     /// words may keep an earlier lap, and nobody could tell them from slots that were never claimed. A

@@ -66,7 +66,7 @@ impl<M: Memory> Slots<M> {
             _ => None,
         };
         if let Some(run) = passed {
-            self.pass_tail(tail.wrapping_add(run));
+            self.pass_tail(tail, run);
             return Ok(None);
         }
         if word.tag() != Tag::Free {
@@ -137,11 +137,7 @@ impl<M: Memory> Slots<M> {
         if !self.exclusive {
             // E7: who looks behind this word passes E6 on.
             self.atom(tail).compare_exchange(word.0, mine.0, AcqRel).ok()?;
-            let end = tail.wrapping_add(run);
-            self.pass_tail(end);
-            if self.moves_counter(tail, run) {
-                self.move_tail(end);
-            }
+            self.pass_tail(tail, run);
         }
         Some(Claim { position: tail, word: mine })
     }
