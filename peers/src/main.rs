@@ -1,0 +1,5 @@
+//! ringpipe beside its peers.
+
+mod peer;
+
+fn main() {}
