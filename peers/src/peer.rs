@@ -16,6 +16,8 @@ pub enum Kind {
     Kernel,
     /// Between threads of one process: a reference, not a peer.
     Threads,
+    /// What the machine can do at best: no queue.
+    Limit,
 }
 
 /// What the report says about a carrier.

@@ -1,0 +1,72 @@
+//! crossbeam's ArrayQueue, between threads.
+
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+use crossbeam_utils::Backoff;
+
+use super::registry::{self, Words};
+use crate::peer::{About, Kind, Peer, Receiver, Sender, Work};
+
+pub struct Queue<const N: usize>;
+
+type Shared<const N: usize> = Arc<ArrayQueue<Words<N>>>;
+
+impl<const N: usize> Peer for Queue<N> {
+    const ABOUT: About = About {
+        name: "ArrayQueue",
+        version: "crossbeam-queue 0.3.14",
+        kind: Kind::Threads,
+        waits: "polls",
+        remark: "Between threads. Does not block: the caller spins and yields (Backoff).",
+    };
+    type Host = ();
+    type Sender = Shared<N>;
+    type Receiver = Shared<N>;
+
+    fn refuses(work: &Work) -> Option<&'static str> {
+        match work {
+            Work { in_place: true, .. } => Some("passes values"),
+            Work { batch: 2.., .. } => Some("no batches"),
+            work => registry::refuses_size::<N>(work.size),
+        }
+    }
+
+    fn host(name: &str, work: &Work) {
+        registry::put(name, Shared::<N>::new(ArrayQueue::new(work.depth)));
+    }
+
+    fn sender(name: &str, _: &Work) -> Shared<N> {
+        registry::share(name)
+    }
+
+    fn receiver(name: &str, _: &Work) -> Shared<N> {
+        registry::share(name)
+    }
+}
+
+impl<const N: usize> Sender for Shared<N> {
+    #[inline]
+    fn send(&mut self, message: &[u8]) {
+        let mut value: Words<N> = [0; N];
+        bytemuck::cast_slice_mut(&mut value).copy_from_slice(message);
+        let backoff = Backoff::new();
+        while let Err(refused) = self.push(value) {
+            value = refused;
+            backoff.snooze();
+        }
+    }
+}
+
+impl<const N: usize> Receiver for Shared<N> {
+    #[inline]
+    fn receive(&mut self, message: &mut [u8]) {
+        let backoff = Backoff::new();
+        loop {
+            if let Some(value) = self.pop() {
+                return message.copy_from_slice(bytemuck::cast_slice(&value));
+            }
+            backoff.snooze();
+        }
+    }
+}
