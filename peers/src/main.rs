@@ -29,7 +29,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let Arguments { command, run, out } = Arguments::parse();
     match command {
         Some(Command::Worker { job }) => return worker::run(&job),
-        Some(Command::List) => return Ok(list()),
+        Some(Command::List) => {
+            list();
+            return Ok(());
+        }
         Some(Command::Report) => {}
         None => rounds::run(&run, &out.join("results.jsonl"))?,
     }

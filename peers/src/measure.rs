@@ -244,8 +244,8 @@ impl Workers {
             let _ = child.wait();
         }
         let said = text(&mut self.errors).unwrap_or_default();
-        let said = said.lines().filter(|line| !line.starts_with("note: run with"));
-        said.last().map(str::to_owned).filter(|line| !line.is_empty())
+        let mut said = said.lines().filter(|line| !line.starts_with("note: run with"));
+        said.next_back().map(str::to_owned).filter(|line| !line.is_empty())
     }
 }
 

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
-use crossbeam_utils::Backoff;
 
-use super::registry::{self, Words};
+use super::threads::{self, Words};
 use crate::peer::{About, Kind, Peer, Receiver, Sender, Work};
 
 pub struct Queue<const N: usize>;
@@ -18,7 +17,7 @@ impl<const N: usize> Peer for Queue<N> {
         version: "crossbeam-queue 0.3.14",
         kind: Kind::Threads,
         waits: "polls",
-        remark: "Between threads. Does not block: the caller spins and yields (Backoff).",
+        remark: "Between threads. Does not block: the caller spins, then yields.",
     };
     type Host = ();
     type Sender = Shared<N>;
@@ -28,20 +27,20 @@ impl<const N: usize> Peer for Queue<N> {
         match work {
             Work { in_place: true, .. } => Some("passes values"),
             Work { batch: 2.., .. } => Some("no batches"),
-            work => registry::refuses_size::<N>(work.size),
+            work => threads::refuses_size::<N>(work.size),
         }
     }
 
     fn host(name: &str, work: &Work) {
-        registry::put(name, Shared::<N>::new(ArrayQueue::new(work.depth)));
+        threads::put(name, Shared::<N>::new(ArrayQueue::new(work.depth)));
     }
 
     fn sender(name: &str, _: &Work) -> Shared<N> {
-        registry::share(name)
+        threads::share(name)
     }
 
     fn receiver(name: &str, _: &Work) -> Shared<N> {
-        registry::share(name)
+        threads::share(name)
     }
 }
 
@@ -50,23 +49,13 @@ impl<const N: usize> Sender for Shared<N> {
     fn send(&mut self, message: &[u8]) {
         let mut value: Words<N> = [0; N];
         bytemuck::cast_slice_mut(&mut value).copy_from_slice(message);
-        let backoff = Backoff::new();
-        while let Err(refused) = self.push(value) {
-            value = refused;
-            backoff.snooze();
-        }
+        threads::poll(|| self.push(value).map_err(|refused| value = refused).ok());
     }
 }
 
 impl<const N: usize> Receiver for Shared<N> {
     #[inline]
     fn receive(&mut self, message: &mut [u8]) {
-        let backoff = Backoff::new();
-        loop {
-            if let Some(value) = self.pop() {
-                return message.copy_from_slice(bytemuck::cast_slice(&value));
-            }
-            backoff.snooze();
-        }
+        message.copy_from_slice(bytemuck::cast_slice(&threads::poll(|| self.pop())));
     }
 }

@@ -2,7 +2,7 @@
 
 use crossbeam_channel::bounded;
 
-use super::registry::{self, Words};
+use super::threads::{self, Words};
 use crate::peer::{self, About, Kind, Peer, Work};
 
 pub struct Channel<const N: usize>;
@@ -26,22 +26,22 @@ impl<const N: usize> Peer for Channel<N> {
         match work {
             Work { in_place: true, .. } => Some("passes values"),
             Work { batch: 2.., .. } => Some("no batches"),
-            work => registry::refuses_size::<N>(work.size),
+            work => threads::refuses_size::<N>(work.size),
         }
     }
 
     fn host(name: &str, work: &Work) {
         let (to, from) = bounded::<Words<N>>(work.depth);
-        registry::put(name, to);
-        registry::put(name, from);
+        threads::put(name, to);
+        threads::put(name, from);
     }
 
     fn sender(name: &str, _: &Work) -> To<N> {
-        registry::share(name)
+        threads::share(name)
     }
 
     fn receiver(name: &str, _: &Work) -> From<N> {
-        registry::share(name)
+        threads::share(name)
     }
 }
 

@@ -5,7 +5,7 @@ use disruptor::{
     build_single_producer,
 };
 
-use super::registry::{self, Words};
+use super::threads::{self, Words};
 use crate::peer::{About, Kind, Peer, Receiver, Sender, Work};
 
 pub struct Disruptor<const N: usize>;
@@ -30,23 +30,23 @@ impl<const N: usize> Peer for Disruptor<N> {
         match work {
             Work { in_place: true, .. } => Some("passes values"),
             work if work.receivers > 1 => Some("broadcast only"),
-            work => registry::refuses_size::<N>(work.size),
+            work => threads::refuses_size::<N>(work.size),
         }
     }
 
     fn host(name: &str, work: &Work) {
         let builder = build_single_producer(work.depth, || [0; N], BusySpin);
         let (from, builder) = builder.new_event_poller();
-        registry::put(name, To(builder.build()));
-        registry::put(name, From(from));
+        threads::put(name, To(builder.build()));
+        threads::put(name, From(from));
     }
 
     fn sender(name: &str, _: &Work) -> To<N> {
-        registry::take(name)
+        threads::take(name)
     }
 
     fn receiver(name: &str, _: &Work) -> From<N> {
-        registry::take(name)
+        threads::take(name)
     }
 }
 
@@ -74,15 +74,14 @@ impl<const N: usize> Receiver for From<N> {
 
     #[inline]
     fn receive_batch(&mut self, messages: &mut [u8], size: usize) -> usize {
-        loop {
-            if let Ok(mut events) = self.0.take((messages.len() / size) as u64) {
-                let count = (&mut events).len();
-                for (event, message) in (&mut events).zip(messages.chunks_exact_mut(size)) {
-                    message.copy_from_slice(bytemuck::cast_slice(event));
-                }
-                return count;
+        threads::poll(|| {
+            let mut events = self.0.take((messages.len() / size) as u64).ok()?;
+            let mut count = 0;
+            for (event, message) in (&mut events).zip(messages.chunks_exact_mut(size)) {
+                message.copy_from_slice(bytemuck::cast_slice(event));
+                count += 1;
             }
-            std::hint::spin_loop();
-        }
+            Some(count)
+        })
     }
 }

@@ -7,10 +7,10 @@ mod limits;
 mod mapping;
 mod mqueue;
 mod pipe;
-mod registry;
 mod ringpipe;
 mod rtrb;
 mod textbook;
+mod threads;
 mod unix;
 
 use crate::carrier::{Carrier, Variant};

@@ -1,9 +1,8 @@
 //! rtrb, between two threads: values one at a time, and slices of them.
 
-use crossbeam_utils::Backoff;
-use rtrb::{Consumer, Producer, PushError, RingBuffer};
+use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::registry::{self, Words};
+use super::threads::{self, Words};
 use crate::peer::{About, Kind, Peer, Receiver, Sender, Work};
 
 pub struct Rtrb<const N: usize>;
@@ -14,7 +13,7 @@ impl<const N: usize> Peer for Rtrb<N> {
         version: "0.4.1",
         kind: Kind::Threads,
         waits: "polls",
-        remark: "Between two threads. Does not block: the caller spins and yields (Backoff). A batch is a slice.",
+        remark: "Between two threads. Does not block: the caller spins, then yields. A batch is a slice.",
     };
     type Host = ();
     type Sender = Producer<Words<N>>;
@@ -24,22 +23,22 @@ impl<const N: usize> Peer for Rtrb<N> {
         match work {
             Work { in_place: true, .. } => Some("passes values"),
             work if work.senders + work.receivers > 2 => Some("one producer and one consumer"),
-            work => registry::refuses_size::<N>(work.size),
+            work => threads::refuses_size::<N>(work.size),
         }
     }
 
     fn host(name: &str, work: &Work) {
         let (to, from) = RingBuffer::<Words<N>>::new(work.depth);
-        registry::put(name, to);
-        registry::put(name, from);
+        threads::put(name, to);
+        threads::put(name, from);
     }
 
     fn sender(name: &str, _: &Work) -> Producer<Words<N>> {
-        registry::take(name)
+        threads::take(name)
     }
 
     fn receiver(name: &str, _: &Work) -> Consumer<Words<N>> {
-        registry::take(name)
+        threads::take(name)
     }
 }
 
@@ -48,49 +47,28 @@ impl<const N: usize> Sender for Producer<Words<N>> {
     fn send(&mut self, message: &[u8]) {
         let mut value: Words<N> = [0; N];
         bytemuck::cast_slice_mut(&mut value).copy_from_slice(message);
-        let backoff = Backoff::new();
-        while let Err(PushError::Full(refused)) = self.push(value) {
-            value = refused;
-            backoff.snooze();
-        }
+        threads::poll(|| self.push(value).ok());
     }
 
     #[inline]
     fn send_batch(&mut self, messages: &[u8], _: usize) {
         let mut rest: &[Words<N>] = bytemuck::cast_slice(messages);
-        let backoff = Backoff::new();
-        while !rest.is_empty() {
-            let (pushed, left) = self.push_partial_slice(rest);
-            if pushed.is_empty() {
-                backoff.snooze();
-            }
-            rest = left;
-        }
+        threads::poll(|| {
+            rest = self.push_partial_slice(rest).1;
+            rest.is_empty().then_some(())
+        });
     }
 }
 
 impl<const N: usize> Receiver for Consumer<Words<N>> {
     #[inline]
     fn receive(&mut self, message: &mut [u8]) {
-        let backoff = Backoff::new();
-        loop {
-            if let Ok(value) = self.pop() {
-                return message.copy_from_slice(bytemuck::cast_slice(&value));
-            }
-            backoff.snooze();
-        }
+        message.copy_from_slice(bytemuck::cast_slice(&threads::poll(|| self.pop().ok())));
     }
 
     #[inline]
     fn receive_batch(&mut self, messages: &mut [u8], _: usize) -> usize {
         let values: &mut [Words<N>] = bytemuck::cast_slice_mut(messages);
-        let backoff = Backoff::new();
-        loop {
-            let count = self.pop_partial_slice(values).0.len();
-            if count > 0 {
-                return count;
-            }
-            backoff.snooze();
-        }
+        threads::poll(|| Some(self.pop_partial_slice(values).0.len()).filter(|count| *count > 0))
     }
 }

@@ -19,7 +19,9 @@ pub fn write(out: &mut String, series: &[Series]) -> fmt::Result {
     let columns = columns(series, rate, |shape| shape.test == Test::OneWay, title);
     let lossless = |_: &str, kind| kind == Kind::SharedMemory;
     let competing = |carrier: &str, kind| {
-        matches!(kind, Kind::SharedMemory | Kind::Kernel) && serves_many(series, carrier)
+        !STREAMS.contains(&carrier)
+            && matches!(kind, Kind::SharedMemory | Kind::Kernel)
+            && serves_many(series, carrier)
     };
     let lines = [
         (EXCLUSIVE, "the best other through shared memory", best(series, &columns, EXCLUSIVE, lossless)),

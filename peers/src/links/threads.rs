@@ -1,4 +1,4 @@
-//! Ends of links between threads, by name.
+//! What links between threads have in common: ends by name, and waiting where a queue does not wait.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -33,4 +33,19 @@ pub fn take<T: Any>(name: &str) -> T {
 pub fn share<T: Any + Clone>(name: &str) -> T {
     let key = format!("{name} {}", std::any::type_name::<T>());
     ends(|all| all.get(&key).and_then(|end| end.downcast_ref().cloned())).expect("an end that was put")
+}
+
+/// Tries until it succeeds: for a while at full speed, then giving the core to whoever else is on it.
+#[inline]
+pub fn poll<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    const TRIES: u32 = 512;
+    loop {
+        for _ in 0..TRIES {
+            if let Some(done) = attempt() {
+                return done;
+            }
+            std::hint::spin_loop();
+        }
+        std::thread::yield_now();
+    }
 }
