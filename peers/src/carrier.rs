@@ -6,12 +6,25 @@ use std::any::Any;
 use crate::control::Control;
 use crate::drive::{self, Times};
 use crate::job::{Job, Role, Seat};
+use crate::measure::Figures;
 use crate::peer::{About, Peer, Work};
+use crate::plan::Shape;
 
 /// A carrier for all the sizes that it has.
 pub struct Carrier {
     pub about: About,
     variants: Vec<Variant>,
+    /// How it measures itself, where it cannot be driven from here.
+    external: Option<External>,
+}
+
+/// A carrier whose ends are programs of its own, which send and check for a while on two cores.
+#[derive(Clone, Copy)]
+pub struct External {
+    /// Why it cannot do this work, if it cannot.
+    pub refuses: fn(&Work) -> Option<&'static str>,
+    /// Sends for so many seconds from the first core to the second.
+    pub measure: fn(&Work, f64, [usize; 2]) -> Result<Figures, String>,
 }
 
 /// A [`Peer`], and what can be done with it.
@@ -46,12 +59,27 @@ impl Carrier {
 
     /// One whose type depends on the size of the messages: the first variant that does not refuse is taken.
     pub fn by_size<const N: usize>(variants: [Variant; N]) -> Self {
-        Carrier { about: variants[0].about, variants: variants.into() }
+        Carrier { about: variants[0].about, variants: variants.into(), external: None }
+    }
+
+    /// One that measures itself.
+    #[expect(dead_code, reason = "for carriers in other languages")]
+    pub fn external(about: About, external: External) -> Self {
+        Carrier { about, variants: Vec::new(), external: Some(external) }
+    }
+
+    /// How it measures itself, if it does.
+    pub fn measures_itself(&self) -> Option<External> {
+        self.external
     }
 
     /// Why it cannot do this work, if it cannot.
-    pub fn refuses(&self, work: &Work) -> Option<&'static str> {
-        (self.variant(work).refuses)(work)
+    pub fn refuses(&self, shape: &Shape) -> Option<&'static str> {
+        match self.external {
+            Some(_) if shape.trip.is_some() => Some("measures itself, one way"),
+            Some(external) => (external.refuses)(&shape.work),
+            None => (self.variant(&shape.work).refuses)(&shape.work),
+        }
     }
 
     /// Makes a link.
@@ -65,6 +93,7 @@ impl Carrier {
         (self.variant(&job.work).sit)(seat, job, control)
     }
 
+    /// The variant for this work. Only for carriers that are driven from here.
     fn variant(&self, work: &Work) -> &Variant {
         let able = self.variants.iter().find(|variant| (variant.refuses)(work).is_none());
         able.unwrap_or(&self.variants[self.variants.len() - 1])

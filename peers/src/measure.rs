@@ -51,6 +51,9 @@ pub struct Figures {
 /// # Errors
 /// One line that says why there is no figure.
 pub fn measure(carrier: &Carrier, shape: &Shape, timing: &Timing) -> Result<Figures, String> {
+    if let Some(external) = carrier.measures_itself() {
+        return (external.measure)(&shape.work, timing.measure.as_secs_f64(), worker::two_cores());
+    }
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let link = format!("peers-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let names = [Some(link.clone()), shape.trip.map(|_| job::answers(&link))];
@@ -150,7 +153,7 @@ impl Workers {
             figures.times = self.times()?;
         }
         match after - before {
-            0 => Err("stuck: nothing came while it was measured".into()),
+            0 => Err("nothing came while it was measured".into()),
             _ => Ok(figures),
         }
     }

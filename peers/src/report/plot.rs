@@ -46,7 +46,9 @@ pub fn plots(run: &Run, folder: &Path) -> io::Result<()> {
     ] {
         let chosen = |s: &Shape| s.trip == Some(trip) && s.place == Place::Apart;
         let curves = percentiles(&series, &pens, chosen);
-        let marks = (0..5).map(|nines| (f64::from(nines), percent(nines))).collect();
+        let rarest =
+            curves.iter().flat_map(|curve| curve.points.last()).fold(0.0, |most: f64, end| most.max(end.0));
+        let marks = (0..=rarest.ceil() as u32).map(|nines| (f64::from(nines), percent(nines))).collect();
         draw(&folder.join(name), title, "percentile", marks, "microseconds", curves)?;
     }
     Ok(())

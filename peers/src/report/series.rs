@@ -1,7 +1,5 @@
 //! Medians over the rounds, and ratios within them.
 
-use std::collections::BTreeMap;
-
 use super::json::{Record, Run};
 use crate::peer::Kind;
 use crate::plan::Shape;
@@ -36,13 +34,15 @@ impl Series<'_> {
         self.records.iter().find_map(|record| record.refused.as_deref())
     }
 
-    /// What went wrong, in how many rounds.
-    pub fn warnings(&self) -> BTreeMap<String, usize> {
-        let mut all = BTreeMap::new();
-        for warning in self.records.iter().filter_map(|record| record.warning()) {
-            *all.entry(warning).or_default() += 1;
-        }
-        all
+    /// What went wrong first, and in how many rounds something did.
+    pub fn warning(&self) -> Option<(String, usize)> {
+        let all: Vec<String> = self.records.iter().filter_map(|record| record.warning()).collect();
+        Some((all.first()?.clone(), all.len()))
+    }
+
+    /// Whether a message did not arrive as it was sent.
+    pub fn is_faulty(&self) -> bool {
+        self.records.iter().any(|record| record.faults.any())
     }
 }
 

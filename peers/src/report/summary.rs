@@ -44,7 +44,7 @@ pub fn write(out: &mut String, series: &[Series]) -> fmt::Result {
     writeln!(
         out,
         "## How far ahead\n\nTimes the rate of whom it is compared with, one sender, one receiver. Pipes \
-         and streams, which know no messages, are in the tables only.\n"
+         and streams, which know no messages, and whose messages came wrong, are in the tables only.\n"
     )?;
     writeln!(out, "| | {} |\n|---{}|", titles.join(" | "), "|---".repeat(columns.len()))?;
     for (ours, others, cells) in lines {
@@ -65,8 +65,10 @@ fn best(
         rows(series).into_iter().filter(|(name, kind)| wanted(name, *kind)).map(|(name, _)| name).collect();
     let one = |column: &Column| {
         let ours = find(series, ours, &column.shape)?;
-        let figures =
-            others.iter().filter_map(|name| Some((find(series, name, &column.shape)?.median(rate)?, *name)));
+        let figures = others.iter().filter_map(|name| {
+            let one = find(series, name, &column.shape).filter(|one| !one.is_faulty())?;
+            Some((one.median(rate)?, *name))
+        });
         let (_, fastest) = figures.max_by(|a, b| a.0.total_cmp(&b.0))?;
         let ratio = ours.ratio(find(series, fastest, &column.shape)?, rate)?;
         let name = if others.len() > 1 { format!(" ({fastest})") } else { String::new() };

@@ -104,7 +104,7 @@ fn sections(series: &[Series]) -> Vec<Section> {
         (
             "Processor time, one at a time",
             "Nanoseconds of both sides for each message.",
-            one_way(false, cost),
+            without_ratios(one_way(false, cost)),
             plain,
         ),
         (
@@ -231,7 +231,7 @@ fn cell(series: Option<&Series>, column: &Column, format: fn(f64) -> String, all
         Some(format!("{}x", plain(ratio)))
     };
     let ratios: Vec<String> = column.bases.iter().filter_map(ratio).collect();
-    let mark = if series.warnings().is_empty() { "" } else { " ✗" };
+    let mark = if series.warning().is_none() { "" } else { " ✗" };
     match ratios.is_empty() {
         true => format!("{}{mark}", format(figure)),
         false => format!("{} ({}){mark}", format(figure), ratios.join(", ")),
@@ -239,13 +239,16 @@ fn cell(series: Option<&Series>, column: &Column, format: fn(f64) -> String, all
 }
 
 fn write_failures(out: &mut String, series: &[Series]) -> fmt::Result {
-    let failures: Vec<String> = series
-        .iter()
-        .flat_map(|one| one.warnings().into_iter().map(move |(warning, rounds)| (one, warning, rounds)))
-        .map(|(one, warning, rounds)| {
-            format!("- {}, {}: {warning} ({rounds} rounds)", one.carrier, one.shape.title())
-        })
-        .collect();
+    let one = |one: &Series| {
+        let (warning, rounds) = one.warning()?;
+        Some(format!(
+            "- {}, {}: {warning} ({rounds} of {} rounds)",
+            one.carrier,
+            one.shape.title(),
+            one.records.len()
+        ))
+    };
+    let failures: Vec<String> = series.iter().filter_map(one).collect();
     if failures.is_empty() {
         return writeln!(out, "Every message of every measurement arrived once, in order, and whole.\n");
     }
@@ -358,7 +361,8 @@ mod tests {
         let page = tables(&Run::parse(RUN).unwrap());
         assert!(line(&page, "One at a time", "mqueue").ends_with("✗ |"));
         assert!(
-            line(&page, "What went wrong", "mqueue").contains("0 corrupted, 3 lost, 0 doubled (1 rounds)")
+            line(&page, "What went wrong", "mqueue")
+                .contains("0 corrupted, 3 lost, 0 doubled (1 of 2 rounds)")
         );
     }
 
