@@ -130,10 +130,16 @@ impl Workers {
             return Err("stuck while attaching".into());
         }
         self.control.set_phase(Phase::WarmUp);
+        // Some connect when they first send.
+        if !self.wait(STUCK, |workers| workers.received().0 > 0)? {
+            return Err("stuck: nothing came".into());
+        }
         std::thread::sleep(timing.warm_up);
         self.control.set_phase(Phase::Measure);
         let (start, before, cpu_before) = (Instant::now(), self.received().0, self.cpu_time());
         std::thread::sleep(timing.measure);
+        // Where nothing came in this time, it takes as long as it takes.
+        self.wait(STUCK, |workers| workers.received().0 > before)?;
         let (after, cpu, seconds) =
             (self.received().0, self.cpu_time() - cpu_before, start.elapsed().as_secs_f64());
         self.control.set_phase(Phase::Stop);

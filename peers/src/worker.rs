@@ -18,6 +18,11 @@ use crate::{inherit, links};
 pub fn run(argument: &str) -> Result<(), Box<dyn std::error::Error>> {
     // A parent that was killed leaves nobody behind.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
+    // One that cannot go on says why, and the others of this process need not wait for it.
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("{}", panic.to_string().lines().last().unwrap_or_default());
+        std::process::exit(101);
+    }));
     let job: Job = serde_json::from_str(argument)?;
     let control = Control::inherited()?;
     let carrier = links::find(&job.carrier).ok_or("no such carrier")?;

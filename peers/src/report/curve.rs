@@ -8,7 +8,7 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-const SIZE: (u32, u32) = (1000, 620);
+const SIZE: (u32, u32) = (1000, 660);
 /// Room on the right for the names.
 const NAMES: i32 = 190;
 const NAME_HEIGHT: i32 = 14;

@@ -144,13 +144,13 @@ fn percent(nines: u32) -> String {
 /// Every carrier has the same pen in all plots: what is measured stands out, threads and limits are dashed.
 struct Pens<'r>(Vec<(&'r str, Kind)>);
 
-const OURS: [u32; 2] = [0xd6_00_1c, 0xff_7f_0e];
-const SHARED_MEMORY: [u32; 10] = [
-    0x1f_4e_b4, 0x2c_a0_2c, 0x94_67_bd, 0x17_be_cf, 0x00_6d_5b, 0x7b_3f_00, 0xe3_77_c2, 0x6b_8e_23,
-    0x41_69_e1, 0xb8_86_0b,
+const OURS: [u32; 2] = [0xd6001c, 0xff7f0e];
+const SHARED_MEMORY: [u32; 12] = [
+    0x1f4eb4, 0x2ca02c, 0x9467bd, 0x17becf, 0x006d5b, 0x7b3f00, 0xe377c2, 0x6b8e23, 0x4169e1, 0xb8860b,
+    0x800040, 0x5f4b8b,
 ];
-const KERNEL: [u32; 6] = [0x33_33_33, 0x66_66_66, 0x99_88_77, 0x55_66_77, 0x88_88_99, 0xaa_99_88];
-const THREADS: [u32; 4] = [0x2c_a0_2c, 0x94_67_bd, 0x1f_77_b4, 0x17_be_cf];
+const KERNEL: [u32; 7] = [0x333333, 0x666666, 0x998877, 0x556677, 0x8888bb, 0xaa8877, 0x779977];
+const THREADS: [u32; 4] = [0x7fbf7b, 0xc39bd3, 0x6baed6, 0xf4a582];
 const LIMIT: [u32; 1] = [0];
 
 impl Pens<'_> {

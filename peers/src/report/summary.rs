@@ -77,6 +77,20 @@ fn best(
     columns.iter().map(one).collect()
 }
 
+/// Processor time that the busiest pair of workers had in each second of a shape of work, at the median.
+pub fn processors_had(series: &[Series]) -> Option<f64> {
+    let mut most: Vec<(Shape, f64)> = Vec::new();
+    for one in series.iter().filter(|one| one.shape.test == Test::OneWay) {
+        let Some(cpu) = one.median(|record| record.cpu) else { continue };
+        match most.iter_mut().find(|(shape, _)| *shape == one.shape) {
+            Some((_, most)) => *most = most.max(cpu),
+            None => most.push((one.shape, cpu)),
+        }
+    }
+    most.sort_by(|a, b| a.1.total_cmp(&b.1));
+    most.get(most.len() / 2).map(|(_, cpu)| *cpu)
+}
+
 fn serves_many(series: &[Series], carrier: &str) -> bool {
     series.iter().any(|one| one.carrier == carrier && one.shape.test == Test::Many && one.refusal().is_none())
 }

@@ -47,6 +47,12 @@ fn write_page(out: &mut String, run: &Run, series: &[Series]) -> fmt::Result {
          of the same rounds, and how many times ringpipe (exclusive where there is one sender and one receiver). \
          – is not done, ✗ failed; both are explained below each table or at the end.\n"
     )?;
+    if let Some(had) = summary::processors_had(series).filter(|had| *had < 1.8) {
+        writeln!(
+            out,
+            "**The machine was busy**: two workers that spin had {had:.1} of its processors, not 2.\n"
+        )?;
+    }
     summary::write(out, series)?;
     for (title, note, columns, format) in sections(series) {
         write_table(out, title, note, &columns, format, series)?;
