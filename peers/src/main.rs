@@ -1,5 +1,6 @@
 //! ringpipe beside its peers.
 
+mod links;
 mod peer;
 
 fn main() {}

@@ -1,0 +1,19 @@
+//! The carriers.
+
+pub mod boost;
+#[cfg(test)]
+mod check;
+pub mod cloudtoid;
+pub mod iceoryx;
+pub mod ipc_channel;
+pub mod ipmpsc;
+mod leftover;
+mod patience;
+pub mod que;
+pub mod ringfire;
+pub mod shaq_mpmc;
+pub mod shaq_spsc;
+pub mod shmem_ipc;
+mod sized;
+#[cfg(feature = "zmq")]
+pub mod zeromq;
