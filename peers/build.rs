@@ -22,6 +22,8 @@ fn main() {
 fn boost_version() -> Option<String> {
     let expanded = cc::Build::new().cpp(true).cargo_warnings(false).file(VERSION).try_expand().ok()?;
     let text = String::from_utf8(expanded).ok()?;
-    let stated = text.lines().find_map(|line| line.trim().strip_prefix("boost_version_is "))?;
-    Some(stated.trim_matches('"').replace('_', "."))
+    // The compiler may put the string on a line of its own, behind a line marker.
+    let (_, stated) = text.rsplit_once("boost_version_is")?;
+    let version = stated.lines().find_map(|line| line.trim().strip_prefix('"')?.strip_suffix('"'))?;
+    Some(version.replace('_', "."))
 }

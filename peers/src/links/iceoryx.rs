@@ -36,15 +36,15 @@ impl Peer for IceoryxPolling {
     }
 
     fn host(name: &str, work: &Work) -> Link {
-        Link::open(name, work, false)
+        Link::open(name, work)
     }
 
     fn sender(name: &str, work: &Work) -> Publishes {
-        Publishes::open(Link::open(name, work, false), work)
+        Publishes::open(Link::open(name, work), work, false)
     }
 
     fn receiver(name: &str, work: &Work) -> Subscribes {
-        Subscribes::open(Link::open(name, work, false))
+        Subscribes::open(Link::open(name, work), false)
     }
 }
 
@@ -63,21 +63,22 @@ impl Peer for IceoryxEvent {
     }
 
     fn host(name: &str, work: &Work) -> Link {
-        Link::open(name, work, true)
+        Link::open(name, work)
     }
 
     fn sender(name: &str, work: &Work) -> Publishes {
-        Publishes::open(Link::open(name, work, true), work)
+        Publishes::open(Link::open(name, work), work, true)
     }
 
     fn receiver(name: &str, work: &Work) -> Subscribes {
-        Subscribes::open(Link::open(name, work, true))
+        Subscribes::open(Link::open(name, work), true)
     }
 }
 
 fn refuses(work: &Work) -> Option<&'static str> {
     match work {
         Work { receivers: 2.., .. } => Some("broadcast only"),
+        Work { senders: 2.., .. } => Some("one producer as driven here"),
         Work { batch: 2.., .. } => Some("no batches"),
         _ => None,
     }
@@ -86,13 +87,13 @@ fn refuses(work: &Work) -> Option<&'static str> {
 /// The services of a link. They exist as long as one process holds them.
 pub struct Link {
     messages: publish_subscribe::PortFactory<ipc::Service, [u8], ()>,
-    events: Option<event::PortFactory<ipc::Service>>,
+    events: event::PortFactory<ipc::Service>,
     // Dropped last.
     _node: Node<ipc::Service>,
 }
 
 impl Link {
-    fn open(name: &str, work: &Work, with_events: bool) -> Link {
+    fn open(name: &str, work: &Work) -> Link {
         set_log_level(LogLevel::Error);
         let node = NodeBuilder::new().create::<ipc::Service>().expect("a node");
         let name: ServiceName = name.try_into().expect("a link's name fits a service's");
@@ -102,13 +103,12 @@ impl Link {
             .enable_safe_overflow(false)
             .history_size(0)
             .subscriber_max_buffer_size(work.depth)
-            .max_publishers(work.senders)
+            .max_publishers(1)
             .max_subscribers(1)
             .open_or_create()
             .expect("both ends want the same service");
-        let events = with_events.then(|| {
-            node.service_builder(&name).event().open_or_create().expect("both ends want the same service")
-        });
+        let events =
+            node.service_builder(&name).event().open_or_create().expect("both ends want the same service");
         Link { messages, events, _node: node }
     }
 }
@@ -116,14 +116,14 @@ impl Link {
 pub struct Publishes {
     publisher: Publisher<ipc::Service, [u8], ()>,
     notifier: Option<Notifier<ipc::Service>>,
-    /// Whether the subscriber is there. What is published before is lost.
-    subscribed: bool,
+    /// Whether the subscriber has answered the greeting.
+    greeted: bool,
     // Dropped last.
     link: Link,
 }
 
 impl Publishes {
-    fn open(link: Link, work: &Work) -> Publishes {
+    fn open(link: Link, work: &Work, with_events: bool) -> Publishes {
         let publisher = link
             .messages
             .publisher_builder()
@@ -131,30 +131,45 @@ impl Publishes {
             .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
             .create()
             .expect("a publisher");
-        let notifier =
-            link.events.as_ref().map(|events| events.notifier_builder().create().expect("a notifier"));
-        Publishes { publisher, notifier, subscribed: false, link }
+        let notifier = with_events.then(|| link.events.notifier_builder().create().expect("a notifier"));
+        Publishes { publisher, notifier, greeted: false, link }
     }
 
-    fn await_subscriber(&mut self) {
-        if !self.subscribed {
-            until(|| self.link.messages.dynamic_config().number_of_subscribers() == 1);
-            self.publisher.update_connections().expect("a connection");
-            self.subscribed = true;
+    /// What is published before there is a subscriber is lost, and so is what does not fit before the
+    /// subscriber has received for the first time. Therefore a greeting goes first, and the subscriber
+    /// answers it by opening a notifier, which is seen here.
+    fn greet(&mut self) {
+        if self.greeted {
+            return;
+        }
+        until(|| self.link.messages.dynamic_config().number_of_subscribers() == 1);
+        self.publisher.update_connections().expect("a connection");
+        let greeting = self.publisher.loan_slice(1).expect("a chunk for the greeting");
+        let sent = greeting.send().expect("a link that is in order");
+        self.announce(sent);
+        let notifiers = 1 + usize::from(self.notifier.is_some());
+        until(|| self.link.events.dynamic_config().number_of_notifiers() == notifiers);
+        self.greeted = true;
+    }
+
+    fn announce(&self, sent: usize) {
+        assert_eq!(sent, 1, "one subscriber got the message");
+        if let Some(notifier) = &self.notifier {
+            notifier.notify().expect("a listener that can be woken");
         }
     }
 }
 
 impl Sender for Publishes {
     fn send(&mut self, message: &[u8]) {
-        self.await_subscriber();
+        self.greet();
         let sample = self.publisher.loan_slice_uninit(message.len()).expect("a chunk per message that fits");
         let sent = sample.write_from_slice(message).send().expect("a link that is in order");
         self.announce(sent);
     }
 
     fn send_in_place(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) {
-        self.await_subscriber();
+        self.greet();
         let mut sample = self.publisher.loan_slice_uninit(size).expect("a chunk per message that fits");
         // SAFETY: the chunk lies in a mapped file, whose bytes are all initialised.
         fill(unsafe { sample.payload_mut().assume_init_mut() });
@@ -164,44 +179,43 @@ impl Sender for Publishes {
     }
 }
 
-impl Publishes {
-    fn announce(&self, sent: usize) {
-        assert_eq!(sent, 1, "one subscriber got the message");
-        if let Some(notifier) = &self.notifier {
-            notifier.notify().expect("a listener that can be woken");
-        }
-    }
-}
-
 pub struct Subscribes {
     subscriber: Subscriber<ipc::Service, [u8], ()>,
     listener: Option<Listener<ipc::Service>>,
-    _link: Link,
+    /// The answer to the greeting.
+    answer: Option<Notifier<ipc::Service>>,
+    link: Link,
 }
 
 impl Subscribes {
-    fn open(link: Link) -> Subscribes {
+    fn open(link: Link, with_events: bool) -> Subscribes {
         // The listener first: it must not miss the event of the first message.
-        let listener =
-            link.events.as_ref().map(|events| events.listener_builder().create().expect("a listener"));
+        let listener = with_events.then(|| link.events.listener_builder().create().expect("a listener"));
         let subscriber = link.messages.subscriber_builder().create().expect("a subscriber");
-        Subscribes { subscriber, listener, _link: link }
+        Subscribes { subscriber, listener, answer: None, link }
     }
 
     fn next(&mut self) -> Sample<ipc::Service, [u8], ()> {
+        if self.answer.is_none() {
+            drop(self.wait());
+            self.answer = Some(self.link.events.notifier_builder().create().expect("a notifier"));
+        }
+        self.wait()
+    }
+
+    fn wait(&self) -> Sample<ipc::Service, [u8], ()> {
         let mut next = None;
+        let mut arrived = || {
+            next = self.subscriber.receive().expect("a link that is in order");
+            next.is_some()
+        };
         match &self.listener {
-            None => until(|| {
-                next = self.subscriber.receive().expect("a link that is in order");
-                next.is_some()
-            }),
-            Some(listener) => loop {
-                next = self.subscriber.receive().expect("a link that is in order");
-                if next.is_some() {
-                    break;
+            None => until(arrived),
+            Some(listener) => {
+                while !arrived() {
+                    listener.blocking_wait(|_| {}).expect("a listener that can sleep");
                 }
-                listener.blocking_wait(|_| {}).expect("a listener that can sleep");
-            },
+            }
         }
         next.expect("waited for it")
     }

@@ -9,11 +9,12 @@ pub mod ipc_channel;
 pub mod ipmpsc;
 mod leftover;
 mod patience;
+pub mod python_queue;
 pub mod que;
 pub mod ringfire;
 pub mod shaq_mpmc;
 pub mod shaq_spsc;
 pub mod shmem_ipc;
-mod sized;
+mod typed;
 #[cfg(feature = "zmq")]
 pub mod zeromq;

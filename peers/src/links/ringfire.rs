@@ -7,12 +7,12 @@ use ringfire::{ConsumerStartMode, FlowControl, FutexWait, RingConsumer, RingProd
 
 use super::leftover::{Leftover, shared_path};
 use super::patience::until;
-use super::sized::{OneSize, array, arrays, by_size};
+use super::typed::{Message, message, messages, messages_mut, refuses_size};
 use crate::peer::{About, Kind, Peer, Receiver, Sender, Work};
 
-pub struct Ringfire;
+pub struct Ringfire<const WORDS: usize>;
 
-impl Peer for Ringfire {
+impl<const WORDS: usize> Peer for Ringfire<WORDS> {
     const ABOUT: About = About {
         name: "ringfire lossless",
         version: "0.5.2",
@@ -21,50 +21,23 @@ impl Peer for Ringfire {
         remark: "one producer; broadcast: consumers do not compete; message size fixed when compiled",
     };
     type Host = Leftover;
-    type Sender = SizedSender;
-    type Receiver = SizedReceiver;
+    type Sender = Writer<WORDS>;
+    type Receiver = Reader<WORDS>;
 
     fn refuses(work: &Work) -> Option<&'static str> {
         match work {
             Work { receivers: 2.., .. } => Some("broadcast only; its work queue is lossy"),
             Work { senders: 2.., .. } => Some("one producer"),
             Work { in_place: true, .. } => Some("not in place"),
-            Work { size, .. } if !carries(*size) => Some("message size not compiled in"),
-            _ => None,
+            _ => refuses_size::<WORDS>(work.size),
         }
     }
-
-    fn host(name: &str, work: &Work) -> Leftover {
-        host(name, work)
-    }
-
-    fn sender(name: &str, work: &Work) -> SizedSender {
-        SizedSender::open(name, work)
-    }
-
-    fn receiver(name: &str, work: &Work) -> SizedReceiver {
-        SizedReceiver::open(name, work)
-    }
-}
-
-// A message is returned by value: larger ones do not fit on a stack.
-by_size!(
-    Leftover, Link:
-    B8 = 8, B64 = 64, B256 = 256, KiB1 = 1024, KiB4 = 4096, KiB16 = 16384, KiB64 = 65536, KiB256 = 262144,
-);
-
-struct Link<const SIZE: usize>;
-
-impl<const SIZE: usize> OneSize for Link<SIZE> {
-    type Host = Leftover;
-    type Sender = Writer<SIZE>;
-    type Receiver = Reader<SIZE>;
 
     fn host(name: &str, _work: &Work) -> Leftover {
         Leftover::shared(name)
     }
 
-    fn sender(name: &str, work: &Work) -> Writer<SIZE> {
+    fn sender(name: &str, work: &Work) -> Writer<WORDS> {
         let ring = RingProducerBuilder::new(work.depth.next_power_of_two() as u64)
             .flow_control(FlowControl::LosslessBackpressure)
             // The receiver may still be reading when the sender is done.
@@ -74,18 +47,18 @@ impl<const SIZE: usize> OneSize for Link<SIZE> {
         Writer { ring, read: false }
     }
 
-    fn receiver(name: &str, _work: &Work) -> Reader<SIZE> {
+    fn receiver(name: &str, _work: &Work) -> Reader<WORDS> {
         Reader { name: name.to_owned(), ring: None, wait: FutexWait::default() }
     }
 }
 
-pub struct Writer<const SIZE: usize> {
-    ring: RingProducer<[u8; SIZE]>,
+pub struct Writer<const WORDS: usize> {
+    ring: RingProducer<Message<WORDS>>,
     /// Whether a reader has registered. Without one, nothing holds the writer back.
     read: bool,
 }
 
-impl<const SIZE: usize> Writer<SIZE> {
+impl<const WORDS: usize> Writer<WORDS> {
     fn await_reader(&mut self) {
         if !self.read {
             let registry = self.ring.registry().expect("a lossless ring registers readers");
@@ -95,27 +68,27 @@ impl<const SIZE: usize> Writer<SIZE> {
     }
 }
 
-impl<const SIZE: usize> Sender for Writer<SIZE> {
-    fn send(&mut self, message: &[u8]) {
+impl<const WORDS: usize> Sender for Writer<WORDS> {
+    fn send(&mut self, sent: &[u8]) {
         self.await_reader();
-        self.ring.push(array(message));
+        self.ring.push(message(sent));
     }
 
-    fn send_batch(&mut self, messages: &[u8], _size: usize) {
+    fn send_batch(&mut self, batch: &[u8], _size: usize) {
         self.await_reader();
-        self.ring.push_batch(arrays(messages));
+        self.ring.push_batch(messages(batch));
     }
 }
 
-pub struct Reader<const SIZE: usize> {
+pub struct Reader<const WORDS: usize> {
     name: String,
-    ring: Option<RingConsumer<[u8; SIZE]>>,
+    ring: Option<RingConsumer<Message<WORDS>>>,
     wait: FutexWait,
 }
 
-impl<const SIZE: usize> Reader<SIZE> {
+impl<const WORDS: usize> Reader<WORDS> {
     /// The ring, once the sender has made it.
-    fn ring(&mut self) -> (&mut RingConsumer<[u8; SIZE]>, &mut FutexWait) {
+    fn ring(&mut self) -> (&mut RingConsumer<Message<WORDS>>, &mut FutexWait) {
         let ring = self.ring.get_or_insert_with(|| {
             let mut ring = None;
             until(|| {
@@ -129,20 +102,20 @@ impl<const SIZE: usize> Reader<SIZE> {
     }
 }
 
-impl<const SIZE: usize> Receiver for Reader<SIZE> {
+impl<const WORDS: usize> Receiver for Reader<WORDS> {
     fn receive(&mut self, message: &mut [u8]) {
         let (ring, wait) = self.ring();
-        message.copy_from_slice(&ring.recv_blocking(wait));
+        message.copy_from_slice(ring.recv_blocking(wait).as_flattened());
     }
 
-    fn receive_batch(&mut self, messages: &mut [u8], _size: usize) -> usize {
+    fn receive_batch(&mut self, batch: &mut [u8], _size: usize) -> usize {
         let (ring, wait) = self.ring();
-        let (messages, _) = messages.as_chunks_mut();
-        match ring.recv_batch(messages) {
+        let batch = messages_mut(batch);
+        match ring.recv_batch(batch) {
             0 => {
                 // Only the call for one message can sleep.
-                messages[0] = ring.recv_blocking(wait);
-                1 + ring.recv_batch(&mut messages[1..])
+                batch[0] = ring.recv_blocking(wait);
+                1 + ring.recv_batch(&mut batch[1..])
             }
             count => count,
         }

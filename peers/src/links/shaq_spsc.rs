@@ -8,12 +8,12 @@ use shaq::spsc::{Consumer, Producer, ReadBatch, WriteBatch, minimum_file_size};
 
 use super::leftover::{Leftover, new_shared, open_shared};
 use super::patience::until;
-use super::sized::{OneSize, by_size};
+use super::typed::{Message, bytes, refuses_size};
 use crate::peer::{About, Kind, Peer, Receiver, Sender, Work};
 
-pub struct ShaqSpsc;
+pub struct ShaqSpsc<const WORDS: usize>;
 
-impl Peer for ShaqSpsc {
+impl<const WORDS: usize> Peer for ShaqSpsc<WORDS> {
     const ABOUT: About = About {
         name: "shaq spsc",
         version: "4.3.0",
@@ -22,71 +22,45 @@ impl Peer for ShaqSpsc {
         remark: "one producer, one consumer; message size fixed when compiled; wedges when a peer is killed",
     };
     type Host = Leftover;
-    type Sender = SizedSender;
-    type Receiver = SizedReceiver;
+    type Sender = Writer<WORDS>;
+    type Receiver = Reader<WORDS>;
 
     fn refuses(work: &Work) -> Option<&'static str> {
         match work {
             Work { receivers: 2.., .. } => Some("one consumer"),
             Work { senders: 2.., .. } => Some("one producer"),
-            Work { size, .. } if !carries(*size) => Some("message size not compiled in"),
-            _ => None,
+            _ => refuses_size::<WORDS>(work.size),
         }
     }
-
-    fn host(name: &str, work: &Work) -> Leftover {
-        host(name, work)
-    }
-
-    fn sender(name: &str, work: &Work) -> SizedSender {
-        SizedSender::open(name, work)
-    }
-
-    fn receiver(name: &str, work: &Work) -> SizedReceiver {
-        SizedReceiver::open(name, work)
-    }
-}
-
-by_size!(
-    Leftover, Link:
-    B8 = 8, B64 = 64, B256 = 256, KiB1 = 1024, KiB4 = 4096, KiB16 = 16384,
-    KiB64 = 65536, KiB256 = 262144, MiB1 = 1048576, MiB8 = 8388608,
-);
-
-struct Link<const SIZE: usize>;
-
-impl<const SIZE: usize> OneSize for Link<SIZE> {
-    type Host = Leftover;
-    type Sender = Writer<SIZE>;
-    type Receiver = Reader<SIZE>;
 
     fn host(name: &str, work: &Work) -> Leftover {
         let (left, file) = new_shared(name);
         // SAFETY:
         // - The file is new, and nobody else initialises it.
         // - This producer writes nothing, and is gone before the sender's joins.
-        let made =
-            unsafe { Producer::<[u8; SIZE]>::create(&file, minimum_file_size::<[u8; SIZE]>(work.depth)) };
+        let made = unsafe {
+            Producer::<Message<WORDS>>::create(&file, minimum_file_size::<Message<WORDS>>(work.depth))
+        };
         made.map(drop).expect("shaq lays out its file");
         left
     }
 
-    fn sender(name: &str, _work: &Work) -> Writer<SIZE> {
-        // SAFETY: the run has one sender, and both ends take SIZE from the same work.
+    fn sender(name: &str, _work: &Work) -> Writer<WORDS> {
+        // SAFETY: the run has one sender, and both ends have one type.
         Writer(unsafe { Producer::join(&open_shared(name)) }.expect("the host laid out the queue"))
     }
 
-    fn receiver(name: &str, _work: &Work) -> Reader<SIZE> {
-        // SAFETY: the run has one receiver, and both ends take SIZE from the same work.
+    fn receiver(name: &str, _work: &Work) -> Reader<WORDS> {
+        // SAFETY: the run has one receiver, and both ends have one type.
         Reader(unsafe { Consumer::join(&open_shared(name)) }.expect("the host laid out the queue"))
     }
 }
 
-pub struct Writer<const SIZE: usize>(Producer<[u8; SIZE]>);
+pub struct Writer<const WORDS: usize>(Producer<Message<WORDS>>);
 
-impl<const SIZE: usize> Sender for Writer<SIZE> {
+impl<const WORDS: usize> Sender for Writer<WORDS> {
     fn send(&mut self, message: &[u8]) {
-        self.send_in_place(SIZE, |slot| slot.copy_from_slice(message));
+        self.send_in_place(WORDS * 8, |slot| slot.copy_from_slice(message));
     }
 
     fn send_batch(&mut self, messages: &[u8], size: usize) {
@@ -118,38 +92,38 @@ impl<const SIZE: usize> Sender for Writer<SIZE> {
 }
 
 /// The next slot of a batch, unless the queue is full.
-fn next<'a, const SIZE: usize>(batch: &'a mut WriteBatch<'_, [u8; SIZE]>) -> Option<&'a mut [u8; SIZE]> {
+fn next<'a, const WORDS: usize>(batch: &'a mut WriteBatch<'_, Message<WORDS>>) -> Option<&'a mut [u8]> {
     // SAFETY:
     // - The slot lies in a mapped file, whose bytes are all initialised.
     // - Any bytes are a valid array.
-    unsafe { batch.try_as_mut().map(|slot| slot.assume_init_mut()) }
+    unsafe { batch.try_as_mut().map(|slot| slot.assume_init_mut().as_flattened_mut()) }
 }
 
-pub struct Reader<const SIZE: usize>(Consumer<[u8; SIZE]>);
+pub struct Reader<const WORDS: usize>(Consumer<Message<WORDS>>);
 
-impl<const SIZE: usize> Reader<SIZE> {
+impl<const WORDS: usize> Reader<WORDS> {
     /// Waits for at least one message, and takes at most `max`.
-    fn take(&mut self, max: usize) -> ReadBatch<'_, [u8; SIZE]> {
+    fn take(&mut self, max: usize) -> ReadBatch<'_, Message<WORDS>> {
         let max = NonZeroUsize::new(max).expect("room for a message");
         self.0.reserve_read_batch_timeout(max, Duration::MAX).expect("the wait has no end")
     }
 }
 
-impl<const SIZE: usize> Receiver for Reader<SIZE> {
+impl<const WORDS: usize> Receiver for Reader<WORDS> {
     fn receive(&mut self, message: &mut [u8]) {
-        message.copy_from_slice(&self.take(1)[0]);
+        message.copy_from_slice(self.take(1)[0].as_flattened());
     }
 
     fn receive_batch(&mut self, messages: &mut [u8], size: usize) -> usize {
         let batch = self.take(messages.len() / size);
         let (first, second) = batch.as_slices();
         let (left, right) = messages.split_at_mut(first.len() * size);
-        left.copy_from_slice(first.as_flattened());
-        right[..second.len() * size].copy_from_slice(second.as_flattened());
+        left.copy_from_slice(bytes(first));
+        right[..second.len() * size].copy_from_slice(bytes(second));
         batch.len()
     }
 
     fn receive_in_place(&mut self, _size: usize, look: impl FnOnce(&[u8])) {
-        look(&self.take(1)[0]);
+        look(self.take(1)[0].as_flattened());
     }
 }

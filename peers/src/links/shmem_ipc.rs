@@ -14,12 +14,12 @@ use nix::cmsg_space;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use shmem_ipc::sharedring;
 
-use super::sized::{OneSize, by_size};
+use super::typed::{Message, bytes, bytes_mut, refuses_size};
 use crate::peer::{About, Kind, Peer, Receiver, Sender, Work};
 
-pub struct ShmemIpc;
+pub struct ShmemIpc<const WORDS: usize>;
 
-impl Peer for ShmemIpc {
+impl<const WORDS: usize> Peer for ShmemIpc<WORDS> {
     const ABOUT: About = About {
         name: "shmem-ipc",
         version: "0.3.0",
@@ -28,46 +28,19 @@ impl Peer for ShmemIpc {
         remark: "one sender, one receiver",
     };
     type Host = Host;
-    type Sender = SizedSender;
-    type Receiver = SizedReceiver;
+    type Sender = Writer<WORDS>;
+    type Receiver = Reader<WORDS>;
 
     fn refuses(work: &Work) -> Option<&'static str> {
         match work {
             Work { receivers: 2.., .. } => Some("one consumer"),
             Work { senders: 2.., .. } => Some("one producer"),
-            Work { size, .. } if !carries(*size) => Some("message size not compiled in"),
-            _ => None,
+            _ => refuses_size::<WORDS>(work.size),
         }
     }
 
     fn host(name: &str, work: &Work) -> Host {
-        host(name, work)
-    }
-
-    fn sender(name: &str, work: &Work) -> SizedSender {
-        SizedSender::open(name, work)
-    }
-
-    fn receiver(name: &str, work: &Work) -> SizedReceiver {
-        SizedReceiver::open(name, work)
-    }
-}
-
-by_size!(
-    Host, Link:
-    B8 = 8, B64 = 64, B256 = 256, KiB1 = 1024, KiB4 = 4096, KiB16 = 16384,
-    KiB64 = 65536, KiB256 = 262144, MiB1 = 1048576, MiB8 = 8388608,
-);
-
-struct Link<const SIZE: usize>;
-
-impl<const SIZE: usize> OneSize for Link<SIZE> {
-    type Host = Host;
-    type Sender = Writer<SIZE>;
-    type Receiver = Reader<SIZE>;
-
-    fn host(name: &str, work: &Work) -> Host {
-        let ring = sharedring::Sender::<[u8; SIZE]>::new(work.depth).expect("memory for the ring");
+        let ring = sharedring::Sender::<Message<WORDS>>::new(work.depth).expect("memory for the ring");
         Host::hand_out(
             name,
             [ring.memfd().as_file(), ring.empty_signal(), ring.full_signal()]
@@ -75,12 +48,12 @@ impl<const SIZE: usize> OneSize for Link<SIZE> {
         )
     }
 
-    fn sender(name: &str, work: &Work) -> Writer<SIZE> {
+    fn sender(name: &str, work: &Work) -> Writer<WORDS> {
         let [memory, empty, full] = ask(name);
         Writer(sharedring::Sender::open(work.depth, memory, empty, full).expect("the host laid out the ring"))
     }
 
-    fn receiver(name: &str, work: &Work) -> Reader<SIZE> {
+    fn receiver(name: &str, work: &Work) -> Reader<WORDS> {
         let [memory, empty, full] = ask(name);
         Reader(
             sharedring::Receiver::open(work.depth, memory, empty, full).expect("the host laid out the ring"),
@@ -154,12 +127,12 @@ fn ask(name: &str) -> [File; 3] {
     three.map(|descriptor| unsafe { File::from_raw_fd(descriptor) })
 }
 
-pub struct Writer<const SIZE: usize>(sharedring::Sender<[u8; SIZE]>);
+pub struct Writer<const WORDS: usize>(sharedring::Sender<Message<WORDS>>);
 
-impl<const SIZE: usize> Writer<SIZE> {
+impl<const WORDS: usize> Writer<WORDS> {
     /// Lets `fill` write into the free slots that lie in one piece, of which it answers how many it used;
     /// waits until there is one.
-    fn write(&mut self, fill: impl FnOnce(&mut [[u8; SIZE]]) -> usize) {
+    fn write(&mut self, fill: impl FnOnce(&mut [Message<WORDS>]) -> usize) {
         let mut fill = Some(fill);
         while fill.is_some() {
             // SAFETY: the run has one sender and one receiver, and the ring hands a slot to one of them.
@@ -172,38 +145,38 @@ impl<const SIZE: usize> Writer<SIZE> {
     }
 }
 
-impl<const SIZE: usize> Sender for Writer<SIZE> {
+impl<const WORDS: usize> Sender for Writer<WORDS> {
     fn send(&mut self, message: &[u8]) {
-        self.send_in_place(SIZE, |slot| slot.copy_from_slice(message));
+        self.send_in_place(WORDS * 8, |slot| slot.copy_from_slice(message));
     }
 
-    fn send_batch(&mut self, messages: &[u8], _size: usize) {
+    fn send_batch(&mut self, messages: &[u8], size: usize) {
         let mut rest = messages;
         while !rest.is_empty() {
             self.write(|slots| {
-                let free = slots.as_flattened_mut();
+                let free = bytes_mut(slots);
                 let (now, later) = rest.split_at(rest.len().min(free.len()));
                 free[..now.len()].copy_from_slice(now);
                 rest = later;
-                now.len() / SIZE
+                now.len() / size
             });
         }
     }
 
     fn send_in_place(&mut self, _size: usize, fill: impl FnOnce(&mut [u8])) {
         self.write(|slots| {
-            fill(&mut slots[0]);
+            fill(slots[0].as_flattened_mut());
             1
         });
     }
 }
 
-pub struct Reader<const SIZE: usize>(sharedring::Receiver<[u8; SIZE]>);
+pub struct Reader<const WORDS: usize>(sharedring::Receiver<Message<WORDS>>);
 
-impl<const SIZE: usize> Reader<SIZE> {
+impl<const WORDS: usize> Reader<WORDS> {
     /// Lets `look` read the messages that lie in one piece, of which it answers how many it is done with;
     /// waits until there is one.
-    fn read(&mut self, look: impl FnOnce(&[[u8; SIZE]]) -> usize) {
+    fn read(&mut self, look: impl FnOnce(&[Message<WORDS>]) -> usize) {
         let mut look = Some(look);
         while look.is_some() {
             // SAFETY: the run has one sender and one receiver, and the ring hands a slot to one of them.
@@ -217,18 +190,18 @@ impl<const SIZE: usize> Reader<SIZE> {
     }
 }
 
-impl<const SIZE: usize> Receiver for Reader<SIZE> {
+impl<const WORDS: usize> Receiver for Reader<WORDS> {
     fn receive(&mut self, message: &mut [u8]) {
-        self.receive_in_place(SIZE, |slot| message.copy_from_slice(slot));
+        self.receive_in_place(WORDS * 8, |slot| message.copy_from_slice(slot));
     }
 
-    fn receive_batch(&mut self, messages: &mut [u8], _size: usize) -> usize {
+    fn receive_batch(&mut self, messages: &mut [u8], size: usize) -> usize {
         let mut count = 0;
         self.read(|slots| {
-            let there = slots.as_flattened();
+            let there = bytes(slots);
             let now = there.len().min(messages.len());
             messages[..now].copy_from_slice(&there[..now]);
-            count = now / SIZE;
+            count = now / size;
             count
         });
         count
@@ -236,7 +209,7 @@ impl<const SIZE: usize> Receiver for Reader<SIZE> {
 
     fn receive_in_place(&mut self, _size: usize, look: impl FnOnce(&[u8])) {
         self.read(|slots| {
-            look(&slots[0]);
+            look(slots[0].as_flattened());
             1
         });
     }
