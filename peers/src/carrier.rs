@@ -63,7 +63,6 @@ impl Carrier {
     }
 
     /// One that measures itself.
-    #[expect(dead_code, reason = "for carriers in other languages")]
     pub fn external(about: About, external: External) -> Self {
         Carrier { about, variants: Vec::new(), external: Some(external) }
     }
