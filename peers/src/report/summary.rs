@@ -61,12 +61,15 @@ fn best(
     ours: &str,
     wanted: impl Fn(&str, Kind) -> bool,
 ) -> Vec<Option<String>> {
-    let others: Vec<&str> =
-        rows(series).into_iter().filter(|(name, kind)| wanted(name, *kind)).map(|(name, _)| name).collect();
+    let others: Vec<&str> = rows(series)
+        .into_iter()
+        .filter(|(name, kind)| wanted(name, *kind) && !is_faulty(series, name))
+        .map(|(name, _)| name)
+        .collect();
     let one = |column: &Column| {
         let ours = find(series, ours, &column.shape)?;
         let figures = others.iter().filter_map(|name| {
-            let one = find(series, name, &column.shape).filter(|one| !one.is_faulty())?;
+            let one = find(series, name, &column.shape)?;
             Some((one.median(rate)?, *name))
         });
         let (_, fastest) = figures.max_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -89,6 +92,11 @@ pub fn processors_had(series: &[Series]) -> Option<f64> {
     }
     most.sort_by(|a, b| a.1.total_cmp(&b.1));
     most.get(most.len() / 2).map(|(_, cpu)| *cpu)
+}
+
+/// Whether any message of this carrier came wrong.
+fn is_faulty(series: &[Series], carrier: &str) -> bool {
+    series.iter().any(|one| one.carrier == carrier && one.is_faulty())
 }
 
 fn serves_many(series: &[Series], carrier: &str) -> bool {
