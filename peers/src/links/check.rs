@@ -3,9 +3,9 @@
 //!
 //! The sender is this test's own executable, started again with [`SENDS`] set.
 
-use std::process::{Command, exit};
-use std::sync::mpsc::{Sender as Done, channel};
-use std::time::Duration;
+use std::process::{Command, Stdio, exit};
+use std::sync::mpsc::{RecvTimeoutError, Sender as Done, channel};
+use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use super::{boost, cloudtoid, iceoryx, ipc_channel, ipmpsc, que};
@@ -57,6 +57,8 @@ fn send_all<P: Peer>(name: &str, work: &Work) {
         }
         if work.batch == 1 { sender.send(batch) } else { sender.send_batch(batch, work.size) }
     }
+    // As when the process is killed: what a dropped end tidies up is the host's to find.
+    std::mem::forget(sender);
 }
 
 /// Receives all messages, and answers how many were not what was sent.
@@ -86,9 +88,7 @@ fn receive_all<P: Peer>(name: &str, work: &Work) -> u64 {
 fn watchdog() -> Done<()> {
     let (done, waits) = channel();
     thread::spawn(move || {
-        if waits
-            .recv_timeout(Duration::from_secs(120))
-            .is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout)
+        if waits.recv_timeout(Duration::from_secs(120)).is_err_and(|error| error == RecvTimeoutError::Timeout)
         {
             eprintln!("nothing arrives any more");
             exit(1);
@@ -110,6 +110,8 @@ fn carry<P: Peer>(test: &str) -> u64 {
             return 0;
         }
         send_all::<P>(name, &work);
+        // The parent hangs up when it has received everything.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         exit(0);
     }
     let mut wrong = 0;
@@ -125,12 +127,14 @@ fn carry<P: Peer>(test: &str) -> u64 {
             let mut sends = Command::new(env::current_exe().unwrap())
                 .args(["--exact", &format!("links::check::{test}"), "--nocapture"])
                 .env(SENDS, format!("{name} {size} {batch} {in_place}"))
+                .stdin(Stdio::piped())
                 .spawn()
                 .unwrap();
-            let start = std::time::Instant::now();
+            let start = Instant::now();
             wrong += receive_all::<P>(&name, &work);
             let rate = messages() as f64 / start.elapsed().as_secs_f64();
             eprintln!("{} {size} B, batch {batch}, in place {in_place}: {rate:.0}/s", P::ABOUT.name);
+            drop(sends.stdin.take());
             assert!(sends.wait().unwrap().success());
             drop(host);
             assert_eq!(left(&name), [""; 0]);
