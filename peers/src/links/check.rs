@@ -3,9 +3,9 @@
 //!
 //! The sender is this test's own executable, started again with [`SENDS`] set.
 
-use std::process::{Command, exit};
-use std::sync::mpsc::{Sender as Done, channel};
-use std::time::Duration;
+use std::process::{Command, Stdio, exit};
+use std::sync::mpsc::{RecvTimeoutError, Sender as Done, channel};
+use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use super::{boost, cloudtoid, iceoryx, ipc_channel, ipmpsc, que};
@@ -14,12 +14,18 @@ use crate::peer::{Peer, Receiver, Sender, Work};
 /// Set in the sending process: the name of the link, then size, batch and whether it is in place.
 const SENDS: &str = "RINGPIPE_PEERS_SENDS";
 
-fn messages() -> u64 {
-    env::var("RINGPIPE_PEERS_MESSAGES").ok().and_then(|count| count.parse().ok()).unwrap_or(10_000)
+/// Sizes of the messages; the last is a large one.
+const SIZES: [usize; 5] = [8, 64, 1024, 16384, LARGE];
+const LARGE: usize = 1 << 20;
+
+fn messages(size: usize) -> u64 {
+    let told = env::var("RINGPIPE_PEERS_MESSAGES").ok().and_then(|count| count.parse().ok());
+    let messages = told.unwrap_or(10_000);
+    if size == LARGE { messages / 100 } else { messages }
 }
 
 fn work(size: usize, batch: usize, in_place: bool) -> Work {
-    let depth = (256 * 1024 / size).clamp(64, 4096);
+    let depth = if size == LARGE { 4 } else { (256 * 1024 / size).clamp(64, 4096) };
     Work { size, depth, batch, in_place, senders: 1, receivers: 1 }
 }
 
@@ -43,13 +49,13 @@ fn send_all<P: Peer>(name: &str, work: &Work) {
     let mut sender = P::sender(name, work);
     let mut buffer = vec![0; work.batch * work.size];
     let mut number = 0;
-    while number < messages() {
+    while number < messages(work.size) {
         if work.in_place {
             sender.send_in_place(work.size, |slot| fill(slot, number));
             number += 1;
             continue;
         }
-        let now = (messages() - number).min(work.batch as u64) as usize;
+        let now = (messages(work.size) - number).min(work.batch as u64) as usize;
         let batch = &mut buffer[..now * work.size];
         for message in batch.chunks_exact_mut(work.size) {
             fill(message, number);
@@ -57,6 +63,8 @@ fn send_all<P: Peer>(name: &str, work: &Work) {
         }
         if work.batch == 1 { sender.send(batch) } else { sender.send_batch(batch, work.size) }
     }
+    // As when the process is killed: what a dropped end tidies up is the host's to find.
+    std::mem::forget(sender);
 }
 
 /// Receives all messages, and answers how many were not what was sent.
@@ -64,7 +72,7 @@ fn receive_all<P: Peer>(name: &str, work: &Work) -> u64 {
     let mut receiver = P::receiver(name, work);
     let mut buffer = vec![0; work.batch * work.size];
     let (mut number, mut wrong) = (0, 0);
-    while number < messages() {
+    while number < messages(work.size) {
         let mut check = |message: &[u8]| {
             wrong += u64::from(!is_message(message, number));
             number += 1;
@@ -86,9 +94,7 @@ fn receive_all<P: Peer>(name: &str, work: &Work) -> u64 {
 fn watchdog() -> Done<()> {
     let (done, waits) = channel();
     thread::spawn(move || {
-        if waits
-            .recv_timeout(Duration::from_secs(120))
-            .is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout)
+        if waits.recv_timeout(Duration::from_secs(120)).is_err_and(|error| error == RecvTimeoutError::Timeout)
         {
             eprintln!("nothing arrives any more");
             exit(1);
@@ -110,10 +116,12 @@ fn carry<P: Peer>(test: &str) -> u64 {
             return 0;
         }
         send_all::<P>(name, &work);
+        // The parent hangs up when it has received everything.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         exit(0);
     }
     let mut wrong = 0;
-    for size in [8, 64, 1024, 16384] {
+    for size in SIZES {
         for (batch, in_place) in [(1, false), (64, false), (1, true)] {
             let work = work(size, batch, in_place);
             if let Some(why) = P::refuses(&work) {
@@ -125,12 +133,14 @@ fn carry<P: Peer>(test: &str) -> u64 {
             let mut sends = Command::new(env::current_exe().unwrap())
                 .args(["--exact", &format!("links::check::{test}"), "--nocapture"])
                 .env(SENDS, format!("{name} {size} {batch} {in_place}"))
+                .stdin(Stdio::piped())
                 .spawn()
                 .unwrap();
-            let start = std::time::Instant::now();
+            let start = Instant::now();
             wrong += receive_all::<P>(&name, &work);
-            let rate = messages() as f64 / start.elapsed().as_secs_f64();
+            let rate = messages(work.size) as f64 / start.elapsed().as_secs_f64();
             eprintln!("{} {size} B, batch {batch}, in place {in_place}: {rate:.0}/s", P::ABOUT.name);
+            drop(sends.stdin.take());
             assert!(sends.wait().unwrap().success());
             drop(host);
             assert_eq!(left(&name), [""; 0]);
@@ -154,6 +164,7 @@ macro_rules! sizes {
             + carry::<Link<8>>($test)
             + carry::<Link<128>>($test)
             + carry::<Link<2048>>($test)
+            + carry::<Link<131072>>($test)
     }};
 }
 

@@ -24,7 +24,7 @@ impl Peer for IceoryxPolling {
         name: "iceoryx2 polling",
         version: "0.10.0",
         kind: Kind::SharedMemory,
-        waits: "spins",
+        waits: "polls; naps when full",
         remark: "broadcast: subscribers do not compete",
     };
     type Host = Link;
@@ -53,7 +53,7 @@ pub struct IceoryxEvent;
 
 impl Peer for IceoryxEvent {
     const ABOUT: About =
-        About { name: "iceoryx2 event", waits: "sleeps; spins when full", ..IceoryxPolling::ABOUT };
+        About { name: "iceoryx2 event", waits: "sleeps; naps when full", ..IceoryxPolling::ABOUT };
     type Host = Link;
     type Sender = Publishes;
     type Receiver = Subscribes;

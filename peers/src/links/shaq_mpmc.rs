@@ -26,9 +26,7 @@ impl<const WORDS: usize> Peer for ShaqMpmc<WORDS> {
     type Receiver = Reader<WORDS>;
 
     fn refuses(work: &Work) -> Option<&'static str> {
-        match work {
-            _ => refuses_size::<WORDS>(work.size),
-        }
+        refuses_size::<WORDS>(work.size)
     }
 
     fn host(name: &str, work: &Work) -> Leftover {
