@@ -1,0 +1,149 @@
+//! What is measured: a ring for one producer and one consumer, and a ring for many. Every item is
+//! acknowledged.
+
+use ringpipe::{Consumer, Producer, Ring};
+
+use crate::peer::{About, Kind, Peer, Receiver, Sender, Work};
+use crate::plan::BATCH;
+
+/// One producer and one consumer have the ring to themselves.
+pub struct Exclusive;
+/// Many producers, many consumers.
+pub struct ForMany;
+
+impl Peer for Exclusive {
+    const ABOUT: About = About {
+        name: "ringpipe exclusive",
+        version: "this tree",
+        kind: Kind::Ours,
+        waits: "spins, then sleeps",
+        remark: "One producer, one consumer. Acknowledged; survives kill -9 on either side.",
+    };
+    type Host = Removed;
+    type Sender = Producer;
+    type Receiver = Consumer;
+
+    fn refuses(work: &Work) -> Option<&'static str> {
+        (work.senders + work.receivers > 2).then_some("one producer and one consumer")
+    }
+
+    fn host(name: &str, work: &Work) -> Removed {
+        create(name, work, true)
+    }
+
+    fn sender(name: &str, _: &Work) -> Producer {
+        open(name).producer().expect("a place")
+    }
+
+    fn receiver(name: &str, _: &Work) -> Consumer {
+        open(name).consumer().expect("a place")
+    }
+}
+
+impl Peer for ForMany {
+    const ABOUT: About = About {
+        name: "ringpipe for many",
+        version: "this tree",
+        kind: Kind::Ours,
+        waits: "spins, then sleeps",
+        remark: "Competing consumers. Acknowledged; survives kill -9 of anybody.",
+    };
+    type Host = Removed;
+    type Sender = Producer;
+    type Receiver = Consumer;
+
+    fn refuses(_: &Work) -> Option<&'static str> {
+        None
+    }
+
+    fn host(name: &str, work: &Work) -> Removed {
+        create(name, work, false)
+    }
+
+    fn sender(name: &str, _: &Work) -> Producer {
+        open(name).producer().expect("a place")
+    }
+
+    fn receiver(name: &str, _: &Work) -> Consumer {
+        open(name).consumer().expect("a place")
+    }
+}
+
+/// Removes the ring when dropped.
+pub struct Removed(Ring);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        // Its workers are gone; a name that stays is seen by whoever looks into shared memory.
+        let _ = self.0.remove();
+    }
+}
+
+fn create(name: &str, work: &Work, exclusive: bool) -> Removed {
+    let options =
+        Ring::options().capacity(work.depth as u64).slot_size(work.size as u64).exclusive(exclusive);
+    Removed(options.create(name).expect("a ring"))
+}
+
+fn open(name: &str) -> Ring {
+    Ring::options().prefault(true).open(name).expect("the ring")
+}
+
+impl Sender for Producer {
+    #[inline]
+    fn send(&mut self, message: &[u8]) {
+        Producer::send(self, message).expect("an open ring");
+    }
+
+    #[inline]
+    fn send_batch(&mut self, messages: &[u8], size: usize) {
+        let mut items = [[0u8; 0].as_slice(); BATCH];
+        for (item, message) in items.iter_mut().zip(messages.chunks_exact(size)) {
+            *item = message;
+        }
+        let mut rest = &items[..messages.len() / size];
+        while !rest.is_empty() {
+            rest = &rest[Producer::send_batch(self, rest).expect("an open ring")..];
+        }
+    }
+
+    #[inline]
+    fn send_in_place(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) {
+        let mut reservation = self.reserve(size as u64).expect("an open ring");
+        // SAFETY: the place is `size` bytes long and this process's alone until it is committed; the slice is
+        // gone by then.
+        fill(unsafe { std::slice::from_raw_parts_mut(reservation.as_mut_ptr(), size) });
+        reservation.commit();
+    }
+}
+
+impl Receiver for Consumer {
+    #[inline]
+    fn receive(&mut self, message: &mut [u8]) {
+        let item = self.recv().expect("an item");
+        message.copy_from_slice(&item);
+        item.ack();
+    }
+
+    #[inline]
+    fn receive_batch(&mut self, messages: &mut [u8], size: usize) -> usize {
+        let batch = self.recv_batch(messages.len() / size).expect("items");
+        let count = batch.len();
+        let mut bytes = Vec::with_capacity(size);
+        for (item, message) in batch.iter().zip(messages.chunks_exact_mut(size)) {
+            bytes.clear();
+            item.append_to(&mut bytes);
+            message.copy_from_slice(&bytes);
+        }
+        batch.ack();
+        count
+    }
+
+    #[inline]
+    fn receive_in_place(&mut self, _: usize, look: impl FnOnce(&[u8])) {
+        let item = self.recv().expect("an item");
+        // SAFETY: valid while the item is held, and no process of this run writes to an item that is held.
+        look(unsafe { &*item.in_place() });
+        item.ack();
+    }
+}
