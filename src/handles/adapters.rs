@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Consumer, Item, Producer};
+use super::{Consumer, Producer};
 use crate::ring::Claim;
 use crate::{Error, ErrorKind};
 
@@ -40,12 +40,14 @@ impl io::Write for WriteItems<'_> {
 pub struct ReadItems<'c> {
     consumer: &'c mut Consumer,
     held: Option<Claim>,
+    /// The bytes of the item that is held, and how many of them were read.
+    bytes: Vec<u8>,
     read: usize,
 }
 
 impl<'c> ReadItems<'c> {
     pub(super) fn new(consumer: &'c mut Consumer) -> Self {
-        ReadItems { consumer, held: None, read: 0 }
+        ReadItems { consumer, held: None, bytes: Vec::new(), read: 0 }
     }
 }
 
@@ -55,21 +57,25 @@ impl io::Read for ReadItems<'_> {
         if out.is_empty() {
             return Ok(0);
         }
-        while self.read >= self.consumer.buffer.len() || self.held.is_none() {
+        while self.read >= self.bytes.len() || self.held.is_none() {
             if let Some(claim) = self.held.take() {
                 self.consumer.acknowledge_item(claim);
             }
-            match self.consumer.recv().map(Item::into_claim) {
-                Ok(claim) => (self.held, self.read) = (claim, 0),
+            match self.consumer.recv() {
+                Ok(item) => {
+                    self.bytes.resize(item.len(), 0);
+                    item.copy_to(&mut self.bytes);
+                    (self.held, self.read) = (item.into_claim(), 0);
+                }
                 Err(Error::Ended) => return Ok(0),
                 Err(error) => return Err(as_io(error)),
             }
         }
-        let rest = &self.consumer.buffer[self.read..];
+        let rest = &self.bytes[self.read..];
         let take = rest.len().min(out.len());
         out[..take].copy_from_slice(&rest[..take]);
         self.read += take;
-        if self.read == self.consumer.buffer.len()
+        if self.read == self.bytes.len()
             && let Some(claim) = self.held.take()
         {
             self.consumer.acknowledge_item(claim);

@@ -5,18 +5,10 @@ use std::collections::VecDeque;
 use std::{io, os::fd::BorrowedFd};
 
 use super::consumer::Consumer;
-use super::item::Header;
-use crate::layout::view::View;
+use super::memory::{SegmentMemory, SegmentSlots, length};
 use crate::ring::Claim;
 #[cfg(feature = "cli")]
 use crate::sys::io::Wait;
-
-#[derive(Debug, Clone, Copy)]
-struct Part {
-    slot: u64,
-    span: u64,
-    header: Header,
-}
 
 /// Items that one consumer holds: acknowledge them all, or one by one from the front; the rest is given
 /// back when this is dropped.
@@ -27,49 +19,49 @@ struct Part {
 pub struct Batch<'c> {
     consumer: &'c mut Consumer,
     claim: Option<Claim>,
-    parts: VecDeque<Part>,
+    /// Items still held.
+    items: usize,
+    /// How many slots each of them has; empty if each has one.
+    spans: VecDeque<u32>,
     attempt: u8,
 }
 
 impl<'c> Batch<'c> {
     pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Self {
+        let mut spans = std::mem::take(&mut consumer.spans.0);
         let slots = &consumer.participant.slots;
-        slots.memory().prefetch_items(claim.position, slots.run(claim));
-        let mut parts = std::mem::take(&mut consumer.parts.0);
-        let (mut position, mut left, mut bytes) = (claim.position, slots.run(claim), 0);
-        // The claim's items are whole: their spans add up to the run. A hostile header is cut to it.
-        while left > 0 {
-            let slot = slots.codec().slot(position);
-            let within = left.min(slots.codec().to_end(position));
-            let header = Header::read(slots.memory(), slot, within);
-            let span = slots.memory().view.geometry().span(header.len);
-            bytes += header.len;
-            parts.push_back(Part { slot, span, header });
-            position = position.wrapping_add(span);
-            left -= span;
-        }
-        consumer.received(parts.len() as u64, bytes);
-        Batch { consumer, claim: Some(claim), parts, attempt: claim.word.attempt() }
+        let run = slots.run(claim);
+        slots.memory().prefetch_items(claim.position, run);
+        let (items, bytes) = match singles(slots, claim) {
+            Some(bytes) => (run as usize, bytes),
+            None => measure(slots, claim, &mut spans),
+        };
+        consumer.received(items as u64, bytes);
+        Batch { consumer, claim: Some(claim), items, spans, attempt: claim.word.attempt() }
     }
 
     /// Number of items still held.
     pub fn len(&self) -> usize {
-        self.parts.len()
+        self.items
     }
 
     /// Whether no item is held any more.
     pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+        self.items == 0
     }
 
     /// The items still held, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = BatchItem<'_>> {
-        let view = self.consumer.participant.view();
-        self.parts.iter().map(|part| BatchItem {
-            view,
-            slot: part.slot,
-            header: part.header,
-            attempt: self.attempt,
+        let slots = &self.consumer.participant.slots;
+        let mut slot = self.claim.map_or(0, |claim| slots.codec().slot(claim.position));
+        let singles = self.spans.is_empty();
+        (0..self.items).map(move |n| {
+            let span = if singles { 1 } else { self.spans[n] as u64 };
+            let (len, _) = slots.memory().length_and_producer(slot, span);
+            let item = BatchItem { memory: slots.memory(), slot, len, attempt: self.attempt };
+            // A claim never wraps.
+            slot += span;
+            item
         })
     }
 
@@ -77,23 +69,27 @@ impl<'c> Batch<'c> {
     pub fn ack(mut self) {
         let Some(claim) = self.claim.take() else { return };
         if self.consumer.participant.check().is_ok() {
-            let spans = self.parts.iter().map(|part| part.span);
-            self.consumer.participant.slots.acknowledge_all(claim, spans);
+            let slots = &self.consumer.participant.slots;
+            match self.spans.is_empty() {
+                true => slots.acknowledge_singles(claim),
+                false => slots.acknowledge_all(claim, self.spans.iter().map(|&span| span as u64)),
+            }
             self.consumer.participant.guard_done();
-            self.consumer.acknowledged(self.parts.len() as u64, self.consumer.participant.slots.run(claim));
+            self.consumer.acknowledged(self.items as u64, slots.run(claim));
         }
-        self.parts.clear();
     }
 
     /// Acknowledges the first item still held. False: there was none.
     pub fn ack_first(&mut self) -> bool {
-        let (Some(claim), Some(part)) = (self.claim.take(), self.parts.pop_front()) else { return false };
+        let Some(claim) = self.claim.take() else { return false };
+        let span = self.spans.pop_front().unwrap_or(1) as u64;
+        self.items -= 1;
         if self.consumer.participant.check().is_ok() {
-            self.claim = self.consumer.participant.slots.acknowledge_first(claim, part.span);
+            self.claim = self.consumer.participant.slots.acknowledge_first(claim, span);
             if self.claim.is_none() {
                 self.consumer.participant.guard_done();
             }
-            self.consumer.acknowledged(1, part.span);
+            self.consumer.acknowledged(1, span);
         }
         true
     }
@@ -109,48 +105,78 @@ impl Drop for Batch<'_> {
         if let Some(claim) = self.claim.take()
             && self.consumer.participant.check().is_ok()
         {
-            let spans = self.parts.iter().map(|part| part.span);
-            self.consumer.participant.slots.give_back(claim, spans);
+            let slots = &self.consumer.participant.slots;
+            match self.spans.is_empty() {
+                true => slots.give_back(claim, std::iter::repeat_n(1, self.items)),
+                false => slots.give_back(claim, self.spans.iter().map(|&span| span as u64)),
+            }
             self.consumer.participant.guard_done();
-            self.consumer.returned(self.parts.len() as u64);
+            self.consumer.returned(self.items as u64);
         }
-        self.parts.clear();
-        self.consumer.parts.0 = std::mem::take(&mut self.parts);
+        self.spans.clear();
+        self.consumer.spans.0 = std::mem::take(&mut self.spans);
     }
 }
 
-/// Room for the parts of a batch, kept from one batch to the next.
+/// The bytes of all items of a claim, if each has one slot.
+#[inline]
+fn singles(slots: &SegmentSlots, claim: Claim) -> Option<u64> {
+    let view = &slots.memory().view;
+    let mut headers = view.headers(slots.codec().slot(claim.position), slots.run(claim));
+    headers.try_fold(0, |bytes, header| {
+        let len = length(header);
+        (len <= view.geometry().slot_size).then_some(bytes + len)
+    })
+}
+
+/// Number and bytes of the items of a claim, whose spans are appended. The items are whole: their spans add
+/// up to the run. A hostile header is cut to it.
+fn measure(slots: &SegmentSlots, claim: Claim, spans: &mut VecDeque<u32>) -> (usize, u64) {
+    let (mut slot, mut left) = (slots.codec().slot(claim.position), slots.run(claim));
+    let mut bytes = 0;
+    while left > 0 {
+        let (len, _) = slots.memory().length_and_producer(slot, left);
+        let span = slots.memory().view.geometry().span(len);
+        spans.push_back(span as u32);
+        bytes += len;
+        slot += span;
+        left -= span;
+    }
+    (spans.len(), bytes)
+}
+
+/// Room for the spans of a batch, kept from one batch to the next.
 #[derive(Debug, Default)]
-pub(super) struct Parts(VecDeque<Part>);
+pub(super) struct Spans(VecDeque<u32>);
 
 /// One item of a [`Batch`].
 #[derive(Debug, Clone, Copy)]
 pub struct BatchItem<'b> {
-    view: &'b View,
+    memory: &'b SegmentMemory,
     slot: u64,
-    header: Header,
+    len: u64,
     attempt: u8,
 }
 
 impl BatchItem<'_> {
     /// Length in bytes.
     pub fn len(&self) -> usize {
-        self.header.len as usize
+        self.len as usize
     }
 
     /// Whether the item has no bytes.
     pub fn is_empty(&self) -> bool {
-        self.header.len == 0
+        self.len == 0
     }
 
     /// The number of the producer that sent it.
     pub fn producer(&self) -> u32 {
-        self.header.producer
+        self.memory.length_and_producer(self.slot, 1).1
     }
 
     /// The producer's count of its items, from 0.
     pub fn sequence(&self) -> u64 {
-        self.header.sequence
+        self.memory.sequence(self.slot)
     }
 
     /// Deliveries so far, this one included: see [`Item::attempt`](super::Item::attempt).
@@ -165,13 +191,22 @@ impl BatchItem<'_> {
 
     /// When it was sent, nanoseconds since 1970; only in rings with timestamps.
     pub fn sent_at(&self) -> Option<u64> {
-        self.header.time
+        self.memory.time(self.slot)
+    }
+
+    /// Copies the bytes to the beginning of `out`, as many as it has room for; answers how many.
+    #[inline]
+    pub fn copy_to(&self, out: &mut [u8]) -> usize {
+        let len = self.len().min(out.len());
+        let copied = self.memory.view.copy_to(self.slot, 0, &mut out[..len]);
+        debug_assert!(copied, "a claim never wraps");
+        len
     }
 
     /// Appends a copy of the bytes to `out`.
     #[inline]
     pub fn append_to(&self, out: &mut Vec<u8>) {
-        let copied = self.view.copy_out(self.slot, 0, self.header.len, out);
+        let copied = self.memory.view.copy_out(self.slot, 0, self.len, out);
         debug_assert!(copied, "a claim never wraps");
     }
 
@@ -187,10 +222,10 @@ impl BatchItem<'_> {
         file: BorrowedFd<'_>,
         wait: Wait,
     ) -> io::Result<usize> {
-        if offset.checked_add(len).is_none_or(|end| end > self.header.len) {
+        if offset.checked_add(len).is_none_or(|end| end > self.len) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        self.view.write_to(self.slot, offset, len, file, wait)
+        self.memory.view.write_to(self.slot, offset, len, file, wait)
     }
 
     /// A copy of the bytes.

@@ -1,9 +1,10 @@
 //! Receiving.
 
+use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::batch::{Batch, Parts};
+use super::batch::{Batch, Spans};
 use super::item::Item;
 use super::participant::{Activity, Counter, Participant};
 use super::search::Search;
@@ -52,8 +53,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct Consumer {
     pub(super) participant: Participant,
-    pub(super) buffer: Vec<u8>,
-    pub(super) parts: Parts,
+    pub(super) buffer: RefCell<Vec<u8>>,
+    pub(super) spans: Spans,
     search: Search,
     waiter: Waiter,
     stop: Option<StopFlag>,
@@ -66,8 +67,8 @@ impl Consumer {
     pub(super) fn attach(view: &View) -> Result<Self> {
         Ok(Consumer {
             participant: Participant::attach(view, Role::Consumer)?,
-            buffer: Vec::new(),
-            parts: Parts::default(),
+            buffer: RefCell::default(),
+            spans: Spans::default(),
             search: Search::new(),
             waiter: Waiter::default(),
             stop: None,

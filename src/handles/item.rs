@@ -1,11 +1,10 @@
 //! One received item.
 
+use std::cell::OnceCell;
 use std::ops::Deref;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::consumer::Consumer;
 use super::memory::SegmentMemory;
-use crate::layout::fields::item;
 use crate::ring::Claim;
 
 /// What an item's header says.
@@ -22,18 +21,15 @@ impl Header {
     #[inline]
     pub fn read(memory: &SegmentMemory, slot: u64, run: u64) -> Self {
         let (len, producer) = memory.length_and_producer(slot, run);
-        // Relaxed, both: the claim's E1 or E3 ordered them.
-        let [_, sequence] = memory.view.header(slot);
-        let sequence = sequence.load(Relaxed);
-        let timed = memory.view.geometry().has_timestamps();
-        let time = timed.then(|| memory.view.item_word(slot, item::TIME).load(Relaxed));
+        let (sequence, time) = (memory.sequence(slot), memory.time(slot));
         Header { len, producer, sequence, time }
     }
 }
 
 /// A received item: this consumer's own until acknowledged, given back when dropped.
 ///
-/// It derefs to its bytes, which were *copied* out of the ring: no other process can change them.
+/// It derefs to its bytes, which are *copied* out of the ring when they are first asked for: no other process
+/// can change them. [`copy_to`](Self::copy_to) copies them where they are wanted, and
 /// [`in_place`](Self::in_place) tells where the originals lie.
 ///
 /// Acknowledging takes the item, so that it cannot happen twice:
@@ -49,29 +45,31 @@ impl Header {
 pub struct Item<'c> {
     consumer: &'c mut Consumer,
     claim: Option<Claim>,
+    /// Where the item begins.
+    slot: u64,
     header: Header,
     attempt: u8,
+    /// Its bytes, once they were asked for.
+    bytes: OnceCell<Vec<u8>>,
 }
 
 impl<'c> Item<'c> {
     #[inline]
     pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Self {
-        let Consumer { participant, buffer, .. } = &mut *consumer;
-        participant.memory().prefetch_items(claim.position, participant.slots.run(claim));
-        let slot = participant.slots.codec().slot(claim.position);
+        let participant = &consumer.participant;
+        let (slots, run) = (&participant.slots, participant.slots.run(claim));
+        slots.memory().prefetch_items(claim.position, run);
+        let slot = slots.codec().slot(claim.position);
         // A run never passes the end of the ring, unless a hostile word says so.
-        let within = participant.slots.run(claim).min(participant.slots.codec().to_end(claim.position));
-        let header = Header::read(participant.memory(), slot, within);
-        buffer.clear();
-        let copied = participant.view().copy_out(slot, 0, header.len, buffer);
-        debug_assert!(copied, "a claim never wraps");
+        let header = Header::read(slots.memory(), slot, run.min(slots.codec().to_end(claim.position)));
         consumer.received(1, header.len);
-        Item { consumer, claim: Some(claim), header, attempt: claim.word.attempt() }
+        let attempt = claim.word.attempt();
+        Item { consumer, claim: Some(claim), slot, header, attempt, bytes: OnceCell::new() }
     }
 
     /// Length in bytes.
     pub fn len(&self) -> usize {
-        self.consumer.buffer.len()
+        self.header.len as usize
     }
 
     /// Whether the item has no bytes.
@@ -107,13 +105,32 @@ impl<'c> Item<'c> {
     /// Where the original bytes lie in shared memory; valid until this value goes. No honest process
     /// writes them while the item is held.
     pub fn in_place(&self) -> *const [u8] {
-        let participant = &self.consumer.participant;
-        let place = self.claim.and_then(|claim| {
-            let slot = participant.slots.codec().slot(claim.position);
-            participant.view().payload(slot, 0, self.header.len)
-        });
+        let place = self.consumer.participant.view().payload(self.slot, 0, self.header.len);
         let start = place.map_or(std::ptr::null(), |place| place.as_ptr().cast_const());
         std::ptr::slice_from_raw_parts(start, self.header.len as usize)
+    }
+
+    /// Copies the bytes to the beginning of `out`, as many as it has room for; answers how many.
+    ///
+    /// ```
+    /// # let name = format!("doc-copy-to-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// # ring.producer()?.send(b"hello")?;
+    /// # let mut consumer = ring.consumer()?;
+    /// let mut bytes = [0; 64];
+    /// let item = consumer.recv()?;
+    /// let len = item.copy_to(&mut bytes);
+    /// item.ack();
+    /// assert_eq!(&bytes[..len], b"hello");
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    #[inline]
+    pub fn copy_to(&self, out: &mut [u8]) -> usize {
+        let len = self.len().min(out.len());
+        let copied = self.consumer.participant.view().copy_to(self.slot, 0, &mut out[..len]);
+        debug_assert!(copied, "a claim never wraps");
+        len
     }
 
     /// Acknowledges the item: it is done, and its slots are free.
@@ -140,13 +157,23 @@ impl Deref for Item<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        &self.consumer.buffer
+        self.bytes.get_or_init(|| {
+            // Kept from item to item for its room.
+            let mut bytes = self.consumer.buffer.take();
+            bytes.clear();
+            let copied = self.consumer.participant.view().copy_out(self.slot, 0, self.header.len, &mut bytes);
+            debug_assert!(copied, "a claim never wraps");
+            bytes
+        })
     }
 }
 
 impl Drop for Item<'_> {
     #[inline]
     fn drop(&mut self) {
+        if let Some(bytes) = self.bytes.take() {
+            self.consumer.buffer.replace(bytes);
+        }
         if let Some(claim) = self.claim.take() {
             self.consumer.return_item(claim);
         }

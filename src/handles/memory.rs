@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::layout::fields::head;
+use crate::layout::fields::{head, item};
 use crate::layout::view::{SLOTS_PER_LINE, View};
 use crate::ring::Slots;
 use crate::ring::memory::{Memory, Reach};
@@ -96,12 +96,33 @@ impl SegmentMemory {
     /// producer's serial number. The length is held within the run whatever the header says.
     #[inline]
     pub fn length_and_producer(&self, slot: u64, run: u64) -> (u64, u32) {
+        let header = self.view.header(slot);
         // Relaxed: the claim's E1 or E3 ordered it.
-        let [length_and_producer, _] = self.view.header(slot);
-        let word = length_and_producer.load(Relaxed);
-        let most = run * self.view.geometry().slot_size;
-        ((word as u32 as u64).min(most), (word >> 32) as u32)
+        let producer = (header[0].load(Relaxed) >> 32) as u32;
+        (length(header).min(run * self.view.geometry().slot_size), producer)
     }
+
+    /// The producer's count of the item that begins at `slot`.
+    #[inline]
+    pub fn sequence(&self, slot: u64) -> u64 {
+        // Relaxed: as above.
+        self.view.header(slot)[1].load(Relaxed)
+    }
+
+    /// When that item was sent, in rings with timestamps.
+    #[inline]
+    pub fn time(&self, slot: u64) -> Option<u64> {
+        let timed = self.view.geometry().has_timestamps();
+        // Relaxed: as above.
+        timed.then(|| self.view.item_word(slot, item::TIME).load(Relaxed))
+    }
+}
+
+/// The length that a header says, whatever it is.
+#[inline]
+pub(super) fn length(header: &[AtomicU64]) -> u64 {
+    // Relaxed: as above.
+    header[0].load(Relaxed) as u32 as u64
 }
 
 impl Memory for SegmentMemory {
@@ -120,6 +141,11 @@ impl Memory for SegmentMemory {
     #[inline]
     fn word(&self, slot: u64) -> &AtomicU64 {
         self.view.word(slot)
+    }
+
+    #[inline]
+    fn words(&self, slot: u64, count: u64) -> &[AtomicU64] {
+        self.view.words(slot, count)
     }
 
     #[inline]

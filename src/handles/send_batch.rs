@@ -39,38 +39,59 @@ impl Producer {
 
     fn send_slices_by(&mut self, items: &[&[u8]], deadline: Deadline) -> Result<usize> {
         let Some(head) = items.first() else { return Ok(0) };
-        let first = self.span(head.len() as u64)?;
         let geometry = *self.participant.view().geometry();
-        let (whole, most) = fitting(&geometry, items, (geometry.capacity / 2).min(MOST_SLOTS).max(first));
-        let fit = |free| if free >= most { most } else { fitting(&geometry, items, free).1 };
-        let claim = match self.claim_now(first, most, fit) {
-            Err(Error::Full) if self.on_full == OnFull::Block => self.claim(first, most, fit, deadline)?,
-            // The policies are about single items.
-            Err(Error::Full) => {
-                self.send_slowly(head, deadline)?;
-                return Ok(1);
-            }
-            result => result?,
-        };
-        let run = self.participant.slots.run(claim);
-        let count = if run == most { whole } else { fitting(&geometry, items, run).0 };
-        self.write_batch(claim, &items[..count], &geometry);
+        let most = (geometry.capacity / 2).min(MOST_SLOTS);
+        if items.iter().all(|item| item.len() as u64 <= geometry.slot_size) {
+            let most = most.min(items.len() as u64);
+            let Some(claim) = self.claim_run(head, 1, most, |free| free, deadline)? else { return Ok(1) };
+            let count = self.participant.slots.run(claim) as usize;
+            self.publish_batch(claim, &items[..count], |_| 1);
+            return Ok(count);
+        }
+        let first = self.span(head.len() as u64)?;
+        let (_, most) = fitting(&geometry, items, most.max(first));
+        let fit = |free| fitting(&geometry, items, free).1;
+        let Some(claim) = self.claim_run(head, first, most, fit, deadline)? else { return Ok(1) };
+        let (count, _) = fitting(&geometry, items, self.participant.slots.run(claim));
+        self.publish_batch(claim, &items[..count], |item| geometry.span(item.len() as u64));
         Ok(count)
     }
 
-    fn write_batch(&mut self, claim: Claim, items: &[&[u8]], geometry: &Geometry) {
+    /// Claims room for some items, of which `head` is the first. `None`: that one was sent by itself.
+    fn claim_run(
+        &mut self,
+        head: &[u8],
+        first: u64,
+        most: u64,
+        fit: impl Fn(u64) -> u64,
+        deadline: Deadline,
+    ) -> Result<Option<Claim>> {
+        match self.claim_now(first, most, &fit) {
+            Err(Error::Full) if self.on_full == OnFull::Block => {
+                self.claim(first, most, fit, deadline).map(Some)
+            }
+            // The policies are about single items.
+            Err(Error::Full) => self.send_slowly(head, deadline).map(|()| None),
+            result => result.map(Some),
+        }
+    }
+
+    #[inline(always)]
+    fn publish_batch(&mut self, claim: Claim, items: &[&[u8]], span: impl Fn(&[u8]) -> u64) {
         self.participant.memory().prefetch_room(claim.position, self.participant.slots.run(claim));
         let time = self.time();
-        let codec = self.participant.slots.codec();
-        let span = |item: &&[u8]| geometry.span(item.len() as u64);
-        let mut position = claim.position;
+        let mut slot = self.participant.slots.codec().slot(claim.position);
         let mut bytes = 0;
         for item in items {
-            self.write_item(codec.slot(position), item, time);
-            position = position.wrapping_add(span(item));
+            self.write_item(slot, item, time);
+            // A claim never wraps.
+            slot += span(item);
             bytes += item.len() as u64;
         }
-        self.participant.slots.publish(claim, items.iter().map(span));
+        match items.len() as u64 == self.participant.slots.run(claim) {
+            true => self.participant.slots.publish_singles(claim),
+            false => self.participant.slots.publish(claim, items.iter().map(|item| span(item))),
+        }
         self.after_publish(items.len() as u64, bytes);
     }
 }

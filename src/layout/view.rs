@@ -12,9 +12,9 @@ use super::geometry::{Geometry, HEAD_BYTES, PARTICIPANT_BYTES, Preamble};
 use crate::sys::abi;
 #[cfg(feature = "cli")]
 use crate::sys::io::{self as file_io, Wait};
-use crate::sys::prefetch;
 use crate::sys::segment::{IDENTITY_AT, Segment};
 use crate::sys::semaphore::Semaphore;
+use crate::sys::{copy, prefetch};
 use crate::{Error, Result};
 
 /// Words in a participant's entry.
@@ -108,6 +108,27 @@ impl View {
         self.atom(self.geometry.words + (slot & self.mask) * 8)
     }
 
+    /// The state words of `count` slots from `slot` on, or as many as there are before the end of the ring.
+    #[inline]
+    pub fn words(&self, slot: u64, count: u64) -> &[AtomicU64] {
+        let slot = slot & self.mask;
+        let count = count.min(self.geometry.capacity - slot) as usize;
+        // SAFETY: the words of all slots lie within the mapping, one after the other; otherwise as in `atom`.
+        unsafe { std::slice::from_raw_parts(self.word(slot), count) }
+    }
+
+    /// The headers of `count` slots from `slot` on, or as many as there are before the end of the ring, each
+    /// from its first word to where the next begins.
+    #[inline]
+    pub fn headers(&self, slot: u64, count: u64) -> impl Iterator<Item = &[AtomicU64]> {
+        let slot = slot & self.mask;
+        let count = count.min(self.geometry.capacity - slot);
+        let words = (self.geometry.header_stride / 8) as usize;
+        // SAFETY: as above; headers lie `words` words from each other.
+        let all = unsafe { std::slice::from_raw_parts(&self.header(slot)[0], count as usize * words) };
+        all.chunks_exact(words)
+    }
+
     /// A participant's entry. Numbers beyond the table mean the last entry.
     #[inline]
     pub fn entry(&self, number: u32) -> &[AtomicU64; ENTRY_WORDS] {
@@ -148,13 +169,6 @@ impl View {
         unsafe { Semaphore::at(self.base.add((offset & (HEAD_BYTES - 64)) as usize)) }
     }
 
-    /// Bytes of payload from `offset` within the item that begins at `slot` to the end of the ring.
-    #[inline]
-    fn payload_left(&self, slot: u64, offset: u64) -> u64 {
-        let bytes = (self.geometry.capacity - (slot & self.mask)) * self.geometry.slot_size;
-        bytes.saturating_sub(offset)
-    }
-
     /// Asks for the lines of the next slots from `slot` on, as many as share a line of state words, to be
     /// written or read soon.
     #[inline]
@@ -179,10 +193,13 @@ impl View {
     /// within the ring.
     #[inline]
     pub fn payload(&self, slot: u64, offset: u64, len: u64) -> Option<NonNull<u8>> {
-        if len > self.payload_left(slot, offset) {
+        let start = self.geometry.payload + (slot & self.mask) * self.geometry.slot_size;
+        // Neither is ever near the end of the numbers: the geometry was checked.
+        let end = self.geometry.payload + self.geometry.capacity * self.geometry.slot_size;
+        if offset > end - start || len > end - start - offset {
             return None;
         }
-        let at = self.geometry.payload + (slot & self.mask) * self.geometry.slot_size + offset;
+        let at = start + offset;
         // SAFETY: `at + len` is at most `payload + capacity * slot_size`, which the geometry holds
         // within the mapping.
         Some(unsafe { self.base.add(at as usize) })
@@ -195,7 +212,7 @@ impl View {
         let Some(to) = self.payload(slot, offset, bytes.len() as u64) else { return false };
         // SAFETY: `payload` checked the range; `bytes` is a private slice, since no slice of shared
         // bytes is ever made; the slots are this process's by its claim.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
+        unsafe { copy::copy(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
         true
     }
 
@@ -209,7 +226,7 @@ impl View {
         // SAFETY: `payload` checked the range; `reserve` made `len` bytes of room in `out`, which is
         // private; they are initialised by the copy before the length says so.
         unsafe {
-            ptr::copy_nonoverlapping(from.as_ptr(), out.as_mut_ptr().add(out.len()), len);
+            copy::copy(from.as_ptr(), out.as_mut_ptr().add(out.len()), len);
             out.set_len(out.len() + len);
         }
         true
@@ -220,7 +237,7 @@ impl View {
     pub fn copy_to(&self, slot: u64, offset: u64, out: &mut [u8]) -> bool {
         let Some(from) = self.payload(slot, offset, out.len() as u64) else { return false };
         // SAFETY: `payload` checked the range; `out` is private.
-        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), out.as_mut_ptr(), out.len()) };
+        unsafe { copy::copy(from.as_ptr(), out.as_mut_ptr(), out.len()) };
         true
     }
 }

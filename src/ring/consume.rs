@@ -65,19 +65,22 @@ impl<M: Memory> Slots<M> {
         Ok(None)
     }
 
-    /// Slots of the published items from `head` on that the limits allow.
+    /// Slots of the published items from `head` on that the limits allow, up to the end of the ring.
     #[inline]
     fn count_ready(&self, head: u64, first: Word, most_items: usize, most_slots: u64) -> u64 {
         let most_slots = most_slots.min(self.codec.max_run());
+        let words = self.memory.words(self.codec.slot(head), most_slots);
+        let usual = self.codec.pack(Tag::Ready, head, 1, 0, 0);
         let mut run = self.codec.run(first);
         for _ in 1..most_items {
-            if run >= most_slots {
-                break;
-            }
-            let position = head.wrapping_add(run);
+            let Some(atom) = words.get(run as usize) else { break };
             // E1: this item's payload is there too.
-            let word = Word(self.atom(position).load(Acquire));
-            if word.tag() != Tag::Ready || self.codec.lap_cmp(word, position) != Equal {
+            let word = Word(atom.load(Acquire));
+            if word == usual {
+                run += 1;
+                continue;
+            }
+            if word.tag() != Tag::Ready || self.codec.lap_cmp(word, head) != Equal {
                 break;
             }
             let longer = run + self.codec.run(word);
@@ -156,16 +159,26 @@ impl<M: Memory> Slots<M> {
     #[inline]
     pub fn acknowledge_all(&self, claim: Claim, spans: impl DoubleEndedIterator<Item = u64>) {
         let mut end = claim.position.wrapping_add(self.run(claim));
-        let mut spans = spans.rev().peekable();
-        while let Some(span) = spans.next() {
+        for span in spans.rev() {
             end = end.wrapping_sub(span);
-            if spans.peek().is_some() {
-                // From the back, so that the first word, which producers must pass, is the last to go.
-                // E2: hands the slots to the producer, through the first word.
-                let free = self.codec.free(end.wrapping_add(self.codec.capacity()));
-                self.atom(end).store(free.0, Release);
+            if end == claim.position {
+                break;
             }
+            // From the back, so that the first word, which producers must pass, is the last to go.
+            // E2: hands the slots to the producer, through the first word.
+            self.atom(end).store(self.codec.free(end.wrapping_add(self.codec.capacity())).0, Release);
         }
+        self.free_first(claim);
+    }
+
+    /// As [`acknowledge_all`](Self::acknowledge_all), for items of a slot each.
+    #[inline]
+    pub fn acknowledge_singles(&self, claim: Claim) {
+        let words = self.memory.words(self.codec.slot(claim.position), self.run(claim));
+        // A claim never wraps: one word for all.
+        let free = self.codec.freed(claim.word);
+        // E2: as in `acknowledge_all`.
+        words.iter().skip(1).rev().for_each(|atom| atom.store(free.0, Release));
         self.free_first(claim);
     }
 

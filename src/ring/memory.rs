@@ -59,6 +59,8 @@ pub trait Memory {
     fn is_exclusive(&self) -> bool;
     /// The state word of `slot`. Written as PROTOCOL.md's table says; the truth.
     fn word(&self, slot: u64) -> &Self::Atom;
+    /// The state words of `count` slots from `slot` on, or as many as there are before the end of the ring.
+    fn words(&self, slot: u64, count: u64) -> &[Self::Atom];
     /// The next position to write: a hint, never ahead of the truth, and behind it by some single slots.
     /// Written by producers and helpers.
     fn tail(&self) -> &Self::Atom;

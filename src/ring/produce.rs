@@ -79,8 +79,7 @@ impl<M: Memory> Slots<M> {
         let padding = first > to_end;
         let (least, most) = match padding {
             true => (to_end, to_end),
-            false if most > 1 => (first, most.min(to_end)),
-            false => (first, most),
+            false => (first, most.min(to_end)),
         };
         let free = self.count_free(tail, most);
         if free < least {
@@ -114,21 +113,17 @@ impl<M: Memory> Slots<M> {
         Some(Full { slot: self.codec.slot(position), word })
     }
 
-    /// Free slots from `tail` on, the first of which was seen free, up to `most`.
+    /// Free slots from `tail` on, the first of which was seen free, up to `most` and the end of the ring.
     #[inline]
     fn count_free(&self, tail: u64, most: u64) -> u64 {
-        let mut free = 1;
-        while free < most {
-            let position = tail.wrapping_add(free);
+        let usual = self.codec.free(tail);
+        let words = self.memory.words(self.codec.slot(tail), most).iter().skip(1);
+        let more = words.take_while(|atom| {
             // E2: the consumer is done with this slot too.
-            let word = Word(self.atom(position).load(Acquire));
-            let usual = word == self.codec.free(position);
-            if !usual && (word.tag() != Tag::Free || self.codec.lap_cmp(word, position) == Greater) {
-                break;
-            }
-            free += 1;
-        }
-        free
+            let word = Word(atom.load(Acquire));
+            word == usual || word.tag() == Tag::Free && self.codec.lap_cmp(word, tail) != Greater
+        });
+        1 + more.count() as u64
     }
 
     #[inline]
@@ -242,15 +237,31 @@ impl<M: Memory> Slots<M> {
             return self.publish_in_order(claim, spans);
         }
         let mut end = claim.position.wrapping_add(self.run(claim));
-        let mut spans = spans.rev();
-        let mut span = spans.next().unwrap_or(self.run(claim));
-        for earlier in spans {
+        for span in spans.rev() {
             end = end.wrapping_sub(span);
+            if end == claim.position {
+                return self.publish_first(claim, span);
+            }
             // E1: inner words first; nobody looks at them before the first word says READY.
             self.atom(end).store(self.codec.pack(Tag::Ready, end, span, 0, 0).0, Release);
-            span = earlier;
         }
-        self.publish_first(claim, span);
+    }
+
+    /// As [`publish`](Self::publish), for items of a slot each.
+    #[inline]
+    pub fn publish_singles(&self, claim: Claim) {
+        let run = self.run(claim);
+        let words = self.memory.words(self.codec.slot(claim.position), run);
+        // A claim never wraps: one word for all.
+        let ready = self.codec.pack(Tag::Ready, claim.position, 1, 0, 0);
+        if self.exclusive {
+            // E1 and E6: as in `publish_in_order`.
+            words.iter().for_each(|atom| atom.store(ready.0, Release));
+            return self.memory.tail().store(claim.position.wrapping_add(run), Release);
+        }
+        // E1: as in `publish`.
+        words.iter().skip(1).rev().for_each(|atom| atom.store(ready.0, Release));
+        self.publish_first(claim, 1);
     }
 
     /// Publishes the first item of a run, and with it those whose words are READY behind it.
@@ -285,9 +296,9 @@ impl<M: Memory> Slots<M> {
             // E1: hands the payload to the consumer.
             self.atom(position).store(ready.0, Release);
             position = position.wrapping_add(span);
-            // E6: only this producer, and the one after it, reads it.
-            self.memory.tail().store(position, Release);
         }
+        // E6: only this producer, and the one after it, reads it.
+        self.memory.tail().store(position, Release);
     }
 
     /// Consumers went on without this item: it is found as a returned one.

@@ -9,6 +9,7 @@
 //! | [`clock`] | monotonic time and deadlines |
 //! | [`process`] | this process, and what can be shown about others |
 //! | [`fence`] | asymmetric memory fences across processes |
+//! | [`copy`] | short copies without a call |
 //! | [`prefetch`] | asking for cache lines before they are needed |
 //! | [`random`] | random identities |
 //! | [`signal`] | signals that ask this process to end |
@@ -21,6 +22,7 @@ compile_error!("ringpipe needs 64-bit Linux: locks beyond 2^40, 64-bit atomics, 
 
 pub mod abi;
 pub mod clock;
+pub mod copy;
 pub mod fence;
 #[cfg(feature = "cli")]
 pub mod io;

@@ -351,6 +351,9 @@ impl Memory for Replay {
     fn word(&self, slot: u64) -> &SharedWord {
         &WORDS[slot as usize]
     }
+    fn words(&self, slot: u64, count: u64) -> &[SharedWord] {
+        &WORDS[slot as usize..(slot + count).min(self.capacity) as usize]
+    }
     fn tail(&self) -> &SharedWord {
         &SharedWord(Place::Tail)
     }

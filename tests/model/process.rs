@@ -225,6 +225,7 @@ impl Process {
                 Work::Produce { how: Sending::PublishPart, .. } => {
                     slots.publish_part(claim(), self.spans[0] as u64)
                 }
+                _ if self.spans().all(|span| span == 1) => slots.publish_singles(claim()),
                 _ => slots.publish(claim(), self.spans()),
             },
             Kind::Abandon => slots.abandon(claim()),
@@ -241,6 +242,7 @@ impl Process {
             Kind::AcknowledgeFirst => {
                 return Outcome::Rest(slots.acknowledge_first(claim(), self.spans[0] as u64));
             }
+            Kind::AcknowledgeAll if self.spans().all(|span| span == 1) => slots.acknowledge_singles(claim()),
             Kind::AcknowledgeAll => slots.acknowledge_all(claim(), self.spans()),
             Kind::GiveBack => slots.give_back(claim(), self.spans()),
             Kind::HoldsAny => return Outcome::HoldsAny(slots.find_held(|_| false).is_some()),

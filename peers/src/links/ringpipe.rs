@@ -121,7 +121,7 @@ impl Receiver for Consumer {
     #[inline]
     fn receive(&mut self, message: &mut [u8]) {
         let item = self.recv().expect("an item");
-        message.copy_from_slice(&item);
+        item.copy_to(message);
         item.ack();
     }
 
@@ -129,11 +129,8 @@ impl Receiver for Consumer {
     fn receive_batch(&mut self, messages: &mut [u8], size: usize) -> usize {
         let batch = self.recv_batch(messages.len() / size).expect("items");
         let count = batch.len();
-        let mut bytes = Vec::with_capacity(size);
         for (item, message) in batch.iter().zip(messages.chunks_exact_mut(size)) {
-            bytes.clear();
-            item.append_to(&mut bytes);
-            message.copy_from_slice(&bytes);
+            item.copy_to(message);
         }
         batch.ack();
         count

@@ -192,17 +192,15 @@ fn receive_batches(
     stopwatch: &mut Stopwatch,
 ) -> Result<()> {
     // What is before the message brings it to a boundary of cache lines.
-    let mut bytes: Vec<u8> = Vec::with_capacity(size + 128);
+    let mut bytes = vec![0; size + 64];
     let pad = bytes.as_ptr().align_offset(64).min(64);
-    bytes.resize(pad, 0);
     let mut next_reading = 1;
     loop {
         let items = consumer.recv_batch(batch)?;
         let mut sound = true;
         for item in items.iter() {
-            bytes.truncate(pad);
-            item.append_to(&mut bytes);
-            sound &= checker.take(&bytes[pad..], item.redelivered());
+            let len = item.copy_to(&mut bytes[pad..]);
+            sound &= checker.take(&bytes[pad..pad + len], item.redelivered());
         }
         items.ack();
         if !sound {
