@@ -65,7 +65,7 @@ impl io::Read for ReadItems<'_> {
                 Ok(item) => {
                     self.bytes.resize(item.len(), 0);
                     item.copy_to(&mut self.bytes);
-                    (self.held, self.read) = (item.into_claim(), 0);
+                    (self.held, self.read) = (Some(item.into_claim()), 0);
                 }
                 Err(Error::Ended) => return Ok(0),
                 Err(error) => return Err(as_io(error)),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::{io, os::fd::BorrowedFd};
 
 use super::consumer::Consumer;
-use super::memory::{SegmentMemory, SegmentSlots, length};
+use super::memory::{SegmentMemory, length};
 use crate::ring::Claim;
 #[cfg(feature = "cli")]
 use crate::sys::io::Wait;
@@ -30,11 +30,13 @@ impl<'c> Batch<'c> {
     pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Self {
         let mut spans = std::mem::take(&mut consumer.spans.0);
         let slots = &consumer.participant.slots;
-        let run = slots.run(claim);
+        // A run never passes the end of the ring, unless a hostile word says so.
+        let run = slots.run(claim).min(slots.codec().to_end(claim.position));
         slots.memory().prefetch_items(claim.position, run);
-        let (items, bytes) = match singles(slots, claim) {
+        let slot = slots.codec().slot(claim.position);
+        let (items, bytes) = match singles(slots.memory(), slot, run) {
             Some(bytes) => (run as usize, bytes),
-            None => measure(slots, claim, &mut spans),
+            None => measure(slots.memory(), slot, run, &mut spans),
         };
         consumer.received(items as u64, bytes);
         Batch { consumer, claim: Some(claim), items, spans, attempt: claim.word.attempt() }
@@ -118,29 +120,27 @@ impl Drop for Batch<'_> {
     }
 }
 
-/// The bytes of all items of a claim, if each has one slot.
+/// The bytes of all items in the `run` slots from `slot` on, if each has one slot.
 #[inline]
-fn singles(slots: &SegmentSlots, claim: Claim) -> Option<u64> {
-    let view = &slots.memory().view;
-    let mut headers = view.headers(slots.codec().slot(claim.position), slots.run(claim));
-    headers.try_fold(0, |bytes, header| {
+fn singles(memory: &SegmentMemory, slot: u64, run: u64) -> Option<u64> {
+    let slot_size = memory.view.geometry().slot_size;
+    memory.view.headers(slot, run).try_fold(0, |bytes, header| {
         let len = length(header);
-        (len <= view.geometry().slot_size).then_some(bytes + len)
+        (len <= slot_size).then_some(bytes + len)
     })
 }
 
-/// Number and bytes of the items of a claim, whose spans are appended. The items are whole: their spans add
-/// up to the run. A hostile header is cut to it.
-fn measure(slots: &SegmentSlots, claim: Claim, spans: &mut VecDeque<u32>) -> (usize, u64) {
-    let (mut slot, mut left) = (slots.codec().slot(claim.position), slots.run(claim));
+/// Number and bytes of the items in the `run` slots from `slot` on; their spans are appended, and add up to
+/// the run. A hostile header is cut to it.
+fn measure(memory: &SegmentMemory, mut slot: u64, mut run: u64, spans: &mut VecDeque<u32>) -> (usize, u64) {
     let mut bytes = 0;
-    while left > 0 {
-        let (len, _) = slots.memory().length_and_producer(slot, left);
-        let span = slots.memory().view.geometry().span(len);
+    while run > 0 {
+        let (len, _) = memory.length_and_producer(slot, run);
+        let span = memory.view.geometry().span(len);
         spans.push_back(span as u32);
         bytes += len;
         slot += span;
-        left -= span;
+        run -= span;
     }
     (spans.len(), bytes)
 }

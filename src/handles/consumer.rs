@@ -1,11 +1,10 @@
 //! Receiving.
 
-use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::batch::{Batch, Spans};
-use super::item::Item;
+use super::item::{Copied, Item};
 use super::participant::{Activity, Counter, Participant};
 use super::search::Search;
 use super::{ReadItems, Role, Totals, end};
@@ -53,7 +52,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct Consumer {
     pub(super) participant: Participant,
-    pub(super) buffer: RefCell<Vec<u8>>,
+    pub(super) copied: Copied,
     pub(super) spans: Spans,
     search: Search,
     waiter: Waiter,
@@ -67,7 +66,7 @@ impl Consumer {
     pub(super) fn attach(view: &View) -> Result<Self> {
         Ok(Consumer {
             participant: Participant::attach(view, Role::Consumer)?,
-            buffer: RefCell::default(),
+            copied: Copied::default(),
             spans: Spans::default(),
             search: Search::new(),
             waiter: Waiter::default(),
@@ -99,7 +98,7 @@ impl Consumer {
     /// [`Error::Ended`] when everything was delivered and acknowledged and no producer is left, after at
     /// least one (or the expected number) came, or the ring was closed; [`Error::Interrupted`] when the
     /// stop flag was raised while waiting.
-    #[inline]
+    #[inline(always)]
     pub fn recv(&mut self) -> Result<Item<'_>> {
         let claim = match self.claim_fast(1)? {
             Some(claim) => claim,
@@ -227,7 +226,7 @@ impl Consumer {
         ReadItems::new(self)
     }
 
-    #[inline]
+    #[inline(always)]
     fn claim_fast(&mut self, most: usize) -> Result<Option<Claim>> {
         self.participant.check()?;
         if self.search.is_due(&self.participant) {
@@ -322,7 +321,7 @@ impl Iterator for Items<'_> {
         match self.consumer.recv() {
             Ok(item) => {
                 let bytes = item.to_vec();
-                self.held = item.into_claim();
+                self.held = Some(item.into_claim());
                 Some(Ok(bytes))
             }
             Err(Error::Ended) => None,

@@ -1,6 +1,7 @@
 //! One received item.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 
 use super::consumer::Consumer;
@@ -43,33 +44,47 @@ impl Header {
 #[derive(Debug)]
 #[must_use = "an item that is dropped is given back, to be delivered again"]
 pub struct Item<'c> {
+    // As little as can be: what is returned through memory in small pieces, and read back in large ones,
+    // costs more than all the rest.
     consumer: &'c mut Consumer,
-    claim: Option<Claim>,
-    /// Where the item begins.
-    slot: u64,
-    header: Header,
-    attempt: u8,
-    /// Its bytes, once they were asked for.
-    bytes: OnceCell<Vec<u8>>,
+    claim: Claim,
 }
 
 impl<'c> Item<'c> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Self {
-        let participant = &consumer.participant;
-        let (slots, run) = (&participant.slots, participant.slots.run(claim));
-        slots.memory().prefetch_items(claim.position, run);
-        let slot = slots.codec().slot(claim.position);
-        // A run never passes the end of the ring, unless a hostile word says so.
-        let header = Header::read(slots.memory(), slot, run.min(slots.codec().to_end(claim.position)));
-        consumer.received(1, header.len);
-        let attempt = claim.word.attempt();
-        Item { consumer, claim: Some(claim), slot, header, attempt, bytes: OnceCell::new() }
+        consumer.copied.forget();
+        let item = Item { consumer, claim };
+        item.memory().prefetch_items(claim.position, item.run());
+        item.consumer.received(1, item.length());
+        item
+    }
+
+    #[inline]
+    fn memory(&self) -> &SegmentMemory {
+        self.consumer.participant.memory()
+    }
+
+    #[inline]
+    fn slot(&self) -> u64 {
+        self.consumer.participant.slots.codec().slot(self.claim.position)
+    }
+
+    /// Slots of the item. They never pass the end of the ring, unless a hostile word says so.
+    #[inline]
+    fn run(&self) -> u64 {
+        let slots = &self.consumer.participant.slots;
+        slots.run(self.claim).min(slots.codec().to_end(self.claim.position))
+    }
+
+    #[inline]
+    fn length(&self) -> u64 {
+        self.memory().length_and_producer(self.slot(), self.run()).0
     }
 
     /// Length in bytes.
     pub fn len(&self) -> usize {
-        self.header.len as usize
+        self.length() as usize
     }
 
     /// Whether the item has no bytes.
@@ -79,35 +94,36 @@ impl<'c> Item<'c> {
 
     /// The number of the producer that sent it: unique in the life of the ring.
     pub fn producer(&self) -> u32 {
-        self.header.producer
+        self.memory().length_and_producer(self.slot(), 1).1
     }
 
     /// The producer's count of its items, from 0: with [`producer`](Self::producer) it names the item.
     pub fn sequence(&self) -> u64 {
-        self.header.sequence
+        self.memory().sequence(self.slot())
     }
 
     /// Deliveries so far, this one included: exact to 127, and at least 128 from there on.
     pub fn attempt(&self) -> u8 {
-        self.attempt
+        self.claim.word.attempt()
     }
 
     /// Whether it was delivered before: its effects may have happened already.
     pub fn redelivered(&self) -> bool {
-        self.attempt > 1
+        self.attempt() > 1
     }
 
     /// When it was sent, nanoseconds since 1970; only in rings with timestamps.
     pub fn sent_at(&self) -> Option<u64> {
-        self.header.time
+        self.memory().time(self.slot())
     }
 
     /// Where the original bytes lie in shared memory; valid until this value goes. No honest process
     /// writes them while the item is held.
     pub fn in_place(&self) -> *const [u8] {
-        let place = self.consumer.participant.view().payload(self.slot, 0, self.header.len);
+        let len = self.length();
+        let place = self.memory().view.payload(self.slot(), 0, len);
         let start = place.map_or(std::ptr::null(), |place| place.as_ptr().cast_const());
-        std::ptr::slice_from_raw_parts(start, self.header.len as usize)
+        std::ptr::slice_from_raw_parts(start, len as usize)
     }
 
     /// Copies the bytes to the beginning of `out`, as many as it has room for; answers how many.
@@ -128,17 +144,16 @@ impl<'c> Item<'c> {
     #[inline]
     pub fn copy_to(&self, out: &mut [u8]) -> usize {
         let len = self.len().min(out.len());
-        let copied = self.consumer.participant.view().copy_to(self.slot, 0, &mut out[..len]);
+        let copied = self.memory().view.copy_to(self.slot(), 0, &mut out[..len]);
         debug_assert!(copied, "a claim never wraps");
         len
     }
 
     /// Acknowledges the item: it is done, and its slots are free.
     #[inline]
-    pub fn ack(mut self) {
-        if let Some(claim) = self.claim.take() {
-            self.consumer.acknowledge_item(claim);
-        }
+    pub fn ack(self) {
+        let item = ManuallyDrop::new(self);
+        item.consumer.acknowledge_item(item.claim);
     }
 
     /// Gives the item back, to be delivered again, to anybody. Dropping it does the same.
@@ -147,8 +162,8 @@ impl<'c> Item<'c> {
     }
 
     /// Hands the claim to the caller, who answers for it.
-    pub(super) fn into_claim(mut self) -> Option<Claim> {
-        self.claim.take()
+    pub(super) fn into_claim(self) -> Claim {
+        ManuallyDrop::new(self).claim
     }
 }
 
@@ -157,13 +172,9 @@ impl Deref for Item<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        self.bytes.get_or_init(|| {
-            // Kept from item to item for its room.
-            let mut bytes = self.consumer.buffer.take();
-            bytes.clear();
-            let copied = self.consumer.participant.view().copy_out(self.slot, 0, self.header.len, &mut bytes);
+        self.consumer.copied.get_or_copy(|bytes| {
+            let copied = self.memory().view.copy_out(self.slot(), 0, self.length(), bytes);
             debug_assert!(copied, "a claim never wraps");
-            bytes
         })
     }
 }
@@ -171,11 +182,34 @@ impl Deref for Item<'_> {
 impl Drop for Item<'_> {
     #[inline]
     fn drop(&mut self) {
+        self.consumer.return_item(self.claim);
+    }
+}
+
+/// The bytes of a consumer's present item, once they were asked for.
+#[derive(Debug, Default)]
+pub(super) struct Copied {
+    bytes: OnceCell<Vec<u8>>,
+    /// The bytes of an earlier item, kept for their room.
+    spare: RefCell<Vec<u8>>,
+}
+
+impl Copied {
+    /// Another item is the present one.
+    #[inline]
+    fn forget(&mut self) {
         if let Some(bytes) = self.bytes.take() {
-            self.consumer.buffer.replace(bytes);
+            self.spare.replace(bytes);
         }
-        if let Some(claim) = self.claim.take() {
-            self.consumer.return_item(claim);
-        }
+    }
+
+    #[inline]
+    fn get_or_copy(&self, copy: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        self.bytes.get_or_init(|| {
+            let mut bytes = self.spare.take();
+            bytes.clear();
+            copy(&mut bytes);
+            bytes
+        })
     }
 }

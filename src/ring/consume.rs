@@ -19,7 +19,7 @@ pub enum Nothing {
 impl<M: Memory> Slots<M> {
     /// Claims the items at head for consumer `me`: at least one, at most `most_items`, with at most
     /// `most_slots` slots unless the first alone has more.
-    #[inline]
+    #[inline(always)]
     pub fn claim_items(&self, me: u32, most_items: usize, most_slots: u64) -> Result<Claim, Nothing> {
         for _ in 0..self.patience() {
             let head = self.near_head();
