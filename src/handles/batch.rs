@@ -32,7 +32,6 @@ impl<'c> Batch<'c> {
         let slots = &consumer.participant.slots;
         // A run never passes the end of the ring, unless a hostile word says so.
         let run = slots.run(claim).min(slots.codec().to_end(claim.position));
-        slots.memory().prefetch_items(claim.position, run);
         let slot = slots.codec().slot(claim.position);
         let (items, bytes) = match singles(slots.memory(), slot, run) {
             Some(bytes) => (run as usize, bytes),

@@ -55,7 +55,6 @@ impl<'c> Item<'c> {
     pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Self {
         consumer.copied.forget();
         let item = Item { consumer, claim };
-        item.memory().prefetch_items(claim.position, item.run());
         item.consumer.received(1, item.length());
         item
     }

@@ -5,15 +5,11 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::layout::fields::{head, item};
-use crate::layout::view::{SLOTS_PER_LINE, View};
+use crate::layout::view::View;
 use crate::ring::Slots;
 use crate::ring::memory::{Memory, Reach};
-use crate::ring::word::{Tag, Word};
 use crate::sync::Signal;
 use crate::sys::liveness::{self, ParticipantLock};
-
-/// How far ahead slots are asked for, in lines of state words.
-const PREFETCH_LINES: u64 = 1;
 
 /// How this handle asks who is alive.
 #[derive(Debug)]
@@ -61,34 +57,6 @@ impl SegmentMemory {
             waiting: self.view.head_word(waiting),
             semaphore: self.view.semaphore(semaphore),
             fences: self.view.head_word(head::FENCES),
-        }
-    }
-
-    /// Asks for the slots that come after those around `position`, if a producer may write them soon. Asked
-    /// at each position, acts once per line of state words.
-    #[inline]
-    pub fn prefetch_room(&self, position: u64, run: u64) {
-        self.prefetch(position, run, Tag::Free, true);
-    }
-
-    /// As [`prefetch_room`](Self::prefetch_room), if a consumer may read them soon.
-    #[inline]
-    pub fn prefetch_items(&self, position: u64, run: u64) {
-        self.prefetch(position, run, Tag::Ready, false);
-    }
-
-    #[inline]
-    fn prefetch(&self, position: u64, run: u64, wanted: Tag, to_write: bool) {
-        let after = position.wrapping_add(run);
-        if after / SLOTS_PER_LINE == position / SLOTS_PER_LINE {
-            return;
-        }
-        let next = after.wrapping_add(PREFETCH_LINES * SLOTS_PER_LINE) & !(SLOTS_PER_LINE - 1);
-        // The last slot of the line tells for all: what the other side is at work on is left to it.
-        // Relaxed: a hint.
-        let word = Word(self.view.word(next | (SLOTS_PER_LINE - 1)).load(Relaxed));
-        if word.tag() == wanted {
-            self.view.prefetch_slots(next, to_write);
         }
     }
 

@@ -331,7 +331,6 @@ impl Producer {
 
     #[inline]
     fn write_and_publish(&mut self, claim: Claim, bytes: &[u8]) {
-        self.participant.memory().prefetch_room(claim.position, self.participant.slots.run(claim));
         let slot = self.participant.slots.codec().slot(claim.position);
         let time = self.time();
         self.write_item(slot, bytes, time);

@@ -78,7 +78,6 @@ impl Producer {
 
     #[inline(always)]
     fn publish_batch(&mut self, claim: Claim, items: &[&[u8]], span: impl Fn(&[u8]) -> u64) {
-        self.participant.memory().prefetch_room(claim.position, self.participant.slots.run(claim));
         let time = self.time();
         let mut slot = self.participant.slots.codec().slot(claim.position);
         let mut bytes = 0;

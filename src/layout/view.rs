@@ -10,20 +10,15 @@ use std::{io, os::fd::BorrowedFd};
 use super::fields::{entry, head, item};
 use super::geometry::{Geometry, HEAD_BYTES, PARTICIPANT_BYTES, Preamble};
 use crate::sys::abi;
+use crate::sys::copy;
 #[cfg(feature = "cli")]
 use crate::sys::io::{self as file_io, Wait};
 use crate::sys::segment::{IDENTITY_AT, Segment};
 use crate::sys::semaphore::Semaphore;
-use crate::sys::{copy, prefetch};
 use crate::{Error, Result};
 
 /// Words in a participant's entry.
 const ENTRY_WORDS: usize = PARTICIPANT_BYTES as usize / 8;
-/// State words in a cache line.
-pub const SLOTS_PER_LINE: u64 = prefetch::LINE as u64 / 8;
-/// Most bytes that are asked for in advance: more than that, the processor sees coming by itself.
-const MOST_PREFETCH: u64 = 1024;
-
 /// A mapped ring: its words as atomics, its payload as places to copy to and from.
 ///
 /// Nothing here hands out a reference to shared bytes other than `&AtomicU64`.
@@ -167,26 +162,6 @@ impl View {
         // SAFETY: the offset lies in the fixed part and is a multiple of 64; the creator initialised
         // a semaphore there before the ring had a name; the handle that uses it holds the mapping.
         unsafe { Semaphore::at(self.base.add((offset & (HEAD_BYTES - 64)) as usize)) }
-    }
-
-    /// Asks for the lines of the next slots from `slot` on, as many as share a line of state words, to be
-    /// written or read soon.
-    #[inline]
-    pub fn prefetch_slots(&self, slot: u64, to_write: bool) {
-        let ask = if to_write { prefetch::write } else { prefetch::read };
-        let at = |offset: u64| self.base.as_ptr().wrapping_add(offset as usize).cast_const();
-        // Both sides write the words.
-        prefetch::write(at(self.geometry.words + (slot & self.mask) * 8));
-        let lines = |start: u64, bytes: u64| {
-            let bytes = bytes.min(MOST_PREFETCH);
-            (0..bytes).step_by(prefetch::LINE).for_each(|line| ask(at(start + line)));
-        };
-        let (first, count) = (slot & self.mask, SLOTS_PER_LINE.min(self.geometry.capacity));
-        lines(
-            self.geometry.headers + first * self.geometry.header_stride,
-            count * self.geometry.header_stride,
-        );
-        lines(self.geometry.payload + first * self.geometry.slot_size, count * self.geometry.slot_size);
     }
 
     /// Where byte `offset` of the item that begins at `slot` lies, when `len` bytes from there on are

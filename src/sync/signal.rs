@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::sys::fence;
+use crate::sys::process;
 use crate::sys::semaphore::{Semaphore, Wake};
 
-/// Most sleepers that one post round wakes: a lying count must not keep a waker busy.
+/// Most sleepers that are woken at once when everybody is: a lying count must not keep a waker busy.
 const MOST_POSTS: u64 = 1024;
 
 /// One direction of waking: from those who make items (or room) to those who wait for them.
@@ -36,20 +37,25 @@ pub fn light_fence(fences: &AtomicU64) {
 }
 
 impl Signal<'_> {
-    /// Wakes up to `count` sleepers; without a sleeper, a load and no system call.
+    /// Wakes up to `count` sleepers, but no more than there are processors for them: who is woken and finds
+    /// more than its own share wakes the next. Without a sleeper, a load and no system call.
     #[inline]
     pub fn notify(&self, count: u64) {
+        if self.are_waiting() {
+            self.post(count.min(process::processors() as u64));
+        }
+    }
+
+    #[inline]
+    fn are_waiting(&self) -> bool {
         // E4: after the store of the slot's word, before the look at `waiting`.
         light_fence(self.fences);
         // Relaxed: E4's fence orders it.
-        if self.waiting.load(Relaxed) != 0 {
-            self.post(count);
-        }
+        self.waiting.load(Relaxed) != 0
     }
 
     #[cold]
     fn post(&self, count: u64) {
-        let count = count.min(MOST_POSTS);
         // Relaxed: the count is a hint.
         let Ok(before) = self.waiting.fetch_update(Relaxed, Relaxed, |n| Some(n.saturating_sub(count)))
         else {
@@ -63,7 +69,9 @@ impl Signal<'_> {
 
     /// Wakes everybody.
     pub fn notify_all(&self) {
-        self.notify(MOST_POSTS);
+        if self.are_waiting() {
+            self.post(MOST_POSTS);
+        }
     }
 
     /// Announces a sleeper. The caller looks at the slots once more before it sleeps.

@@ -10,7 +10,6 @@
 //! | [`process`] | this process, and what can be shown about others |
 //! | [`fence`] | asymmetric memory fences across processes |
 //! | [`copy`] | short copies without a call |
-//! | [`prefetch`] | asking for cache lines before they are needed |
 //! | [`random`] | random identities |
 //! | [`signal`] | signals that ask this process to end |
 //! | [`io`] | reading into and writing from shared memory |
@@ -28,7 +27,6 @@ pub mod fence;
 pub mod io;
 pub mod liveness;
 pub mod name;
-pub mod prefetch;
 pub mod process;
 pub mod random;
 pub mod segment;

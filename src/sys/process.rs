@@ -105,11 +105,14 @@ pub fn end_with_parent(command: &mut Command) {
 }
 
 /// Processors that are online, whichever of them this process may run on: with more than one, a peer can
-/// be running at this moment.
+/// be running at this moment. Asked once.
 pub fn processors() -> u32 {
-    // SAFETY: sysconf has no preconditions.
-    let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
-    u32::try_from(online).unwrap_or(1).max(1)
+    static ONLINE: OnceLock<u32> = OnceLock::new();
+    *ONLINE.get_or_init(|| {
+        // SAFETY: sysconf has no preconditions.
+        let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+        u32::try_from(online).unwrap_or(1).max(1)
+    })
 }
 
 /// Has the calling thread, and those it starts from here on, run on processor `cpu` only.
