@@ -30,8 +30,7 @@ impl<'c> Batch<'c> {
     pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Self {
         let mut spans = std::mem::take(&mut consumer.spans.0);
         let slots = &consumer.participant.slots;
-        // A run never passes the end of the ring, unless a hostile word says so.
-        let run = slots.run(claim).min(slots.codec().to_end(claim.position));
+        let run = slots.run(claim);
         let slot = slots.codec().slot(claim.position);
         let (items, bytes) = match singles(slots.memory(), slot, run) {
             Some(bytes) => (run as usize, bytes),

@@ -92,7 +92,7 @@ impl Consumer {
         Totals::of(&self.participant)
     }
 
-    /// Receives the next item, and waits for it; its bytes are copied out of the ring.
+    /// Receives the next item, and waits for it; its bytes are copied out of the ring when they are asked for.
     ///
     /// # Errors
     /// [`Error::Ended`] when everything was delivered and acknowledged and no producer is left, after at
@@ -253,8 +253,8 @@ impl Consumer {
         };
         let claim = waiter.wait(&participant.memory().items(), deadline, stop.as_ref(), there, look);
         participant.set_activity(Activity::Busy);
-        if claim.is_ok() && slots.items_there(0) {
-            // The wake-up may have been meant for two: pass it on.
+        if slots.items_there(0) || search.expects_more() {
+            // The wake-up stands for as many as there are items: pass it on.
             participant.memory().items().notify(1);
         }
         claim
@@ -320,7 +320,8 @@ impl Iterator for Items<'_> {
         }
         match self.consumer.recv() {
             Ok(item) => {
-                let bytes = item.to_vec();
+                let mut bytes = vec![0; item.len()];
+                item.copy_to(&mut bytes);
                 self.held = Some(item.into_claim());
                 Some(Ok(bytes))
             }

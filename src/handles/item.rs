@@ -69,16 +69,10 @@ impl<'c> Item<'c> {
         self.consumer.participant.slots.codec().slot(self.claim.position)
     }
 
-    /// Slots of the item. They never pass the end of the ring, unless a hostile word says so.
-    #[inline]
-    fn run(&self) -> u64 {
-        let slots = &self.consumer.participant.slots;
-        slots.run(self.claim).min(slots.codec().to_end(self.claim.position))
-    }
-
     #[inline]
     fn length(&self) -> u64 {
-        self.memory().length_and_producer(self.slot(), self.run()).0
+        let run = self.consumer.participant.slots.run(self.claim);
+        self.memory().length_and_producer(self.slot(), run).0
     }
 
     /// Length in bytes.

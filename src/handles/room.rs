@@ -110,8 +110,8 @@ impl Producer {
             courtesy::thank(courtesy, me);
             // Those who held back may go on.
             memory.room().notify_all();
-        } else if result.is_ok() && slots.room_there(0) {
-            // The wake-up may have been meant for two: pass it on.
+        } else if slots.room_there(0) {
+            // The wake-up stands for as many as there are slots: pass it on.
             memory.room().notify(1);
         }
         self.pass_door(result?)

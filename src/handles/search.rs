@@ -61,6 +61,11 @@ impl Search {
         self.news
     }
 
+    /// Whether the last search for returned items found one: there may be more.
+    pub fn expects_more(&self) -> bool {
+        self.again.is_some()
+    }
+
     /// Whether more than a look at head is called for.
     #[inline]
     pub fn is_due(&mut self, participant: &Participant) -> bool {

@@ -24,13 +24,13 @@ pub mod head {
     pub const TOTALS: u64 = 0x240;
     /// Number of words at [`TOTALS`].
     pub const TOTALS_LEN: u64 = 8;
-    /// Next position to write; by producers and helpers. Never ahead of the words.
+    /// Next position to write, or some before it; by whoever passes it. Never ahead of the words.
     pub const TAIL: u64 = 0x300;
     /// 0, or who waits for room for an item of several slots, and until when the others hold back for it:
     /// see `handles::courtesy`. Written by who waits, cleared by it or by whoever finds it over. Stale:
     /// the others hold back a moment longer.
     pub const COURTESY: u64 = 0x308;
-    /// Next position to read; by consumers and helpers. Never ahead of the words.
+    /// Next position to read, or some before it; by whoever passes it. Never ahead of the words.
     pub const HEAD: u64 = 0x380;
     /// About how many sleep until an item comes: sleepers add, wakers and leaving sleepers subtract. Too
     /// high after a death: one needless post each. Too low: a missed wake-up, made good after a slice.

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 const ENTRY_WORDS: usize = PARTICIPANT_BYTES as usize / 8;
 /// A mapped ring: its words as atomics, its payload as places to copy to and from.
 ///
-/// Nothing here hands out a reference to shared bytes other than `&AtomicU64`.
+/// Nothing here hands out a reference to shared bytes other than to `AtomicU64`, one or several.
 #[derive(Debug, Clone)]
 pub struct View {
     segment: Arc<Segment>,
@@ -82,13 +82,18 @@ impl View {
     }
 
     #[inline]
-    fn atom(&self, offset: u64) -> &AtomicU64 {
+    fn at(&self, offset: u64) -> *const AtomicU64 {
         debug_assert!(offset.is_multiple_of(8) && offset + 8 <= self.geometry.size);
+        self.base.as_ptr().wrapping_add(offset as usize).cast()
+    }
+
+    #[inline]
+    fn atom(&self, offset: u64) -> &AtomicU64 {
         // SAFETY: every caller below derives `offset` from the geometry, which was checked to lie
         // within the mapping, with indices held in range; offsets and the page-aligned base are
         // multiples of 8; shared words are only ever accessed as AtomicU64; `&self` keeps the
         // mapping alive.
-        unsafe { &*self.base.as_ptr().add(offset as usize).cast::<AtomicU64>() }
+        unsafe { &*self.at(offset) }
     }
 
     /// A word of the fixed part, by its offset in [`head`].
@@ -109,7 +114,7 @@ impl View {
         let slot = slot & self.mask;
         let count = count.min(self.geometry.capacity - slot) as usize;
         // SAFETY: the words of all slots lie within the mapping, one after the other; otherwise as in `atom`.
-        unsafe { std::slice::from_raw_parts(self.word(slot), count) }
+        unsafe { std::slice::from_raw_parts(self.at(self.geometry.words + slot * 8), count) }
     }
 
     /// The headers of `count` slots from `slot` on, or as many as there are before the end of the ring, each
@@ -119,8 +124,9 @@ impl View {
         let slot = slot & self.mask;
         let count = count.min(self.geometry.capacity - slot);
         let words = (self.geometry.header_stride / 8) as usize;
+        let first = self.at(self.geometry.headers + slot * self.geometry.header_stride);
         // SAFETY: as above; headers lie `words` words from each other.
-        let all = unsafe { std::slice::from_raw_parts(&self.header(slot)[0], count as usize * words) };
+        let all = unsafe { std::slice::from_raw_parts(first, count as usize * words) };
         all.chunks_exact(words)
     }
 
@@ -128,10 +134,10 @@ impl View {
     #[inline]
     pub fn entry(&self, number: u32) -> &[AtomicU64; ENTRY_WORDS] {
         let number = number.min(self.geometry.participants - 1) as u64;
-        let first = self.atom(HEAD_BYTES + number * PARTICIPANT_BYTES);
+        let first = self.at(HEAD_BYTES + number * PARTICIPANT_BYTES);
         // SAFETY: the table of participants lies within the mapping, whole entries of it; otherwise as
         // in `atom`.
-        unsafe { &*ptr::from_ref(first).cast() }
+        unsafe { &*first.cast() }
     }
 
     /// A word of a participant's entry, by its offset in [`entry`].
@@ -143,9 +149,9 @@ impl View {
     /// The words that every header has: the first of the item that begins at `slot`.
     #[inline]
     pub fn header(&self, slot: u64) -> &[AtomicU64; 2] {
-        let first = self.atom(self.geometry.headers + (slot & self.mask) * self.geometry.header_stride);
+        let first = self.at(self.geometry.headers + (slot & self.mask) * self.geometry.header_stride);
         // SAFETY: headers lie within the mapping, and their stride is 16 or more; otherwise as in `atom`.
-        unsafe { &*ptr::from_ref(first).cast() }
+        unsafe { &*first.cast() }
     }
 
     /// A word of the header of the item that begins at `slot`, by its offset in [`item`].

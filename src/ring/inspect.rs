@@ -118,7 +118,7 @@ impl<M: Memory> Slots<M> {
     }
 
     /// Where the next producer that looks would claim, if nobody moved: the counter may lag behind.
-    pub(super) fn find_tail(&self) -> u64 {
+    pub fn find_tail(&self) -> u64 {
         let mut tail = self.near_tail();
         for _ in 0..self.patience() {
             // E2: as in claiming.
@@ -133,7 +133,7 @@ impl<M: Memory> Slots<M> {
     }
 
     /// Where the next consumer that looks would find an item, a writer or nothing, if nobody moved.
-    pub(super) fn find_head(&self) -> u64 {
+    pub fn find_head(&self) -> u64 {
         let mut head = self.near_head();
         for _ in 0..self.patience() {
             // E1: as in claiming.

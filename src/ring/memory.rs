@@ -62,9 +62,9 @@ pub trait Memory {
     /// The state words of `count` slots from `slot` on, or as many as there are before the end of the ring.
     fn words(&self, slot: u64, count: u64) -> &[Self::Atom];
     /// The next position to write: a hint, never ahead of the truth, and behind it by some single slots.
-    /// Written by producers and helpers.
+    /// Written by whoever passes it.
     fn tail(&self) -> &Self::Atom;
-    /// The next position to read: a hint of the same kind. Written by consumers and helpers.
+    /// The next position to read: a hint of the same kind. Written likewise.
     fn head(&self) -> &Self::Atom;
     /// Counts items that became redeliverable: a hint that a search is worth it. Written by whoever
     /// makes an item redeliverable, after it did.

@@ -1,17 +1,17 @@
 //! The ring itself: positions, claims, publishing, acknowledging, recovery.
 //!
 //! The truth is in the slots: each has one state word (see [`word`]), and everything else, the head
-//! and tail counters included, is a hint that may lie after a death and is helped along by whoever
-//! finds it behind. docs/PROTOCOL.md has the table of states, and what a death before and after each
+//! and tail counters included, is a hint that lags behind and is moved on by whoever comes by.
+//! docs/PROTOCOL.md has the table of states, and what a death before and after each
 //! store leaves.
 //!
 //! ```text
 //!   producer                                consumer
 //!   --------                                --------
 //!   sees FREE            <------ E2 ------  frees the slot
-//!   claims it (E7), helps tail (E6)
+//!   claims it (E7), moves tail (E6)
 //!   writes header and payload
-//!   publishes READY      ------- E1 ----->  sees READY, claims it, helps head
+//!   publishes READY      ------- E1 ----->  sees READY, claims it, moves head
 //!                                           reads header and payload
 //!                                           acknowledges: FREE (E2)
 //!
@@ -20,7 +20,7 @@
 //!   E3  return -> claim again      the payload, and that its former reader is done
 //!   E5  a word -> its recoverer    what the dead did; the kernel's lock orders the rest
 //!   E6  tail -> producer           the licence for slots inside a run that somebody else saw freed
-//!   E7  claim -> helper of tail    passes that licence on to E6
+//!   E7  claim -> who passes it     passes that licence on to E6
 //!   E10 claim to read -> who ends  that the claimant is busy
 //! ```
 //! E4, E8, E9 and E11 belong to the sync and handles floors: sleeping, the door, news, entries.
@@ -81,10 +81,10 @@ impl<M: Memory> Slots<M> {
         self.codec
     }
 
-    /// Number of slots of a claim.
+    /// Number of slots of a claim. It never passes the end of the ring, unless a hostile word says so.
     #[inline]
     pub fn run(&self, claim: Claim) -> u64 {
-        self.codec.run(claim.word)
+        self.codec.run(claim.word).min(self.codec.to_end(claim.position))
     }
 
     #[inline]

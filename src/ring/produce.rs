@@ -346,15 +346,12 @@ impl<M: Memory> Slots<M> {
                 Less => return,
                 Equal if word.tag() == Tag::Free => return,
                 Equal => tail.wrapping_add(self.codec.run(word)),
-                // Published, taken and freed: head is past it. Relaxed: head was stored before
-                // the word was freed, and E2 was read.
-                Greater => self.memory.head().load(Relaxed),
+                // Published, taken and freed: a single slot, or head is past the run. Relaxed: head was
+                // stored before the run was freed, and E2 was read.
+                Greater => later(tail.wrapping_add(1), self.memory.head().load(Relaxed)),
             };
             // E6: as in publishing.
             self.memory.tail().store(next, Release);
-            if next == tail {
-                return;
-            }
         }
     }
 }

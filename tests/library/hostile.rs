@@ -108,7 +108,7 @@ impl Victim {
                 8 => {
                     if let Ok(mut batch) = consumer.recv_batch_timeout(4, short) {
                         std::hint::black_box(batch.iter().map(|item| item.to_vec().len()).sum::<usize>());
-                        batch.ack_first();
+                        while batch.ack_first() {}
                     }
                 }
                 9 => drop(consumer.recv_batch_timeout(9, short).map(|batch| batch.ack())),

@@ -19,8 +19,8 @@ pub(super) fn write_batch(
     tally: &mut Tally,
 ) -> Result<Option<Cut>, FramingError> {
     tally.redelivered += batch.iter().filter(BatchItem::redelivered).count() as u64;
-    while let Some(len) = framer.bare_length(&batch) {
-        let (written, cut) = batch.iter().next().map_or((0, None), |item| output.write_item(&item));
+    while let Some(item) = framer.bare_item(&batch) {
+        let (len, (written, cut)) = (item.len(), output.write_item(&item));
         if written == len {
             tally.items += 1;
             tally.bytes += len as u64;
@@ -68,13 +68,13 @@ impl Framer {
         Framer { framing, json: options.json, bytes: Vec::new(), ends: Vec::new(), item: Vec::new() }
     }
 
-    /// The length of the first item of a batch, if it is to go out straight from the slots: it is long, and
-    /// its bytes are all that goes out.
-    fn bare_length(&self, batch: &Batch<'_>) -> Option<usize> {
+    /// The first item of a batch, if it is to go out straight from the slots: it is long, and its bytes are
+    /// all that goes out.
+    fn bare_item<'b>(&self, batch: &'b Batch<'_>) -> Option<BatchItem<'b>> {
         let bare = matches!(self.framing, Framing::Raw { .. } | Framing::Blocks { .. } | Framing::WholeFile)
             && !self.json;
         let first = if bare { batch.iter().next() } else { None };
-        first.map(|item| item.len()).filter(|&len| len >= LEAST_DIRECT)
+        first.filter(|item| item.len() >= LEAST_DIRECT)
     }
 
     /// Frames the first items of a batch, up to a block of bytes.

@@ -19,6 +19,8 @@ use crate::{Error, OnFull};
 
 /// Fewer bytes than this are copied, so that a trickle takes only the slots it needs.
 const LEAST_DIRECT: u64 = 16 * 1024;
+/// After a read that would have had to wait, so many pieces are copied before the next such try.
+const PIECES_BUFFERED: u32 = 16;
 
 impl Sender<'_> {
     /// Sends the bytes of one input. False: a signal came.
@@ -26,17 +28,19 @@ impl Sender<'_> {
         // Several pieces fit into the ring, or the two sides would take turns.
         let most = (self.producer.max_item() / 4).max(self.ring.slot_size()).min(RAW_PIECE as u64);
         let mut buffer = Vec::new();
+        let mut buffered = 0_u32;
         input.widen();
         while self.left > 0 {
             if self.stop.is_raised() {
                 return Ok(false);
             }
             let len = input.waiting().min(most);
-            if self.is_direct(len) {
+            buffered = buffered.saturating_sub(1);
+            if buffered == 0 && self.is_direct(len) {
                 match self.send_directly(&mut input, len)? {
                     Some(true) => continue,
                     Some(false) => return Ok(false),
-                    None => {}
+                    None => buffered = PIECES_BUFFERED,
                 }
             }
             buffer.resize(most as usize, 0);
@@ -54,8 +58,8 @@ impl Sender<'_> {
     /// Whether a piece of `len` bytes is to be read into the slots.
     fn is_direct(&self, len: u64) -> bool {
         let several_slots = len > self.ring.slot_size() || self.ring.is_exclusive();
-        let waits_or_fails = matches!(self.policy, OnFull::Block | OnFull::Fail);
-        len >= LEAST_DIRECT && several_slots && waits_or_fails && self.pace.is_unlimited()
+        // A read that brings less than was claimed leaves a gap: nothing for who fails on a full ring.
+        len >= LEAST_DIRECT && several_slots && self.policy == OnFull::Block && self.pace.is_unlimited()
     }
 
     /// Reads a piece of up to `len` bytes into the slots and sends it. False: a signal came. `None`: it cannot
