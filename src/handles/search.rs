@@ -17,6 +17,8 @@ const WRITER_PATIENCE_NS: u64 = 5_000_000;
 const THOROUGH_EVERY_NS: u64 = 1_000_000;
 /// A search for returned items that nobody announced may take this share of the time: one in so many.
 const SEARCH_SHARE: u64 = 2_000;
+/// The same for a busy consumer's look for the dead.
+const SWEEP_SHARE: u64 = 50;
 /// Items that a busy consumer takes at most between two readings of the clock.
 const MOST_UNTIMED: u32 = 4096;
 
@@ -39,6 +41,8 @@ pub(super) struct Search {
     untimed: (u32, u32),
     /// When the clock was last read between items.
     timed_at: u64,
+    /// A busy consumer does not look for the dead before this.
+    sweep_due: u64,
 }
 
 impl Search {
@@ -53,6 +57,7 @@ impl Search {
             held: None,
             untimed: (1, 1),
             timed_at: clock::coarse_ns(),
+            sweep_due: 0,
         }
     }
 
@@ -76,8 +81,8 @@ impl Search {
         self.has_news(participant)
     }
 
-    /// A consumer that never waits looks for the dead as well, about once per slice; how many items
-    /// that is, it learns. True: somebody was buried.
+    /// A consumer that never waits looks for the dead as well, about once per slice, or less often where
+    /// that takes long; how many items a slice is, it learns. True: somebody was buried.
     #[cold]
     fn sweep_while_busy(&mut self, participant: &Participant) -> bool {
         let now = clock::coarse_ns();
@@ -87,7 +92,14 @@ impl Search {
         let items = items.clamp(1, MOST_UNTIMED);
         self.untimed = (items, items);
         self.timed_at = now;
-        participant.sweep_in_turn()
+        if now < self.sweep_due {
+            return false;
+        }
+        let begin = clock::monotonic_ns();
+        let found = participant.sweep_in_turn();
+        // In a large crowd it takes milliseconds.
+        self.sweep_due = now + (clock::monotonic_ns() - begin) * SWEEP_SHARE;
+        found
     }
 
     #[inline]
