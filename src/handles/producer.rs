@@ -12,7 +12,7 @@ use super::{Role, Totals, WriteItems};
 use crate::layout::fields::{head, item};
 use crate::layout::view::View;
 use crate::ring::Claim;
-use crate::sync::{StopFlag, Waiter};
+use crate::sync::{SLICE, StopFlag, Waiter};
 use crate::sys::clock::{self, Deadline};
 use crate::{Error, Result};
 
@@ -334,15 +334,33 @@ impl Producer {
         let slot = self.participant.slots.codec().slot(claim.position);
         let time = self.time();
         self.write_item(slot, bytes, time);
-        self.participant.slots.publish(claim, std::iter::once(self.participant.slots.run(claim)));
+        let run = self.participant.slots.run(claim);
+        let in_time = self.participant.slots.publish(claim, std::iter::once(run));
         self.after_publish(1, bytes.len() as u64);
+        if !in_time {
+            self.await_taking(claim);
+        }
     }
 
     /// Publishes a claim as one item of `len` bytes, which may need fewer slots than were claimed.
     pub(super) fn publish_part(&mut self, claim: Claim, len: u64) {
         let span = self.participant.view().geometry().span(len);
-        self.participant.slots.publish_part(claim, span);
+        let in_time = self.participant.slots.publish_part(claim, span);
         self.after_publish(1, len);
+        if !in_time {
+            self.await_taking(claim);
+        }
+    }
+
+    /// Waits until somebody takes an item that consumers have passed and now find as a returned one, or this
+    /// producer's next could be taken before it by a consumer that has just looked for such items. At most
+    /// for a slice: there may be no consumer.
+    #[cold]
+    pub(super) fn await_taking(&self, claim: Claim) {
+        let deadline = Deadline::after(SLICE);
+        while self.participant.slots.is_returned(claim.position) && !deadline.passed() {
+            std::thread::sleep(Duration::from_micros(50));
+        }
     }
 
     #[inline]

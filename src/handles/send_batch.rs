@@ -87,10 +87,13 @@ impl Producer {
             slot += span(item);
             bytes += item.len() as u64;
         }
-        match items.len() as u64 == self.participant.slots.run(claim) {
+        let in_time = match items.len() as u64 == self.participant.slots.run(claim) {
             true => self.participant.slots.publish_singles(claim),
             false => self.participant.slots.publish(claim, items.iter().map(|item| span(item))),
-        }
+        };
         self.after_publish(items.len() as u64, bytes);
+        if !in_time {
+            self.await_taking(claim);
+        }
     }
 }

@@ -230,11 +230,13 @@ impl<M: Memory> Slots<M> {
     /// Publishes the items of a claim; `spans` gives each item's slots, in order, and their sum is
     /// the run.
     ///
-    /// In a shared ring they become visible at once; in an exclusive one from the first to the last.
+    /// In a shared ring they become visible at once; in an exclusive one from the first to the last. False:
+    /// consumers have passed this claim, and will find its item as a returned one.
     #[inline]
-    pub fn publish(&self, claim: Claim, spans: impl DoubleEndedIterator<Item = u64>) {
+    pub fn publish(&self, claim: Claim, spans: impl DoubleEndedIterator<Item = u64>) -> bool {
         if self.exclusive {
-            return self.publish_in_order(claim, spans);
+            self.publish_in_order(claim, spans);
+            return true;
         }
         let mut end = claim.position.wrapping_add(self.run(claim));
         for span in spans.rev() {
@@ -245,11 +247,12 @@ impl<M: Memory> Slots<M> {
             // E1: inner words first; nobody looks at them before the first word says READY.
             self.atom(end).store(self.codec.pack(Tag::Ready, end, span, 0, 0).0, Release);
         }
+        true
     }
 
     /// As [`publish`](Self::publish), for items of a slot each.
     #[inline]
-    pub fn publish_singles(&self, claim: Claim) {
+    pub fn publish_singles(&self, claim: Claim) -> bool {
         let run = self.run(claim);
         let words = self.memory.words(self.codec.slot(claim.position), run);
         // A claim never wraps: one word for all.
@@ -257,27 +260,31 @@ impl<M: Memory> Slots<M> {
         if self.exclusive {
             // E1 and E6: as in `publish_in_order`.
             words.iter().for_each(|atom| atom.store(ready.0, Release));
-            return self.memory.tail().store(claim.position.wrapping_add(run), Release);
+            self.memory.tail().store(claim.position.wrapping_add(run), Release);
+            return true;
         }
         // E1: as in `publish`.
         words.iter().skip(1).rev().for_each(|atom| atom.store(ready.0, Release));
-        self.publish_first(claim, 1);
+        self.publish_first(claim, 1)
     }
 
     /// Publishes the first item of a run, and with it those whose words are READY behind it.
     #[inline]
-    fn publish_first(&self, claim: Claim, span: u64) {
+    fn publish_first(&self, claim: Claim, span: u64) -> bool {
         let ready = self.codec.pack(Tag::Ready, claim.position, span, 0, 0);
         // E1: hands the payload to the consumer.
-        if self.atom(claim.position).compare_exchange(claim.word.0, ready.0, AcqRel).is_err() {
+        let in_time = self.atom(claim.position).compare_exchange(claim.word.0, ready.0, AcqRel).is_ok();
+        if !in_time {
             self.publish_late(claim);
         }
+        in_time
     }
 
     /// Publishes a claim as one item of `span` slots, fewer than were claimed: the rest is abandoned.
-    pub fn publish_part(&self, claim: Claim, span: u64) {
+    pub fn publish_part(&self, claim: Claim, span: u64) -> bool {
         if self.exclusive {
-            return self.publish_in_order(claim, std::iter::once(span));
+            self.publish_in_order(claim, std::iter::once(span));
+            return true;
         }
         if span < self.run(claim) {
             let rest = claim.position.wrapping_add(span);
@@ -285,7 +292,13 @@ impl<M: Memory> Slots<M> {
             // E1: before the first word, as in a batch.
             self.atom(rest).store(abandoned.0, Release);
         }
-        self.publish_first(claim, span);
+        self.publish_first(claim, span)
+    }
+
+    /// Whether an item waits at `position` as a returned one.
+    pub fn is_returned(&self, position: u64) -> bool {
+        // Relaxed: only whether to go on waiting.
+        Word(self.atom(position).load(Relaxed)).tag() == Tag::Redeliver
     }
 
     #[inline]

@@ -223,10 +223,10 @@ impl Process {
             }
             Kind::Publish => match role.work {
                 Work::Produce { how: Sending::PublishPart, .. } => {
-                    slots.publish_part(claim(), self.spans[0] as u64)
+                    slots.publish_part(claim(), self.spans[0] as u64);
                 }
-                _ if self.spans().all(|span| span == 1) => slots.publish_singles(claim()),
-                _ => slots.publish(claim(), self.spans()),
+                _ if self.spans().all(|span| span == 1) => drop(slots.publish_singles(claim())),
+                _ => drop(slots.publish(claim(), self.spans())),
             },
             Kind::Abandon => slots.abandon(claim()),
             Kind::ClaimReturned => return Outcome::Returned(slots.claim_returned(role.number, None)),
