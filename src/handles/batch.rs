@@ -28,7 +28,7 @@ pub struct Batch<'c> {
 
 impl<'c> Batch<'c> {
     pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Self {
-        let mut spans = std::mem::take(&mut consumer.spans.0);
+        let mut spans = std::mem::take(&mut consumer.spans);
         let slots = &consumer.participant.slots;
         let run = slots.run(claim);
         let slot = slots.codec().slot(claim.position);
@@ -114,7 +114,7 @@ impl Drop for Batch<'_> {
             self.consumer.returned(self.items as u64);
         }
         self.spans.clear();
-        self.consumer.spans.0 = std::mem::take(&mut self.spans);
+        self.consumer.spans = std::mem::take(&mut self.spans);
     }
 }
 
@@ -142,10 +142,6 @@ fn measure(memory: &SegmentMemory, mut slot: u64, mut run: u64, spans: &mut VecD
     }
     (spans.len(), bytes)
 }
-
-/// Room for the spans of a batch, kept from one batch to the next.
-#[derive(Debug, Default)]
-pub(super) struct Spans(VecDeque<u32>);
 
 /// One item of a [`Batch`].
 #[derive(Debug, Clone, Copy)]

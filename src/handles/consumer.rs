@@ -1,9 +1,10 @@
 //! Receiving.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::batch::{Batch, Spans};
+use super::batch::Batch;
 use super::item::{Copied, Item};
 use super::participant::{Activity, Counter, Participant};
 use super::search::Search;
@@ -53,7 +54,8 @@ use crate::{Error, Result};
 pub struct Consumer {
     pub(super) participant: Participant,
     pub(super) copied: Copied,
-    pub(super) spans: Spans,
+    /// Room for the spans of a batch, kept from one batch to the next.
+    pub(super) spans: VecDeque<u32>,
     search: Search,
     waiter: Waiter,
     stop: Option<StopFlag>,
@@ -67,7 +69,7 @@ impl Consumer {
         Ok(Consumer {
             participant: Participant::attach(view, Role::Consumer)?,
             copied: Copied::default(),
-            spans: Spans::default(),
+            spans: VecDeque::new(),
             search: Search::new(),
             waiter: Waiter::default(),
             stop: None,
