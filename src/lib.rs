@@ -51,6 +51,7 @@ pub mod sys;
 
 pub use error::{Error, ErrorKind, Result};
 pub use handles::*;
+pub use layout::discipline::{Discipline, Thresholds};
 pub use sync::StopFlag;
 pub use sys::name::RingName;
 

@@ -1,6 +1,7 @@
 //! How a ring is made.
 
 use super::Ring;
+use crate::layout::discipline::Discipline;
 use crate::layout::geometry::{CAPACITY_RANGE, FLAG_EPHEMERAL, FLAG_EXCLUSIVE, FLAG_TIMESTAMPS, Geometry};
 use crate::sys::name::RingName;
 use crate::{Error, Result};
@@ -29,6 +30,7 @@ pub struct RingOptions {
     participants: u32,
     expected_producers: u32,
     flags: u64,
+    discipline: Discipline,
     prefault: bool,
 }
 
@@ -41,6 +43,7 @@ impl Default for RingOptions {
             participants: 1024,
             expected_producers: 1,
             flags: 0,
+            discipline: Discipline::default(),
             prefault: false,
         }
     }
@@ -103,6 +106,21 @@ impl RingOptions {
         self
     }
 
+    /// How the two sides wait for each other: [`Discipline::Adaptive`] unless set. All who attach follow it.
+    ///
+    /// ```
+    /// # let name = format!("doc-sync-{}", std::process::id());
+    /// use ringpipe::{Discipline, RingOptions};
+    /// let ring = RingOptions::new().sync(Discipline::Semaphore).create(&name)?;
+    /// assert_eq!(ring.discipline(), Discipline::Semaphore);
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    pub fn sync(mut self, discipline: Discipline) -> Self {
+        self.discipline = discipline;
+        self
+    }
+
     /// Touches all of the ring's memory when attaching, so that no page fault comes later.
     pub fn prefault(mut self, prefault: bool) -> Self {
         self.prefault = prefault;
@@ -134,7 +152,8 @@ impl RingOptions {
         let exclusive = self.flags & FLAG_EXCLUSIVE != 0;
         let participants = if exclusive { 2 } else { self.participants };
         let (capacity, expected) = (self.rounded_capacity(), self.expected_producers);
-        Geometry::new(capacity, slot_size, participants, expected, self.flags)
+        Geometry::new(capacity, slot_size, participants, expected, self.flags)?
+            .with_discipline(self.discipline)
     }
 
     /// Makes a ring of this name.

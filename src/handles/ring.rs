@@ -6,6 +6,7 @@ use super::door::Door;
 use super::memory::SegmentSlots;
 use super::participant::{self, Buried};
 use super::{Consumer, Liveness, Producer, RingOptions};
+use crate::layout::discipline::Discipline;
 use crate::layout::fields::head;
 use crate::layout::geometry::{Geometry, MAGIC, Preamble};
 use crate::layout::view::View;
@@ -170,6 +171,11 @@ impl Ring {
     /// Whether one producer and one consumer have the ring to themselves.
     pub fn is_exclusive(&self) -> bool {
         self.view().geometry().is_exclusive()
+    }
+
+    /// How the two sides wait for each other.
+    pub fn discipline(&self) -> Discipline {
+        self.view().geometry().discipline
     }
 
     /// Whether the last one out removes the ring.

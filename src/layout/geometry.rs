@@ -3,6 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::discipline::Discipline;
 use crate::sys::abi::Abi;
 use crate::{Error, Result};
 
@@ -52,7 +53,7 @@ pub struct Preamble {
     pub flags: u64,
     /// Entries in the participants' table.
     pub participants: u32,
-    /// How waiting is done; 0 is adaptive, the only way in this version.
+    /// How waiting is done: the number of a [`Discipline`].
     pub sync: u32,
     /// End of stream needs at least this many producers to have come.
     pub expected_producers: u32,
@@ -62,6 +63,10 @@ pub struct Preamble {
     pub created_at: u64,
     /// Bytes of the segment.
     pub size: u64,
+    /// The thresholds of a monitor, as `Discipline` writes them; 0 for the others.
+    pub wake_at: u64,
+    /// The second of them.
+    pub resume_at: u64,
 }
 
 /// The parameters of a ring, checked, and the places of its parts.
@@ -77,6 +82,8 @@ pub struct Geometry {
     pub participants: u32,
     /// End of stream needs at least this many producers to have come.
     pub expected_producers: u32,
+    /// How waiting is done.
+    pub discipline: Discipline,
     /// Offset of the state words, 8 bytes each.
     pub words: u64,
     /// Offset of the item headers.
@@ -122,12 +129,19 @@ impl Geometry {
             flags,
             participants,
             expected_producers,
+            discipline: Discipline::default(),
             words,
             headers,
             header_stride,
             payload,
             size,
         })
+    }
+
+    /// The same ring, with another way to wait.
+    pub fn with_discipline(self, discipline: Discipline) -> Result<Self> {
+        discipline.check(self.capacity)?;
+        Ok(Geometry { discipline, ..self })
     }
 
     /// The largest item in bytes: half of the slots.
@@ -165,6 +179,7 @@ impl Preamble {
 
     /// The preamble of a new ring; the identity comes with its segment.
     pub fn new(geometry: &Geometry, abi: u32, creator: u32, created_at: u64) -> Self {
+        let (sync, wake_at, resume_at) = geometry.discipline.write();
         Preamble {
             magic: MAGIC,
             version: VERSION,
@@ -174,11 +189,13 @@ impl Preamble {
             slot_size: geometry.slot_size,
             flags: geometry.flags,
             participants: geometry.participants,
-            sync: 0,
+            sync,
             expected_producers: geometry.expected_producers,
             creator,
             created_at,
             size: geometry.size,
+            wake_at,
+            resume_at,
         }
     }
 
@@ -195,9 +212,9 @@ impl Preamble {
             let (theirs, ours) = (Abi(self.abi), Abi(abi));
             return refuse(format!("it was made by a program for {theirs}, expected {ours}"));
         }
-        if self.sync != 0 {
+        let Some(discipline) = Discipline::read((self.sync, self.wake_at, self.resume_at)) else {
             return refuse(format!("it waits in a way that this version does not know ({})", self.sync));
-        }
+        };
         let geometry = Geometry::new(
             self.capacity,
             self.slot_size,
@@ -205,6 +222,7 @@ impl Preamble {
             self.expected_producers,
             self.flags,
         )
+        .and_then(|geometry| geometry.with_discipline(discipline))
         .map_err(|error| Error::Damaged(error.to_string().into()))?;
         let (expected, noted) = (geometry.size, self.size);
         if expected != noted || expected > len {
@@ -245,6 +263,7 @@ mod tests {
         assert_eq!(kind(|p| p.version = 2), ErrorKind::Incompatible);
         assert_eq!(kind(|p| p.abi = 8), ErrorKind::Incompatible);
         assert_eq!(kind(|p| p.sync = 9), ErrorKind::Incompatible);
+        assert_eq!(kind(|p| p.sync = 3), ErrorKind::Damaged);
         assert_eq!(kind(|p| p.capacity = 3), ErrorKind::Damaged);
         assert_eq!(kind(|p| p.capacity = u64::MAX), ErrorKind::Damaged);
         assert_eq!(kind(|p| p.slot_size = u64::MAX - 7), ErrorKind::Damaged);

@@ -1,5 +1,6 @@
 //! The segment's bytes: their places, their meaning, and the one view that turns them into atomics.
 
+pub mod discipline;
 pub mod fields;
 pub mod geometry;
 pub mod view;
