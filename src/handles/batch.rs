@@ -111,7 +111,7 @@ impl Drop for Batch<'_> {
                 false => slots.give_back(claim, self.spans.iter().map(|&span| span as u64)),
             }
             self.consumer.participant.guard_done();
-            self.consumer.returned(self.items as u64);
+            self.consumer.returned(self.items as u64, slots.run(claim));
         }
         self.spans.clear();
         self.consumer.spans = std::mem::take(&mut self.spans);

@@ -12,7 +12,7 @@ use super::{ReadItems, Role, Totals, end};
 use crate::layout::view::View;
 use crate::ring::Claim;
 use crate::ring::memory::Memory;
-use crate::sync::{StopFlag, Waiter};
+use crate::sync::{Look, Made, StopFlag, Strategy, WaitStrategy, Wanted};
 use crate::sys::clock::{self, Deadline};
 use crate::{Error, Result};
 
@@ -57,7 +57,7 @@ pub struct Consumer {
     /// Room for the spans of a batch, kept from one batch to the next.
     pub(super) spans: VecDeque<u32>,
     search: Search,
-    waiter: Waiter,
+    strategy: Strategy,
     stop: Option<StopFlag>,
     follow: bool,
     /// Handles are Send, not Sync.
@@ -66,12 +66,13 @@ pub struct Consumer {
 
 impl Consumer {
     pub(super) fn attach(view: &View) -> Result<Self> {
+        let participant = Participant::attach(view, Role::Consumer)?;
         Ok(Consumer {
-            participant: Participant::attach(view, Role::Consumer)?,
+            strategy: Strategy::new(view.geometry().discipline, participant.number),
+            participant,
             copied: Copied::default(),
             spans: VecDeque::new(),
             search: Search::new(),
-            waiter: Waiter::default(),
             stop: None,
             follow: false,
             _not_sync: std::marker::PhantomData,
@@ -154,11 +155,7 @@ impl Consumer {
     pub fn try_recv(&mut self) -> Result<Item<'_>> {
         let claim = match self.claim_fast(1)? {
             Some(claim) => claim,
-            None => {
-                let Consumer { participant, search, follow, .. } = self;
-                let look = search.depth_of_try();
-                search.look(participant, look, 1, *follow)?.ok_or(Error::Empty)?
-            }
+            None => self.claim_once()?.ok_or(Error::Empty)?,
         };
         Ok(Item::new(self, claim))
     }
@@ -231,16 +228,36 @@ impl Consumer {
     #[inline(always)]
     fn claim_fast(&mut self, most: usize) -> Result<Option<Claim>> {
         self.participant.check()?;
-        if self.search.is_due(&self.participant) {
+        if self.search.is_due(&self.participant) || self.strategy.takes_turns() {
             return Ok(None);
         }
         let slots = &self.participant.slots;
         Ok(slots.claim_items(self.participant.number, most, slots.codec().max_run()).ok())
     }
 
+    /// Claims the next item if there is one, after a look that is a thorough one from time to time.
+    #[cold]
+    fn claim_once(&mut self) -> Result<Option<Claim>> {
+        let Consumer { participant, search, strategy, follow, .. } = self;
+        let slots = &participant.slots;
+        let depth = search.depth_of_try();
+        let (deadline, weight) = (Deadline::immediate(), &|claim: &Claim| slots.run(*claim));
+        let wanted = Wanted { slots: 1, deadline, stop: None, weight };
+        let thorough = depth == Look::Thorough;
+        let (side, news) = (participant.side(Role::Consumer), search.news());
+        // Relaxed: who looks reads it again.
+        let there =
+            |more| thorough || slots.items_there(more) || slots.memory().returned().load(Relaxed) != news;
+        let claim = strategy.attempt(side, &wanted, there, |look| {
+            search.look(participant, if look == Look::Quick { depth } else { look }, 1, *follow)
+        });
+        strategy.end_turn(side);
+        claim
+    }
+
     #[cold]
     fn claim(&mut self, most: usize, deadline: Deadline) -> Result<Claim> {
-        let Consumer { participant, search, waiter, stop, follow, .. } = self;
+        let Consumer { participant, search, strategy, stop, follow, .. } = self;
         let (slots, news) = (&participant.slots, search.news());
         // Relaxed: who looks reads it again.
         let there = |more| slots.items_there(more) || slots.memory().returned().load(Relaxed) != news;
@@ -253,9 +270,13 @@ impl Consumer {
             }
             found
         };
-        let claim = waiter.wait(&participant.memory().items(), deadline, stop.as_ref(), there, look);
+        let (side, weight) = (participant.side(Role::Consumer), &|claim: &Claim| slots.run(*claim));
+        let wanted = Wanted { slots: 1, deadline, stop: stop.as_ref(), weight };
+        let claim = strategy.wait(side, &wanted, there, look);
         participant.set_activity(Activity::Busy);
-        if slots.items_there(0) || search.expects_more() {
+        if strategy.takes_turns() {
+            strategy.end_turn(side);
+        } else if slots.items_there(0) || search.expects_more() {
             // The wake-up stands for as many as there are items: pass it on.
             participant.memory().items().notify(1);
         }
@@ -284,23 +305,34 @@ impl Consumer {
     #[cold]
     pub(super) fn return_item(&self, claim: Claim) {
         if self.participant.check().is_ok() {
-            self.participant.slots.give_back(claim, std::iter::once(self.participant.slots.run(claim)));
+            let run = self.participant.slots.run(claim);
+            self.participant.slots.give_back(claim, std::iter::once(run));
             self.participant.guard_done();
-            self.returned(1);
+            self.returned(1, run);
         }
     }
 
     /// Takes note of slots that were freed.
     #[inline]
     pub(super) fn acknowledged(&self, items: u64, slots: u64) {
-        self.participant.memory().room().notify(slots);
+        match self.strategy {
+            Strategy::Adaptive(_) => self.participant.memory().room().notify(slots),
+            _ => self.wake_producers(slots),
+        }
         self.participant.count(Counter::Acknowledged, items);
         self.participant.set_held_since(|| 0);
     }
 
+    #[cold]
+    fn wake_producers(&self, slots: u64) {
+        let producers = self.participant.memory().sleepers(Role::Producer);
+        self.strategy.wake(producers, &self.participant.slots, Made { items: slots, slots });
+    }
+
     /// Takes note of items that were given back.
-    pub(super) fn returned(&self, items: u64) {
-        self.participant.memory().items().notify(items);
+    pub(super) fn returned(&self, items: u64, slots: u64) {
+        let consumers = self.participant.memory().sleepers(Role::Consumer);
+        self.strategy.wake_now(consumers, &self.participant.slots, Made { items, slots });
         self.participant.count(Counter::Returned, items);
         self.participant.set_held_since(|| 0);
     }

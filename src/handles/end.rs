@@ -40,6 +40,12 @@ pub(super) fn stream_ended(slots: &SegmentSlots, me: Option<u32>, held: &mut Opt
     over.then_some(door)
 }
 
+/// Whether the ring is open and some producer is there to bring more.
+pub(super) fn more_may_come(slots: &SegmentSlots) -> bool {
+    !Door::read(slots.memory().view.head_word(head::DOOR)).is_closed()
+        && any(slots, |role| role == Role::Producer)
+}
+
 /// Whether the owner of an item is a consumer that waits for items while it holds some: were it to hold
 /// others up, two of them would wait for each other.
 fn waits_for_items(slots: &SegmentSlots, owner: u32) -> bool {

@@ -4,11 +4,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::Role;
 use crate::layout::fields::{head, item};
 use crate::layout::view::View;
 use crate::ring::Slots;
 use crate::ring::memory::{Memory, Reach};
-use crate::sync::Signal;
+use crate::sync::{Around, Mutex, Signal, Sleepers};
 use crate::sys::liveness::{self, ParticipantLock};
 
 /// How this handle asks who is alive.
@@ -51,6 +52,22 @@ impl SegmentMemory {
         self.signal(head::ROOM_WAITING, head::ROOM_SEMAPHORE)
     }
 
+    /// Those of a role that wait.
+    #[inline]
+    pub fn sleepers(&self, role: Role) -> Sleepers<'_> {
+        let (signal, starts) = match role {
+            Role::Consumer => (self.items(), head::ITEMS_STARTS),
+            Role::Producer => (self.room(), head::ROOM_STARTS),
+        };
+        Sleepers { signal, starts: self.view.head_word(starts), consumers: role == Role::Consumer }
+    }
+
+    /// Whose turn it is, in rings of a discipline with turns.
+    pub fn mutex(&self) -> Mutex<'_> {
+        let owner = self.view.head_word(head::MUTEX_OWNER);
+        Mutex { owner, semaphore: self.view.semaphore(head::MUTEX_SEMAPHORE) }
+    }
+
     #[inline]
     fn signal(&self, waiting: u64, semaphore: u64) -> Signal<'_> {
         Signal {
@@ -91,6 +108,18 @@ impl SegmentMemory {
 pub(super) fn length(header: &[AtomicU64]) -> u64 {
     // Relaxed: as above.
     header[0].load(Relaxed) as u32 as u64
+}
+
+impl Around for SegmentSlots {
+    fn is_dead(&self, number: u32) -> bool {
+        self.memory().is_dead(number)
+    }
+
+    fn level(&self) -> u64 {
+        let (head, tail) = (self.find_head(), self.find_tail());
+        // Others went on between the two looks.
+        if (tail.wrapping_sub(head) as i64) < 0 { 0 } else { tail.wrapping_sub(head) }
+    }
 }
 
 impl Memory for SegmentMemory {

@@ -41,6 +41,15 @@ pub enum Role {
     Consumer,
 }
 
+impl Role {
+    fn other(self) -> Self {
+        match self {
+            Role::Producer => Role::Consumer,
+            Role::Consumer => Role::Producer,
+        }
+    }
+}
+
 impl std::fmt::Display for Role {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

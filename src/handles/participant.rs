@@ -12,11 +12,12 @@ use super::Role;
 use super::courtesy;
 use super::door::Door;
 use super::memory::{Liveness, SegmentMemory, SegmentSlots};
+use crate::layout::discipline::Discipline;
 use crate::layout::fields::{entry, head};
 use crate::layout::view::View;
 use crate::ring::memory::Memory;
 use crate::ring::{Recovered, Slots};
-use crate::sync::SLICE;
+use crate::sync::{SLICE, Side};
 use crate::sys::liveness::ParticipantLock;
 use crate::sys::{clock, fence, process};
 use crate::{Error, Result};
@@ -125,6 +126,18 @@ impl Participant {
     #[inline]
     pub fn view(&self) -> &View {
         &self.memory().view
+    }
+
+    /// The ring as the side of this role sees it.
+    pub fn side(&self, role: Role) -> Side<'_> {
+        let memory = self.memory();
+        let alone = self.view().geometry().is_exclusive();
+        Side {
+            own: memory.sleepers(role),
+            other: memory.sleepers(role.other()),
+            mutex: (!alone).then(|| memory.mutex()),
+            around: &self.slots,
+        }
     }
 
     /// Refuses to work in a child of the process that attached.
@@ -340,7 +353,13 @@ pub(super) fn bury(slots: &SegmentSlots, number: u32) -> Buried {
     let state = view.entry_word(number, entry::STATE);
     let before = state.load(Acquire); // E11.
     let mut buried = Buried::default();
-    buried.add(0, slots.recover(number));
+    let recovered = slots.recover(number);
+    buried.add(0, recovered);
+    if view.geometry().discipline == Discipline::Semaphore {
+        // What was counted for what it held counts again.
+        slots.memory().sleepers(Role::Consumer).add_tokens(recovered.returned);
+        slots.memory().sleepers(Role::Producer).add_tokens(recovered.room);
+    }
     // The recovery was of this state's holder only if it is dead still: then nobody else has come since.
     if before != 0
         && slots.memory().is_dead(number)
@@ -348,6 +367,7 @@ pub(super) fn bury(slots: &SegmentSlots, number: u32) -> Buried {
     {
         fold_counters(view, number);
         courtesy::thank(view.head_word(head::COURTESY), number);
+        slots.memory().mutex().release(number);
         buried.participants = 1;
     }
     if buried.any() {

@@ -12,7 +12,7 @@ use super::{Role, Totals, WriteItems};
 use crate::layout::fields::{head, item};
 use crate::layout::view::View;
 use crate::ring::Claim;
-use crate::sync::{SLICE, StopFlag, Waiter};
+use crate::sync::{Made, SLICE, StopFlag, Strategy, WaitStrategy};
 use crate::sys::clock::{self, Deadline};
 use crate::{Error, Result};
 
@@ -56,7 +56,7 @@ pub enum OnFull {
 #[derive(Debug)]
 pub struct Producer {
     pub(super) participant: Participant,
-    pub(super) waiter: Waiter,
+    pub(super) strategy: Strategy,
     pub(super) stop: Option<StopFlag>,
     pub(super) on_full: OnFull,
     pub(super) sequence: u64,
@@ -66,9 +66,10 @@ pub struct Producer {
 
 impl Producer {
     pub(super) fn attach(view: &View) -> Result<Self> {
+        let participant = Participant::attach(view, Role::Producer)?;
         Ok(Producer {
-            participant: Participant::attach(view, Role::Producer)?,
-            waiter: Waiter::default(),
+            strategy: Strategy::new(view.geometry().discipline, participant.number),
+            participant,
             stop: None,
             on_full: OnFull::Block,
             sequence: 0,
@@ -336,7 +337,7 @@ impl Producer {
         self.write_item(slot, bytes, time);
         let run = self.participant.slots.run(claim);
         let in_time = self.participant.slots.publish(claim, std::iter::once(run));
-        self.after_publish(1, bytes.len() as u64);
+        self.after_publish(1, run, bytes.len() as u64);
         if !in_time {
             self.await_taking(claim);
         }
@@ -345,8 +346,12 @@ impl Producer {
     /// Publishes a claim as one item of `len` bytes, which may need fewer slots than were claimed.
     pub(super) fn publish_part(&mut self, claim: Claim, len: u64) {
         let span = self.participant.view().geometry().span(len);
+        let run = self.participant.slots.run(claim);
         let in_time = self.participant.slots.publish_part(claim, span);
-        self.after_publish(1, len);
+        self.after_publish(1, span, len);
+        if span < run {
+            self.give_room_back(run - span);
+        }
         if !in_time {
             self.await_taking(claim);
         }
@@ -390,8 +395,11 @@ impl Producer {
     }
 
     #[inline]
-    pub(super) fn after_publish(&mut self, items: u64, bytes: u64) {
-        self.participant.memory().items().notify(items);
+    pub(super) fn after_publish(&mut self, items: u64, slots: u64, bytes: u64) {
+        match self.strategy {
+            Strategy::Adaptive(_) => self.participant.memory().items().notify(items),
+            _ => self.strategy.done(self.participant.side(Role::Producer), Made { items, slots }),
+        }
         self.participant.count_all([(Counter::Sent, items), (Counter::BytesSent, bytes)]);
     }
 }

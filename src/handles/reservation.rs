@@ -35,6 +35,8 @@ pub struct Reservation<'p> {
 impl<'p> Reservation<'p> {
     pub(super) fn new(producer: &'p mut Producer, claim: Claim, len: u64) -> Self {
         producer.participant.guard_made();
+        // What is written into it, and how long that takes, is nobody else's business.
+        producer.end_turn();
         let slot = producer.participant.slots.codec().slot(claim.position);
         Reservation { producer, claim: Some(claim), slot, len, written: 0 }
     }

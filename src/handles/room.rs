@@ -2,15 +2,16 @@
 
 use std::sync::atomic::AtomicU64;
 
+use super::Role;
 use super::courtesy;
 use super::door::Door;
-use super::memory::SegmentMemory;
+use super::memory::SegmentSlots;
 use super::participant::{Activity, Counter};
 use super::producer::Producer;
 use crate::layout::fields::head;
 use crate::ring::word::Tag;
 use crate::ring::{Claim, Full};
-use crate::sync::{Look, light_fence};
+use crate::sync::{Look, Made, WaitStrategy, Wanted, light_fence};
 use crate::sys::clock::Deadline;
 use crate::{Error, Result};
 
@@ -20,6 +21,9 @@ impl Producer {
     #[inline(always)]
     pub(super) fn claim_now(&mut self, first: u64, most: u64, fit: impl Fn(u64) -> u64) -> Result<Claim> {
         self.participant.check()?;
+        if self.strategy.takes_turns() {
+            return self.claim_in_turn(first, most, &fit);
+        }
         if courtesy::is_asked(self.courtesy(), self.participant.number) {
             return Err(self.refusal());
         }
@@ -27,6 +31,33 @@ impl Producer {
             Ok(claim) => self.pass_door(claim),
             Err(Full { .. }) => Err(self.refusal()),
         }
+    }
+
+    /// The same where one look comes after the other.
+    #[cold]
+    fn claim_in_turn(&mut self, first: u64, most: u64, fit: &dyn Fn(u64) -> u64) -> Result<Claim> {
+        match self.look_once(first, |slots, me| slots.claim_room(me, first, most, fit).ok())? {
+            Some(claim) => self.pass_door(claim),
+            None => Err(self.refusal()),
+        }
+    }
+
+    /// One look for room of `first` slots as the ring's discipline has it, without waiting.
+    fn look_once(
+        &mut self,
+        first: u64,
+        mut look: impl FnMut(&SegmentSlots, u32) -> Option<Claim>,
+    ) -> Result<Option<Claim>> {
+        let Producer { participant, strategy, .. } = self;
+        let (slots, me) = (&participant.slots, participant.number);
+        let courtesy = participant.view().head_word(head::COURTESY);
+        let (deadline, weight) = (Deadline::immediate(), &|claim: &Claim| slots.run(*claim));
+        let wanted = Wanted { slots: first, deadline, stop: None, weight };
+        let there = |more| slots.room_there(first - 1 + more);
+        strategy.attempt(participant.side(Role::Producer), &wanted, there, |depth| {
+            let held_back = depth == Look::Aside || courtesy::is_asked(courtesy, me);
+            Ok(if held_back { None } else { look(slots, me) })
+        })
     }
 
     #[inline(always)]
@@ -39,7 +70,7 @@ impl Producer {
     /// The door is looked at after the claim: a consumer that finds the ring closed and then finds no
     /// claim of ours can be sure that we will find it closed.
     #[inline(always)]
-    fn pass_door(&self, claim: Claim) -> Result<Claim> {
+    fn pass_door(&mut self, claim: Claim) -> Result<Claim> {
         // E4: with the heavy fence of `stream_ended`.
         light_fence(self.participant.view().head_word(head::FENCES));
         if self.door().is_closed() {
@@ -51,9 +82,25 @@ impl Producer {
 
     /// Gives up a claim, and wakes a consumer that may have waited for what comes behind it.
     #[cold]
-    pub(super) fn give_up(&self, claim: Claim) {
+    pub(super) fn give_up(&mut self, claim: Claim) {
         self.participant.slots.abandon(claim);
-        self.participant.memory().items().notify(1);
+        self.strategy.done(self.participant.side(Role::Producer), Made { items: 1, slots: 0 });
+        self.give_room_back(self.participant.slots.run(claim));
+    }
+
+    /// Room that was claimed is not needed.
+    #[cold]
+    pub(super) fn give_room_back(&self, slots: u64) {
+        let side = self.participant.side(Role::Producer);
+        self.strategy.wake_now(side.own, side.around, Made { items: slots, slots });
+    }
+
+    /// Lets others look for room, where one look comes after the other.
+    #[inline]
+    pub(super) fn end_turn(&mut self) {
+        if self.strategy.takes_turns() {
+            self.strategy.end_turn(self.participant.side(Role::Producer));
+        }
     }
 
     #[inline]
@@ -75,18 +122,24 @@ impl Producer {
         fit: impl Fn(u64) -> u64,
         deadline: Deadline,
     ) -> Result<Claim> {
-        let Producer { participant, waiter, stop, .. } = self;
-        let memory: &SegmentMemory = participant.memory();
+        let Producer { participant, strategy, stop, .. } = self;
+        let memory = participant.memory();
         let (slots, me) = (&participant.slots, participant.number);
         let door = memory.view.head_word(head::DOOR);
         let courtesy = memory.view.head_word(head::COURTESY);
         participant.set_activity(Activity::WaitingForRoom);
         let there = |more| slots.room_there(first - 1 + more);
-        let result = waiter.wait(&memory.room(), deadline, stop.as_ref(), there, |look| {
+        let weight = &|claim: &Claim| slots.run(*claim);
+        let wanted = Wanted { slots: first, deadline, stop: stop.as_ref(), weight };
+        let result = strategy.wait(participant.side(Role::Producer), &wanted, there, |look| {
             if Door::read(door).is_closed() {
                 return Err(Error::Closed);
             }
             if courtesy::is_asked(courtesy, me) {
+                return Ok(None);
+            }
+            if look == Look::Aside {
+                participant.sweep_in_turn();
                 return Ok(None);
             }
             match slots.claim_room(me, first, most, &fit) {
@@ -110,7 +163,7 @@ impl Producer {
             courtesy::thank(courtesy, me);
             // Those who held back may go on.
             memory.room().notify_all();
-        } else if slots.room_there(0) {
+        } else if !strategy.takes_turns() && slots.room_there(0) {
             // The wake-up stands for as many as there are slots: pass it on.
             memory.room().notify(1);
         }
@@ -121,16 +174,18 @@ impl Producer {
     pub(super) fn claim_dropping(&mut self, span: u64, deadline: Deadline) -> Result<Claim> {
         loop {
             self.participant.check()?;
+            let mut full = None;
+            let claimed = self.look_once(span, |slots, me| {
+                slots.claim_room(me, span, span, |_| span).map_err(|found| full = Some(found.slot)).ok()
+            })?;
+            if let Some(claim) = claimed {
+                return self.pass_door(claim);
+            }
             let held_back = courtesy::is_asked(self.courtesy(), self.participant.number);
-            let claimed = self.participant.slots.claim_room(self.participant.number, span, span, |_| span);
-            match claimed {
-                Ok(claim) => return self.pass_door(claim),
-                Err(full) if !held_back && self.participant.slots.is_oldest_in_the_way(full.slot) => {
-                    if !self.drop_oldest() {
-                        break;
-                    }
-                }
-                Err(_) => break,
+            let slots = &self.participant.slots;
+            let slot = full.unwrap_or_else(|| slots.codec().slot(slots.find_tail()));
+            if held_back || !slots.is_oldest_in_the_way(slot) || !self.drop_oldest() {
+                break;
             }
         }
         // What is in the way is held by somebody, or room is kept for a larger item.
@@ -142,7 +197,9 @@ impl Producer {
         let slots = &self.participant.slots;
         let Ok(claim) = slots.claim_items(self.participant.number, 1, 1) else { return false };
         slots.acknowledge_one(claim);
-        self.participant.memory().room().notify(slots.run(claim));
+        let (side, run) = (self.participant.side(Role::Producer), slots.run(claim));
+        self.strategy.took(side.other, run);
+        self.strategy.wake(side.own, side.around, Made { items: run, slots: run });
         self.participant.count(Counter::DroppedOldest, 1);
         true
     }

@@ -127,7 +127,9 @@ impl Search {
         follow: bool,
     ) -> Result<Option<Claim>> {
         let slots = &participant.slots;
-        let mut thorough = look == Look::Thorough;
+        let mut thorough = look != Look::Quick;
+        // What is at head is left for later only as long as more can come.
+        let aside = look == Look::Aside && end::more_may_come(slots);
         if self.has_news(participant) {
             // Returned items are older than what waits at head.
             if let Some(claim) = self.follow_news(participant) {
@@ -135,7 +137,11 @@ impl Search {
             }
             thorough = true;
         }
-        match slots.claim_items(participant.number, most, slots.codec().max_run()) {
+        let at_head = match aside {
+            true => Err(Nothing::Empty),
+            false => slots.claim_items(participant.number, most, slots.codec().max_run()),
+        };
+        match at_head {
             Ok(claim) => return Ok(Some(claim)),
             Err(Nothing::Writing(position, word)) if thorough => {
                 if self.stands_in_the_way(participant, position, word) {

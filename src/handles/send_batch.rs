@@ -91,7 +91,7 @@ impl Producer {
             true => self.participant.slots.publish_singles(claim),
             false => self.participant.slots.publish(claim, items.iter().map(|item| span(item))),
         };
-        self.after_publish(items.len() as u64, bytes);
+        self.after_publish(items.len() as u64, self.participant.slots.run(claim), bytes);
         if !in_time {
             self.await_taking(claim);
         }

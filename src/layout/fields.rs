@@ -38,12 +38,25 @@ pub mod head {
     /// When the dead were last looked for (coarse monotonic nanoseconds), by whoever takes the turn.
     /// Stale: somebody looks again, or a slice later.
     pub const SWEPT_AT: u64 = 0x408;
+    /// How often a monitor let the consumers go on; added to by whoever does, read by those that wait. Stale:
+    /// the level of the ring tells them, or a slice.
+    pub const ITEMS_STARTS: u64 = 0x410;
     /// As [`ITEMS_WAITING`], until there is room.
     pub const ROOM_WAITING: u64 = 0x480;
-    /// The semaphore that consumers sleep on.
+    /// As [`ITEMS_STARTS`], the producers.
+    pub const ROOM_STARTS: u64 = 0x488;
+    /// The semaphore that consumers sleep on. In rings with `Discipline::Semaphore` it counts the slots that
+    /// wait: deaths leave it too low or too high, and each such token costs somebody a slice.
     pub const ITEMS_SEMAPHORE: u64 = 0x500;
-    /// The semaphore that producers sleep on.
+    /// The semaphore that producers sleep on; there it counts free slots.
     pub const ROOM_SEMAPHORE: u64 = 0x580;
+    /// 0, or whose turn it is, in rings of a discipline with turns: see `sync::mutex`. Written by
+    /// compare-exchange by whoever takes it, gives it back, or takes it over from a dead or a slow one. It
+    /// keeps an order, and guards nothing.
+    pub const MUTEX_OWNER: u64 = 0x600;
+    /// The semaphore that those sleep on who wait for their turn: 1 when it is nobody's. Too low after a
+    /// death: the next one looks at the owner after 5 ms.
+    pub const MUTEX_SEMAPHORE: u64 = 0x640;
 }
 
 /// Offsets of the words in one participant's entry. All but the state are written by the participant

@@ -199,6 +199,12 @@ impl Preamble {
         }
     }
 
+    /// What the semaphore `room` begins with: the slots, where it counts them.
+    pub fn first_room(&self) -> u32 {
+        let counts = self.sync == Discipline::Semaphore.write().0;
+        if counts { u32::try_from(self.capacity).unwrap_or(u32::MAX) } else { 0 }
+    }
+
     /// Checks the preamble of the segment `name`, which has `len` bytes, for a program of this `abi`.
     pub fn check(&self, name: &str, len: u64, abi: u32) -> Result<Geometry> {
         let refuse = |why: String| Err(Error::Incompatible { name: name.into(), why: why.into() });

@@ -65,7 +65,8 @@ impl View {
             ptr::copy_nonoverlapping(bytes.as_ptr(), base.as_ptr(), 16);
             ptr::copy_nonoverlapping(bytes.as_ptr().add(32), base.add(32).as_ptr(), bytes.len() - 32);
             Semaphore::init(base.add(head::ITEMS_SEMAPHORE as usize), 0)?;
-            Semaphore::init(base.add(head::ROOM_SEMAPHORE as usize), 0)?;
+            Semaphore::init(base.add(head::ROOM_SEMAPHORE as usize), preamble.first_room())?;
+            Semaphore::init(base.add(head::MUTEX_SEMAPHORE as usize), 1)?;
         }
         Ok(preamble.magic)
     }
@@ -164,7 +165,7 @@ impl View {
     /// The semaphore at an offset in [`head`].
     #[inline]
     pub fn semaphore(&self, offset: u64) -> Semaphore {
-        debug_assert!(offset == head::ITEMS_SEMAPHORE || offset == head::ROOM_SEMAPHORE);
+        debug_assert!([head::ITEMS_SEMAPHORE, head::ROOM_SEMAPHORE, head::MUTEX_SEMAPHORE].contains(&offset));
         // SAFETY: the offset lies in the fixed part and is a multiple of 64; the creator initialised
         // a semaphore there before the ring had a name; the handle that uses it holds the mapping.
         unsafe { Semaphore::at(self.base.add((offset & (HEAD_BYTES - 64)) as usize)) }

@@ -13,6 +13,8 @@ use super::word::{Tag, Word};
 pub struct Recovered {
     /// Half-written runs that were given up.
     pub abandoned: u64,
+    /// Their slots.
+    pub room: u64,
     /// Items that will be delivered again.
     pub returned: u64,
 }
@@ -40,6 +42,7 @@ impl<M: Memory> Slots<M> {
                 }
                 let part = self.recover_run(slot, word);
                 total.abandoned += part.abandoned;
+                total.room += part.room;
                 total.returned += part.returned;
             }
         }
@@ -65,11 +68,14 @@ impl<M: Memory> Slots<M> {
                     _ => None,
                 });
                 let abandoned = self.codec.turned(word, Tag::Abandoned, run, 0, 0);
-                done.abandoned +=
-                    (withdrawn.is_some() && self.exchange_dead(position, word, abandoned)) as u64;
+                if withdrawn.is_some() && self.exchange_dead(position, word, abandoned) {
+                    (done.abandoned, done.room) = (1, run);
+                }
             }
             Tag::Late => {
-                done.abandoned += self.exchange_dead(position, word, self.codec.freed(word)) as u64;
+                if self.exchange_dead(position, word, self.codec.freed(word)) {
+                    (done.abandoned, done.room) = (1, 1);
+                }
             }
             Tag::Reading => {
                 // A single slot may have been stepped over: head need not have come to it yet.

@@ -91,6 +91,27 @@ impl Signal<'_> {
         }
     }
 
+    /// Announces a sleeper to whoever looks, without a fence: for semaphores that are posted all the same.
+    pub(super) fn count_in(&self) {
+        self.waiting.fetch_add(1, Relaxed); // Relaxed: a hint.
+    }
+
+    /// It sleeps no more.
+    pub(super) fn count_out(&self) {
+        // Relaxed: a hint; whoever woke everybody has taken it off.
+        let _ = self.waiting.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+    }
+
+    /// Sleeps at most for `slice`, unless there is something.
+    pub(super) fn pause(&self, slice: Duration, there: impl Fn(u64) -> bool) -> Result<()> {
+        self.announce();
+        if there(0) {
+            self.withdraw();
+            return Ok(());
+        }
+        self.sleep(slice)
+    }
+
     /// Sleeps until posted, interrupted, or the end of the slice; whoever posted has already
     /// withdrawn the announcement.
     pub(super) fn sleep(&self, slice: Duration) -> Result<()> {

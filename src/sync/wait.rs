@@ -1,18 +1,11 @@
-//! The wait itself: look, spin, announce, look again, sleep a slice, look again.
+//! The adaptive strategy: look, spin, announce, look again, sleep a slice, look again.
 
 use std::time::Duration;
 
-use super::{Signal, StopFlag};
-use crate::sys::clock::{self, Deadline};
+use super::strategy::{Around, Look, Made, Side, Sleepers, Slices, WaitStrategy, Wanted};
+use crate::Result;
+use crate::sys::clock;
 use crate::sys::process;
-use crate::{Error, Result};
-
-/// Longest sleep without a look at first: what a lost wake-up, or a death nobody noticed, may cost.
-pub const SLICE: Duration = Duration::from_millis(20);
-/// The same for those that have waited for long, who are to cost next to nothing.
-const LONG_SLICE: Duration = Duration::from_millis(80);
-/// Slices after which a wait is a long one: half a second.
-const SHORT_SLICES: u32 = 25;
 
 /// Spinning time that is never exceeded: about what a sleep and a wake-up cost.
 const MOST_SPIN_NS: u64 = 50_000;
@@ -25,16 +18,6 @@ const LEAST_SPIN_NS: u64 = 1_000;
 const SPIN_TRIAL: u32 = 16;
 /// Looks between two readings of the clock.
 const LOOKS_PER_READING: u32 = 32;
-
-/// Why the caller is asked to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// Look cheaply: this is asked often.
-    Quick,
-    /// The last look before a sleep, after a slice or a wake-up that brought nothing, or before the first
-    /// one: search everywhere, and ask about those who stand in the way.
-    Thorough,
-}
 
 /// Longest lingering, in turns of the spin loop: a few microseconds.
 const MOST_LINGER: u32 = 128;
@@ -58,8 +41,7 @@ pub struct Waiter {
     in_vain: u32,
     linger: u32,
     waits: u32,
-    /// Slices slept since something was found.
-    slices: u32,
+    slices: Slices,
     /// The last sleep brought something: the next look before a sleep may be a quick one.
     content: bool,
 }
@@ -73,61 +55,69 @@ impl Default for Waiter {
             in_vain: 0,
             linger: 0,
             waits: 0,
-            slices: 0,
+            slices: Slices::default(),
             content: false,
         }
     }
 }
 
-impl Waiter {
-    /// Asks `look` until it has an answer, the deadline passes (`TimedOut`) or the flag is raised
-    /// (`Interrupted`). `there(n)` tells cheaply whether `look` is likely to find more than `n`.
-    pub fn wait<T>(
+impl WaitStrategy for Waiter {
+    fn attempt<T>(
         &mut self,
-        signal: &Signal<'_>,
-        deadline: Deadline,
-        stop: Option<&StopFlag>,
+        _: Side<'_>,
+        _: &Wanted<'_, T>,
+        _: impl Fn(u64) -> bool,
+        mut look: impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        look(Look::Quick)
+    }
+
+    fn wait<T>(
+        &mut self,
+        side: Side<'_>,
+        wanted: &Wanted<'_, T>,
         there: impl Fn(u64) -> bool,
         mut look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<T> {
         if let Some(found) = self.spin(there, &mut look)? {
             return Ok(found);
         }
+        let signal = side.own.signal;
         loop {
             signal.announce();
             // Who will not sleep after this look will have no other.
-            let quick = self.content && !deadline.passed();
-            let depth = if quick { Look::Quick } else { Look::Thorough };
-            let answer = match look(depth) {
-                Ok(None) => end_of_wait(deadline, stop),
-                Ok(Some(found)) => Ok(Some(found)),
-                Err(error) => Err(error),
+            let quick = self.content && !wanted.deadline.passed();
+            let answer = match look(if quick { Look::Quick } else { Look::Thorough }) {
+                Ok(None) => wanted.go_on().map(|()| None),
+                answer => answer,
             };
-            match answer {
-                Ok(None) => {}
-                Ok(Some(found)) => {
-                    signal.withdraw();
-                    return Ok(found);
-                }
-                Err(error) => {
-                    signal.withdraw();
-                    return Err(error);
-                }
+            if let Some(answer) = answer.transpose() {
+                signal.withdraw();
+                return answer;
             }
-            let slice = if self.slices < SHORT_SLICES { SLICE } else { LONG_SLICE };
-            self.slices = self.slices.saturating_add(1);
-            signal.sleep(deadline.remaining().map_or(slice, |left| left.min(slice)))?;
+            signal.sleep(self.slices.next(wanted.deadline))?;
             let found = look(Look::Quick)?;
             self.content = found.is_some();
-            if self.content {
-                self.slices = 0;
-            }
             if let Some(found) = found {
+                self.slices.restart();
                 return Ok(found);
             }
         }
     }
 
+    fn end_turn(&mut self, _: Side<'_>) {}
+
+    #[inline]
+    fn wake(&self, sleepers: Sleepers<'_>, _: &dyn Around, made: Made) {
+        sleepers.signal.notify(made.items);
+    }
+
+    fn pause(&mut self, own: Sleepers<'_>, slice: Duration, there: impl Fn(u64) -> bool) -> Result<()> {
+        own.signal.pause(slice, there)
+    }
+}
+
+impl Waiter {
     fn spin<T>(
         &mut self,
         there: impl Fn(u64) -> bool,
@@ -175,14 +165,4 @@ impl Waiter {
             self.linger = if there(1) { (turns * 2).min(MOST_LINGER) } else { self.linger / 2 };
         }
     }
-}
-
-fn end_of_wait<T>(deadline: Deadline, stop: Option<&StopFlag>) -> Result<Option<T>> {
-    if stop.is_some_and(StopFlag::is_raised) {
-        return Err(Error::Interrupted);
-    }
-    if deadline.passed() {
-        return Err(Error::TimedOut);
-    }
-    Ok(None)
 }

@@ -3,15 +3,15 @@
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use ringpipe::{Error, ErrorKind, Liveness, RingOptions, Role};
+use ringpipe::{Error, ErrorKind, Liveness, Role};
 
 use crate::processes::puppet::Puppet;
-use crate::processes::{TestName, wait_until, within_20_s};
+use crate::processes::{TestName, options, wait_until, within_20_s};
 
 #[test]
 fn two_handles_in_one_process_exchange_items() {
     let name = TestName::new("two");
-    let ring = RingOptions::new().capacity(4).create(&name).unwrap();
+    let ring = options().capacity(4).create(&name).unwrap();
     let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
     let sender = std::thread::spawn(move || {
         for n in 0..10_000u32 {
@@ -34,7 +34,7 @@ fn two_handles_in_one_process_exchange_items() {
 #[allow(unsafe_code)]
 fn handles_refuse_to_work_in_a_forked_child_and_go_on_in_the_parent() {
     let name = TestName::new("forked");
-    let ring = RingOptions::new().capacity(4).create(&name).unwrap();
+    let ring = options().capacity(4).create(&name).unwrap();
     let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
     producer.send(b"before").unwrap();
     // SAFETY: the child calls only what answers before it allocates or locks anything, and _exit.
@@ -69,7 +69,7 @@ fn handles_refuse_to_work_in_a_forked_child_and_go_on_in_the_parent() {
 #[test]
 fn an_exclusive_ring_has_one_of_each_and_lets_a_successor_in_after_a_kill() {
     let name = TestName::new("exclusive");
-    let ring = RingOptions::new().capacity(8).slot_size(64).exclusive(true).create(&name).unwrap();
+    let ring = options().capacity(8).slot_size(64).exclusive(true).create(&name).unwrap();
     let mut expected = 0;
     for _ in 0..10 {
         let mut producer = Puppet::attached(&name, "producer");
@@ -110,7 +110,7 @@ fn an_exclusive_ring_has_one_of_each_and_lets_a_successor_in_after_a_kill() {
 #[test]
 fn a_thousand_take_part_at_once_and_all_1024_places_are_the_end() {
     let name = TestName::new("thousand");
-    let ring = RingOptions::new().capacity(64).create(&name).unwrap();
+    let ring = options().capacity(64).create(&name).unwrap();
     let mut puppets: Vec<Puppet> = (0..4).map(|_| Puppet::on(&name)).collect();
     puppets.iter_mut().for_each(|puppet| puppet.told("crowd 250"));
     puppets.iter_mut().for_each(|puppet| assert_eq!(puppet.answer(), "attached"));
@@ -138,7 +138,7 @@ fn a_thousand_take_part_at_once_and_all_1024_places_are_the_end() {
 #[test]
 fn the_table_shows_who_is_there_who_is_stopped_and_who_is_dead() {
     let name = TestName::new("table");
-    let ring = RingOptions::new().capacity(8).create(&name).unwrap();
+    let ring = options().capacity(8).create(&name).unwrap();
     let mut puppet = Puppet::attached(&name, "producer");
     assert_eq!(puppet.does("send one"), "sent");
     let only = |liveness| {
@@ -163,7 +163,7 @@ fn the_table_shows_who_is_there_who_is_stopped_and_who_is_dead() {
 #[test]
 fn numbers_of_the_dead_come_back_clean() {
     let name = TestName::new("numbers");
-    let ring = RingOptions::new().capacity(8).slot_size(64).participants(2).create(&name).unwrap();
+    let ring = options().capacity(8).slot_size(64).participants(2).create(&name).unwrap();
     let mut producer = ring.producer().unwrap();
     producer.send(b"held").unwrap();
     for attempt in 1..20 {

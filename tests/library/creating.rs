@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::{Arc, Barrier};
 
 use ringpipe::sys::segment::NameState;
-use ringpipe::{ErrorKind, Ring, RingOptions};
+use ringpipe::{ErrorKind, Ring};
 
-use crate::processes::TestName;
 use crate::processes::puppet::Puppet;
+use crate::processes::{TestName, options};
 
 /// Runs `work` in so many threads that begin at once.
 fn at_once<T: Send + 'static>(threads: usize, work: impl Fn() -> T + Send + Clone + 'static) -> Vec<T> {
@@ -27,7 +27,7 @@ fn at_once<T: Send + 'static>(threads: usize, work: impl Fn() -> T + Send + Clon
 fn of_a_hundred_that_create_at_once_one_makes_the_ring_and_99_learn_that_it_exists() {
     let name = TestName::new("hundred");
     let theirs = name.to_string();
-    let results = at_once(100, move || RingOptions::new().capacity(64).create(&theirs).map_err(|e| e.kind()));
+    let results = at_once(100, move || options().capacity(64).create(&theirs).map_err(|e| e.kind()));
     let refused = results.iter().filter(|result| matches!(result, Err(ErrorKind::Exists))).count();
     let made: Vec<&Ring> = results.iter().flatten().collect();
     assert_eq!((made.len(), refused), (1, 99));
@@ -51,7 +51,7 @@ fn all_that_open_or_create_at_once_have_the_same_ring() {
     for _ in 0..20 {
         let name = TestName::new("either");
         let theirs = name.to_string();
-        let ids = at_once(24, move || RingOptions::new().capacity(8).open_or_create(&theirs).unwrap().id());
+        let ids = at_once(24, move || options().capacity(8).open_or_create(&theirs).unwrap().id());
         assert_eq!(ids.into_iter().collect::<HashSet<_>>().len(), 1);
         Ring::open(&name).unwrap().remove().unwrap();
     }
@@ -83,11 +83,11 @@ fn a_creator_killed_at_any_moment_leaves_a_whole_ring_or_nothing() {
 #[test]
 fn a_name_that_is_gone_or_made_anew_is_noticed() {
     let name = TestName::new("anew");
-    let old = RingOptions::new().capacity(8).create(&name).unwrap();
+    let old = options().capacity(8).create(&name).unwrap();
     assert_eq!(old.name_state().unwrap(), NameState::Current);
     assert!(old.remove().unwrap());
     assert_eq!(old.name_state().unwrap(), NameState::Unlinked);
-    let new = RingOptions::new().capacity(8).create(&name).unwrap();
+    let new = options().capacity(8).create(&name).unwrap();
     assert_eq!(old.name_state().unwrap(), NameState::Replaced);
     assert_ne!(old.id(), new.id());
     assert!(!old.remove().unwrap(), "the old ring has no name to remove");
@@ -102,16 +102,16 @@ fn what_is_no_ring_is_refused_by_name_options_and_content() {
     let name = TestName::new("foreign");
     assert_eq!(kind(Ring::open(&name)), ErrorKind::NotFound);
     assert_eq!(kind(Ring::open("a/b")), ErrorKind::Usage);
-    assert_eq!(kind(RingOptions::new().capacity(1).create(&name)), ErrorKind::Usage);
-    assert_eq!(kind(RingOptions::new().slot_size(0).create(&name)), ErrorKind::Usage);
-    assert_eq!(kind(RingOptions::new().slot_size(u64::MAX).create(&name)), ErrorKind::Usage);
+    assert_eq!(kind(options().capacity(1).create(&name)), ErrorKind::Usage);
+    assert_eq!(kind(options().slot_size(0).create(&name)), ErrorKind::Usage);
+    assert_eq!(kind(options().slot_size(u64::MAX).create(&name)), ErrorKind::Usage);
     std::fs::write(name.path(), [7; 8192]).unwrap();
     assert_eq!(kind(Ring::open(&name)), ErrorKind::Incompatible);
-    assert_eq!(kind(RingOptions::new().create(&name)), ErrorKind::Exists);
+    assert_eq!(kind(options().create(&name)), ErrorKind::Exists);
     std::fs::write(name.path(), b"short").unwrap();
     assert_eq!(kind(Ring::open(&name)), ErrorKind::Incompatible);
     std::fs::remove_file(name.path()).unwrap();
-    let required = RingOptions::new().capacity(1 << 24).slot_size(1 << 30);
+    let required = options().capacity(1 << 24).slot_size(1 << 30);
     assert_eq!(kind(required.create(&name)), ErrorKind::NoSpace);
     assert!(!name.exists());
 }
@@ -120,7 +120,7 @@ fn what_is_no_ring_is_refused_by_name_options_and_content() {
 fn the_last_one_out_removes_an_ephemeral_ring_whoever_it_is() {
     for consumer_first in [true, false] {
         let name = TestName::new("ephemeral");
-        let ring = RingOptions::new().capacity(8).ephemeral(true).create(&name).unwrap();
+        let ring = options().capacity(8).ephemeral(true).create(&name).unwrap();
         let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
         producer.send(b"x").unwrap();
         consumer.recv().unwrap().ack();
@@ -140,7 +140,7 @@ fn the_last_one_out_removes_an_ephemeral_ring_whoever_it_is() {
 #[test]
 fn an_ephemeral_ring_stays_for_data_that_no_consumer_has_seen() {
     let name = TestName::new("waiting");
-    let ring = RingOptions::new().capacity(8).ephemeral(true).create(&name).unwrap();
+    let ring = options().capacity(8).ephemeral(true).create(&name).unwrap();
     ring.producer().unwrap().send(b"for later").unwrap();
     assert!(name.exists());
     let mut consumer = Ring::open(&name).unwrap().consumer().unwrap();
@@ -157,7 +157,7 @@ fn an_ephemeral_ring_stays_for_data_that_no_consumer_has_seen() {
 #[test]
 fn an_ephemeral_ring_whose_last_participants_were_killed_is_over_for_the_next_that_comes() {
     let name = TestName::new("killed-last");
-    let ring = RingOptions::new().capacity(8).ephemeral(true).create(&name).unwrap();
+    let ring = options().capacity(8).ephemeral(true).create(&name).unwrap();
     let (mut producer, mut consumer) =
         (Puppet::attached(&name, "producer"), Puppet::attached(&name, "consumer"));
     assert_eq!(producer.does("send x"), "sent");
@@ -175,13 +175,12 @@ fn an_ephemeral_ring_whose_last_participants_were_killed_is_over_for_the_next_th
 #[test]
 fn an_ephemeral_ring_stays_while_a_follower_waits_for_the_next_producer() {
     let name = TestName::new("followed");
-    let ring = RingOptions::new().capacity(8).ephemeral(true).create(&name).unwrap();
+    let ring = options().capacity(8).ephemeral(true).create(&name).unwrap();
     let mut follower = ring.consumer().unwrap();
     follower.set_follow(true);
     for n in 0..3u8 {
         // Each comes by the name, as another process would.
-        let mut producer =
-            RingOptions::new().ephemeral(true).open_or_create(&name).unwrap().producer().unwrap();
+        let mut producer = options().ephemeral(true).open_or_create(&name).unwrap().producer().unwrap();
         producer.send(&[n]).unwrap();
         let item = follower.recv().unwrap();
         assert_eq!(*item, [n]);

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use ringpipe::{Consumer, Error, ErrorKind, Producer, Ring, RingOptions, StopFlag};
+use ringpipe::{Consumer, Error, ErrorKind, Producer, Ring, StopFlag};
 
 use crate::processes::puppet::Puppet;
-use crate::processes::{TestName, wait_until, within_20_s};
+use crate::processes::{TestName, options, wait_until, within_20_s};
 
 const MOMENT: Duration = Duration::from_millis(60);
 
 fn ring(what: &str) -> (TestName, Ring) {
     let name = TestName::new(what);
-    let ring = RingOptions::new().capacity(4).slot_size(64).create(&name).unwrap();
+    let ring = options().capacity(4).slot_size(64).create(&name).unwrap();
     (name, ring)
 }
 
@@ -144,7 +144,7 @@ fn a_killed_producer_has_left() {
 #[test]
 fn the_stream_does_not_end_before_the_expected_producers_came() {
     let name = TestName::new("expected");
-    let ring = RingOptions::new().capacity(4).expected_producers(2).create(&name).unwrap();
+    let ring = options().capacity(4).expected_producers(2).create(&name).unwrap();
     let mut consumer = ring.consumer().unwrap();
     assert!(matches!(consumer.recv_timeout(MOMENT), Err(Error::TimedOut)));
     drop(ring.producer().unwrap());

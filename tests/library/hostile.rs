@@ -10,9 +10,9 @@ use std::time::Duration;
 use ringpipe::layout::fields::{head, item};
 use ringpipe::layout::geometry::{Geometry, HEAD_BYTES};
 use ringpipe::ring::word::{Codec, Tag};
-use ringpipe::{Consumer, OnFull, Producer, Ring, RingOptions, StopFlag};
+use ringpipe::{Consumer, OnFull, Producer, Ring, StopFlag};
 
-use crate::processes::{Random, TestName, env_number, report, seed, within_20_s};
+use crate::processes::{Random, TestName, env_number, options, report, seed, within_20_s};
 
 const CASES: u64 = 3000;
 const SLOT: u64 = 16;
@@ -28,7 +28,7 @@ struct Victim {
 
 impl Victim {
     fn new(name: &str, capacity: u64, exclusive: bool) -> Victim {
-        let options = RingOptions::new().capacity(capacity).slot_size(SLOT).participants(8);
+        let options = options().capacity(capacity).slot_size(SLOT).participants(8);
         let ring = options.exclusive(exclusive).create(name).unwrap();
         let participants = if exclusive { 2 } else { 8 };
         Victim {

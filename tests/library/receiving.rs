@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use ringpipe::{Activity, Error, Ring, RingOptions};
+use ringpipe::{Activity, Error, Ring};
 
 use crate::processes::puppet::Puppet;
-use crate::processes::{TestName, report, wait_until, within_20_s};
+use crate::processes::{TestName, options, report, wait_until, within_20_s};
 
 fn ring(what: &str) -> (TestName, Ring) {
     let name = TestName::new(what);
-    let ring = RingOptions::new().capacity(16).slot_size(64).create(&name).unwrap();
+    let ring = options().capacity(16).slot_size(64).create(&name).unwrap();
     (name, ring)
 }
 
@@ -133,7 +133,7 @@ fn an_item_goes_to_one_consumer_only() {
 fn a_consumer_that_never_waits_finds_what_the_dead_held_long_before_it_has_emptied_the_ring() {
     const ITEMS: usize = 3000;
     let name = TestName::new("backlog");
-    let ring = RingOptions::new().capacity(8192).slot_size(8).create(&name).unwrap();
+    let ring = options().capacity(8192).slot_size(8).create(&name).unwrap();
     let mut producer = ring.producer().unwrap();
     assert_eq!(producer.send_batch(&["x"; ITEMS]).unwrap(), ITEMS);
     let mut holder = Puppet::attached(&name, "consumer");
@@ -172,7 +172,7 @@ fn what_a_forgotten_guard_owned_is_recovered_when_its_handle_goes() {
     for (forget, attempts) in [(forget_item, [2, 1]), (forget_batch, [2, 2]), (forget_reservation, [1, 1])] {
         let name = TestName::new("forgotten");
         // The two that come next get the number of the one that forgot.
-        let ring = RingOptions::new().capacity(4).participants(2).create(&name).unwrap();
+        let ring = options().capacity(4).participants(2).create(&name).unwrap();
         forget(&ring);
         let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
         let mut came = Vec::new();

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 
-use ringpipe::{Error, ErrorKind, OnFull, Ring, RingOptions};
+use ringpipe::{Error, ErrorKind, OnFull, Ring};
 
-use crate::processes::{Random, TestName, seed};
+use crate::processes::{Random, TestName, options, seed};
 
 fn ring(what: &str, capacity: u64) -> (TestName, Ring) {
     let name = TestName::new(what);
-    let ring = RingOptions::new().capacity(capacity).slot_size(64).create(&name).unwrap();
+    let ring = options().capacity(capacity).slot_size(64).create(&name).unwrap();
     (name, ring)
 }
 
@@ -71,7 +71,7 @@ fn dropping_the_oldest_takes_nothing_that_somebody_holds() {
 #[test]
 fn an_exclusive_ring_cannot_drop_its_oldest() {
     let name = TestName::new("exclusive-oldest");
-    let ring = RingOptions::new().capacity(4).exclusive(true).create(&name).unwrap();
+    let ring = options().capacity(4).exclusive(true).create(&name).unwrap();
     let mut producer = ring.producer().unwrap();
     assert_eq!(producer.set_on_full(OnFull::DropOldest).unwrap_err().kind(), ErrorKind::Unsupported);
     ring.remove().unwrap();
@@ -82,7 +82,7 @@ fn an_item_may_have_half_of_the_ring_and_not_a_byte_more() {
     for exclusive in [false, true] {
         for capacity in [2, 4, 8, 64] {
             let name = TestName::new("largest");
-            let options = RingOptions::new().capacity(capacity).slot_size(64).exclusive(exclusive);
+            let options = options().capacity(capacity).slot_size(64).exclusive(exclusive);
             let ring = options.create(&name).unwrap();
             let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
             let most = ring.max_item();
@@ -121,7 +121,7 @@ fn every_capacity_carries_items_of_every_size_in_order() {
     let seed = seed();
     for (capacity, exclusive) in (2..=64).flat_map(|capacity| [(capacity, false), (capacity, true)]) {
         let name = TestName::new("sizes");
-        let options = RingOptions::new().capacity(capacity).slot_size(8).exclusive(exclusive);
+        let options = options().capacity(capacity).slot_size(8).exclusive(exclusive);
         let ring = options.create(&name).unwrap();
         assert_eq!(ring.capacity(), capacity.next_power_of_two());
         walk(&ring, &mut Random::new(seed ^ capacity), &format!("seed {seed}, capacity {capacity}"));
@@ -246,7 +246,7 @@ fn typed_handles_carry_values_and_refuse_other_bytes() {
 fn timestamps_tell_when_items_were_sent() {
     let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
     let name = TestName::new("times");
-    let ring = RingOptions::new().capacity(8).timestamps(true).create(&name).unwrap();
+    let ring = options().capacity(8).timestamps(true).create(&name).unwrap();
     let before = now();
     let mut producer = ring.producer().unwrap();
     producer.send(b"x").unwrap();
@@ -273,7 +273,7 @@ fn an_abandoned_slot_behind_head_does_not_stand_in_the_way_of_a_long_item() {
     use std::os::unix::fs::FileExt;
 
     let name = TestName::new("behind");
-    let ring = RingOptions::new().capacity(4).slot_size(8).participants(4).create(&name).unwrap();
+    let ring = options().capacity(4).slot_size(8).participants(4).create(&name).unwrap();
     let mut producer = ring.producer().unwrap();
     (0..4u8).for_each(|n| producer.send(&[n]).unwrap());
     let mut consumer = ring.consumer().unwrap();
@@ -293,7 +293,7 @@ fn an_abandoned_slot_behind_head_does_not_stand_in_the_way_of_a_long_item() {
 fn a_producer_alone_may_give_up_any_number_of_reservations() {
     for exclusive in [false, true] {
         let name = TestName::new("given-up");
-        let ring = RingOptions::new().capacity(4).slot_size(64).exclusive(exclusive).create(&name).unwrap();
+        let ring = options().capacity(4).slot_size(64).exclusive(exclusive).create(&name).unwrap();
         let mut producer = ring.producer().unwrap();
         for len in [1, 100].repeat(20) {
             drop(producer.reserve_timeout(len, std::time::Duration::ZERO).unwrap());

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use ringpipe::{Error, Ring, RingOptions};
+use ringpipe::{Error, Ring};
 
 use crate::processes::puppet::Puppet;
-use crate::processes::{TestName, within_20_s};
+use crate::processes::{TestName, options, within_20_s};
 
 fn ring(what: &str, capacity: u64) -> (TestName, Ring) {
     let name = TestName::new(what);
-    let ring = RingOptions::new().capacity(capacity).slot_size(64).create(&name).unwrap();
+    let ring = options().capacity(capacity).slot_size(64).create(&name).unwrap();
     (name, ring)
 }
 

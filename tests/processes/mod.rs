@@ -12,6 +12,26 @@ use std::time::{Duration, Instant};
 use nix::sys::prctl;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::{Pid, getppid};
+use ringpipe::{Discipline, RingOptions, Thresholds};
+
+/// Which discipline the rings of the tests follow: see [`options`].
+pub const SYNC: &str = "RINGPIPE_TEST_SYNC";
+
+/// Those other than the default, by the names that `RINGPIPE_TEST_SYNC` takes.
+pub const DISCIPLINES: [(&str, Discipline); 3] = [
+    ("semaphore", Discipline::Semaphore),
+    ("polling", Discipline::Polling),
+    ("monitor", Discipline::Monitor(Thresholds { wake_at: 1, resume_at: None })),
+];
+
+/// Options for a ring of the discipline that is tested: the default one unless `RINGPIPE_TEST_SYNC` says
+/// another.
+pub fn options() -> RingOptions {
+    let Ok(wanted) = std::env::var(SYNC) else { return RingOptions::new() };
+    let found = DISCIPLINES.iter().find(|(name, _)| *name == wanted);
+    let (_, discipline) = found.unwrap_or_else(|| panic!("{SYNC}={wanted}: no such discipline"));
+    RingOptions::new().sync(*discipline)
+}
 
 /// A ring name that nobody else uses. When the test ends the name must be free, or the test fails.
 pub struct TestName(String);

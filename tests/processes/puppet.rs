@@ -21,9 +21,9 @@ use std::io::{BufRead, BufReader, Lines, StdinLock, Write};
 use std::process::{ChildStderr, ChildStdin, Stdio};
 
 use nix::sys::signal::Signal;
-use ringpipe::{Consumer, Error, Producer, Ring, RingOptions};
+use ringpipe::{Consumer, Error, Producer, Ring};
 
-use super::{Kept, again, die_with_parent};
+use super::{Kept, again, die_with_parent, options};
 
 const PUPPET: &str = "RINGPIPE_TEST_PUPPET";
 
@@ -102,9 +102,7 @@ pub fn run_if_told() {
     while let Some((verb, text)) = strings.pull() {
         let answer = match verb.as_str() {
             "open" => keep(&mut ring, Ring::open(&text), "opened"),
-            "create" => {
-                keep(&mut ring, RingOptions::new().capacity(4).slot_size(64).create(&text), "created")
-            }
+            "create" => keep(&mut ring, options().capacity(4).slot_size(64).create(&text), "created"),
             "producer" => keep(&mut producer, ring.as_ref().expect("open first").producer(), "attached"),
             "consumer" => keep(&mut consumer, ring.as_ref().expect("open first").consumer(), "attached"),
             "crowd" => crowd_of(ring.as_ref().expect("open first"), &text).map(|more| {

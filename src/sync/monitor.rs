@@ -1,0 +1,181 @@
+//! Documents 002 and 003: a condition variable. Whoever looks has the lock; waiting lets go of it, sleeps, and
+//! takes it again; every change wakes all who wait, and each of them looks again.
+//!
+//! The lock is the ring's mutex, and the conditions "there are items" and "there is room" are what the signals
+//! are: a count of those who wait, and a semaphore. Whoever waits announces itself before it lets go of the
+//! lock (E4), and wakes up after a slice whatever happens: a killed waiter or waker hangs nobody, as it can with
+//! the C library's condition variables.
+//!
+//! With thresholds, as in 002: producers put items up to a level, let all consumers start, and wait; consumers
+//! take until nothing is left, let the producers go on, and wait. A side that waits always lets the other go on
+//! first, so that no two can wait for each other, whatever the levels are.
+//!
+//! `starts` counts how often a side was let go on: who waits goes on when it has changed, although another one
+//! may have taken the level down again meanwhile. A death before it is counted leaves the level itself, which
+//! whoever waits looks at; a death after it, nothing.
+
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::time::Duration;
+
+use super::mutex::Turn;
+use super::strategy::{Around, Look, Made, Side, Sleepers, Slices, WaitStrategy, Wanted};
+use crate::Result;
+use crate::layout::discipline::Thresholds;
+
+/// Waits on a condition.
+#[derive(Debug)]
+pub struct Monitor {
+    thresholds: Thresholds,
+    turn: Turn,
+    slices: Slices,
+    /// This side waits to be let go on; how often it had been when that began.
+    halted: Option<u64>,
+    /// The last sleep brought something.
+    content: bool,
+}
+
+impl Monitor {
+    /// For participant `number`.
+    pub fn new(number: u32, thresholds: Thresholds) -> Self {
+        let slices = Slices::default();
+        Monitor { thresholds, turn: Turn::new(number), slices, halted: None, content: false }
+    }
+
+    /// Whether the level allows a halted side to go on.
+    fn level_allows(&self, sleepers: Sleepers<'_>, around: &dyn Around) -> bool {
+        match (sleepers.consumers, self.thresholds.resume_at) {
+            (true, _) => around.level() >= self.thresholds.wake_at,
+            (false, Some(most)) => around.level() <= most,
+            (false, None) => true,
+        }
+    }
+
+    /// Whether this side may look at the slots in turn; a producer that has reached the level halts.
+    fn may_go_on(&mut self, side: Side<'_>) -> bool {
+        match self.halted {
+            None => {
+                let full = !side.own.consumers
+                    && self.thresholds.resume_at.is_some()
+                    && side.around.level() >= self.thresholds.wake_at;
+                if full {
+                    self.halt(side);
+                }
+                !full
+            }
+            Some(then) => {
+                // E9: who was let go on sees what was done before.
+                let let_go =
+                    side.own.starts.load(Acquire) != then || self.level_allows(side.own, side.around);
+                if let_go {
+                    self.halted = None;
+                }
+                let_go
+            }
+        }
+    }
+
+    /// This side waits from now on, and the other one goes on.
+    fn halt(&mut self, side: Side<'_>) {
+        // E9: as in `may_go_on`.
+        self.halted = Some(side.own.starts.load(Acquire));
+        start(side.other);
+    }
+
+    /// Looks with the lock held, which is kept.
+    fn look<T>(
+        &mut self,
+        side: Side<'_>,
+        depth: Look,
+        look: &mut impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        self.turn.begin(side.mutex, |number| side.around.is_dead(number))?;
+        look(if self.may_go_on(side) { depth } else { Look::Aside })
+    }
+
+    fn wait_for<T>(
+        &mut self,
+        side: Side<'_>,
+        wanted: &Wanted<'_, T>,
+        mut look: impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<T> {
+        loop {
+            // E4: whoever changes something after the look wakes this one.
+            side.own.signal.announce();
+            let quick = self.content && !wanted.deadline.passed();
+            let answer = match self.look(side, if quick { Look::Quick } else { Look::Thorough }, &mut look) {
+                Ok(None) => wanted.go_on().map(|()| None),
+                answer => answer,
+            };
+            if let Some(answer) = answer.transpose() {
+                side.own.signal.withdraw();
+                return answer;
+            }
+            if self.halted.is_none() {
+                self.halt(side);
+            }
+            self.turn.end(side.mutex);
+            side.own.signal.sleep(self.slices.next(wanted.deadline))?;
+            let found = self.look(side, Look::Quick, &mut look)?;
+            self.content = found.is_some();
+            if let Some(found) = found {
+                self.slices.restart();
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// Lets all of these go on.
+fn start(sleepers: Sleepers<'_>) {
+    // E9: what was done is there to be seen.
+    sleepers.starts.fetch_add(1, AcqRel);
+    sleepers.signal.notify_all();
+}
+
+impl WaitStrategy for Monitor {
+    fn attempt<T>(
+        &mut self,
+        side: Side<'_>,
+        _: &Wanted<'_, T>,
+        _: impl Fn(u64) -> bool,
+        mut look: impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let answer = self.look(side, Look::Quick, &mut look);
+        if !matches!(answer, Ok(Some(_))) {
+            self.turn.end(side.mutex);
+        }
+        answer
+    }
+
+    fn wait<T>(
+        &mut self,
+        side: Side<'_>,
+        wanted: &Wanted<'_, T>,
+        _: impl Fn(u64) -> bool,
+        look: impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<T> {
+        let answer = self.wait_for(side, wanted, look);
+        if answer.is_err() {
+            self.turn.end(side.mutex);
+        }
+        answer
+    }
+
+    fn end_turn(&mut self, side: Side<'_>) {
+        self.turn.end(side.mutex);
+    }
+
+    fn wake(&self, sleepers: Sleepers<'_>, around: &dyn Around, _: Made) {
+        if self.level_allows(sleepers, around) {
+            start(sleepers);
+        }
+    }
+
+    fn wake_now(&self, sleepers: Sleepers<'_>, _: &dyn Around, _: Made) {
+        start(sleepers);
+    }
+
+    fn pause(&mut self, own: Sleepers<'_>, slice: Duration, there: impl Fn(u64) -> bool) -> Result<()> {
+        own.signal.pause(slice, there)
+    }
+}

@@ -1,0 +1,71 @@
+//! Documents 000 and 001, the polling solution: try, `sched_yield`, try again.
+//!
+//! As they write it, the room is checked before the slot is taken: with two producers both may see the last
+//! free slot, and one item is lost. Here the look itself takes the slot, by compare-exchange.
+
+use std::thread::yield_now;
+use std::time::Duration;
+
+use super::strategy::{Around, Look, Made, SLICE, Side, Sleepers, WaitStrategy, Wanted};
+use crate::Result;
+use crate::sys::clock;
+
+/// Tries between two looks at the deadline and the clock.
+const TRIES: u32 = 64;
+
+/// Waits without sleeping, and wakes nobody.
+#[derive(Debug, Clone, Copy)]
+pub struct Polling;
+
+impl WaitStrategy for Polling {
+    fn attempt<T>(
+        &mut self,
+        _: Side<'_>,
+        _: &Wanted<'_, T>,
+        _: impl Fn(u64) -> bool,
+        mut look: impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        look(Look::Quick)
+    }
+
+    fn wait<T>(
+        &mut self,
+        _: Side<'_>,
+        wanted: &Wanted<'_, T>,
+        there: impl Fn(u64) -> bool,
+        mut look: impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<T> {
+        loop {
+            if let Some(found) = look(Look::Thorough)? {
+                return Ok(found);
+            }
+            let thorough_at = clock::coarse_ns().saturating_add(SLICE.as_nanos() as u64);
+            loop {
+                for _ in 0..TRIES {
+                    if there(0)
+                        && let Some(found) = look(Look::Quick)?
+                    {
+                        return Ok(found);
+                    }
+                    yield_now();
+                }
+                wanted.go_on()?;
+                if clock::coarse_ns() >= thorough_at {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn end_turn(&mut self, _: Side<'_>) {}
+
+    fn wake(&self, _: Sleepers<'_>, _: &dyn Around, _: Made) {}
+
+    fn pause(&mut self, _: Sleepers<'_>, slice: Duration, there: impl Fn(u64) -> bool) -> Result<()> {
+        if !there(0) {
+            // Nobody wakes whoever sleeps here.
+            std::thread::sleep(slice.min(Duration::from_millis(1)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! Documents 000 and 001: the semaphores `room` and `items` count, and `mutex` keeps turns.
+//!
+//! ```text
+//!   producer                consumer
+//!   --------                --------
+//!   wait(room)              wait(items)
+//!   wait(mutex)             wait(mutex)
+//!   put                     take
+//!   signal(mutex)           signal(mutex)
+//!   signal(items)           signal(room)
+//! ```
+//!
+//! The order of operations is the documents' own (001 writes `items` where its consumer must signal `room`).
+//! Here `room` is signalled when an item is acknowledged, since only then its slots are free, and both count
+//! slots: for items of one slot that is the same.
+//!
+//! What a death leaves: a token that was taken for a slot that was not. No step can tell, since a semaphore has
+//! no owner; so the slots decide, and the counts come right by themselves:
+//!
+//! - *too few tokens*: whoever slept for a slice looks at the slots without one. What it takes then brings slots
+//!   and tokens together again;
+//! - *too many*: who has a token and finds nothing keeps it, since a slot may come free out of turn, and drops
+//!   it after a slice in which it brought nothing.
+//!
+//! Each costs a slice, once.
+
+use std::time::Duration;
+
+use super::mutex::Turn;
+use super::strategy::{Around, Look, Made, Side, Sleepers, Slices, WaitStrategy, Wanted};
+use crate::Result;
+use crate::sys::semaphore::Wake;
+
+/// Waits for tokens.
+#[derive(Debug)]
+pub struct Counting {
+    /// In hand.
+    tokens: u64,
+    turn: Turn,
+    slices: Slices,
+    /// The last look was a thorough one, or brought something.
+    content: bool,
+}
+
+impl Counting {
+    /// For participant `number`.
+    pub fn new(number: u32) -> Self {
+        Counting { tokens: 0, turn: Turn::new(number), slices: Slices::default(), content: false }
+    }
+
+    /// Takes tokens, as long as there are some, until there are `wanted` in hand.
+    fn take(&mut self, own: Sleepers<'_>, wanted: u64) -> Result<()> {
+        while self.tokens < wanted && own.signal.semaphore.try_wait()? {
+            self.tokens += 1;
+        }
+        Ok(())
+    }
+
+    /// Pays for what was taken; what is left goes to others.
+    fn pay(&mut self, own: Sleepers<'_>, slots: u64) {
+        // Fewer, if they died with somebody. A damaged semaphore shows at the next wait.
+        let _ = self.take(own, slots);
+        let left = std::mem::take(&mut self.tokens).saturating_sub(slots);
+        own.add_tokens(left);
+    }
+
+    /// Looks in turn, with what is in hand.
+    fn look<T>(
+        &mut self,
+        side: Side<'_>,
+        wanted: &Wanted<'_, T>,
+        depth: Look,
+        look: &mut impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        self.turn.begin(side.mutex, |number| side.around.is_dead(number))?;
+        let answer = look(depth);
+        match &answer {
+            Ok(Some(found)) => self.pay(side.own, (wanted.weight)(found)),
+            _ => self.turn.end(side.mutex),
+        }
+        answer
+    }
+
+    fn wait_in_turn<T>(
+        &mut self,
+        side: Side<'_>,
+        wanted: &Wanted<'_, T>,
+        mut look: impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<T> {
+        loop {
+            self.take(side.own, wanted.slots)?;
+            let enough = self.tokens >= wanted.slots && !wanted.deadline.passed();
+            if enough || !self.content || wanted.deadline.passed() {
+                let depth = if enough { Look::Quick } else { Look::Thorough };
+                let found = self.look(side, wanted, depth, &mut look)?;
+                self.content = true;
+                if let Some(found) = found {
+                    self.slices.restart();
+                    return Ok(found);
+                }
+            }
+            wanted.go_on()?;
+            match sleep(side.own, self.slices.next(wanted.deadline))? {
+                Wake::Posted => self.tokens += 1,
+                // What was in hand for a whole slice stands for nothing.
+                _ => (self.tokens, self.content) = (0, false),
+            }
+        }
+    }
+}
+
+fn sleep(own: Sleepers<'_>, slice: Duration) -> Result<Wake> {
+    own.signal.count_in();
+    let wake = own.signal.semaphore.wait_for(slice);
+    own.signal.count_out();
+    wake
+}
+
+impl WaitStrategy for Counting {
+    fn attempt<T>(
+        &mut self,
+        side: Side<'_>,
+        wanted: &Wanted<'_, T>,
+        there: impl Fn(u64) -> bool,
+        mut look: impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        self.take(side.own, wanted.slots)?;
+        if self.tokens < wanted.slots && !there(0) {
+            self.pay(side.own, 0);
+            return Ok(None);
+        }
+        let found = self.look(side, wanted, Look::Quick, &mut look);
+        if !matches!(found, Ok(Some(_))) {
+            self.pay(side.own, 0);
+        }
+        found
+    }
+
+    fn wait<T>(
+        &mut self,
+        side: Side<'_>,
+        wanted: &Wanted<'_, T>,
+        _: impl Fn(u64) -> bool,
+        look: impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<T> {
+        let result = self.wait_in_turn(side, wanted, look);
+        if result.is_err() {
+            self.pay(side.own, 0);
+        }
+        result
+    }
+
+    fn end_turn(&mut self, side: Side<'_>) {
+        self.turn.end(side.mutex);
+    }
+
+    fn done(&mut self, side: Side<'_>, made: Made) {
+        // In the documents' order.
+        self.end_turn(side);
+        self.wake(side.other, side.around, made);
+    }
+
+    fn wake(&self, sleepers: Sleepers<'_>, _: &dyn Around, made: Made) {
+        sleepers.add_tokens(made.slots);
+    }
+
+    fn took(&self, from: Sleepers<'_>, slots: u64) {
+        for _ in 0..slots {
+            let _ = from.signal.semaphore.try_wait();
+        }
+    }
+
+    fn pause(&mut self, own: Sleepers<'_>, slice: Duration, _: impl Fn(u64) -> bool) -> Result<()> {
+        if sleep(own, slice)? == Wake::Posted {
+            // For the try that follows.
+            self.tokens += 1;
+        }
+        Ok(())
+    }
+}
