@@ -243,12 +243,8 @@ impl Consumer {
         let depth = search.depth_of_try();
         let (deadline, weight) = (Deadline::immediate(), &|claim: &Claim| slots.run(*claim));
         let wanted = Wanted { slots: 1, deadline, stop: None, weight };
-        let thorough = depth == Look::Thorough;
-        let (side, news) = (participant.side(Role::Consumer), search.news());
-        // Relaxed: who looks reads it again.
-        let there =
-            |more| thorough || slots.items_there(more) || slots.memory().returned().load(Relaxed) != news;
-        let claim = strategy.attempt(side, &wanted, there, |look| {
+        let side = participant.side(Role::Consumer);
+        let claim = strategy.attempt(side, &wanted, |look| {
             search.look(participant, if look == Look::Quick { depth } else { look }, 1, *follow)
         });
         strategy.end_turn(side);

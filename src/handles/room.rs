@@ -53,8 +53,7 @@ impl Producer {
         let courtesy = participant.view().head_word(head::COURTESY);
         let (deadline, weight) = (Deadline::immediate(), &|claim: &Claim| slots.run(*claim));
         let wanted = Wanted { slots: first, deadline, stop: None, weight };
-        let there = |more| slots.room_there(first - 1 + more);
-        strategy.attempt(participant.side(Role::Producer), &wanted, there, |depth| {
+        strategy.attempt(participant.side(Role::Producer), &wanted, |depth| {
             let held_back = depth == Look::Aside || courtesy::is_asked(courtesy, me);
             Ok(if held_back { None } else { look(slots, me) })
         })
@@ -182,9 +181,8 @@ impl Producer {
                 return self.pass_door(claim);
             }
             let held_back = courtesy::is_asked(self.courtesy(), self.participant.number);
-            let slots = &self.participant.slots;
-            let slot = full.unwrap_or_else(|| slots.codec().slot(slots.find_tail()));
-            if held_back || !slots.is_oldest_in_the_way(slot) || !self.drop_oldest() {
+            let in_the_way = full.is_some_and(|slot| self.participant.slots.is_oldest_in_the_way(slot));
+            if held_back || !in_the_way || !self.drop_oldest() {
                 break;
             }
         }

@@ -137,7 +137,6 @@ impl WaitStrategy for Monitor {
         &mut self,
         side: Side<'_>,
         _: &Wanted<'_, T>,
-        _: impl Fn(u64) -> bool,
         mut look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         let answer = self.look(side, Look::Quick, &mut look);

@@ -22,7 +22,6 @@ impl WaitStrategy for Polling {
         &mut self,
         _: Side<'_>,
         _: &Wanted<'_, T>,
-        _: impl Fn(u64) -> bool,
         mut look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         look(Look::Quick)

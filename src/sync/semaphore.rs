@@ -121,14 +121,9 @@ impl WaitStrategy for Counting {
         &mut self,
         side: Side<'_>,
         wanted: &Wanted<'_, T>,
-        there: impl Fn(u64) -> bool,
         mut look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         self.take(side.own, wanted.slots)?;
-        if self.tokens < wanted.slots && !there(0) {
-            self.pay(side.own, 0);
-            return Ok(None);
-        }
         let found = self.look(side, wanted, Look::Quick, &mut look);
         if !matches!(found, Ok(Some(_))) {
             self.pay(side.own, 0);

@@ -117,7 +117,6 @@ pub trait WaitStrategy {
         &mut self,
         side: Side<'_>,
         wanted: &Wanted<'_, T>,
-        there: impl Fn(u64) -> bool,
         look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<Option<T>>;
 
@@ -205,10 +204,9 @@ impl WaitStrategy for Strategy {
         &mut self,
         side: Side<'_>,
         wanted: &Wanted<'_, T>,
-        there: impl Fn(u64) -> bool,
         look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        each!(self, one => one.attempt(side, wanted, there, look))
+        each!(self, one => one.attempt(side, wanted, look))
     }
 
     fn wait<T>(

@@ -66,7 +66,6 @@ impl WaitStrategy for Waiter {
         &mut self,
         _: Side<'_>,
         _: &Wanted<'_, T>,
-        _: impl Fn(u64) -> bool,
         mut look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         look(Look::Quick)
