@@ -10,6 +10,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use super::args::{ByteSize, Count, ModeArg};
 use super::exit::{Failure, code};
 use super::report::Report;
+use super::sync_args::{self, SyncArgs};
 use crate::sys::segment::{DIRECTORY, NameState};
 use crate::{Consumer, Error, Liveness, Producer, Ring, RingName, RingOptions, Role, StopFlag};
 
@@ -39,6 +40,8 @@ pub struct CreateArgs {
     /// One producer and one consumer at a time, which is faster
     #[arg(long)]
     pub exclusive: bool,
+    #[command(flatten)]
+    sync: SyncArgs,
     /// The time of sending in each item
     #[arg(long)]
     timestamps: bool,
@@ -55,7 +58,7 @@ const PIECES_CAPACITY: u64 = 1024;
 const PIECES_SLOT_SIZE: u64 = 1024;
 
 impl CreateArgs {
-    fn options(&self, in_pieces: bool) -> RingOptions {
+    fn options(&self, in_pieces: bool) -> Result<RingOptions, Failure> {
         let mut options = RingOptions::new().ephemeral(true);
         if in_pieces {
             options = options.capacity(PIECES_CAPACITY).slot_size(PIECES_SLOT_SIZE);
@@ -69,10 +72,11 @@ impl CreateArgs {
         if let Some(ModeArg(mode)) = self.mode {
             options = options.mode(mode);
         }
-        options
+        Ok(options
             .exclusive(self.exclusive)
             .timestamps(self.timestamps)
             .expected_producers(self.producers.unwrap_or(1))
+            .sync(self.sync.discipline()?.unwrap_or_default()))
     }
 
     fn note_creation(&self, ring: &Ring, report: &Report) {
@@ -90,12 +94,10 @@ impl CreateArgs {
     /// Says what was asked for and is otherwise in a ring that exists.
     fn note_differences(&self, ring: &Ring, report: &Report) {
         let name = ring.name();
-        // Only what was asked for matters here.
-        let options = self.options(false);
         let note = |text: String| report.note(format!("ring {name:?} exists with {text}"));
         let (slots, bytes) = (ring.capacity(), ring.slot_size());
         if let Some(Count(given)) = self.capacity
-            && options.rounded_capacity() != slots
+            && RingOptions::new().capacity(given).rounded_capacity() != slots
         {
             note(format!("{slots} slots: --capacity {given} has no effect"));
         }
@@ -106,6 +108,11 @@ impl CreateArgs {
         }
         if self.exclusive && !ring.is_exclusive() {
             note("room for many: --exclusive has no effect".into());
+        }
+        let found = ring.discipline();
+        // One that cannot be was refused before.
+        if self.sync.discipline().ok().flatten().is_some_and(|given| given != found) {
+            note(format!("--sync {}: what was asked for has no effect", sync_args::describe(found)));
         }
         if self.timestamps && !ring.has_timestamps() {
             note("no times in its items: --timestamps has no effect".into());
@@ -131,7 +138,7 @@ pub fn producer(
 ) -> Result<(Ring, Producer), Failure> {
     let name = name.as_str();
     let failed = |error: Error| Failure::of_ring(name, &error);
-    let options = create.options(in_pieces);
+    let options = create.options(in_pieces)?;
     options.size().map_err(failed)?;
     loop {
         let (ring, made) = match Ring::open(name) {

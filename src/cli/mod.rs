@@ -17,3 +17,4 @@ pub mod producer;
 pub mod report;
 pub mod signals;
 pub mod start;
+pub mod sync_args;

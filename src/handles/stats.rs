@@ -7,10 +7,12 @@ use super::item::Header;
 use super::participant::{Activity, Participant, numbers, role_of};
 use super::{Ring, Role};
 use crate::Result;
+use crate::layout::discipline::Discipline;
 use crate::layout::fields::{entry, head};
 use crate::ring::inspect::Seen;
 use crate::ring::memory::Memory;
 use crate::ring::word::Tag;
+use crate::sync::owner_of;
 use crate::sys::clock;
 use crate::sys::process::{self, ProcessState};
 use crate::sys::segment::Attributes;
@@ -53,6 +55,10 @@ pub struct Snapshot {
     pub items_semaphore: (i32, u64),
     /// The semaphore that producers sleep on: its value, and about how many sleep.
     pub room_semaphore: (i32, u64),
+    /// How the two sides wait for each other.
+    pub discipline: Discipline,
+    /// The mutex of a discipline with turns: the semaphore's value, and whose turn it is, by its number.
+    pub mutex: (i32, Option<u32>),
     /// Counters of all that are there and all that have left.
     pub totals: Totals,
     /// Who takes part.
@@ -246,6 +252,8 @@ impl Ring {
             expected_producers: geometry.expected_producers,
             items_semaphore: (view.semaphore(head::ITEMS_SEMAPHORE).value(), word(head::ITEMS_WAITING)),
             room_semaphore: (view.semaphore(head::ROOM_SEMAPHORE).value(), word(head::ROOM_WAITING)),
+            discipline: geometry.discipline,
+            mutex: (view.semaphore(head::MUTEX_SEMAPHORE).value(), owner_of(word(head::MUTEX_OWNER))),
             totals,
             participants,
             attributes: view.segment().attributes()?,

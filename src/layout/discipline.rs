@@ -41,15 +41,35 @@ impl Default for Thresholds {
     }
 }
 
-/// The name of the discipline, as `--sync` takes it.
-impl fmt::Display for Discipline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Discipline {
+    /// Its name, as `--sync` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
             Discipline::Adaptive => "adaptive",
             Discipline::Semaphore => "semaphore",
             Discipline::Polling => "polling",
             Discipline::Monitor(_) => "monitor",
-        })
+        }
+    }
+
+    /// Whether those who look at the slots do so one after the other, by the semaphore `mutex`; not in
+    /// exclusive rings, which have one of each.
+    pub fn takes_turns(self) -> bool {
+        matches!(self, Discipline::Semaphore | Discipline::Monitor(_))
+    }
+
+    /// The thresholds of a monitor.
+    pub fn thresholds(self) -> Option<Thresholds> {
+        match self {
+            Discipline::Monitor(thresholds) => Some(thresholds),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Discipline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

@@ -73,9 +73,8 @@ impl<M: Memory> Slots<M> {
                 }
             }
             Tag::Late => {
-                if self.exchange_dead(position, word, self.codec.freed(word)) {
-                    (done.abandoned, done.room) = (1, 1);
-                }
+                let freed = self.exchange_dead(position, word, self.codec.freed(word)) as u64;
+                (done.abandoned, done.room) = (freed, freed);
             }
             Tag::Reading => {
                 // A single slot may have been stepped over: head need not have come to it yet.

@@ -99,7 +99,7 @@ impl Turn {
     }
 
     fn word(&self) -> u64 {
-        self.turns << OWNER_BITS | u64::from(self.number) + 1
+        (self.turns << OWNER_BITS) | (u64::from(self.number) + 1)
     }
 
     /// Waits for the mutex, where there is one, and has it until [`end`](Self::end).

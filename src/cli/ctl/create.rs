@@ -7,6 +7,7 @@ use crate::{
     cli::{
         args::{ByteSize, Count, ModeArg},
         exit::Failure,
+        sync_args::SyncArgs,
     },
 };
 
@@ -20,6 +21,8 @@ Examples:
   ringctl create jobs
   ringctl create jobs --capacity 1_000_000 --slot-size 256
   ringctl create group-jobs --mode 660
+  ringctl create classic --sync semaphore
+  ringctl create batches --sync monitor --wake-at 5 --resume-at 0
 
 Exit codes: 0 made; 1 it exists already, or there is too little memory; 2 usage.")]
 pub struct Args {
@@ -44,6 +47,8 @@ pub struct Args {
     /// One producer and one consumer have the ring to themselves, which is faster
     #[arg(long)]
     exclusive: bool,
+    #[command(flatten)]
+    sync: SyncArgs,
     /// Items do not carry the time at which they were sent: faster, but inspect shows no ages
     #[arg(long)]
     no_timestamps: bool,
@@ -66,11 +71,12 @@ struct Created<'a> {
     size: u64,
     exclusive: bool,
     timestamps: bool,
+    sync: String,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let name = args.ring.as_str();
-    let options = args.options();
+    let options = args.options()?;
     let failed = |error| Failure::of_ring(name, &error);
     let size = options.size().map_err(failed)?;
     // `create` reads the name anew: the slash keeps one that begins with "shm:" as it is.
@@ -88,6 +94,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 size,
                 exclusive: ring.is_exclusive(),
                 timestamps: ring.has_timestamps(),
+                sync: ring.discipline().to_string(),
             })?
             .as_bytes(),
         )?;
@@ -96,7 +103,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 impl Args {
-    fn options(&self) -> RingOptions {
+    fn options(&self) -> Result<RingOptions, Failure> {
         let mut options = RingOptions::new()
             .exclusive(self.exclusive)
             .timestamps(!self.no_timestamps)
@@ -116,7 +123,7 @@ impl Args {
         if let Some(producers) = self.producers {
             options = options.expected_producers(producers);
         }
-        options
+        Ok(options.sync(self.sync.discipline()?.unwrap_or_default()))
     }
 
     fn say_rounding(&self, capacity: u64, slot_size: u64) {

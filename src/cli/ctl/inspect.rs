@@ -62,6 +62,10 @@ struct Report<'a> {
     producers_expected: u32,
     producers_ever: u64,
     consumers_ever: u64,
+    sync: &'static str,
+    /// Of a monitor.
+    wake_at: Option<u64>,
+    resume_at: Option<u64>,
     semaphores: Semaphores,
     participants: Vec<Participant>,
     held: Vec<Holding>,
@@ -72,6 +76,15 @@ struct Report<'a> {
 struct Semaphores {
     items: Semaphore,
     room: Semaphore,
+    /// Of a discipline with turns, in a ring for many.
+    mutex: Option<Mutex>,
+}
+
+#[derive(Serialize)]
+struct Mutex {
+    value: i32,
+    /// Whose turn it is.
+    participant: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -132,6 +145,9 @@ pub fn run(args: &Args, paint: Paint) -> Result<(), Failure> {
 impl<'a> Report<'a> {
     fn new(ring: &'a Ring, snapshot: Snapshot) -> Self {
         let semaphore = |(value, sleepers)| Semaphore { value, sleepers };
+        let discipline = snapshot.discipline;
+        let thresholds = discipline.thresholds();
+        let has_turns = discipline.takes_turns() && !ring.is_exclusive();
         let holding = |held: &Held| Holding::new(held, &snapshot.participants);
         Report {
             schema: "ringpipe.inspect/1",
@@ -160,9 +176,13 @@ impl<'a> Report<'a> {
             producers_expected: snapshot.expected_producers,
             producers_ever: snapshot.producers_ever,
             consumers_ever: snapshot.consumers_ever,
+            sync: discipline.name(),
+            wake_at: thresholds.map(|thresholds| thresholds.wake_at),
+            resume_at: thresholds.and_then(|thresholds| thresholds.resume_at),
             semaphores: Semaphores {
                 items: semaphore(snapshot.items_semaphore),
                 room: semaphore(snapshot.room_semaphore),
+                mutex: has_turns.then_some(Mutex { value: snapshot.mutex.0, participant: snapshot.mutex.1 }),
             },
             held: snapshot.held.iter().map(holding).collect(),
             totals: Counters::new(&snapshot.totals),

@@ -54,8 +54,13 @@ impl Report<'_> {
         }
         lines.push(("positions", format!("head {}, tail {}", self.head, self.tail)));
         lines.push(("stream", self.stream()));
+        lines.push(("sync", self.sync()));
         let (items, room) = (asleep(&self.semaphores.items), asleep(&self.semaphores.room));
-        lines.push(("semaphores", format!("items {items}, room {room}")));
+        let mutex = self.semaphores.mutex.as_ref().map(|mutex| match mutex.participant {
+            Some(number) => format!(", mutex {} (participant {number})", mutex.value),
+            None => format!(", mutex {} (nobody's turn)", mutex.value),
+        });
+        lines.push(("semaphores", format!("items {items}, room {room}{}", mutex.unwrap_or_default())));
         lines.push(("totals", totals(&self.totals)));
         lines
     }
@@ -69,6 +74,12 @@ impl Report<'_> {
             show::bytes(self.size),
             self.max_participants,
         )
+    }
+
+    fn sync(&self) -> String {
+        let wake = self.wake_at.map(|slots| format!(", wakes at {slots}")).unwrap_or_default();
+        let resume = self.resume_at.map(|slots| format!(", resumes at {slots}")).unwrap_or_default();
+        format!("{}{wake}{resume}", self.sync)
     }
 
     fn fill(&self) -> String {
