@@ -56,10 +56,10 @@ pub struct Consumer {
     pub(super) copied: Copied,
     /// Room for the spans of a batch, kept from one batch to the next.
     pub(super) spans: VecDeque<u32>,
-    search: Search,
+    pub(super) search: Search,
     waiter: Waiter,
     stop: Option<StopFlag>,
-    follow: bool,
+    pub(super) follow: bool,
     /// Handles are Send, not Sync.
     _not_sync: std::marker::PhantomData<std::cell::Cell<()>>,
 }
@@ -229,7 +229,7 @@ impl Consumer {
     }
 
     #[inline(always)]
-    fn claim_fast(&mut self, most: usize) -> Result<Option<Claim>> {
+    pub(super) fn claim_fast(&mut self, most: usize) -> Result<Option<Claim>> {
         self.participant.check()?;
         if self.search.is_due(&self.participant) {
             return Ok(None);
@@ -254,12 +254,17 @@ impl Consumer {
             found
         };
         let claim = waiter.wait(&participant.memory().items(), deadline, stop.as_ref(), there, look);
-        participant.set_activity(Activity::Busy);
-        if slots.items_there(0) || search.expects_more() {
-            // The wake-up stands for as many as there are items: pass it on.
-            participant.memory().items().notify(1);
-        }
+        self.waited();
         claim
+    }
+
+    /// A wait is over.
+    pub(super) fn waited(&self) {
+        self.participant.set_activity(Activity::Busy);
+        if self.participant.slots.items_there(0) || self.search.expects_more() {
+            // The wake-up stands for as many as there are items: pass it on.
+            self.participant.memory().items().notify(1);
+        }
     }
 
     /// Takes note of a claim that goes to the user.

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::Role;
 use crate::layout::fields::{head, item};
 use crate::layout::view::View;
 use crate::ring::Slots;
@@ -31,6 +32,20 @@ pub(super) struct SegmentMemory {
 /// The ring in a segment.
 pub(super) type SegmentSlots = Slots<SegmentMemory>;
 
+/// What those of a role sleep on.
+#[inline(always)]
+pub(super) fn sleepers(view: &View, role: Role) -> Signal<'_> {
+    let (waiting, semaphore) = match role {
+        Role::Consumer => (head::ITEMS_WAITING, head::ITEMS_SEMAPHORE),
+        Role::Producer => (head::ROOM_WAITING, head::ROOM_SEMAPHORE),
+    };
+    Signal {
+        waiting: view.head_word(waiting),
+        semaphore: view.semaphore(semaphore),
+        fences: view.head_word(head::FENCES),
+    }
+}
+
 impl SegmentMemory {
     /// The ring of `view`, for a handle that has seen nothing but the counters.
     pub fn new(view: &View, liveness: Liveness) -> Self {
@@ -42,22 +57,13 @@ impl SegmentMemory {
     /// What consumers sleep on.
     #[inline]
     pub fn items(&self) -> Signal<'_> {
-        self.signal(head::ITEMS_WAITING, head::ITEMS_SEMAPHORE)
+        sleepers(&self.view, Role::Consumer)
     }
 
     /// What producers sleep on.
     #[inline]
     pub fn room(&self) -> Signal<'_> {
-        self.signal(head::ROOM_WAITING, head::ROOM_SEMAPHORE)
-    }
-
-    #[inline]
-    fn signal(&self, waiting: u64, semaphore: u64) -> Signal<'_> {
-        Signal {
-            waiting: self.view.head_word(waiting),
-            semaphore: self.view.semaphore(semaphore),
-            fences: self.view.head_word(head::FENCES),
-        }
+        sleepers(&self.view, Role::Producer)
     }
 
     /// Length in bytes of the item that begins at `slot` with a claimed run of `run` slots, and its

@@ -4,8 +4,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::courtesy;
 use super::door::Door;
-use super::memory::SegmentMemory;
-use super::participant::{Activity, Counter};
+use super::participant::{Activity, Counter, Participant};
 use super::producer::Producer;
 use crate::layout::fields::head;
 use crate::ring::word::Tag;
@@ -75,46 +74,59 @@ impl Producer {
         fit: impl Fn(u64) -> u64,
         deadline: Deadline,
     ) -> Result<Claim> {
+        #[cfg(feature = "tokio")]
+        if self.by_task.is_some() {
+            return self.claim_for_task(first, most, fit, deadline);
+        }
         let Producer { participant, waiter, stop, .. } = self;
-        let memory: &SegmentMemory = participant.memory();
-        let (slots, me) = (&participant.slots, participant.number);
-        let door = memory.view.head_word(head::DOOR);
-        let courtesy = memory.view.head_word(head::COURTESY);
         participant.set_activity(Activity::WaitingForRoom);
-        let there = |more| slots.room_there(first - 1 + more);
-        let result = waiter.wait(&memory.room(), deadline, stop.as_ref(), there, |look| {
-            if Door::read(door).is_closed() {
-                return Err(Error::Closed);
-            }
-            if courtesy::is_asked(courtesy, me) {
-                return Ok(None);
-            }
-            match slots.claim_room(me, first, most, &fit) {
-                Ok(claim) => return Ok(Some(claim)),
-                Err(_) if look == Look::Quick => return Ok(None),
-                Err(full) => {
-                    // Only consumers make this room, and only others' claims could keep it from us.
-                    if first > 1 && full.word.tag() == Tag::Ready {
-                        courtesy::ask(courtesy, me);
-                    }
-                    let buried = full.word.is_owned() && participant.bury_owner(full.word.owner());
-                    if !(participant.sweep_in_turn() || buried) {
-                        return Ok(None);
-                    }
-                }
-            }
-            Ok(slots.claim_room(me, first, most, &fit).ok())
-        });
-        participant.set_activity(Activity::Busy);
+        let there = |more| participant.slots.room_there(first - 1 + more);
+        let look = |look| look_for_room(participant, look, first, most, &fit);
+        let result = waiter.wait(&participant.memory().room(), deadline, stop.as_ref(), there, look);
+        self.waited(first);
+        self.pass_door(result?)
+    }
+
+    /// Claims room where a task does the waiting: one thorough look. `TimedOut` with a deadline that has not
+    /// passed: it waits, for what [`stop_waiting`](Self::stop_waiting) ends.
+    #[cfg(feature = "tokio")]
+    fn claim_for_task(
+        &mut self,
+        first: u64,
+        most: u64,
+        fit: impl Fn(u64) -> u64,
+        deadline: Deadline,
+    ) -> Result<Claim> {
+        self.participant.set_activity(Activity::WaitingForRoom);
+        self.by_task = Some(first);
+        let found = look_for_room(&self.participant, Look::Thorough, first, most, &fit);
+        if matches!(found, Ok(None)) && !deadline.passed() {
+            return Err(Error::TimedOut);
+        }
+        self.stop_waiting();
+        self.pass_door(found?.ok_or(Error::TimedOut)?)
+    }
+
+    /// The task waits no longer.
+    #[cfg(feature = "tokio")]
+    pub(super) fn stop_waiting(&mut self) {
+        if let Some(first @ 1..) = self.by_task.replace(0) {
+            self.waited(first);
+        }
+    }
+
+    /// A wait for `first` slots is over.
+    fn waited(&self, first: u64) {
+        let memory = self.participant.memory();
+        self.participant.set_activity(Activity::Busy);
         if first > 1 {
-            courtesy::thank(courtesy, me);
+            courtesy::thank(self.courtesy(), self.participant.number);
             // Those who held back may go on.
             memory.room().notify_all();
-        } else if slots.room_there(0) {
+        } else if self.participant.slots.room_there(0) {
             // The wake-up stands for as many as there are slots: pass it on.
             memory.room().notify(1);
         }
-        self.pass_door(result?)
     }
 
     /// Claims room of `span` slots, dropping the oldest items as long as that makes room.
@@ -146,6 +158,39 @@ impl Producer {
         self.participant.count(Counter::DroppedOldest, 1);
         true
     }
+}
+
+/// One look for room by one who waits for it.
+fn look_for_room(
+    participant: &Participant,
+    look: Look,
+    first: u64,
+    most: u64,
+    fit: &impl Fn(u64) -> u64,
+) -> Result<Option<Claim>> {
+    let (slots, me) = (&participant.slots, participant.number);
+    let courtesy = participant.view().head_word(head::COURTESY);
+    if Door::read(participant.view().head_word(head::DOOR)).is_closed() {
+        return Err(Error::Closed);
+    }
+    if courtesy::is_asked(courtesy, me) {
+        return Ok(None);
+    }
+    match slots.claim_room(me, first, most, fit) {
+        Ok(claim) => return Ok(Some(claim)),
+        Err(_) if look == Look::Quick => return Ok(None),
+        Err(full) => {
+            // Only consumers make this room, and only others' claims could keep it from us.
+            if first > 1 && full.word.tag() == Tag::Ready {
+                courtesy::ask(courtesy, me);
+            }
+            let buried = full.word.is_owned() && participant.bury_owner(full.word.owner());
+            if !(participant.sweep_in_turn() || buried) {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(slots.claim_room(me, first, most, fit).ok())
 }
 
 /// Full, where not waiting was asked for.

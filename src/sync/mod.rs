@@ -21,4 +21,6 @@ mod wait;
 
 pub use signal::{Signal, light_fence};
 pub use stop::StopFlag;
+#[cfg(feature = "tokio")]
+pub use wait::slice;
 pub use wait::{Look, SLICE, Waiter};

@@ -14,6 +14,11 @@ const LONG_SLICE: Duration = Duration::from_millis(80);
 /// Slices after which a wait is a long one: half a second.
 const SHORT_SLICES: u32 = 25;
 
+/// Longest sleep of one who has slept so many slices since something was found.
+pub fn slice(slept: u32) -> Duration {
+    if slept < SHORT_SLICES { SLICE } else { LONG_SLICE }
+}
+
 /// Spinning time that is never exceeded: about what a sleep and a wake-up cost.
 const MOST_SPIN_NS: u64 = 50_000;
 /// Spinning time to begin with.
@@ -114,7 +119,7 @@ impl Waiter {
                     return Err(error);
                 }
             }
-            let slice = if self.slices < SHORT_SLICES { SLICE } else { LONG_SLICE };
+            let slice = slice(self.slices);
             self.slices = self.slices.saturating_add(1);
             signal.sleep(deadline.remaining().map_or(slice, |left| left.min(slice)))?;
             let found = look(Look::Quick)?;
