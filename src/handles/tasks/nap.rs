@@ -69,7 +69,8 @@ impl Nap {
     /// Has a blocking thread sleep for at most `slice`, and then wake the task.
     pub fn begin(announced: Announced, slice: Duration, task: Waker) -> Result<Self> {
         let Ok(runtime) = Handle::try_current() else {
-            let text = "an asynchronous handle sleeps on tokio's blocking threads: use it within a tokio runtime";
+            let text =
+                "an asynchronous handle sleeps on tokio's blocking threads: use it within a tokio runtime";
             return Err(Error::Unsupported(text.into()));
         };
         let state = Arc::new(Mutex::new(State::Asleep(Some(task))));
