@@ -113,8 +113,7 @@ impl AsyncConsumer {
     /// # let ring = ringpipe::RingOptions::new().create(&name)?;
     /// use std::time::Duration;
     /// let mut consumer = ring.async_consumer()?;
-    /// let late = tokio::time::timeout(Duration::from_millis(5), consumer.recv()).await;
-    /// assert!(late.is_err());
+    /// assert!(tokio::time::timeout(Duration::from_millis(5), consumer.recv()).await.is_err());
     /// ring.producer()?.send(b"later")?;
     /// consumer.recv().await?.ack();
     /// # ring.remove()?;
