@@ -31,5 +31,7 @@ mod wait;
 pub use mutex::{Mutex, owner_of};
 pub use signal::{Signal, light_fence};
 pub use stop::StopFlag;
+#[cfg(feature = "tokio")]
+pub use strategy::Slices;
 pub use strategy::{Around, Look, Made, SLICE, Side, Sleepers, Strategy, WaitStrategy, Wanted};
 pub use wait::Waiter;
