@@ -57,9 +57,11 @@ fn tracing_is_allowed() -> bool {
     }
 }
 
-/// Runs an experiment in as many processes as there are processors, and joins what they found.
+/// Runs an experiment in several processes, and joins what they found.
 fn rows_of(group: &str) -> Vec<Row> {
-    let parts = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
+    // The survivors' waits are idle.
+    let parts = if Share::of_env() == Share::Sample { processors } else { 2 * processors };
     let start = |part| {
         let orders = format!("{group} {part} {parts}");
         let mut command = again("worker", worker::ORDERS, &orders);
@@ -131,7 +133,7 @@ fn an_acknowledging_consumer_killed_at_any_instruction_costs_nobody_anything() {
 
 #[test]
 fn who_is_killed_while_coming_going_or_closing_leaves_no_trace() {
-    nothing_goes_wrong("coming and going");
+    nothing_goes_wrong("coming-and-going");
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub struct Scenario {
     pub effects: &'static [(Effect, &'static [u64])],
     /// Stopped instead of killed, too: all claims are of one slot.
     pub stops: bool,
+    /// Too long for a sample: it spins over a slow path.
+    pub long: bool,
 }
 
 impl Scenario {
@@ -63,6 +65,7 @@ impl Scenario {
             sleeper: None,
             effects: &[],
             stops: false,
+            long: false,
         }
     }
 
@@ -101,6 +104,11 @@ impl Scenario {
 
     fn stops(mut self) -> Self {
         self.stops = true;
+        self
+    }
+
+    fn long(mut self) -> Self {
+        self.long = true;
         self
     }
 
@@ -297,6 +305,17 @@ fn reserve_wide_and_drop(stage: &Stage, ring: &Ring) {
 
 fn recv(stage: &Stage, ring: &Ring) {
     let mut consumer = ring.consumer().expect("a place");
+    let item = stage.act(|| {
+        let item = consumer.recv();
+        (item.is_ok() as u64, item)
+    });
+    drop(item);
+}
+
+/// The first look is a thorough one; this is what follows.
+fn recv_second(stage: &Stage, ring: &Ring) {
+    let mut consumer = ring.consumer().expect("a place");
+    consumer.recv().expect("an item").ack();
     let item = stage.act(|| {
         let item = consumer.recv();
         (item.is_ok() as u64, item)
@@ -502,17 +521,22 @@ pub fn receiving() -> Vec<Scenario> {
     const LONG: &[(Effect, &[u64])] = &[(Effect::Takes, &[WIDE + 1])];
     const SECOND: &[(Effect, &[u64])] = &[(Effect::Takes, &[2])];
     const MIXED: &[(Effect, &[u64])] = &[(Effect::Takes, &[WIDE + 1, 2])];
-    const ONE_DONE: &[(Effect, &[u64])] = &[(Effect::Acknowledges, &[1])];
+    const ONE_DONE: &[(Effect, &[u64])] = &[(Effect::Consumes, &[1])];
+    const ONE_BEFORE: &[(Effect, &[u64])] = &[(Effect::Acknowledged, &[1]), (Effect::Takes, &[2])];
     vec![
         S::receives("recv", "one there", one, recv).stops(),
+        S::receives("recv", "the second in a row", four, recv_second).with(ONE_BEFORE),
         S::receives("recv", "over the end", four_over_the_end, recv).stops(),
         S::receives("recv", "one returned", one_returned, recv).many().stops(),
         S::receives("recv", "empty, refused", empty, try_recv),
         S::receives("recv", "empty, times out", empty, recv_a_moment),
         S::receives("recv", "empty, waits", empty, recv).when_blocked(one),
         S::receives("recv", "behind a held slot", held_at_head, recv).many().stops(),
-        S::receives("recv", "a writer is in the way", writer_at_head, recv_a_moment).with(SECOND).many(),
-        S::receives("recv", "passes a writer", writer_at_head, recv_patiently).with(SECOND).many(),
+        S::receives("recv", "a writer is in the way", writer_at_head, recv_a_moment)
+            .with(SECOND)
+            .many()
+            .long(),
+        S::receives("recv", "passes a writer", writer_at_head, recv_patiently).with(SECOND).many().long(),
         S::receives("recv, spanning", "there", wide, recv).with(LONG),
         S::receives("recv, spanning", "around the end", wide_over_the_end, recv).with(LONG),
         S::receives("recv_batch", "four there", four, recv_four).with(FOUR),

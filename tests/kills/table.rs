@@ -4,15 +4,17 @@ use crate::processes::report;
 use crate::worker::{Course, is_described};
 use crate::world::{Outcome, Wrong};
 
-/// Operations of up to so many instructions are killed at each, in full; of longer ones as many points.
-const MOST_POINTS: u64 = 2_000;
+/// Operations of up to so many instructions are killed at each, in full.
+const EACH: u64 = 2_000;
+/// Longer ones at so many, and at each change.
+const SOME: u64 = 500;
 
 /// How much of the experiment is run: `RINGPIPE_KILLS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
     /// Some where the segment changes, some in between.
     Sample,
-    /// `full`: every instruction; of operations beyond 2,000 every change, and 2,000 in between.
+    /// `full`: every instruction; of operations beyond 2,000 each change, and 500 in between.
     Full,
     /// `every`: every instruction of everything, which takes hours.
     Every,
@@ -32,7 +34,10 @@ impl Share {
     pub fn points(self, course: &Course) -> Vec<u64> {
         match self {
             Share::Sample => joined(spread(&course.changes, 4), course.instructions, 3),
-            Share::Full => joined(course.changes.clone(), course.instructions, MOST_POINTS),
+            Share::Full if course.instructions > EACH => {
+                joined(course.changes.clone(), course.instructions, SOME)
+            }
+            Share::Full => (0..=course.instructions).collect(),
             Share::Every => (0..=course.instructions).collect(),
         }
     }

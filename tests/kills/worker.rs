@@ -41,15 +41,16 @@ pub fn run_if_told() {
         "sending" => scenario::sending(),
         "receiving" => scenario::receiving(),
         "acknowledging" => scenario::acknowledging(),
-        "coming and going" => scenario::coming_and_going(),
+        "coming-and-going" => scenario::coming_and_going(),
         "recovery" => scenario::to_be_recovered(),
         "stopped" => stops([scenario::sending(), scenario::receiving(), scenario::acknowledging()].concat()),
         _ => panic!("group {group}"),
     };
+    let sample = Share::of_env() == Share::Sample;
     let mut rows = 0;
     for (kind, options) in kinds() {
         let exclusive = is_exclusive(&options);
-        for one in scenarios.iter().filter(|one| !(exclusive && one.many_only)) {
+        for one in scenarios.iter().filter(|one| !(exclusive && one.many_only || sample && one.long)) {
             if !format!("{} {} {kind}", one.operation, one.path).contains(&only) {
                 continue;
             }

@@ -78,6 +78,8 @@ pub enum Effect {
     Sends,
     Takes,
     Acknowledges,
+    /// Takes, and acknowledges at once.
+    Consumes,
     Returns,
     /// Holds from before, and keeps.
     Keeps,
@@ -96,14 +98,14 @@ impl Effect {
         match (self, done) {
             (Effect::Sends, Some(true)) | (Effect::Sent, _) => Fate::Once,
             (Effect::Sends, Some(false)) | (Effect::Acknowledged, _) => Fate::Never,
-            (Effect::Sends | Effect::Drops, None) => Fate::Maybe,
+            (Effect::Sends | Effect::Drops | Effect::Consumes, None) => Fate::Maybe,
             (Effect::Takes, Some(true)) => Fate::Again,
             (Effect::Takes, _) => Fate::Once,
             (Effect::Acknowledges, Some(true)) => Fate::Never,
             (Effect::Acknowledges, None) => Fate::MaybeAgain,
             (Effect::Acknowledges, Some(false)) | (Effect::Returns | Effect::Keeps, _) => Fate::Again,
-            (Effect::Drops, Some(true)) => Fate::Never,
-            (Effect::Drops, Some(false)) => Fate::Once,
+            (Effect::Drops | Effect::Consumes, Some(true)) => Fate::Never,
+            (Effect::Drops | Effect::Consumes, Some(false)) => Fate::Once,
         }
     }
 }
