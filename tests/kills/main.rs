@@ -9,8 +9,8 @@
 //! RINGPIPE_KILLS=full cargo test --release --test kills -- --nocapture
 //! ```
 //!
-//! Operations of more than 2,000 instructions (attaching, mostly the C library's and the kernel's) are killed
-//! at 2,000 of them and after each change; `RINGPIPE_KILLS=every` leaves none out, and takes hours.
+//! Operations of more than 2,000 instructions (attaching, which is mostly the C library's, and waits) are killed
+//! after each change and at 500 others; `RINGPIPE_KILLS=every` leaves none out, and takes hours.
 //! `RINGPIPE_KILLS_ONLY=TEXT` runs the rows that contain the text.
 //!
 //! The states that a death can leave are the prefixes of the victim's instructions, because SIGKILL loses no

@@ -500,7 +500,7 @@ pub fn sending() -> Vec<Scenario> {
         S::sends("send_batch", "short and spanning", empty, send_mixed).with(MIXED),
         S::sends("send, spanning", "empty", empty, send_wide).with(LONG),
         S::sends("send, spanning", "around the end", near_the_end, send_wide).with(LONG),
-        S::sends("send, spanning", "full, times out", full, send_wide_a_moment).with(LONG),
+        S::sends("send, spanning", "full, times out", full, send_wide_a_moment).with(LONG).long(),
         S::sends("send, spanning", "full, drops the oldest", full, send_wide_dropping).with(FOR_LONG).many(),
         S::sends("send, spanning", "past a held slot", held_a_lap_ago, send_wide).with(LONG).many(),
         S::sends("reserve, commit", "empty", empty, reserve_and_commit).stops(),

@@ -6,15 +6,18 @@ use crate::world::{Outcome, Wrong};
 
 /// Operations of up to so many instructions are killed at each, in full.
 const EACH: u64 = 2_000;
-/// Longer ones at so many, and at each change.
+/// Longer ones at so many, and at each change; the longest, which repeat themselves, at fewer.
 const SOME: u64 = 500;
+const LONGEST: u64 = 20_000;
+const FEW: u64 = 50;
 
 /// How much of the experiment is run: `RINGPIPE_KILLS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
     /// Some where the segment changes, some in between.
     Sample,
-    /// `full`: every instruction; of operations beyond 2,000 each change, and 500 in between.
+    /// `full`: every instruction; of operations beyond 2,000 each change, and 500 in between
+    /// (50 beyond 20,000).
     Full,
     /// `every`: every instruction of everything, which takes hours.
     Every,
@@ -34,6 +37,9 @@ impl Share {
     pub fn points(self, course: &Course) -> Vec<u64> {
         match self {
             Share::Sample => joined(spread(&course.changes, 4), course.instructions, 3),
+            Share::Full if course.instructions > LONGEST => {
+                joined(course.changes.clone(), course.instructions, FEW)
+            }
             Share::Full if course.instructions > EACH => {
                 joined(course.changes.clone(), course.instructions, SOME)
             }

@@ -27,9 +27,10 @@ const WATCHDOG: Duration = Duration::from_secs(30);
 
 const WAITING: u64 = 0;
 const BEGUN: u64 = 1;
-const REFUSED: u64 = 2;
 /// From here on: done, with a result.
-const DONE: u64 = 16;
+const DONE: u64 = 2;
+/// From here on: not begun, because tracing was refused, with the error's number.
+const REFUSED: u64 = 1 << 32;
 
 /// What a victim and its tracer both see.
 pub struct Stage(NonNull<AtomicU64>);
@@ -103,11 +104,9 @@ impl<'s> Victim<'s> {
             WaitStatus::Stopped(_, Signal::SIGSTOP) => {}
             status => {
                 self.gone = true;
-                match self.stage.phase().load(Ordering::SeqCst) {
-                    phase if phase > REFUSED && phase < DONE => return Err(Errno::EPERM),
-                    phase if phase == REFUSED => return Err(Errno::EPERM),
-                    _ => panic!("the victim ended before its mark: {status:?}"),
-                }
+                let phase = self.stage.phase().load(Ordering::SeqCst);
+                let refused = phase.checked_sub(REFUSED).map(|errno| Errno::from_raw(errno as i32));
+                return Err(refused.unwrap_or_else(|| panic!("the victim ended before its mark: {status:?}")));
             }
         }
         ptrace::setoptions(self.pid, ptrace::Options::PTRACE_O_EXITKILL)
@@ -220,8 +219,8 @@ impl Drop for Victim<'_> {
 fn live(stage: &Stage, life: impl FnOnce(&Stage)) -> ! {
     let _ = prctl::set_pdeathsig(Signal::SIGKILL);
     let code = match ptrace::traceme() {
-        Err(_) => {
-            stage.phase().store(REFUSED, Ordering::SeqCst);
+        Err(errno) => {
+            stage.phase().store(REFUSED + errno as u64, Ordering::SeqCst);
             1
         }
         Ok(()) => std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| life(stage))).map_or(101, |()| 0),

@@ -13,7 +13,7 @@ use crate::processes::{TestName, wait_until};
 pub const CAPACITY: u64 = 8;
 pub const SLOT_SIZE: u64 = 16;
 /// Nothing here takes a tenth of this; what does is stuck.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Items whose number has this bit are of three slots.
 pub const WIDE: u64 = 1 << 20;
