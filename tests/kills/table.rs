@@ -1,7 +1,7 @@
 //! Which points are tried, and what is printed about them.
 
 use crate::processes::report;
-use crate::worker::{Course, is_described};
+use crate::worker::Course;
 use crate::world::{Outcome, Wrong};
 
 /// Operations of up to so many instructions are killed at each, in full.
@@ -36,7 +36,7 @@ impl Share {
     /// The points at which an operation of this course is interrupted.
     pub fn points(self, course: &Course) -> Vec<u64> {
         match self {
-            Share::Sample => joined(spread(&course.changes, 4), course.instructions, 3),
+            Share::Sample => joined(spread(&course.changes, 6), course.instructions, 1),
             Share::Full if course.instructions > LONGEST => {
                 joined(course.changes.clone(), course.instructions, FEW)
             }
@@ -84,6 +84,11 @@ fn joined(mut points: Vec<u64>, last: u64, more: u64) -> Vec<u64> {
     points
 }
 
+/// Wrong points of a row after which no more are described.
+const MOST_DESCRIBED: u64 = 5;
+/// The kind of ring of which nothing is described: it is there to go wrong.
+pub const TEXTBOOK: &str = "textbook";
+
 /// What came of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -114,7 +119,7 @@ impl Row {
         self.points += 1;
         if let Err(trouble) = outcome {
             self.wrong[trouble.wrong as usize] += 1;
-            if is_described(self.wrong.iter().sum()) {
+            if self.kind != TEXTBOOK && self.wrong.iter().sum::<u64>() <= MOST_DESCRIBED {
                 let Row { operation, path, kind, .. } = self;
                 let text = trouble.text;
                 report(&format!("{operation}, {path}, {kind}, after {point}: {:?}: {text}", trouble.wrong));

@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::processes::TestName;
-use crate::table::{Row, Share};
+use crate::table::{Row, Share, TEXTBOOK};
 use crate::trace::{Stage, Victim};
 use crate::worker::{Part, course};
 use crate::world::{Outcome, Wrong, trouble};
@@ -148,7 +148,7 @@ pub fn run(stage: &Stage, part: Part) {
         let course = course(&ring.file, |seen| victim.run(u64::MAX, None, seen));
         victim.kill();
         let states = course.changes.len() as u64;
-        let mut row = Row::new(operation.into(), "two there", "textbook", course.instructions, states);
+        let mut row = Row::new(operation.into(), "two there", TEXTBOOK, course.instructions, states);
         for point in part.of(Share::of_env().points(&course)) {
             let ring = Textbook::new();
             let mut victim = start(&ring);

@@ -93,13 +93,13 @@ impl<'s> Victim<'s> {
             ForkResult::Child => live(stage, life),
             ForkResult::Parent { child } => {
                 let mut victim = Victim { stage, pid: child, gone: false };
-                victim.to_mark()?;
+                victim.await_mark()?;
                 Ok(victim)
             }
         }
     }
 
-    fn to_mark(&mut self) -> Result<(), Errno> {
+    fn await_mark(&mut self) -> Result<(), Errno> {
         match waitpid(self.pid, None)? {
             WaitStatus::Stopped(_, Signal::SIGSTOP) => {}
             status => {

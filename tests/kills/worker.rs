@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use ringpipe::{Ring, RingOptions};
 
 use crate::check;
-use crate::processes::{die_with_parent, env_number};
+use crate::processes::die_with_parent;
 use crate::scenario::{self, Scenario, kinds};
 use crate::table::{Row, Share};
 use crate::textbook;
@@ -16,9 +16,6 @@ use crate::world::{Effect, Fate, Outcome, World};
 
 /// The variable that says what a worker is to do: group, part, of how many parts.
 pub const ORDERS: &str = "RINGPIPE_KILLS_WORKER";
-
-/// Wrong points of a row after which no more are described.
-const MOST_DESCRIBED: u64 = 5;
 
 /// Does nothing by itself; in a process made by the tests, it does its part of an experiment.
 pub fn run_if_told() {
@@ -316,9 +313,4 @@ pub fn course(file: &File, run: impl FnOnce(&mut dyn FnMut(u64)) -> u64) -> Cour
     };
     let instructions = run(&mut seen);
     Course { instructions, changes }
-}
-
-/// How many wrong points are described.
-pub fn is_described(wrong: u64) -> bool {
-    wrong <= env_number("RINGPIPE_KILLS_DESCRIBED").unwrap_or(MOST_DESCRIBED)
 }

@@ -175,9 +175,12 @@ impl<H, G> Drop for Held<H, G> {
     }
 }
 
+/// The bytes of a delivery, and its attempt.
+type Delivery = (Vec<u8>, u8);
+
 /// Somebody who sleeps while the victim acts.
 pub enum Sleeper {
-    Consumer(JoinHandle<(Consumer, Result<(Vec<u8>, u8), Error>)>),
+    Consumer(JoinHandle<(Consumer, Result<Delivery, Error>)>),
     Producer(JoinHandle<(Producer, Result<(), Error>)>),
 }
 
