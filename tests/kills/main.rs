@@ -2,7 +2,7 @@
 //! killed after the first, the second, the third ...; survivors must go on by themselves, and find every item
 //! that was sent, none twice, and all of the ring.
 //!
-//! `cargo test --test kills` tries a sample: points after which the segment is another, and some in between.
+//! `cargo test --test kills` tries a sample: some of the points after which the segment is another.
 //! All of them, with a table:
 //!
 //! ```text
@@ -20,6 +20,7 @@
 mod processes;
 
 mod check;
+mod lives;
 mod scenario;
 mod table;
 mod textbook;

@@ -14,7 +14,7 @@ const FEW: u64 = 50;
 /// How much of the experiment is run: `RINGPIPE_KILLS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
-    /// Some where the segment changes, some in between.
+    /// Some of the instructions that change the segment, the first and the last.
     Sample,
     /// `full`: every instruction; of operations beyond 2,000 each change, and 500 in between
     /// (50 beyond 20,000).

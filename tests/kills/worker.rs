@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use ringpipe::{Ring, RingOptions};
 
 use crate::check;
+use crate::lives;
 use crate::processes::die_with_parent;
 use crate::scenario::{self, Scenario, kinds};
 use crate::table::{Row, Share};
@@ -258,7 +259,7 @@ impl Experiment<'_> {
         victim.kill();
         self.settle(&mut world, self.stage.result());
         let name = world.name.to_string();
-        let live = |stage: &Stage| scenario::repair(stage, &Ring::open(&name).expect("the ring"));
+        let live = |stage: &Stage| lives::repair(stage, &Ring::open(&name).expect("the ring"));
         let recoverer = Victim::start(self.stage, live).expect("tracing was tried before");
         (world, recoverer)
     }
