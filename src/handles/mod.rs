@@ -17,6 +17,7 @@ mod ring;
 mod room;
 mod search;
 mod send_batch;
+mod slots;
 mod stats;
 mod typed;
 
@@ -29,6 +30,7 @@ pub use participant::{Activity, Buried};
 pub use producer::{OnFull, Producer};
 pub use reservation::Reservation;
 pub use ring::Ring;
+pub use slots::{Slot, SlotItem, SlotState};
 pub use stats::{Held, Liveness, ParticipantInfo, Peeked, Snapshot, Totals};
 pub use typed::{TypedConsumer, TypedItem, TypedProducer};
 
