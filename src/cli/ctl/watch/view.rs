@@ -366,3 +366,105 @@ pub fn escape(bytes: &[u8], whole: bool) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RingOptions;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    /// A ring with an item that waits, one that is held, and one that is being written.
+    fn with_model(what: &str, capacity: u64, test: impl FnOnce(&Model)) {
+        let name = format!("watch-view-{what}-{}", std::process::id());
+        let ring = RingOptions::new().capacity(capacity).create(&name).unwrap();
+        let (mut producer, mut other) = (ring.producer().unwrap(), ring.producer().unwrap());
+        let mut consumer = ring.consumer().unwrap();
+        producer.send(b"first").unwrap();
+        producer.send(b"sec\xffond\n").unwrap();
+        let held = consumer.recv().unwrap();
+        let reserved = other.reserve(5).unwrap();
+        let mut model = Model::new(ring.clone()).unwrap();
+        assert!(model.look_again().unwrap());
+        test(&model);
+        drop((held, reserved));
+        ring.remove().unwrap();
+    }
+
+    fn choices(colours: bool) -> Choices {
+        let interval = Duration::from_millis(100);
+        Choices { theme: Theme::new(colours), interval, paused: false, help: false, back: 0, keys: true }
+    }
+
+    fn drawn(model: &Model, choices: Choices, width: u16, height: u16) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| frame.render_widget(Screen { model, choices }, frame.area())).unwrap();
+        terminal.backend().to_string()
+    }
+
+    #[test]
+    fn a_small_ring_shows_what_each_slot_holds() {
+        with_model("boxes", 4, |model| {
+            let picture = drawn(model, choices(true), 80, 24);
+            for part in
+                ["READING", "READY", "WRITING", "FREE", "#0", "#1", "sec\\xffond\\n", "next in", "next out"]
+            {
+                assert!(picture.contains(part), "no {part} in\n{picture}");
+            }
+            let pid = format!("by {}", std::process::id());
+            assert!(picture.contains(&pid), "{picture}");
+            assert!(picture.contains("items") && picture.contains("room"), "{picture}");
+        });
+    }
+
+    #[test]
+    fn any_size_can_be_drawn_on() {
+        for (what, capacity) in [("tiny", 2), ("few", 8), ("many", 1024), ("buckets", 1 << 14)] {
+            with_model(what, capacity, |model| {
+                for width in [1, 2, 3, 7, 8, 9, 13, 20, 40, 80, 109, 110, 200] {
+                    for height in (1..12).chain([24, 60]) {
+                        let help = height % 2 == 0;
+                        drawn(model, Choices { help, back: 7, ..choices(help) }, width, height);
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_tiny_screen_still_shows_the_slots_and_what_happens() {
+        with_model("20x5", 8, |model| {
+            let picture = drawn(model, choices(false), 20, 5);
+            assert!(picture.contains("TRW") && picture.contains("What happens"), "{picture}");
+        });
+    }
+
+    #[test]
+    fn a_large_ring_is_a_row_of_heat_that_says_its_scale() {
+        with_model("heat", 1 << 14, |model| {
+            let picture = drawn(model, choices(true), 80, 24);
+            assert!(picture.contains("16,384") && picture.contains("a cell is 32 slots"), "{picture}");
+        });
+    }
+
+    #[test]
+    fn without_colours_nothing_is_coloured() {
+        with_model("plain", 8, |model| {
+            let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
+            Screen { model, choices: choices(false) }.render(buffer.area, &mut buffer);
+            let coloured = |cell: &&ratatui::buffer::Cell| cell.fg != ratatui::style::Color::Reset;
+            assert_eq!(buffer.content.iter().find(coloured), None);
+            Screen { model, choices: choices(true) }.render(buffer.area, &mut buffer);
+            assert!(buffer.content.iter().any(|cell| coloured(&cell)));
+        });
+    }
+
+    #[test]
+    fn what_is_no_text_is_escaped_and_a_character_cut_in_two_is_left_out() {
+        assert_eq!(escape("a\tü".as_bytes(), true), "a\\tü");
+        assert_eq!(escape(b"\x1b[31m\xff\x00", true), "\\u{1b}[31m\\xff\\u{0}");
+        assert_eq!(escape(&"aü".as_bytes()[..2], false), "a");
+        assert_eq!(escape(&"aü".as_bytes()[..2], true), "a\\xc3");
+        assert_eq!(escape(b"a\xff", false), "a\\xff");
+    }
+}

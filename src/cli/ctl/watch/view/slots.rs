@@ -12,7 +12,7 @@ use crate::cli::ctl::show;
 use crate::cli::ctl::watch::model::{Census, Look, STATES, Seen};
 
 /// Widest and narrowest box with text, narrowest box without, and narrowest cell.
-const BOX: u16 = 22;
+const BOX: u16 = 26;
 const TEXT_BOX: u16 = 13;
 const SMALL_BOX: u16 = 8;
 /// Height of a box with text, and of one without.
@@ -107,10 +107,10 @@ impl<'l> Slots<'l> {
             .border_style(self.theme.border(slot.state))
             .title(Span::styled(slot.number.to_string(), self.theme.dim()));
         if slot.number == tail {
-            block = block.title(Line::from(marks("▼", "▼next in")).right_aligned());
+            block = block.title(Line::from(marks(" ▼ ", " ▼ next in ")).right_aligned());
         }
         if slot.number == head {
-            block = block.title_bottom(marks("▲", "▲next out"));
+            block = block.title_bottom(marks(" ▲ ", " ▲ next out "));
         }
         let inner = block.inner(area);
         block.render(area, buf);

@@ -59,7 +59,8 @@ impl Theme {
 
     /// The marks of head and tail.
     pub fn mark(self) -> Style {
-        Style::new().add_modifier(Modifier::BOLD)
+        // Not in the colour of the border that they stand in.
+        Style::new().fg(Color::Reset).add_modifier(Modifier::BOLD)
     }
 
     pub fn heading(self) -> Style {
