@@ -179,6 +179,7 @@ fn consumer_that_holds_now(name: &Name) -> Process {
 fn who_waits_for_room_or_for_items_is_told() {
     let name = Name::ring("watch-waits", &["--capacity", "2"]);
     let watch = Watch::start(&name, &["--interval", "2ms"]);
+    watch.tells(&format!("ring {:?}: 2 slots, 0 in use; 0 items waiting, 0 held", name.0));
     let mut consumer = Command::new(env!("CARGO_BIN_EXE_consumer"));
     consumer.arg(&name.0).stdin(Stdio::null()).stdout(Stdio::null());
     let mut consumer = Process(consumer.spawn().unwrap());

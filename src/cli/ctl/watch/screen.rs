@@ -17,7 +17,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use ratatui::crossterm::execute;
 use ratatui::crossterm::style::force_color_output;
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 
 use super::model::Model;
@@ -210,7 +210,9 @@ impl Session {
 
     fn come_back(&mut self) -> io::Result<()> {
         enter()?;
-        self.terminal.clear()
+        // Anew: to clear the old one would ask the terminal where its cursor is, and not all answer.
+        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(())
     }
 
     fn event(&mut self, event: &Event, model: &Model) -> io::Result<Step> {
@@ -263,7 +265,7 @@ enum Step {
 
 fn enter() -> io::Result<()> {
     enable_raw_mode()?;
-    execute!(io::stdout(), EnterAlternateScreen, Hide).inspect_err(|_| leave())
+    execute!(io::stdout(), EnterAlternateScreen, Clear(ClearType::All), Hide).inspect_err(|_| leave())
 }
 
 /// Gives the terminal back. One that takes nothing is nobody's loss.
