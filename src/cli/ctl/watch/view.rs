@@ -419,7 +419,7 @@ mod tests {
 
     #[test]
     fn any_size_can_be_drawn_on() {
-        for (what, capacity) in [("tiny", 2), ("few", 8), ("many", 1024), ("buckets", 1 << 14)] {
+        for (what, capacity) in [("tiny", 4), ("few", 8), ("many", 1024), ("buckets", 1 << 14)] {
             with_model(what, capacity, |model| {
                 for width in [1, 2, 3, 7, 8, 9, 13, 20, 40, 80, 109, 110, 200] {
                     for height in (1..12).chain([24, 60]) {
