@@ -17,6 +17,7 @@ mod ring;
 mod room;
 mod search;
 mod send_batch;
+mod slots;
 mod stats;
 #[cfg(feature = "tokio")]
 mod tasks;
@@ -31,6 +32,7 @@ pub use participant::{Activity, Buried};
 pub use producer::{OnFull, Producer};
 pub use reservation::Reservation;
 pub use ring::Ring;
+pub use slots::{Slot, SlotItem, SlotState};
 pub use stats::{Held, Liveness, ParticipantInfo, Peeked, Snapshot, Totals};
 #[cfg(feature = "tokio")]
 pub use tasks::{AsyncConsumer, AsyncProducer};

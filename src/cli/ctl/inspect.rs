@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{
     list::state,
     output::{self, Paint},
+    semaphores::Semaphores,
     show,
 };
 use crate::{Held, ParticipantInfo, Ring, RingName, Role, Snapshot, Totals, cli::exit::Failure};
@@ -73,27 +74,6 @@ struct Report<'a> {
 }
 
 #[derive(Serialize)]
-struct Semaphores {
-    items: Semaphore,
-    room: Semaphore,
-    /// Of a discipline with turns, in a ring for many.
-    mutex: Option<Mutex>,
-}
-
-#[derive(Serialize)]
-struct Mutex {
-    value: i32,
-    /// Whose turn it is.
-    participant: Option<u32>,
-}
-
-#[derive(Serialize)]
-struct Semaphore {
-    value: i32,
-    sleepers: u64,
-}
-
-#[derive(Serialize)]
 struct Participant {
     number: u32,
     serial: u32,
@@ -144,10 +124,8 @@ pub fn run(args: &Args, paint: Paint) -> Result<(), Failure> {
 
 impl<'a> Report<'a> {
     fn new(ring: &'a Ring, snapshot: Snapshot) -> Self {
-        let semaphore = |(value, sleepers)| Semaphore { value, sleepers };
         let discipline = snapshot.discipline;
         let thresholds = discipline.thresholds();
-        let has_turns = discipline.takes_turns() && !ring.is_exclusive();
         let holding = |held: &Held| Holding::new(held, &snapshot.participants);
         Report {
             schema: "ringpipe.inspect/1",
@@ -179,11 +157,7 @@ impl<'a> Report<'a> {
             sync: discipline.name(),
             wake_at: thresholds.map(|thresholds| thresholds.wake_at),
             resume_at: thresholds.and_then(|thresholds| thresholds.resume_at),
-            semaphores: Semaphores {
-                items: semaphore(snapshot.items_semaphore),
-                room: semaphore(snapshot.room_semaphore),
-                mutex: has_turns.then_some(Mutex { value: snapshot.mutex.0, participant: snapshot.mutex.1 }),
-            },
+            semaphores: Semaphores::of(&snapshot, ring.is_exclusive()),
             held: snapshot.held.iter().map(holding).collect(),
             totals: Counters::new(&snapshot.totals),
             participants: snapshot.participants.into_iter().map(Participant::new).collect(),

@@ -12,8 +12,10 @@ mod peek;
 mod remove;
 mod repair;
 mod run;
+mod semaphores;
 mod show;
 mod wait;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -47,6 +49,7 @@ Examples:
   ringctl create jobs --capacity 65536   make a ring that stays until it is removed
   ringctl list                           all rings, one a line
   ringctl inspect jobs                   who takes part, who holds what, how full it is
+  ringctl watch jobs                     see its slots, semaphores and processes as items move
   ringctl wait jobs --until empty        until everything was received and acknowledged
   ringctl run -p 3 -c 3 /var/log/*.log   send files through a ring, and verify what arrives
   ringctl bench                          how fast it is on this machine
@@ -61,6 +64,7 @@ enum Verb {
     #[command(visible_alias = "ls")]
     List(list::Args),
     Inspect(inspect::Args),
+    Watch(watch::Args),
     Peek(peek::Args),
     Close(remove::CloseArgs),
     Rm(remove::RmArgs),
@@ -91,6 +95,7 @@ pub fn main() -> ExitCode {
         Verb::Create(args) => create::run(&args),
         Verb::List(args) => list::run(&args, paint),
         Verb::Inspect(args) => inspect::run(&args, paint),
+        Verb::Watch(args) => return start::exit("ringctl", watch::run(&args, paint)),
         Verb::Peek(args) => peek::run(&args),
         Verb::Close(args) => remove::close(&args),
         Verb::Rm(args) => remove::rm(&args),

@@ -83,6 +83,11 @@ impl Paint {
         Paint { on }
     }
 
+    /// Whether it colours.
+    pub fn is_on(self) -> bool {
+        self.on
+    }
+
     /// The text in the colour of its tone.
     pub fn text(self, tone: Tone, text: &str) -> String {
         let code = match tone {

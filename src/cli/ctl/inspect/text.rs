@@ -1,7 +1,8 @@
 //! The report as text.
-use super::{Counters, Holding, Participant, Report, Semaphore};
+use super::{Counters, Holding, Participant, Report};
 use crate::cli::ctl::{
     output::{Cell, Paint, Table, Tone, cell, toned},
+    semaphores::Semaphore,
     show,
 };
 

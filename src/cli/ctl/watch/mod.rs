@@ -1,0 +1,148 @@
+//! `ringctl watch`: a ring as items move through it, to learn from and to look after.
+mod changes;
+mod model;
+mod plain;
+mod screen;
+mod steps;
+mod view;
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use super::output::{self, Paint};
+use crate::cli::args::{Count, DurationArg};
+use crate::cli::exit::{Failure, code};
+use crate::cli::signals;
+use crate::cli::start::End;
+use crate::{Error, ErrorKind, Ring, StopFlag};
+use model::Model;
+
+/// Shortest and longest time between two looks.
+const INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(3600));
+/// A look at a large ring takes long: looking takes at most this share of the time, one in so many.
+const SHARE: u32 = 5;
+/// How often to look whether the ring exists by now.
+const WAIT_LOOK: Duration = Duration::from_millis(50);
+
+/// Watch a ring: its slots, its semaphores, who takes part, and what happens, as items move
+///
+/// On a terminal, a picture of the ring that follows it; elsewhere, and with --events, a sentence per line for each
+/// thing that happens. Looking changes nothing. A look is a moment: what comes and goes between two looks is told
+/// from the traces that it leaves, and of a ring that is too fast for that, how many items went through.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Keys: q quits, space pauses, + and - change the pace, arrows and Page Up/Down scroll what happened,
+? explains what is to be seen.
+
+Try it, in three shells:
+  ringctl create demo --capacity 8 && ringctl watch demo
+  seq 1000 | producer --rate 4/s demo
+  consumer --rate 2/s demo
+
+More:
+  ringctl watch demo --interval 10ms --events    what happens, a sentence a line
+  ringctl watch demo --once                      one picture, as text
+  ringctl watch demo --json -n 10                ten looks, for programs
+
+Exit codes: 0 the ring was removed, q was pressed, or all looks were taken; 1 the output could not be
+written; 3 no such ring; 6 damaged, or not a ring; 128+n ended by signal n.")]
+pub struct Args {
+    /// Name of the ring
+    ring: crate::RingName,
+    /// Time between two looks, from 1ms to 1h
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = interval)]
+    interval: DurationArg,
+    /// Stop after COUNT looks
+    #[arg(short = 'n', long, value_name = "COUNT", conflicts_with = "once")]
+    count: Option<Count>,
+    /// Print one picture as text
+    #[arg(long, conflicts_with_all = ["json", "events"])]
+    once: bool,
+    /// Print a JSON object per look
+    ///
+    /// Its fields: schema (ringpipe.watch/1), ring, look (from 1), at_ns (since watching began), state (open,
+    /// closed, removed), capacity, sync, head, tail, states (slots in each), semaphores, rates (items per second),
+    /// participants, items (of rings of up to 1,024 slots: slot, slots, state, pid, producer, sequence, attempt,
+    /// bytes, beginning as text or base64), events (sentences since the last look).
+    #[arg(long, conflicts_with = "events")]
+    json: bool,
+    /// Print what happens, a sentence per line, also on a terminal
+    #[arg(long)]
+    events: bool,
+    /// Wait until there is such a ring
+    #[arg(long)]
+    wait: bool,
+}
+
+fn interval(given: &str) -> Result<DurationArg, String> {
+    let interval: DurationArg =
+        given.parse().map_err(|error: crate::cli::args::ArgError| error.to_string())?;
+    match interval.0 {
+        time if time < INTERVALS.0 => Err("this is too short; expected 1ms or more".into()),
+        time if time > INTERVALS.1 => Err("this is too long; expected 1h or less".into()),
+        _ => Ok(interval),
+    }
+}
+
+pub fn run(args: &Args, paint: Paint) -> Result<End, Failure> {
+    let lines = args.once || args.json || args.events;
+    let on_screen = !lines && has_screen();
+    if on_screen {
+        // Before there is a second thread, which would get them.
+        screen::hold_signals()?;
+    }
+    let stop = signals::catch()?;
+    let Some(ring) = find(args, &stop)? else { return Ok(signals::end()) };
+    let model = Model::new(ring).map_err(|error| failed(args, &error))?;
+    if args.once {
+        return plain::once(&model, args, paint, &stop);
+    }
+    match on_screen {
+        true => screen::watch(model, args, paint, &stop),
+        false => plain::watch(model, args, &stop),
+    }
+}
+
+/// Whether there is a terminal to draw on, with keys.
+fn has_screen() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
+    io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb
+}
+
+/// The ring, once it is there if that is to be waited for. None: a signal came first.
+fn find(args: &Args, stop: &StopFlag) -> Result<Option<Ring>, Failure> {
+    let mut told = false;
+    loop {
+        let found = match Ring::look(&args.ring) {
+            Ok(ring) if ring.is_over() => Err(Error::NotFound(args.ring.as_str().into())),
+            found => found,
+        };
+        match found {
+            Err(error) if args.wait && error.kind() == ErrorKind::NotFound => {}
+            found => return found.map(Some).map_err(|error| failed(args, &error)),
+        }
+        if !told && io::stderr().is_terminal() {
+            output::note(&format!("waiting for ring {:?}", args.ring.as_str()));
+            told = true;
+        }
+        if !signals::sleep(WAIT_LOOK, stop) {
+            return Ok(None);
+        }
+    }
+}
+
+fn failed(args: &Args, error: &Error) -> Failure {
+    let failure = Failure::of_ring(args.ring.as_str(), error);
+    match error.kind() {
+        ErrorKind::NotFound => {
+            debug_assert_eq!(failure.code, code::EMPTY);
+            failure.hint("ringctl list shows the rings that exist; --wait waits for one")
+        }
+        _ => failure,
+    }
+}
+
+/// How long to wait after a look that took `look`.
+fn pause(interval: Duration, look: Duration) -> Duration {
+    interval.max(look * SHARE)
+}

@@ -1,0 +1,288 @@
+//! Lines: what happens, JSON objects, or one picture as text.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::time::Instant;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use ratatui::buffer::{Buffer, Cell};
+use ratatui::crossterm::terminal;
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Modifier};
+use ratatui::widgets::Widget;
+use serde::Serialize;
+
+use super::model::{Look, Model, STATES, Seen, items_of};
+use super::view::theme::{Theme, word};
+use super::view::{Choices, Screen, escape};
+use super::{Args, failed, pause};
+use crate::cli::ctl::semaphores::Semaphores;
+use crate::cli::ctl::{output, show};
+use crate::cli::exit::Failure;
+use crate::cli::output::{Cut, Output};
+use crate::cli::signals;
+use crate::cli::start::End;
+use crate::{ParticipantInfo, SlotState, StopFlag};
+
+/// Columns of a picture that goes to no terminal.
+const COLUMNS: u16 = 100;
+
+/// Looks, and writes lines, until the ring is gone, nobody reads, or a signal comes.
+pub fn watch(mut model: Model, args: &Args, stop: &StopFlag) -> Result<End, Failure> {
+    let mut out = Output::stdout(stop)?;
+    let mut told = 0;
+    let mut go_on = true;
+    let mut took = model.began.elapsed();
+    loop {
+        let text = if args.json { json(&model, told)? } else { sentences(&model, told) };
+        told = model.told;
+        if let Some(end) = write(&mut out, text.as_bytes())? {
+            return Ok(end);
+        }
+        if !go_on || args.count.is_some_and(|most| model.looks >= most.0) {
+            return Ok(End::Done);
+        }
+        if out.is_abandoned() {
+            return Ok(End::Done);
+        }
+        if !signals::sleep(pause(args.interval.0, took), stop) {
+            return Ok(signals::end());
+        }
+        let start = Instant::now();
+        go_on = model.look_again().map_err(|error| failed(args, &error))?;
+        took = start.elapsed();
+    }
+}
+
+/// One picture.
+pub fn once(model: &Model, args: &Args, paint: output::Paint, stop: &StopFlag) -> Result<End, Failure> {
+    let mut out = Output::stdout(stop)?;
+    let width = match terminal::size() {
+        Ok((width, _)) if std::io::stdout().is_terminal() && width > 0 => width,
+        _ => std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(COLUMNS),
+    };
+    let choices = Choices {
+        theme: Theme::new(paint.is_on()),
+        interval: args.interval.0,
+        paused: false,
+        help: false,
+        back: 0,
+        keys: false,
+    };
+    let screen = Screen { model, choices };
+    // A larger picture than anybody prints would take too much memory.
+    let area =
+        Rect { x: 0, y: 0, width: width.clamp(1, 1000), height: screen.height(width).clamp(1, 10_000) };
+    let mut buffer = Buffer::empty(area);
+    screen.render(area, &mut buffer);
+    write(&mut out, text(&buffer, paint.is_on()).as_bytes()).map(|end| end.unwrap_or(End::Done))
+}
+
+/// None: all of it was written.
+fn write(out: &mut Output, bytes: &[u8]) -> Result<Option<End>, Failure> {
+    match out.write(bytes, &[]).1 {
+        None => Ok(None),
+        Some(Cut::Closed) => Ok(Some(End::Done)),
+        Some(Cut::Stopped) => Ok(Some(signals::end())),
+        Some(Cut::Failed(error)) => Err(Failure::io("writing the output", &error)),
+    }
+}
+
+fn sentences(model: &Model, told: u64) -> String {
+    model.events_after(told).map(|event| event.text.clone() + "\n").collect()
+}
+
+/// The lines of a picture, without the blanks at their ends and the empty ones at its end.
+fn text(buffer: &Buffer, colours: bool) -> String {
+    let mut text = String::new();
+    for y in 0..buffer.area.height {
+        let mut line = String::new();
+        let mut blanks = String::new();
+        let mut style = String::new();
+        let mut covered = 0;
+        for x in 0..buffer.area.width {
+            let cell = &buffer[(x, y)];
+            // A wide character covers the cell after it.
+            if covered > 0 {
+                covered -= 1;
+                continue;
+            }
+            covered = ratatui::text::Span::raw(cell.symbol()).width().saturating_sub(1);
+            if cell.symbol() == " " && !cell.modifier.contains(Modifier::REVERSED) {
+                blanks.push(' ');
+                continue;
+            }
+            line += &std::mem::take(&mut blanks);
+            let wanted = if colours { codes(cell) } else { String::new() };
+            if wanted != style {
+                line += &format!("\x1b[0{wanted}m");
+                style = wanted;
+            }
+            line += cell.symbol();
+        }
+        if !style.is_empty() {
+            line += "\x1b[0m";
+        }
+        text += &(line + "\n");
+    }
+    text.truncate(text.trim_end_matches('\n').len());
+    text + "\n"
+}
+
+/// The terminal's codes for the colour and the modifiers of a cell.
+fn codes(cell: &Cell) -> String {
+    let colour = match cell.fg {
+        Color::Red => ";31",
+        Color::Green => ";32",
+        Color::Yellow => ";33",
+        Color::Magenta => ";35",
+        Color::Cyan => ";36",
+        Color::DarkGray => ";90",
+        Color::LightRed => ";91",
+        _ => "",
+    };
+    let modifiers = [(Modifier::BOLD, ";1"), (Modifier::DIM, ";2"), (Modifier::REVERSED, ";7")];
+    let set = modifiers.into_iter().filter(|(modifier, _)| cell.modifier.contains(*modifier));
+    set.map(|(_, code)| code).chain([colour]).collect()
+}
+
+/// A look. Times are nanoseconds.
+#[derive(Serialize)]
+struct Shown<'m> {
+    schema: &'static str,
+    ring: &'m str,
+    look: u64,
+    at_ns: u64,
+    state: &'static str,
+    capacity: u64,
+    sync: &'static str,
+    head: u64,
+    tail: u64,
+    states: BTreeMap<String, u64>,
+    semaphores: Semaphores,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rates: Option<Flow>,
+    participants: Vec<Participant<'m>>,
+    items: Vec<Item>,
+    events: Vec<&'m str>,
+}
+
+#[derive(Serialize)]
+struct Flow {
+    #[serde(rename = "in")]
+    sent: f64,
+    out: f64,
+}
+
+#[derive(Serialize)]
+struct Participant<'m> {
+    number: u32,
+    role: String,
+    pid: u32,
+    command: &'m str,
+    state: &'static str,
+    activity: &'static str,
+    items: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<f64>,
+}
+
+/// An item, or a claim that may become one.
+#[derive(Serialize)]
+struct Item {
+    slot: u64,
+    slots: u64,
+    position: u64,
+    state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    attempt: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    producer: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+}
+
+fn name(state: SlotState) -> String {
+    word(state).to_lowercase()
+}
+
+fn json(model: &Model, told: u64) -> Result<String, Failure> {
+    let (look, rates) = (&model.look, model.rates());
+    let snapshot = &look.snapshot;
+    let participant =
+        |one: &'_ ParticipantInfo| rates.as_ref().and_then(|rates| rates.of.get(&one.serial).copied());
+    let shown = Shown {
+        schema: "ringpipe.watch/1",
+        ring: model.ring.name(),
+        look: model.looks,
+        at_ns: (look.at - model.began).as_nanos() as u64,
+        state: model.state(),
+        capacity: snapshot.capacity,
+        sync: snapshot.discipline.name(),
+        head: snapshot.head,
+        tail: snapshot.tail,
+        states: STATES.iter().map(|&state| (name(state), look.census.of(state))).collect(),
+        semaphores: Semaphores::of(snapshot, model.ring.is_exclusive()),
+        rates: rates.as_ref().map(|rates| Flow { sent: rates.sent, out: rates.received }),
+        participants: snapshot
+            .participants
+            .iter()
+            .map(|one| Participant::new(one, participant(one)))
+            .collect(),
+        items: look
+            .firsts()
+            .filter(|seen| seen.slot.state != SlotState::Free)
+            .map(|seen| Item::new(seen, look))
+            .collect(),
+        events: model.events_after(told).map(|event| event.text.as_str()).collect(),
+    };
+    output::json_line(&shown)
+}
+
+impl<'m> Participant<'m> {
+    fn new(one: &'m ParticipantInfo, rate: Option<f64>) -> Self {
+        Participant {
+            number: one.number,
+            role: one.role.to_string(),
+            pid: one.pid,
+            command: &one.command,
+            state: show::liveness(one.liveness),
+            activity: show::activity(one.activity),
+            items: items_of(one),
+            rate,
+        }
+    }
+}
+
+impl Item {
+    fn new(seen: &Seen, look: &Look) -> Self {
+        let item = seen.item.as_ref();
+        let text = item.and_then(|item| {
+            let whole = item.len as usize == item.beginning.len();
+            // As it is drawn, unless it would have to be escaped.
+            let plain = escape(&item.beginning, whole);
+            item.beginning.starts_with(plain.as_bytes()).then_some(plain)
+        });
+        let slot = &seen.slot;
+        Item {
+            slot: slot.number,
+            slots: slot.parts,
+            position: slot.position,
+            state: name(slot.state),
+            pid: slot.owner.and_then(|number| look.participant(number)).map(|one| one.pid),
+            attempt: slot.attempt,
+            producer: item.map(|item| item.producer),
+            sequence: item.map(|item| item.sequence),
+            bytes: item.map(|item| item.len),
+            base64: item.filter(|_| text.is_none()).map(|item| BASE64_STANDARD.encode(&item.beginning)),
+            text,
+        }
+    }
+}
