@@ -2,4 +2,5 @@
 
 pub mod fields;
 pub mod geometry;
+pub mod named;
 pub mod view;
