@@ -58,3 +58,8 @@ pub use sys::name::RingName;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So is that of docs/PRIMITIVES.md.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/PRIMITIVES.md")]
+struct Primitives;
