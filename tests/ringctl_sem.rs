@@ -152,7 +152,9 @@ fn what_is_missing_or_there_already_or_of_the_wrong_form_is_said() {
     assert_eq!(again.complaint(), format!("ringctl: semaphore {:?} exists already", name.as_str()));
     assert!(again.stderr.contains("\nhint: ringctl sem value"), "{again:?}");
     assert_eq!(name.value(), "0\n", "it stays as it was");
-    for bad in [&["create", "a/b"][..], &["create", "x", "--value=-1"], &["create", "x", "--value=2147483648"]] {
+    for bad in
+        [&["create", "a/b"][..], &["create", "x", "--value=-1"], &["create", "x", "--value=2147483648"]]
+    {
         sem(bad).ends_with(2);
     }
     sem(&["post", name.as_str(), "-n", "0"]).ends_with(2);
@@ -174,7 +176,11 @@ fn the_mode_is_the_one_asked_for_whatever_the_umask() {
     let mode = |name: &SemName| fs::metadata(name.path()).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&SemName::made("mode", &[])), 0o600);
     let name = SemName::new("mode");
-    let script = format!("umask 077; exec {:?} sem create {} --mode 666", env!("CARGO_BIN_EXE_ringctl"), name.as_str());
+    let script = format!(
+        "umask 077; exec {:?} sem create {} --mode 666",
+        env!("CARGO_BIN_EXE_ringctl"),
+        name.as_str()
+    );
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]);
     run_with(shell, b"").succeeds();

@@ -82,11 +82,17 @@ pub fn run_if_told() {
         "event" => take(&mut Event::open(name).expect("an event"), &Shared::open(shared), place),
         "logged-lock" => {
             let mut lock = Lock::open(name).expect("a place");
-            log_all(shared, id, |log| drop(lock.lock().map(log)));
+            log_all(shared, id, |section| {
+                let _guard = lock.lock().expect("the lock");
+                section();
+            });
         }
         "semaphore" => {
             let semaphore = Semaphore::open(name).expect("a place");
-            log_all(shared, id, |log| drop(semaphore.acquire().map(log)));
+            log_all(shared, id, |section| {
+                let _permit = semaphore.acquire().expect("a permit");
+                section();
+            });
         }
         _ => panic!("{what}?"),
     }
@@ -143,18 +149,17 @@ fn take(event: &mut Event, shared: &Shared, place: u64) {
     }
 }
 
-/// Logs coming in and leaving, while what `enter` gives to its argument is held.
-fn log_all<T>(path: &str, id: u64, mut enter: impl FnMut(&mut dyn FnMut(T))) {
+/// Logs coming in and leaving; `enter` calls its argument while it holds what is to be held.
+fn log_all(path: &str, id: u64, mut enter: impl FnMut(&mut dyn FnMut())) {
     let log = OpenOptions::new().append(true).open(path).expect("the log");
     let mut random = Random::new(id);
     loop {
-        enter(&mut |held| {
+        enter(&mut || {
             record(&log, What::In, id);
             for _ in 0..random.below(200) {
                 std::hint::spin_loop();
             }
             record(&log, What::Out, id);
-            drop(held);
         });
     }
 }
@@ -168,16 +173,16 @@ enum What {
 }
 
 /// Appends eight bytes at once: the order in the file is the order in which it happened.
-fn record(mut log: &File, event: What, id: u64) {
-    log.write_all(&((event as u64) << 32 | id).to_le_bytes()).expect("the log grows");
+fn record(mut log: &File, what: What, id: u64) {
+    log.write_all(&((what as u64) << 32 | id).to_le_bytes()).expect("the log grows");
 }
 
 fn read_log(mut log: &File) -> Vec<(What, u64)> {
     let mut bytes = Vec::new();
     log.read_to_end(&mut bytes).expect("the log");
     let words = bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight")));
-    let event = |n| [What::In, What::Out, What::Killed][n as usize];
-    words.map(|word| (event(word >> 32), word & 0xffff_ffff)).collect()
+    let what = |n| [What::In, What::Out, What::Killed][n as usize];
+    words.map(|word| (what(word >> 32), word & 0xffff_ffff)).collect()
 }
 
 /// Keeps workers running, and kills one after the other.
@@ -268,8 +273,8 @@ fn a_counter_under_a_lock_loses_nothing_while_its_holders_are_killed() {
 /// and not before.
 fn check_log(log: &[(What, u64)], most: usize) -> u64 {
     let (mut inside, mut dead, mut sections) = (Vec::new(), Vec::new(), 0);
-    for (event, id) in log {
-        match event {
+    for (what, id) in log {
+        match what {
             What::Killed => dead.push(*id),
             What::Out => {
                 assert!(inside.contains(id), "{id} leaves, and has not come");
@@ -279,8 +284,8 @@ fn check_log(log: &[(What, u64)], most: usize) -> u64 {
             What::In => {
                 inside.push(*id);
                 if inside.len() > most {
-                    // Somebody's place was given away: it was of the dead.
-                    let gone = inside.iter().position(|id| dead.contains(id));
+                    // Somebody's place was given away: it was of the dead, the first of whom was seen to die first.
+                    let gone = dead.iter().find_map(|id| inside.iter().position(|other| other == id));
                     inside.remove(gone.unwrap_or_else(|| panic!("{inside:?} are inside, and alive")));
                 }
             }
