@@ -135,8 +135,8 @@ fn play_semaphore(semaphore: &Semaphore) {
         let done = match line.as_str() {
             "acquire" => said(semaphore.acquire()).map(|permit| permits.push(permit)),
             "release" => said(semaphore.release()),
-            "drop" => Some(drop(permits.pop().expect("acquire first"))),
-            "forget" => Some(permits.pop().expect("acquire first").forget()),
+            "drop" => permits.pop().map(drop),
+            "forget" => permits.pop().map(|permit| permit.forget()),
             _ => panic!("{line}?"),
         };
         if done.is_some() {

@@ -54,7 +54,8 @@ impl Event {
     /// Makes an event of this name, not set, for this user alone (mode 0600).
     ///
     /// # Errors
-    /// [`Error::Name`](crate::Error::Name); [`Error::Exists`](crate::Error::Exists) when the name is taken, by whatever; [`Error::NoSpace`](crate::Error::NoSpace).
+    /// [`Error::Name`](crate::Error::Name); [`Error::Exists`](crate::Error::Exists) when the name
+    /// is taken, by whatever; [`Error::NoSpace`](crate::Error::NoSpace).
     pub fn create(name: &str) -> Result<Event> {
         Ok(Event::new(Object::create(name, Geometry::new(Kind::Event, 0)?, Vec::new)?))
     }
@@ -62,7 +63,9 @@ impl Event {
     /// Opens the event of this name.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Incompatible`](crate::Error::Incompatible) for what is no event, or one of another version, libc or
+    /// [`Error::NotFound`](crate::Error::NotFound);
+    /// [`Error::Incompatible`](crate::Error::Incompatible) for what is no event, or one of another
+    /// version, libc or
     /// word size.
     pub fn open(name: &str) -> Result<Event> {
         Ok(Event::new(Object::open(name, Kind::Event)?))
@@ -94,7 +97,8 @@ impl Event {
         self.object.name()
     }
 
-    /// Lets `stop` end any wait of this handle with [`Error::Interrupted`](crate::Error::Interrupted), within 100 milliseconds.
+    /// Lets `stop` end any wait of this handle with
+    /// [`Error::Interrupted`](crate::Error::Interrupted), within 100 milliseconds.
     pub fn set_stop_flag(&mut self, stop: StopFlag) {
         self.stop = Some(stop);
     }
@@ -132,7 +136,8 @@ impl Event {
     /// somebody else may pass unseen.
     ///
     /// # Errors
-    /// [`Error::Interrupted`](crate::Error::Interrupted) when the stop flag was raised; [`Error::Forked`](crate::Error::Forked) in a child of the process that
+    /// [`Error::Interrupted`](crate::Error::Interrupted) when the stop flag was raised;
+    /// [`Error::Forked`](crate::Error::Forked) in a child of the process that
     /// opened it; [`Error::Damaged`](crate::Error::Damaged) when its bytes were overwritten.
     pub fn wait(&mut self) -> Result<()> {
         self.wait_until(Deadline::never(), Self::is_set)
