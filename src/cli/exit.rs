@@ -58,7 +58,10 @@ impl Failure {
         let code = code_of(error.kind());
         let line = match error {
             // These begin with its name.
-            Error::NotFound(_) | Error::Exists(_) | Error::Incompatible { .. } => format!("ring {error}"),
+            Error::NotFound(_) | Error::Exists(_) => format!("ring {error}"),
+            Error::Incompatible { name, why } => {
+                format!("{name:?} is not a ring that this program can use: {why}")
+            }
             // These name the ring themselves.
             Error::Name { .. } | Error::Busy(_) | Error::Options(_) => error.to_string(),
             Error::Io { what, source } if ring.is_empty() || what.contains(&format!("{ring:?}")) => {
