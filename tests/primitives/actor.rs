@@ -12,8 +12,10 @@
 //!
 //! An error is answered by its kind.
 
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{ChildStderr, ChildStdin, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use ringpipe::Error;
@@ -27,7 +29,7 @@ const ACTOR: &str = "RINGPIPE_TEST_ACTOR";
 pub struct Actor {
     child: Kept,
     to: ChildStdin,
-    from: Lines<BufReader<ChildStderr>>,
+    from: Receiver<String>,
 }
 
 impl Actor {
@@ -39,7 +41,10 @@ impl Actor {
             .spawn()
             .expect("a child");
         let to = child.stdin.take().expect("piped");
-        let from = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let (tell, from) = channel();
+        // Ends with the actor.
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
         let mut actor = Actor { child: Kept(child), to, from };
         assert_eq!(actor.answer(), "opened");
         actor
@@ -51,7 +56,7 @@ impl Actor {
     }
 
     pub fn answer(&mut self) -> String {
-        self.from.next().expect("the actor answers").expect("in text")
+        self.from.recv_timeout(Duration::from_secs(20)).expect("the actor answers")
     }
 
     /// Tells it to do something, and waits for the answer.
