@@ -27,6 +27,7 @@
 //! - `AsyncProducer` and `AsyncConsumer`, with the feature `tokio`: the same for asynchronous tasks, as a `Sink`
 //!   and a `Stream`.
 //! - [`Ring`]: closing, removing, repairing, and looking without changing anything.
+//! - [`sync`]: locks, semaphores, conditions and events between processes, by themselves.
 //! - [`Error`] and its [`ErrorKind`].
 //!
 //! The floors, from the top: `cli` (the three commands), `framing`, [`handles`], `ring` (the protocol, generic
@@ -46,7 +47,6 @@ pub mod handles;
 pub mod layout;
 #[doc(hidden)]
 pub mod ring;
-#[doc(hidden)]
 pub mod sync;
 #[doc(hidden)]
 pub mod sys;
@@ -61,3 +61,8 @@ pub use sys::name::RingName;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So is that of docs/PRIMITIVES.md.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/PRIMITIVES.md")]
+struct Primitives;

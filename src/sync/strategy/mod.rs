@@ -1,16 +1,22 @@
 //! The wait strategies, behind one trait: what each does around its looks at the slots.
 
+mod adaptive;
+mod monitor;
+mod polling;
+mod semaphore;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use super::monitor::Monitor;
-use super::mutex::Mutex;
-use super::polling::Polling;
-use super::semaphore::Counting;
-use super::{Signal, StopFlag, Waiter};
+use super::{Mutex, Signal, StopFlag};
 use crate::layout::discipline::Discipline;
 use crate::sys::clock::Deadline;
 use crate::{Error, Result};
+
+pub use adaptive::Waiter;
+use monitor::Monitor;
+use polling::Polling;
+use semaphore::Counting;
 
 /// Longest sleep without a look at first: what a lost wake-up, or a death nobody noticed, may cost.
 pub const SLICE: Duration = Duration::from_millis(20);
@@ -89,15 +95,19 @@ pub struct Wanted<'a, T> {
 
 impl<T> Wanted<'_, T> {
     /// Whether to go on waiting.
-    pub(super) fn go_on(&self) -> Result<()> {
-        if self.stop.is_some_and(StopFlag::is_raised) {
-            return Err(Error::Interrupted);
-        }
-        if self.deadline.passed() {
-            return Err(Error::TimedOut);
-        }
-        Ok(())
+    fn go_on(&self) -> Result<()> {
+        go_on(self.deadline, self.stop)
     }
+}
+
+fn go_on(deadline: Deadline, stop: Option<&StopFlag>) -> Result<()> {
+    if stop.is_some_and(StopFlag::is_raised) {
+        return Err(Error::Interrupted);
+    }
+    if deadline.passed() {
+        return Err(Error::TimedOut);
+    }
+    Ok(())
 }
 
 /// What was made for others.

@@ -26,9 +26,9 @@
 
 use std::time::Duration;
 
-use super::mutex::Turn;
-use super::strategy::{Around, Look, Made, Side, Sleepers, Slices, WaitStrategy, Wanted};
+use super::{Around, Look, Made, Side, Sleepers, Slices, WaitStrategy, Wanted};
 use crate::Result;
+use crate::sync::mutex::Turn;
 use crate::sys::semaphore::Wake;
 
 /// Waits for tokens.

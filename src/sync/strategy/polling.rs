@@ -5,7 +5,7 @@
 
 use std::thread::yield_now;
 
-use super::strategy::{Around, Look, Made, SLICE, Side, Sleepers, WaitStrategy, Wanted};
+use super::{Around, Look, Made, SLICE, Side, Sleepers, WaitStrategy, Wanted};
 use crate::Result;
 use crate::sys::clock;
 

@@ -16,10 +16,10 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
-use super::mutex::Turn;
-use super::strategy::{Around, Look, Made, Side, Sleepers, Slices, WaitStrategy, Wanted};
+use super::{Around, Look, Made, Side, Sleepers, Slices, WaitStrategy, Wanted};
 use crate::Result;
 use crate::layout::discipline::Thresholds;
+use crate::sync::mutex::Turn;
 
 /// Waits on a condition.
 #[derive(Debug)]
