@@ -23,7 +23,7 @@
 //!   E7  claim -> who passes it     passes that licence on to E6
 //!   E10 claim to read -> who ends  that the claimant is busy
 //! ```
-//! E4, E8, E9 and E11 belong to the sync and handles floors: sleeping, the door, news, entries.
+//! E4, E8, E9, E11 and E12 belong to the sync and handles floors: sleeping, the door, news, entries, turns.
 //! docs/PROTOCOL.md lists them all.
 
 mod consume;

@@ -2,7 +2,7 @@
 //! moments, stopped now and then, and replaced. Each writes what it does to a log that survives it. When
 //! the storm is over a survivor drains the ring, and the logs must add up.
 //!
-//! `cargo test --test storm` kills 2,000 processes and prints the seed. The long run:
+//! Each discipline has its storms. `cargo test --test storm` kills 2,000 processes and prints the seed. The long run:
 //!
 //! ```text
 //! RINGPIPE_STORM_KILLS=100000 cargo test --release --test storm -- --nocapture kill_storms
@@ -23,7 +23,7 @@ mod worker;
 
 use std::time::{Duration, Instant};
 
-use ringpipe::{Error, Ring, RingOptions, Role};
+use ringpipe::{Discipline, Error, Ring, RingOptions, Role, Thresholds};
 
 use check::Counts;
 use crowd::Crowd;
@@ -37,14 +37,21 @@ struct Shape {
     roles: Vec<Role>,
 }
 
-fn shapes() -> [Shape; 5] {
+fn shapes() -> Vec<Shape> {
     let shared = |name, capacity| Shape {
         name,
         // Few numbers, so that those of the dead come back soon.
         options: RingOptions::new().capacity(capacity).slot_size(64).participants(12),
         roles: [Role::Producer, Role::Consumer].repeat(4),
     };
-    [
+    let exclusive = |name| Shape {
+        name,
+        options: RingOptions::new().capacity(8).slot_size(64).exclusive(true),
+        roles: vec![Role::Producer, Role::Consumer],
+    };
+    let following = |shape: Shape, discipline| Shape { options: shape.options.sync(discipline), ..shape };
+    let batches = Discipline::Monitor(Thresholds { wake_at: 4, resume_at: Some(1) });
+    vec![
         shared("4 slots", 4),
         shared("8 slots", 8),
         shared("64 slots", 64),
@@ -53,11 +60,12 @@ fn shapes() -> [Shape; 5] {
             options: RingOptions::new().capacity(16).slot_size(64).timestamps(true),
             name: "16 slots, 6 producers",
         },
-        Shape {
-            name: "exclusive, 8 slots",
-            options: RingOptions::new().capacity(8).slot_size(64).exclusive(true),
-            roles: vec![Role::Producer, Role::Consumer],
-        },
+        exclusive("exclusive, 8 slots"),
+        following(shared("8 slots, semaphore", 8), Discipline::Semaphore),
+        following(exclusive("exclusive, semaphore"), Discipline::Semaphore),
+        following(shared("8 slots, polling", 8), Discipline::Polling),
+        following(shared("8 slots, monitor", 8), Discipline::Monitor(Thresholds::default())),
+        following(shared("8 slots, monitor, wakes at 4, resumes at 1", 8), batches),
     ]
 }
 
@@ -139,17 +147,19 @@ fn drain(ring: &Ring, mut log: Log) {
     }
 }
 
-/// Every slot takes an item, no more does, and all of them come out.
+/// Every slot takes an item, up to the level at which producers wait, no more does, and all of them come out.
 fn fill_and_empty(ring: &Ring) {
+    let halting = ring.discipline().thresholds().filter(|thresholds| thresholds.resume_at.is_some());
+    let room = halting.map_or(ring.capacity(), |thresholds| thresholds.wake_at);
     let mut producer = ring.producer().expect("a place");
     let mut consumer = ring.consumer().expect("a place");
-    for n in 0..ring.capacity() {
+    for n in 0..room {
         let result = producer.try_send(&n.to_le_bytes());
-        assert!(result.is_ok(), "item {n} of {}: {result:?}\n{:#?}", ring.capacity(), ring.snapshot());
+        assert!(result.is_ok(), "item {n} of {room}: {result:?}\n{:#?}", ring.snapshot());
     }
     assert!(matches!(producer.try_send(b"one more"), Err(Error::Full)));
     drop(producer);
-    for n in 0..ring.capacity() {
+    for n in 0..room {
         let item = consumer.recv_timeout(Duration::from_secs(10)).expect("what was just sent");
         assert_eq!(*item, n.to_le_bytes());
         assert_eq!(item.attempt(), 1);

@@ -1,0 +1,302 @@
+//! What is particular to each discipline: what its semaphores say, when a monitor wakes, and that what a death
+//! leaves behind comes right. That all of them keep the same promises is tested by `tests/library` and
+//! `tests/storm`, which run under each.
+
+mod ctl_support;
+mod processes;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use ctl_support::{Name, ringctl};
+use nix::sys::signal::Signal;
+use ringpipe::layout::fields::head;
+use ringpipe::{Activity, Consumer, Discipline, Error, Producer, Ring, RingOptions, Role, Thresholds};
+
+use processes::puppet::Puppet;
+use processes::{DISCIPLINES, TestName, wait_until, within_20_s};
+
+/// Long enough for a waiter to have looked again several times.
+const SLICES: Duration = Duration::from_millis(150);
+
+fn ring(what: &str, discipline: Discipline) -> (TestName, Ring) {
+    let name = TestName::new(what);
+    let options = RingOptions::new().capacity(8).slot_size(64).sync(discipline);
+    let ring = options.create(&name).unwrap();
+    (name, ring)
+}
+
+fn monitor(wake_at: u64, resume_at: Option<u64>) -> Discipline {
+    Discipline::Monitor(Thresholds { wake_at, resume_at })
+}
+
+/// Values of the semaphores `items`, `room` and `mutex`.
+fn semaphores(ring: &Ring) -> (i32, i32, i32) {
+    let snapshot = ring.snapshot().unwrap();
+    (snapshot.items_semaphore.0, snapshot.room_semaphore.0, snapshot.mutex.0)
+}
+
+fn send(producer: &mut Producer, items: std::ops::Range<u8>) {
+    items.for_each(|n| producer.send(&[n]).unwrap());
+}
+
+fn receive(consumer: &mut Consumer, items: std::ops::Range<u8>) {
+    for n in items {
+        let item = consumer.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(*item, [n]);
+        item.ack();
+    }
+}
+
+/// Overwrites a word of the ring's fixed part, or the count of a semaphore there, as a death may leave it.
+fn forge(name: &TestName, offset: u64, bytes: &[u8]) {
+    File::options().write(true).open(name.path()).unwrap().write_all_at(bytes, offset).unwrap();
+}
+
+fn forge_tokens(name: &TestName, semaphore: u64, tokens: u32) {
+    forge(name, semaphore, &tokens.to_ne_bytes());
+}
+
+#[test]
+fn the_semaphores_count_as_the_documents_have_it() {
+    let (_name, ring) = ring("counts", Discipline::Semaphore);
+    assert_eq!(semaphores(&ring), (0, 8, 1));
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    send(&mut producer, 0..3);
+    assert_eq!(semaphores(&ring), (3, 5, 1));
+    let item = consumer.recv().unwrap();
+    assert_eq!(semaphores(&ring), (2, 5, 1));
+    item.ack();
+    assert_eq!(semaphores(&ring), (2, 6, 1));
+    drop(consumer.recv().unwrap());
+    assert_eq!(semaphores(&ring), (2, 6, 1), "given back");
+    consumer.recv_batch(8).unwrap().ack();
+    // The one that was given back is found by itself.
+    consumer.try_recv().unwrap().ack();
+    assert_eq!(semaphores(&ring), (0, 8, 1));
+    producer.try_send(&[7; 200]).unwrap();
+    assert_eq!(semaphores(&ring), (4, 4, 1), "an item of four slots counts as four");
+    (0..4).for_each(|n| producer.try_send(&[n]).unwrap());
+    assert_eq!(semaphores(&ring), (8, 0, 1));
+    assert!(matches!(producer.reserve_timeout(1, Duration::from_millis(1)), Err(Error::TimedOut)));
+    assert_eq!(semaphores(&ring), (8, 0, 1));
+    (0..5).for_each(|_| consumer.try_recv().unwrap().ack());
+    assert_eq!(semaphores(&ring), (0, 8, 1));
+    drop(producer.reserve(100).unwrap());
+    assert_eq!(semaphores(&ring), (0, 8, 1), "a reservation that is given up");
+    let sent = producer.send_batch(&["a"; 8]).unwrap() as i32;
+    assert_eq!(semaphores(&ring), (sent, 8 - sent, 1), "a batch");
+    ring.remove().unwrap();
+}
+
+#[test]
+fn tokens_that_died_with_somebody_are_made_good_by_the_next_that_wait() {
+    let (name, ring) = ring("lost-tokens", Discipline::Semaphore);
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    forge_tokens(&name, head::ROOM_SEMAPHORE, 5);
+    send(&mut producer, 0..8);
+    assert!(matches!(producer.try_send(b"full"), Err(Error::Full)));
+    forge_tokens(&name, head::ITEMS_SEMAPHORE, 6);
+    receive(&mut consumer, 0..8);
+    assert_eq!(semaphores(&ring), (0, 8, 1));
+    ring.remove().unwrap();
+}
+
+#[test]
+fn tokens_that_stand_for_nothing_are_dropped_by_those_that_wait() {
+    let (name, ring) = ring("spare-tokens", Discipline::Semaphore);
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    forge_tokens(&name, head::ITEMS_SEMAPHORE, 3);
+    // Each wait drops what it has in hand at the end of a slice.
+    wait_until("no token is left", || {
+        assert!(matches!(consumer.recv_timeout(SLICES), Err(Error::TimedOut)));
+        semaphores(&ring).0 == 0
+    });
+    send(&mut producer, 0..8);
+    forge_tokens(&name, head::ROOM_SEMAPHORE, 2);
+    wait_until("no token is left", || {
+        assert!(matches!(producer.send_timeout(b"full", SLICES), Err(Error::TimedOut)));
+        semaphores(&ring).1 == 0
+    });
+    receive(&mut consumer, 0..8);
+    assert_eq!(semaphores(&ring), (0, 8, 1));
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_turn_of_the_dead_or_of_the_stopped_keeps_nobody_out() {
+    for discipline in [Discipline::Semaphore, monitor(1, None)] {
+        for signal in [Signal::SIGKILL, Signal::SIGSTOP] {
+            let (name, ring) = ring("turn", discipline);
+            let holder = Puppet::attached(&name, "producer");
+            let number = ring.participants()[0].number;
+            match signal {
+                Signal::SIGSTOP => holder.stop(),
+                _ => holder.signal(signal),
+            }
+            // As if that had happened in the middle of its turn.
+            forge(&name, head::MUTEX_OWNER, &(7_u64 << 16 | (number + 1) as u64).to_ne_bytes());
+            forge_tokens(&name, head::MUTEX_SEMAPHORE, 0);
+            assert_eq!(ring.snapshot().unwrap().mutex, (0, Some(number)));
+            let others = ring.clone();
+            within_20_s("others go on", move || {
+                let (mut producer, mut consumer) = (others.producer().unwrap(), others.consumer().unwrap());
+                send(&mut producer, 0..8);
+                receive(&mut consumer, 0..8);
+            });
+            assert_eq!(ring.snapshot().unwrap().mutex, (1, None), "{discipline}, {signal}");
+            drop(holder);
+            ring.remove().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_monitor_lets_its_consumers_start_when_enough_waits_and_then_take_all_of_it() {
+    let (name, ring) = ring("wake-at", monitor(5, Some(0)));
+    let mut producer = ring.producer().unwrap();
+    let mut customer = Puppet::attached(&name, "consumer");
+    customer.told("recv");
+    wait_until("the consumer waits", || {
+        ring.participants().iter().any(|one| one.activity == Activity::WaitingForItems)
+    });
+    for text in ["1", "2", "3", "4"] {
+        producer.send(text.as_bytes()).unwrap();
+    }
+    std::thread::sleep(SLICES);
+    assert_eq!(ring.snapshot().unwrap().ready, 4, "below the level nothing is taken");
+    producer.send(b"5").unwrap();
+    for n in 1..=5 {
+        assert_eq!(customer.answer(), format!("got 1 {n}"));
+        assert_eq!(customer.does("ack"), "done");
+        if n < 5 {
+            customer.told("recv");
+        }
+    }
+    drop(producer);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_monitor_lets_its_producers_go_on_when_little_enough_waits() {
+    let (_name, ring) = ring("resume-at", monitor(5, Some(2)));
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    send(&mut producer, 0..5);
+    assert!(matches!(producer.try_send(b"more"), Err(Error::Full)), "8 slots, but 5 is the level");
+    receive(&mut consumer, 0..2);
+    assert!(matches!(producer.try_send(b"more"), Err(Error::Full)), "3 still wait");
+    receive(&mut consumer, 2..3);
+    send(&mut producer, 5..8);
+    assert!(matches!(producer.try_send(b"more"), Err(Error::Full)));
+    receive(&mut consumer, 3..8);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn below_a_monitors_level_nothing_stays_behind_when_no_producer_is_left_to_reach_it() {
+    for how in ["left", "killed", "closed"] {
+        let (name, ring) = ring("short", monitor(5, Some(0)));
+        let mut customer = Puppet::attached(&name, "consumer");
+        customer.told("recv");
+        let mut producer = Puppet::attached(&name, "producer");
+        assert_eq!(producer.does("send only"), "sent");
+        std::thread::sleep(SLICES);
+        assert_eq!(ring.snapshot().unwrap().ready, 1);
+        match how {
+            "left" => assert_eq!(producer.does("leave"), "left"),
+            "killed" => producer.signal(Signal::SIGKILL),
+            _ => assert!(ring.close()),
+        }
+        assert_eq!(customer.answer(), "got 1 only", "{how}");
+        assert_eq!(customer.does("ack"), "done");
+        assert_eq!(customer.does("recv"), "Ended", "{how}");
+        ring.remove().unwrap();
+    }
+}
+
+#[test]
+fn held_slots_that_keep_a_monitor_from_its_level_hold_up_nobody() {
+    let (name, ring) = ring("out-of-reach", monitor(8, Some(0)));
+    let mut producer = ring.producer().unwrap();
+    producer.send(b"held").unwrap();
+    let mut holder = Puppet::attached(&name, "consumer");
+    assert_eq!(holder.does("recv"), "got 1 held");
+    holder.stop();
+    let mut consumer = ring.consumer().unwrap();
+    within_20_s("more than the ring holds goes through", move || {
+        let sender = std::thread::spawn(move || (0..100).for_each(|n| producer.send(&[n]).unwrap()));
+        receive(&mut consumer, 0..100);
+        sender.join().unwrap();
+    });
+    holder.signal(Signal::SIGCONT);
+    assert_eq!(holder.does("ack"), "done");
+    ring.remove().unwrap();
+}
+
+#[test]
+fn the_commands_follow_the_discipline_that_the_ring_was_made_with() {
+    for (name, discipline) in DISCIPLINES {
+        for exclusive in [false, true] {
+            let mut options = vec!["--sync", name, "--capacity", "16"];
+            options.extend(exclusive.then_some("--exclusive"));
+            let ring = Name::ring("follow", &options);
+            assert_eq!(Ring::open(&ring.0).unwrap().discipline(), discipline);
+            let seen = ring.inspect();
+            assert_eq!(seen["sync"], name);
+            let has_mutex = discipline.takes_turns() && !exclusive;
+            assert_eq!(seen["semaphores"]["mutex"].is_object(), has_mutex, "{seen}");
+            let lines: String = (1..=2000).map(|n| format!("{n}\n")).collect();
+            std::thread::scope(|scope| {
+                scope.spawn(|| ring.send(&lines));
+                let run = std::process::Command::new(env!("CARGO_BIN_EXE_consumer")).arg(&ring.0).output();
+                let run = run.unwrap();
+                assert!(run.status.success() && run.stdout == lines.as_bytes(), "{name}, {run:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn bad_disciplines_thresholds_and_orders_are_usage_errors_that_say_what_is_expected() {
+    let name = Name::new("bad-sync");
+    for (options, said) in [
+        (vec!["--sync", "barrier"], "adaptive"),
+        (vec!["--wake-at", "5"], "expected --sync monitor"),
+        (vec!["--sync", "semaphore", "--resume-at", "0"], "expected --sync monitor"),
+        (vec!["--sync", "monitor", "--capacity", "8", "--wake-at", "9"], "expected 1 to 8 slots"),
+        (vec!["--sync", "monitor", "--wake-at", "0"], "expected 1 to"),
+        (vec!["--sync", "monitor", "--wake-at", "5", "--resume-at", "5"], "expected 0 to 4 slots"),
+        (vec!["--order", "lifo"], "expected fifo"),
+    ] {
+        let ended = ringctl(&[&["create", name.0.as_str()], options.as_slice()].concat()).ends_with(2);
+        assert!(ended.stderr.contains(said), "{options:?}: {}", ended.stderr);
+        assert!(!name.path().exists());
+    }
+}
+
+#[test]
+fn a_producer_makes_the_ring_of_the_discipline_it_was_told_and_says_so_if_there_is_another() {
+    let name = TestName::new("producer-sync");
+    let produce = |sync: &str| {
+        let run = std::process::Command::new(env!("CARGO_BIN_EXE_producer"))
+            .args([&name, "--item", "x", "--sync", sync])
+            .output();
+        run.unwrap()
+    };
+    assert!(produce("polling").status.success());
+    let ring = Ring::open(&name).unwrap();
+    assert_eq!(ring.discipline(), Discipline::Polling);
+    let second = produce("monitor");
+    assert!(second.status.success());
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.contains("polling") && said.contains("no effect"), "{said}");
+    assert_eq!(ring.participants().iter().filter(|one| one.role == Role::Producer).count(), 0);
+    ring.remove().unwrap();
+}
+
+/// Not a test: what the puppets run.
+#[test]
+fn puppet() {
+    processes::puppet::run_if_told();
+}
