@@ -64,8 +64,9 @@ fn direct(options: &Options) -> Result {
     wait_until("an item in hand", Duration::from_secs(30), || Ok(!ring.snapshot()?.held.is_empty()))?;
     greedy.kill()?;
     say("kill -9: a consumer with an item in hand");
-    let consumers =
-        (1..=options.each).map(|number| Actor::quiet("consumer", number, &name)).collect::<Result<Vec<_>>>()?;
+    let consumers = (1..=options.each)
+        .map(|number| Actor::quiet("consumer", number, &name))
+        .collect::<Result<Vec<_>>>()?;
     cast.wait()?;
     let mut times = BTreeMap::new();
     for (consumer, number) in consumers.into_iter().zip(1..) {
@@ -77,7 +78,10 @@ fn direct(options: &Options) -> Result {
     }
     ring.remove()?;
     let (wanted, once) = (options.each * options.count, times.values().filter(|times| **times == 1).count());
-    say(format_args!("\n{wanted} produced by {} producers, {once} consumed once (*: again, after the kill)", options.each));
+    say(format_args!(
+        "\n{wanted} produced by {} producers, {once} consumed once (*: again, after the kill)",
+        options.each
+    ));
     ensure(once as u64 == wanted && times.len() == once, "every item is consumed once")
 }
 

@@ -32,7 +32,7 @@ use ringpipe::{Discipline, Error, RingOptions};
 #[derive(Parser)]
 struct Options {
     /// Items of each producer
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 8)]
     count: u64,
     /// How long a producer takes for an item
     #[arg(long, value_name = "DUR", default_value = "100ms", value_parser = humantime::parse_duration)]
@@ -100,7 +100,10 @@ fn consume(options: &Options) -> Result {
     }
     let used = getrusage(UsageWho::RUSAGE_SELF)?;
     let used = Duration::from_micros(
-        [used.user_time(), used.system_time()].iter().map(|time| (time.tv_sec() * 1_000_000 + time.tv_usec()) as u64).sum(),
+        [used.user_time(), used.system_time()]
+            .iter()
+            .map(|time| (time.tv_sec() * 1_000_000 + time.tv_usec()) as u64)
+            .sum(),
     );
     let all = start.elapsed();
     say(format_args!(

@@ -60,10 +60,7 @@ fn direct() -> Result {
     cast.wait()?;
     let totals = ring.snapshot()?.totals;
     ring.remove()?;
-    say(format_args!(
-        "\n{} produced, {} consumed, first in, first out",
-        totals.sent, totals.acknowledged
-    ));
+    say(format_args!("\n{} produced, {} consumed, first in, first out", totals.sent, totals.acknowledged));
     ensure(totals.sent > 0 && totals.sent == totals.acknowledged, "all that was produced is consumed")
 }
 

@@ -90,6 +90,7 @@ fn consume(options: &Options) -> Result {
     let ring = options.part.ring()?;
     let mut buffer = ring.consumer()?.typed::<u64>();
     for expected in 1.. {
+        sleep(options.work);
         match buffer.recv() {
             Ok(item) => {
                 ensure(*item == expected, "first in, first out")?;
@@ -99,7 +100,6 @@ fn consume(options: &Options) -> Result {
             Err(Error::Ended) => break,
             Err(error) => return Err(error.into()),
         }
-        sleep(options.work);
     }
     Ok(())
 }

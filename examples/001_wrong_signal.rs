@@ -71,7 +71,10 @@ fn direct(options: &Options) -> Result {
     cast.wait()?;
     producer.kill()?;
     let (put, room, items) = (buffer.put.load(Relaxed), buffer.value(Room), buffer.value(Items));
-    say(format_args!("  the producer has put {put} of {} items and waits: room = {room}, items = {items}", options.count));
+    say(format_args!(
+        "  the producer has put {put} of {} items and waits: room = {room}, items = {items}",
+        options.count
+    ));
     drop(buffer);
 
     say("\nOn a ring (--sync semaphore):");

@@ -99,17 +99,22 @@ fn produce(options: &Options) -> Result {
     let (goods, _) = rings(&options.part)?;
     let mut shelf = goods.producer()?.typed::<u64>();
     for piece in 1.. {
-        // In the document the lock is held here; in this program nobody has to wait for it.
+        // In the document the lock is held here, and nobody else can do anything.
         sleep(options.second);
-        match shelf.send(&piece) {
-            Ok(()) => {}
+        let before = goods.snapshot()?.ready;
+        let there = match shelf.try_send(&piece) {
+            Ok(()) => before + 1,
+            // It waits until nothing is left.
+            Err(Error::Full) => match shelf.send(&piece) {
+                Ok(()) => 1,
+                Err(Error::Closed) => break,
+                Err(error) => return Err(error.into()),
+            },
             Err(Error::Closed) => break,
             Err(error) => return Err(error.into()),
-        }
-        let there = goods.snapshot()?.ready;
+        };
         say(format_args!("produced 1, now there are {there}"));
         if there >= LEVEL {
-            // The next send waits until nothing is left.
             say(format_args!("there are {LEVEL}, no more is produced"));
         }
     }

@@ -80,7 +80,7 @@ fn marge(options: &Options, idnum: u64) -> Result {
 fn homer(options: &Options, idnum: u64) -> Result {
     let mut cookiejar = options.part.ring()?.consumer()?.typed::<u64>();
     let mut looks = 0;
-    let (how, mut passed) = (["blocking", "for half a second", "without waiting"][idnum as usize], 0);
+    let (how, mut passed) = (["blocks", "waits half a second", "does not wait"][idnum as usize], 0);
     loop {
         sleep(options.second / 10);
         looks += 1;
@@ -99,6 +99,6 @@ fn homer(options: &Options, idnum: u64) -> Result {
             Err(error) => return Err(error.into()),
         }
     }
-    say(format_args!("consumer  {}  (get {how}): {passed} of {looks} looks found nothing", idnum + 1));
+    say(format_args!("consumer  {}  whose get {how}: {passed} of {looks} looks found nothing", idnum + 1));
     Ok(())
 }

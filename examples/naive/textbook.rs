@@ -40,6 +40,8 @@ pub struct Variables {
     pub num: AtomicI64,
     /// For whoever looks on: how far a process has come.
     pub stage: AtomicU64,
+    /// For whoever looks on: takes while something was being made.
+    pub meanwhile: AtomicU64,
     /// For whoever looks on: puts and takes that are over.
     pub put: AtomicU64,
     /// See `put`.
