@@ -19,14 +19,15 @@ pub enum Error {
     /// An option that no ring can be made with.
     #[error("{0}")]
     Options(Box<str>),
-    /// No ring of this name.
-    #[error("ring {0:?} does not exist")]
+    /// No ring, or no named object of [`sync`](crate::sync), of this name.
+    #[error("{0:?} does not exist")]
     NotFound(Box<str>),
-    /// A ring of this name exists already.
-    #[error("ring {0:?} exists already")]
+    /// The name is taken.
+    #[error("{0:?} exists already")]
     Exists(Box<str>),
-    /// The name belongs to something that is not a ring, or to one of another version, libc or word size.
-    #[error("{name:?} is not a ring that this program can use: {why}")]
+    /// The name belongs to something else than expected, or to a ring or an object of another version, libc or
+    /// word size.
+    #[error("{name:?} cannot be used by this program: {why}")]
     Incompatible {
         /// The name of the object.
         name: Box<str>,
@@ -34,7 +35,7 @@ pub enum Error {
         why: Box<str>,
     },
     /// The bytes of the segment contradict the protocol.
-    #[error("the ring is damaged: {0}")]
+    #[error("the shared memory is damaged: {0}")]
     Damaged(Box<str>),
     /// The shared-memory file system has too little room for the ring.
     #[error("not enough shared memory: {required} bytes required, {available} available")]
@@ -65,7 +66,7 @@ pub enum Error {
         expected: u64,
     },
     /// No room now, and waiting was not asked for.
-    #[error("the ring is full")]
+    #[error("it is full")]
     Full,
     /// No item now, and waiting was not asked for.
     #[error("the ring is empty")]

@@ -25,6 +25,7 @@
 //! - [`Producer`]: `send`, `try_send`, `send_timeout`, `send_batch`, `reserve`; what to do when the ring is full.
 //! - [`Consumer`]: `recv`, `try_recv`, `recv_timeout`, `recv_batch`, `items`; guards that give back on drop.
 //! - [`Ring`]: closing, removing, repairing, and looking without changing anything.
+//! - [`sync`]: locks, semaphores, conditions and events between processes, by themselves.
 //! - [`Error`] and its [`ErrorKind`].
 //!
 //! The floors, from the top: `cli` (the three commands), `framing`, [`handles`], `ring` (the protocol, generic
@@ -44,7 +45,6 @@ pub mod handles;
 pub mod layout;
 #[doc(hidden)]
 pub mod ring;
-#[doc(hidden)]
 pub mod sync;
 #[doc(hidden)]
 pub mod sys;
@@ -59,3 +59,8 @@ pub use sys::name::RingName;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So is that of docs/PRIMITIVES.md.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/PRIMITIVES.md")]
+struct Primitives;

@@ -57,13 +57,13 @@ impl Failure {
     pub fn of_ring(ring: &str, error: &Error) -> Self {
         let code = code_of(error.kind());
         let line = match error {
+            // These begin with its name.
+            Error::NotFound(_) | Error::Exists(_) => format!("ring {error}"),
+            Error::Incompatible { name, why } => {
+                format!("{name:?} is not a ring that this program can use: {why}")
+            }
             // These name the ring themselves.
-            Error::Name { .. }
-            | Error::NotFound(_)
-            | Error::Exists(_)
-            | Error::Incompatible { .. }
-            | Error::Busy(_)
-            | Error::Options(_) => error.to_string(),
+            Error::Name { .. } | Error::Busy(_) | Error::Options(_) => error.to_string(),
             Error::Io { what, source } if ring.is_empty() || what.contains(&format!("{ring:?}")) => {
                 format!("{what}: {}", plain(source))
             }

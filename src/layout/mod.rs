@@ -3,4 +3,5 @@
 pub mod discipline;
 pub mod fields;
 pub mod geometry;
+pub mod named;
 pub mod view;

@@ -9,6 +9,7 @@ use std::{io, os::fd::BorrowedFd};
 
 use super::fields::{entry, head, item};
 use super::geometry::{Geometry, HEAD_BYTES, PARTICIPANT_BYTES, Preamble};
+use super::named;
 use crate::sys::abi;
 use crate::sys::copy;
 #[cfg(feature = "cli")]
@@ -254,6 +255,103 @@ impl View {
         let from = self.payload(slot, offset, len).ok_or(io::ErrorKind::InvalidInput)?;
         // SAFETY: `payload` checked the range, which is mapped while `self` lives.
         unsafe { file_io::write_from(file, from, len as usize, wait) }
+    }
+}
+
+/// A mapped named object of `sync`: its words as atomics, and its semaphores.
+///
+/// Nothing here hands out a reference to shared bytes other than to one `AtomicU64`.
+#[derive(Debug, Clone)]
+pub struct Words {
+    segment: Arc<Segment>,
+    base: NonNull<u8>,
+    geometry: named::Geometry,
+}
+
+// SAFETY: the pointer leads into the mapping that `segment` keeps alive; all access through it is atomic.
+unsafe impl Send for Words {}
+// SAFETY: as above; no method changes the view itself.
+unsafe impl Sync for Words {}
+
+impl Words {
+    /// Checks the preamble of `segment`, which is to be of this `kind`, once, and keeps what it says.
+    pub fn new(segment: Arc<Segment>, kind: named::Kind) -> Result<Self> {
+        let mut bytes = [0u8; named::Preamble::BYTES];
+        // SAFETY: a segment has at least MIN_LEN > Preamble::BYTES bytes, mapped while it lives; `bytes` is
+        // ours and does not overlap a mapping.
+        unsafe { ptr::copy_nonoverlapping(segment.base().as_ptr(), bytes.as_mut_ptr(), bytes.len()) };
+        let preamble: named::Preamble = bytemuck::pod_read_unaligned(&bytes);
+        let geometry = preamble.check(segment.name().as_str(), segment.len() as u64, abi::TAG, kind)?;
+        Ok(Words { base: segment.base(), segment, geometry })
+    }
+
+    /// Writes a new object into zeroed bytes at `base`, all but the magic and the identity, which
+    /// `Segment::create` writes; answers with the magic. The words in `set` begin with these values.
+    pub fn initialise(
+        base: NonNull<u8>,
+        geometry: &named::Geometry,
+        set: impl IntoIterator<Item = (u64, u64)>,
+    ) -> Result<u64> {
+        let preamble = named::Preamble { magic: 0, ..named::Preamble::new(geometry, abi::TAG) };
+        let bytes = bytemuck::bytes_of(&preamble);
+        // SAFETY: the caller of `Segment::create` gives `init` a mapping of the requested size, the
+        // geometry's, and nobody else knows it yet; semaphores are aligned to 64 bytes, and words to 8.
+        unsafe {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), base.as_ptr(), 16);
+            ptr::copy_nonoverlapping(bytes.as_ptr().add(32), base.add(32).as_ptr(), bytes.len() - 32);
+            Semaphore::init(base.add(named::head::SEMAPHORE as usize), 0)?;
+            if geometry.kind == named::Kind::Condition {
+                for number in 0..geometry.participants {
+                    let at = geometry.entry(number) + named::entry::SEMAPHORE;
+                    Semaphore::init(base.add(at as usize), 0)?;
+                }
+            }
+            for (offset, value) in set {
+                let offset = (offset & !7).min(geometry.size - 8);
+                base.add(offset as usize).cast::<u64>().write(value);
+            }
+        }
+        Ok(named::MAGIC)
+    }
+
+    /// The segment below.
+    pub fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// What the object is.
+    #[inline]
+    pub fn geometry(&self) -> &named::Geometry {
+        &self.geometry
+    }
+
+    /// The word at an offset that the geometry gave, or one of `named::head`. An offset beyond the object
+    /// means its last word.
+    #[inline]
+    pub fn word(&self, offset: u64) -> &AtomicU64 {
+        let offset = (offset & !7).min(self.geometry.size - 8);
+        // SAFETY: the geometry was checked to lie within the mapping, and the offset is held within the
+        // geometry; it and the page-aligned base are multiples of 8; shared words are only ever accessed
+        // as AtomicU64; `&self` keeps the mapping alive.
+        unsafe { &*self.base.as_ptr().wrapping_add(offset as usize).cast() }
+    }
+
+    /// The semaphore at `named::head::SEMAPHORE`.
+    pub fn semaphore(&self) -> Semaphore {
+        self.semaphore_at(named::head::SEMAPHORE)
+    }
+
+    /// The semaphore of a participant of a condition.
+    pub fn semaphore_of(&self, number: u32) -> Semaphore {
+        debug_assert_eq!(self.geometry.kind, named::Kind::Condition);
+        self.semaphore_at(self.geometry.entry(number) + named::entry::SEMAPHORE)
+    }
+
+    fn semaphore_at(&self, offset: u64) -> Semaphore {
+        // SAFETY: both offsets lie within the checked geometry and are multiples of 64; the creator
+        // initialised a semaphore there before the segment had a name; the handle that uses it holds the
+        // mapping, and nothing but semaphore calls touches these bytes.
+        unsafe { Semaphore::at(self.base.add((offset & !63).min(self.geometry.size - 64) as usize)) }
     }
 }
 

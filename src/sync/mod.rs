@@ -1,4 +1,34 @@
-//! Waiting: look, and if there is nothing, sleep in bounded slices and look again after each.
+//! Locks, semaphores, conditions and events between processes, by name and without a ring; and how rings wait.
+//!
+//! | | is | like |
+//! |---|---|---|
+//! | [`Lock`] | held by one at a time | `threading.Lock` |
+//! | [`Semaphore`] | held by as many as there are permits | `threading.Semaphore` |
+//! | [`Condition`] | a lock, and a place to wait for what it protects to change | `threading.Condition` |
+//! | [`Event`] | set, or waited for | `threading.Event`; with `take`, a semaphore that begins with 0 |
+//!
+//! Each is a small named object in shared memory, made by `create`, attached to by `open`, or either by
+//! `open_or_create`, and removed by `remove`; names are as [`RingName`](crate::RingName) says, and shared with rings. Any process may
+//! be killed at any instruction: what it held goes to the next one, who is told where that matters
+//! ([`LockGuard::is_abandoned`]). A stopped process is alive, and is never robbed. A child made by `fork` must
+//! open the object anew: handles of its parent answer [`Error::Forked`](crate::Error::Forked).
+//!
+//! ```
+//! # let name = format!("doc-sync-{}", std::process::id());
+//! use ringpipe::sync::Lock;
+//! let mut lock = Lock::open_or_create(&name)?;
+//! let guard = lock.lock()?;
+//! if guard.is_abandoned() {
+//!     // Its last holder died: put in order what it may have left half changed.
+//! }
+//! drop(guard);
+//! lock.remove()?;
+//! # Ok::<(), ringpipe::Error>(())
+//! ```
+//!
+//! # How waiting works
+//!
+//! Look, and if there is nothing, sleep in bounded slices and look again after each.
 //!
 //! How that is done is the ring's [`Discipline`](crate::layout::discipline::Discipline), and each has a
 //! [`WaitStrategy`] of its own, in a file of its own: `wait` (adaptive, the default), `semaphore`, `polling`,
@@ -21,6 +51,7 @@
 
 mod monitor;
 mod mutex;
+mod named;
 mod polling;
 mod semaphore;
 mod signal;
@@ -28,8 +59,13 @@ mod stop;
 mod strategy;
 mod wait;
 
+#[doc(hidden)]
 pub use mutex::{Mutex, owner_of};
+pub use named::{Condition, ConditionGuard, Event, Lock, LockGuard, Permit, Semaphore, remove};
+#[doc(hidden)]
 pub use signal::{Signal, light_fence};
 pub use stop::StopFlag;
+#[doc(hidden)]
 pub use strategy::{Around, Look, Made, SLICE, Side, Sleepers, Strategy, WaitStrategy, Wanted};
+#[doc(hidden)]
 pub use wait::Waiter;

@@ -88,14 +88,19 @@ pub struct Wanted<'a, T> {
 impl<T> Wanted<'_, T> {
     /// Whether to go on waiting.
     pub(super) fn go_on(&self) -> Result<()> {
-        if self.stop.is_some_and(StopFlag::is_raised) {
-            return Err(Error::Interrupted);
-        }
-        if self.deadline.passed() {
-            return Err(Error::TimedOut);
-        }
-        Ok(())
+        go_on(self.deadline, self.stop)
     }
+}
+
+/// Whether to go on waiting: not after the deadline, nor when the flag is raised.
+pub(super) fn go_on(deadline: Deadline, stop: Option<&StopFlag>) -> Result<()> {
+    if stop.is_some_and(StopFlag::is_raised) {
+        return Err(Error::Interrupted);
+    }
+    if deadline.passed() {
+        return Err(Error::TimedOut);
+    }
+    Ok(())
 }
 
 /// What was made for others.

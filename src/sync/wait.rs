@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::strategy::{Around, Look, Made, Side, Sleepers, Slices, WaitStrategy, Wanted};
+use super::strategy::{Around, Look, Made, Side, Sleepers, Slices, WaitStrategy, Wanted, go_on};
+use super::{Signal, StopFlag};
 use crate::Result;
-use crate::sys::clock;
+use crate::sys::clock::{self, Deadline};
 use crate::sys::process;
 
 /// Spinning time that is never exceeded: about what a sleep and a wake-up cost.
@@ -76,32 +77,9 @@ impl WaitStrategy for Waiter {
         side: Side<'_>,
         wanted: &Wanted<'_, T>,
         there: impl Fn(u64) -> bool,
-        mut look: impl FnMut(Look) -> Result<Option<T>>,
+        look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<T> {
-        if let Some(found) = self.spin(there, &mut look)? {
-            return Ok(found);
-        }
-        let signal = side.own.signal;
-        loop {
-            signal.announce();
-            // Who will not sleep after this look will have no other.
-            let quick = self.content && !wanted.deadline.passed();
-            let answer = match look(if quick { Look::Quick } else { Look::Thorough }) {
-                Ok(None) => wanted.go_on().map(|()| None),
-                answer => answer,
-            };
-            if let Some(answer) = answer.transpose() {
-                signal.withdraw();
-                return answer;
-            }
-            signal.sleep(self.slices.next(wanted.deadline))?;
-            let found = look(Look::Quick)?;
-            self.content = found.is_some();
-            if let Some(found) = found {
-                self.slices.restart();
-                return Ok(found);
-            }
-        }
+        self.wait_for(side.own.signal, wanted.deadline, wanted.stop, there, look)
     }
 
     fn end_turn(&mut self, _: Side<'_>) {}
@@ -117,6 +95,40 @@ impl WaitStrategy for Waiter {
 }
 
 impl Waiter {
+    /// As [`WaitStrategy::wait`], also where there is no ring.
+    pub fn wait_for<T>(
+        &mut self,
+        signal: Signal<'_>,
+        deadline: Deadline,
+        stop: Option<&StopFlag>,
+        there: impl Fn(u64) -> bool,
+        mut look: impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<T> {
+        if let Some(found) = self.spin(there, &mut look)? {
+            return Ok(found);
+        }
+        loop {
+            signal.announce();
+            // Who will not sleep after this look will have no other.
+            let quick = self.content && !deadline.passed();
+            let answer = match look(if quick { Look::Quick } else { Look::Thorough }) {
+                Ok(None) => go_on(deadline, stop).map(|()| None),
+                answer => answer,
+            };
+            if let Some(answer) = answer.transpose() {
+                signal.withdraw();
+                return answer;
+            }
+            signal.sleep(self.slices.next(deadline))?;
+            let found = look(Look::Quick)?;
+            self.content = found.is_some();
+            if let Some(found) = found {
+                self.slices.restart();
+                return Ok(found);
+            }
+        }
+    }
+
     fn spin<T>(
         &mut self,
         there: impl Fn(u64) -> bool,

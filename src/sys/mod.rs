@@ -5,6 +5,7 @@
 //! | [`name`] | names of rings |
 //! | [`segment`] | named shared memory that appears whole or not at all |
 //! | [`semaphore`] | process-shared POSIX semaphores, to sleep and to wake |
+//! | `named_semaphore` | POSIX semaphores with a name, as any program may open them |
 //! | [`liveness`] | who is alive: one kernel-held lock per participant |
 //! | [`clock`] | monotonic time and deadlines |
 //! | [`process`] | this process, and what can be shown about others |
@@ -27,6 +28,8 @@ pub mod fence;
 pub mod io;
 pub mod liveness;
 pub mod name;
+#[cfg(feature = "cli")]
+pub mod named_semaphore;
 pub mod process;
 pub mod random;
 pub mod segment;

@@ -64,16 +64,17 @@ impl Semaphore {
         Semaphore(ptr.cast())
     }
 
-    /// Adds a token and wakes a sleeper if there is one; with 2^31 - 1 tokens there are enough, and none is
-    /// added.
+    /// Adds a token and wakes a sleeper if there is one. False: with 2^31 - 1 tokens there are enough, and none
+    /// is added.
     ///
     /// # Errors
     /// [`Error::Damaged`] when these bytes are no shared semaphore.
-    pub fn post(&self) -> Result<()> {
+    pub fn post(&self) -> Result<bool> {
         self.check_shared()?;
         // SAFETY: `at` vouches for the memory.
         match errno_of(unsafe { libc::sem_post(self.0.as_ptr()) }) {
-            0 | libc::EOVERFLOW => Ok(()),
+            0 => Ok(true),
+            libc::EOVERFLOW => Ok(false),
             errno => Err(refused("posting a semaphore", errno)),
         }
     }
@@ -122,7 +123,7 @@ impl Semaphore {
     /// glibc hands the word that tells shared from private to the kernel as part of the futex command, and
     /// aborts the process if the kernel does not know the command. A writer that changes it again between
     /// this look and the call is not held off.
-    fn check_shared(&self) -> Result<()> {
+    pub(super) fn check_shared(&self) -> Result<()> {
         #[cfg(target_env = "gnu")]
         {
             // SAFETY: the word lies within the sem_t that `at` vouches for, aligned, and is only ever

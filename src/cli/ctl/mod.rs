@@ -12,6 +12,7 @@ mod peek;
 mod remove;
 mod repair;
 mod run;
+mod sem;
 mod show;
 mod wait;
 
@@ -51,6 +52,7 @@ Examples:
   ringctl run -p 3 -c 3 /var/log/*.log   send files through a ring, and verify what arrives
   ringctl bench                          how fast it is on this machine
   ringctl rm jobs                        close it and remove it
+  ringctl sem wait done --timeout 5s     take a token of a POSIX semaphore
 
 Exit codes: 0 done, 1 runtime error, 2 usage, 3 empty or not found, 4 timed out, 5 closed,
 6 damaged or incompatible, 10 an assertion failed, 128+n ended by signal n.";
@@ -69,6 +71,7 @@ enum Verb {
     Wait(wait::Args),
     Run(run::Args),
     Bench(bench::Args),
+    Sem(sem::Args),
     /// A process that `bench` measures with
     #[command(hide = true)]
     BenchWorker(bench::WorkerArgs),
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Verb::Wait(args) => wait::run(&args),
         Verb::Run(args) => return start::exit("ringctl", run::run(&args, paint)),
         Verb::Bench(args) => return start::exit("ringctl", bench::run(&args, paint)),
+        Verb::Sem(args) => return start::exit("ringctl", sem::run(&args)),
         Verb::BenchWorker(args) => bench::work(&args),
         Verb::Producer(options) => return start::exit("producer", producer::run(&options)),
         Verb::Consumer(options) => return start::exit("consumer", consumer::run(&options)),

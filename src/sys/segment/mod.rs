@@ -45,6 +45,8 @@ use nix::{
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 pub use leftover::{first_word, remove_leftover};
+#[cfg(feature = "cli")]
+pub(super) use open::trusted;
 
 use super::{
     clock::Deadline,

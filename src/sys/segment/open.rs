@@ -95,7 +95,7 @@ pub(super) fn check_object(name: &RingName, file: &File) -> Result<()> {
 }
 
 /// Root opens all; others open their own, root's, and what its owner opened to a group or to all for writing.
-pub(super) fn trusted(us: u32, owner: u32, mode: u32) -> bool {
+pub(in crate::sys) fn trusted(us: u32, owner: u32, mode: u32) -> bool {
     us == 0 || owner == us || owner == 0 || mode & 0o022 != 0
 }
 

@@ -1,0 +1,213 @@
+//! `ringctl sem`: POSIX named semaphores, for shell scripts.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::{output, show};
+use crate::cli::args::{DurationArg, ModeArg};
+use crate::cli::exit::{Failure, code, code_of, plain};
+use crate::cli::signals;
+use crate::cli::start::End;
+use crate::sys::clock::Deadline;
+use crate::sys::named_semaphore::{self, MOST, NamedSemaphore};
+use crate::sys::semaphore::{Semaphore, Wake};
+use crate::{Error, ErrorKind, RingName, StopFlag};
+
+/// Longest sleep without a look: what a wake-up that was lost with a killed process may cost, at first and
+/// after half a second.
+const SLICES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(80));
+const SHORT: Duration = Duration::from_millis(500);
+
+/// POSIX named semaphores: make, post, wait, look, remove
+///
+/// They are those of sem_open(3), by the same name, and any other program may use them at the same time.
+/// A token has no owner: who is killed after it has taken one keeps it for ever. Locks that survive
+/// their holder's death are in the library, ringpipe::sync.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  ringctl sem create done                        no token yet
+  job && ringctl sem post done &
+  ringctl sem wait done --timeout 30s            until the job has posted
+
+  ringctl sem create slots --value 4             at most four at a time
+  ringctl sem wait slots; job; ringctl sem post slots
+
+Exit codes: 0 done; 1 it exists already, or the system refused; 2 usage; 3 not found, or no token (--no-wait);
+4 timed out, or as many tokens as there may be; 6 not a semaphore; 128+n ended by signal n, no token taken.")]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Make a semaphore
+    Create {
+        /// Name of the semaphore
+        name: RingName,
+        /// Tokens to begin with
+        #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(MOST)))]
+        value: u32,
+        /// Who may use it, in octal, whatever the umask: read and write go together [default: 600]
+        #[arg(long, value_name = "MODE")]
+        mode: Option<ModeArg>,
+    },
+    /// Add tokens, and wake as many who wait
+    Post {
+        /// Name of the semaphore
+        name: RingName,
+        /// How many tokens
+        #[arg(short = 'n', long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST)))]
+        count: u32,
+    },
+    /// Take a token, and wait for it
+    Wait {
+        /// Name of the semaphore
+        name: RingName,
+        /// Give up after this time, such as 250ms or 5s
+        #[arg(long, value_name = "DURATION", conflicts_with = "no_wait")]
+        timeout: Option<DurationArg>,
+        /// Give up at once if there is none
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Print how many tokens there are
+    Value {
+        /// Name of the semaphore
+        name: RingName,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a semaphore's name; who has it open keeps it
+    Rm {
+        /// Name of the semaphore
+        name: RingName,
+    },
+}
+
+#[derive(Serialize)]
+struct Value<'a> {
+    schema: &'static str,
+    semaphore: &'a str,
+    value: i32,
+}
+
+pub fn run(args: &Args) -> Result<End, Failure> {
+    match &args.verb {
+        Verb::Create { name, value, mode } => create(name, *value, mode.map_or(0o600, |ModeArg(mode)| mode)),
+        Verb::Post { name, count } => post(name, *count),
+        Verb::Wait { name, timeout, no_wait } => wait(name, timeout.map(|DurationArg(time)| time), *no_wait),
+        Verb::Value { name, json } => value(name, *json),
+        Verb::Rm { name } => NamedSemaphore::unlink(name).map(|()| End::Done).map_err(|e| failure(name, &e)),
+    }
+}
+
+fn create(name: &RingName, value: u32, mode: u32) -> Result<End, Failure> {
+    NamedSemaphore::create(name, value, mode).map(|_| End::Done).map_err(|error| failure(name, &error))
+}
+
+fn post(name: &RingName, count: u32) -> Result<End, Failure> {
+    let opened = open(name)?;
+    let semaphore = opened.semaphore();
+    let full = |posted: u32| {
+        let line =
+            format!("semaphore {:?} can have {MOST} tokens: {posted} of {count} posted", name.as_str());
+        Failure::new(code::FULL, line).hint(format!("ringctl sem value {name}"))
+    };
+    // All or none, unless others post at this moment.
+    if i64::from(semaphore.value()) + i64::from(count) > i64::from(MOST) {
+        return Err(full(0));
+    }
+    for posted in 0..count {
+        if !semaphore.post().map_err(|error| failure(name, &error))? {
+            return Err(full(posted));
+        }
+    }
+    Ok(End::Done)
+}
+
+fn wait(name: &RingName, timeout: Option<Duration>, no_wait: bool) -> Result<End, Failure> {
+    let opened = open(name)?;
+    let semaphore = opened.semaphore();
+    let failed = |error: Error| failure(name, &error);
+    if no_wait {
+        if semaphore.try_wait().map_err(failed)? {
+            return Ok(End::Done);
+        }
+        let line = format!("semaphore {:?} has no token", name.as_str());
+        return Err(
+            Failure::new(code::EMPTY, line).hint(format!("without --no-wait it waits for one: {name}"))
+        );
+    }
+    let stop = signals::catch()?;
+    let deadline = timeout.map_or(Deadline::never(), Deadline::after);
+    match take(&semaphore, deadline, &stop) {
+        Ok(()) => Ok(End::Done),
+        Err(Error::Interrupted) => Ok(signals::end()),
+        Err(Error::TimedOut) => {
+            let waited = show::given(timeout.unwrap_or_default());
+            let line = format!("semaphore {:?} has no token, waited {waited}", name.as_str());
+            Err(Failure::new(code::FULL, line).hint(format!("ringctl sem post {name} adds one")))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Takes a token. A post may be lost with a process that is killed when it is chosen to have it, so no sleep
+/// is long; the token itself is not lost, and is seen at the next look.
+fn take(semaphore: &Semaphore, deadline: Deadline, stop: &StopFlag) -> crate::Result<()> {
+    let start = Instant::now();
+    loop {
+        // A token that was taken was taken, whatever signal came meanwhile: the command then is done.
+        if semaphore.try_wait()? {
+            return Ok(());
+        }
+        if stop.is_raised() {
+            return Err(Error::Interrupted);
+        }
+        if deadline.passed() {
+            return Err(Error::TimedOut);
+        }
+        let slice = if start.elapsed() < SHORT { SLICES.0 } else { SLICES.1 };
+        if semaphore.wait_for(deadline.remaining().map_or(slice, |left| left.min(slice)))? == Wake::Posted {
+            return Ok(());
+        }
+    }
+}
+
+fn value(name: &RingName, json: bool) -> Result<End, Failure> {
+    let value = open(name)?.semaphore().value();
+    let text = if json {
+        output::json_line(&Value { schema: "ringpipe.sem-value/1", semaphore: name.as_str(), value })?
+    } else {
+        format!("{value}\n")
+    };
+    output::emit(text.as_bytes())?;
+    Ok(End::Done)
+}
+
+fn open(name: &RingName) -> Result<NamedSemaphore, Failure> {
+    NamedSemaphore::open(name).map_err(|error| failure(name, &error))
+}
+
+/// A library error about a semaphore.
+fn failure(name: &RingName, error: &Error) -> Failure {
+    let line = match error {
+        Error::NotFound(_) | Error::Exists(_) | Error::Incompatible { .. } => format!("semaphore {error}"),
+        Error::Io { what, source } => format!("{what}: {}", plain(source)),
+        _ => format!("semaphore {:?}: {error}", name.as_str()),
+    };
+    let failure = Failure::new(code_of(error.kind()), line);
+    match error.kind() {
+        ErrorKind::NotFound => failure.hint(format!("ringctl sem create {name}")),
+        ErrorKind::Exists => failure.hint(format!("ringctl sem value {name}, or ringctl sem rm {name}")),
+        ErrorKind::Incompatible | ErrorKind::Damaged => {
+            let path = named_semaphore::path(name);
+            failure.hint(format!("if it is yours and of no use: rm {}", path.display()))
+        }
+        _ => failure,
+    }
+}

@@ -1,0 +1,194 @@
+//! A process that does with a named object what it is told, one line at a time.
+//!
+//! | told | does | answers |
+//! |---|---|---|
+//! | `lock` | takes the lock (of a lock, of a condition) | `clean` or `abandoned`, and holds it |
+//! | `unlock` | releases it | `done` |
+//! | `wait` | waits (condition, event) | `woken` |
+//! | `one`, `all` | notifies (condition) | `done` |
+//! | `acquire`, `release` | (semaphore) | `done` |
+//! | `drop`, `forget` | the permit taken last (semaphore) | `done` |
+//! | `set`, `take` | (event) | `done` |
+//!
+//! An error is answered by its kind.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{ChildStderr, ChildStdin, Stdio};
+
+use nix::sys::signal::Signal;
+use ringpipe::Error;
+use ringpipe::sync::{Condition, ConditionGuard, Event, Lock, Semaphore};
+
+use crate::processes::{Kept, again, die_with_parent, wait_until};
+
+const ACTOR: &str = "RINGPIPE_TEST_ACTOR";
+
+/// An actor; it is killed when this is dropped.
+pub struct Actor {
+    child: Kept,
+    to: ChildStdin,
+    from: Lines<BufReader<ChildStderr>>,
+}
+
+impl Actor {
+    /// An actor that has opened the object `name`, which is a `lock`, `semaphore`, `condition` or `event`.
+    pub fn with(kind: &str, name: &str) -> Actor {
+        let mut child = again("actor", ACTOR, &format!("{kind} {name}"))
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a child");
+        let to = child.stdin.take().expect("piped");
+        let from = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let mut actor = Actor { child: Kept(child), to, from };
+        assert_eq!(actor.answer(), "opened");
+        actor
+    }
+
+    /// Tells it to do something, and does not wait for the answer.
+    pub fn told(&mut self, what: &str) {
+        writeln!(self.to, "{what}").expect("the actor listens");
+    }
+
+    pub fn answer(&mut self) -> String {
+        self.from.next().expect("the actor answers").expect("in text")
+    }
+
+    /// Tells it to do something, and waits for the answer.
+    pub fn does(&mut self, what: &str) -> String {
+        self.told(what);
+        self.answer()
+    }
+
+    /// Tells it to do something that makes it sleep, and waits until it does.
+    pub fn sleeps_at(&mut self, what: &str) {
+        self.told(what);
+        let wchan = format!("/proc/{}/stat", self.child.pid());
+        // Asleep, and not because it waits for the next line: it has been told one.
+        let mut times = 0;
+        wait_until("asleep", || {
+            let asleep = std::fs::read_to_string(&wchan).is_ok_and(|stat| stat.contains(") S "));
+            times = if asleep { times + 1 } else { 0 };
+            times > 50
+        });
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.child.signal(signal);
+    }
+
+    /// Kills it, and returns when it is gone.
+    pub fn killed(self) {
+        drop(self);
+    }
+
+    /// Stops it, and waits until it stands still.
+    pub fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        let stat = format!("/proc/{}/stat", self.child.pid());
+        wait_until("stopped", || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T ")));
+    }
+}
+
+/// Does nothing by itself; in a process that [`Actor::with`] made, it is the actor.
+pub fn run_if_told() {
+    let Ok(orders) = std::env::var(ACTOR) else { return };
+    die_with_parent();
+    let (kind, name) = orders.split_once(' ').expect("a kind and a name");
+    match kind {
+        "lock" => play_lock(&mut Lock::open(name).expect("a lock")),
+        "semaphore" => play_semaphore(&Semaphore::open(name).expect("a semaphore")),
+        "condition" => play_condition(&mut Condition::open(name).expect("a condition")),
+        "event" => play_event(&mut Event::open(name).expect("an event")),
+        _ => panic!("{kind}?"),
+    }
+}
+
+fn say(what: &str) {
+    eprintln!("{what}");
+}
+
+fn said<T>(result: Result<T, Error>) -> Option<T> {
+    result.map_err(|error| say(&format!("{:?}", error.kind()))).ok()
+}
+
+fn next() -> Option<String> {
+    std::io::stdin().lines().next()?.ok()
+}
+
+fn play_lock(lock: &mut Lock) {
+    say("opened");
+    while let Some(line) = next() {
+        assert_eq!(line, "lock");
+        let Some(guard) = said(lock.lock()) else { continue };
+        say(if guard.is_abandoned() { "abandoned" } else { "clean" });
+        assert_eq!(next().expect("more"), "unlock");
+        drop(guard);
+        say("done");
+    }
+}
+
+fn play_semaphore(semaphore: &Semaphore) {
+    say("opened");
+    let mut permits = Vec::new();
+    while let Some(line) = next() {
+        let done = match line.as_str() {
+            "acquire" => said(semaphore.acquire()).map(|permit| permits.push(permit)),
+            "release" => said(semaphore.release()),
+            "drop" => permits.pop().map(drop),
+            "forget" => permits.pop().map(|permit| permit.forget()),
+            _ => panic!("{line}?"),
+        };
+        if done.is_some() {
+            say("done");
+        }
+    }
+}
+
+fn play_condition(condition: &mut Condition) {
+    say("opened");
+    while let Some(line) = next() {
+        assert_eq!(line, "lock");
+        let Some(guard) = said(condition.lock()) else { continue };
+        say(if guard.is_abandoned() { "abandoned" } else { "clean" });
+        while_locked(guard);
+    }
+}
+
+fn while_locked(mut guard: ConditionGuard<'_>) {
+    while let Some(line) = next() {
+        match line.as_str() {
+            "wait" => match said(guard.wait()) {
+                Some(again) => {
+                    say(if again.is_abandoned() { "woken, abandoned" } else { "woken" });
+                    guard = again;
+                    continue;
+                }
+                None => return,
+            },
+            "one" => drop(guard.notify_one()),
+            "all" => guard.notify_all(),
+            "unlock" => {
+                drop(guard);
+                return say("done");
+            }
+            _ => panic!("{line}?"),
+        }
+        say("done");
+    }
+}
+
+fn play_event(event: &mut Event) {
+    say("opened");
+    while let Some(line) = next() {
+        let result = match line.as_str() {
+            "set" => event.set().map(drop),
+            "wait" => event.wait(),
+            "take" => event.take(),
+            _ => panic!("{line}?"),
+        };
+        if said(result).is_some() {
+            say("done");
+        }
+    }
+}

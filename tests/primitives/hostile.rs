@@ -1,0 +1,160 @@
+//! Whatever bytes a peer writes, every call comes back with a value or an error.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use ringpipe::ErrorKind;
+use ringpipe::layout::named::{Geometry, HEAD_BYTES, Kind, Preamble, entry, head};
+use ringpipe::sync::{Condition, Event, Lock, Semaphore, remove};
+
+use crate::processes::{Random, TestName, env_number, report, seed, within_20_s};
+
+const CASES: u64 = 600;
+const KINDS: [Kind; 4] = [Kind::Lock, Kind::Semaphore, Kind::Condition, Kind::Event];
+
+fn create(kind: Kind, name: &str) -> File {
+    match kind {
+        Kind::Lock => drop(Lock::create(name).unwrap()),
+        Kind::Semaphore => drop(Semaphore::create(name, 2, 3).unwrap()),
+        Kind::Condition => drop(Condition::create(name).unwrap()),
+        Kind::Event => drop(Event::create(name).unwrap()),
+    }
+    OpenOptions::new().read(true).write(true).open(format!("/dev/shm/{name}")).unwrap()
+}
+
+/// Where all words are that mean something, the semaphores' own among them.
+fn words(kind: Kind) -> Vec<u64> {
+    let geometry = Geometry::new(kind, if kind == Kind::Semaphore { 3 } else { 0 }).unwrap();
+    let mut all: Vec<u64> = (head::OWNER..head::SEMAPHORE + 32).step_by(8).collect();
+    for number in 0..geometry.participants.min(4) {
+        let of_condition = [entry::WAIT, entry::SLEEPING, entry::SEMAPHORE, entry::SEMAPHORE + 8];
+        let more = of_condition.iter().filter(|_| kind == Kind::Condition);
+        all.extend([entry::STATE].iter().chain(more).map(|offset| geometry.entry(number) + offset));
+    }
+    all.extend((0..geometry.permits).map(|index| geometry.permit(index)));
+    all
+}
+
+fn damage(file: &File, at: u64, random: &mut Random) {
+    let mut old = [0; 8];
+    file.read_exact_at(&mut old, at).unwrap();
+    let old = u64::from_le_bytes(old);
+    let new = match random.below(6) {
+        0 => random.next(),
+        1 => 0,
+        2 => u64::MAX,
+        3 => old ^ 1 << random.below(64),
+        // Held by one of the first few numbers, or by one that nobody has.
+        4 => random.below(3) << 32 | random.below(5) << 8 | 1 | random.below(2) << 1,
+        _ => 1 << 32 | 0xfff << 8 | random.below(4),
+    };
+    file.write_all_at(&new.to_le_bytes(), at).unwrap();
+}
+
+/// Calls everything there is; what it answers does not matter.
+fn use_all(kind: Kind, name: &str, random: &mut Random) -> ringpipe::Result<()> {
+    let mut short = || Duration::from_micros(random.below(300));
+    match kind {
+        Kind::Lock => {
+            let (mut first, mut second) = (Lock::open(name)?, Lock::open(name)?);
+            drop(first.try_lock());
+            let held = first.lock_timeout(short());
+            drop(second.lock_timeout(short()));
+            drop(second.try_lock());
+            drop(held.map(|guard| guard.abandon()));
+        }
+        Kind::Semaphore => {
+            let (first, second) = (Semaphore::open(name)?, Semaphore::open(name)?);
+            let held = (first.try_acquire(), first.acquire_timeout(short()));
+            drop((second.release(), second.value(), second.acquire_timeout(short())));
+            drop(held.1.map(|permit| permit.forget()));
+        }
+        Kind::Condition => {
+            let (mut first, mut second) = (Condition::open(name)?, Condition::open(name)?);
+            // Waits end by the deadline; the lock that they take again may be held by nobody there is.
+            let stop = ringpipe::StopFlag::new();
+            first.set_stop_flag(stop.clone());
+            let wait = short();
+            std::thread::scope(|scope| {
+                scope.spawn(|| drop(first.lock_timeout(wait).and_then(|guard| guard.wait_timeout(wait))));
+                if let Ok(guard) = second.lock_timeout(wait) {
+                    guard.notify_one();
+                    guard.notify_all();
+                }
+                std::thread::sleep(wait);
+                stop.raise();
+            });
+        }
+        Kind::Event => {
+            let mut event = Event::open(name)?;
+            drop((event.take_timeout(short()), event.set(), event.wait_timeout(short()), event.is_set()));
+            drop((event.reset(), event.take_timeout(short())));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn hostile_words_give_values_or_errors_and_never_a_panic_or_an_endless_loop() {
+    let seed = seed();
+    let cases = env_number("RINGPIPE_HOSTILE_CASES").unwrap_or(CASES);
+    report(&format!("hostile primitives: seed {seed}, {cases} cases"));
+    for first in (0..cases).step_by(10) {
+        within_20_s(&format!("seed {seed}, cases from {first}"), move || {
+            for case in first..(first + 10).min(cases) {
+                let mut random = Random::new(seed.wrapping_add(case));
+                let kind = KINDS[case as usize % 4];
+                let name = TestName::new("hostile");
+                let file = create(kind, &name);
+                let words = words(kind);
+                for _ in 0..3 {
+                    for _ in 0..1 + random.below(8) {
+                        damage(&file, words[random.below(words.len() as u64) as usize], &mut random);
+                    }
+                    // Refused or not: it came back.
+                    let _ = use_all(kind, &name, &mut random);
+                }
+                assert!(remove(&name).unwrap(), "RINGPIPE_STORM_SEED={}", seed + case);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_lock_held_by_a_number_that_nobody_can_have_is_damaged() {
+    let name = TestName::new("nobody");
+    let file = create(Kind::Lock, &name);
+    file.write_all_at(&(0xfff_u64 << 8 | 1).to_le_bytes(), head::OWNER).unwrap();
+    let mut lock = Lock::open(&name).unwrap();
+    assert_eq!(lock.lock().unwrap_err().kind(), ErrorKind::Damaged);
+    lock.remove().unwrap();
+}
+
+#[test]
+fn a_preamble_that_contradicts_itself_is_refused_and_can_be_removed() {
+    for kind in KINDS {
+        for at in (0..Preamble::BYTES as u64).step_by(4).filter(|at| !(16..32).contains(at)) {
+            let name = TestName::new("preamble");
+            let file = create(kind, &name);
+            let mut bytes = [0; 4];
+            file.read_exact_at(&mut bytes, at).unwrap();
+            file.write_all_at(&(u32::from_le_bytes(bytes) ^ 0x40_0040).to_le_bytes(), at).unwrap();
+            let mut random = Random::new(at);
+            let refused = use_all(kind, &name, &mut random).unwrap_err().kind();
+            assert!(matches!(refused, ErrorKind::Incompatible | ErrorKind::Damaged), "{kind:?} {at}");
+            // Without the magic nothing says that it is one of these.
+            if at >= 8 {
+                assert!(remove(&name).unwrap());
+            } else {
+                assert_eq!(remove(&name).unwrap_err().kind(), ErrorKind::Incompatible);
+                std::fs::remove_file(name.path()).unwrap();
+            }
+        }
+    }
+    let name = TestName::new("short");
+    let file = create(Kind::Condition, &name);
+    file.set_len(HEAD_BYTES).unwrap();
+    assert_eq!(Condition::open(&name).unwrap_err().kind(), ErrorKind::Damaged);
+    assert!(remove(&name).unwrap());
+}

@@ -1,0 +1,22 @@
+//! Locks, semaphores, conditions and events by name, between threads and between real processes.
+
+#[path = "../processes/mod.rs"]
+mod processes;
+
+mod actor;
+mod deaths;
+mod hostile;
+mod objects;
+mod storm;
+
+/// Not a test: what the actors run.
+#[test]
+fn actor() {
+    actor::run_if_told();
+}
+
+/// Not a test: what the processes of the storms run.
+#[test]
+fn worker() {
+    storm::run_if_told();
+}
