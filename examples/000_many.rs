@@ -62,8 +62,8 @@ fn direct(options: &Options) -> Result {
     let greedy = Actor::quiet("greedy consumer", 1, &name)?;
     (1..=options.each).try_for_each(|number| cast.start("producer", number, &name))?;
     wait_until("an item in hand", Duration::from_secs(30), || Ok(!ring.snapshot()?.held.is_empty()))?;
-    greedy.kill()?;
     say("kill -9: a consumer with an item in hand");
+    greedy.kill()?;
     let consumers = (1..=options.each)
         .map(|number| Actor::quiet("consumer", number, &name))
         .collect::<Result<Vec<_>>>()?;

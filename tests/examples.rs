@@ -111,6 +111,34 @@ fn every_cookie_is_eaten_however_it_is_got() {
 }
 
 #[test]
+fn a_lock_outlives_its_holder_and_semaphores_and_a_condition_take_turns() {
+    let ended = run("003_lock_condition", &["--second", "40ms"]);
+    assert!(in_order(
+        &ended,
+        &["Lock", "kill -9", "marge-", "6 cookies in the jar", "Semaphore", "Condition"]
+    ));
+    let said = |text: &str| ended.lines().iter().filter(|line| line.contains(text)).count();
+    assert_eq!(said("the last one died in here; the jar is in order again"), 1);
+    assert_eq!((said(": produced"), said(": Consumed cookie ")), (6, 6));
+    assert!(said("Nothing in cookiejar.") > 0);
+    let turns = ["produced cookie 1", "consumed cookie 1", "produced cookie 2", "consumed cookie 2"];
+    assert!(in_order(&ended, &turns));
+}
+
+#[test]
+fn an_event_is_waited_for_five_times() {
+    let ended = run("004_event", &["--second", "10ms"]);
+    assert_eq!(count(&ended, "We will do 5 iterations:"), 5);
+    assert_eq!(count(&ended, "consumer is waiting."), 5);
+    let numbers =
+        |text| ended.lines().iter().filter_map(|line| line.strip_prefix(text)).map(str::trim).collect();
+    let produced: Vec<&str> = numbers("producer notify : producted item number ");
+    let consumed: Vec<&str> = numbers("Consumer notify : consumed item number ");
+    assert!(produced.len() == 5 && produced == consumed, "{produced:?} {consumed:?}");
+    assert_eq!(ended.lines().last(), Some(&"program terminated"));
+}
+
+#[test]
 fn an_interrupted_example_leaves_nothing() {
     for signal in [libc::SIGINT, libc::SIGTERM] {
         let running = start("000_random_sleeps", &["--for", "1h", "--second", "20ms"]);
