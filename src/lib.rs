@@ -24,6 +24,8 @@
 //!   one consumer.
 //! - [`Producer`]: `send`, `try_send`, `send_timeout`, `send_batch`, `reserve`; what to do when the ring is full.
 //! - [`Consumer`]: `recv`, `try_recv`, `recv_timeout`, `recv_batch`, `items`; guards that give back on drop.
+//! - `AsyncProducer` and `AsyncConsumer`, with the feature `tokio`: the same for asynchronous tasks, as a `Sink`
+//!   and a `Stream`.
 //! - [`Ring`]: closing, removing, repairing, and looking without changing anything.
 //! - [`sync`]: locks, semaphores, conditions and events between processes, by themselves.
 //! - [`Error`] and its [`ErrorKind`].

@@ -125,6 +125,17 @@ fn a_lock_outlives_its_holder_and_semaphores_and_a_condition_take_turns() {
     assert!(in_order(&ended, &turns));
 }
 
+/// `cargo test --features tokio` builds this example.
+#[cfg(feature = "tokio")]
+#[test]
+fn tasks_eat_every_cookie_while_futures_are_dropped() {
+    let ended = run("003_async", &["--second", "40ms"]);
+    assert_eq!(ended.lines().iter().filter(|line| line.contains("  got =>  ")).count(), 12);
+    assert_eq!(count(&ended, "consumer  2  gave up waiting "), 1);
+    assert_eq!(count(&ended, "the clock on the same thread ticked "), 1);
+    assert!(ended.text().contains("12 cookies baked, 12 eaten"));
+}
+
 #[test]
 fn an_event_is_waited_for_five_times() {
     let ended = run("004_event", &["--second", "10ms"]);

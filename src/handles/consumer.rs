@@ -57,7 +57,7 @@ pub struct Consumer {
     /// Room for the spans of a batch, kept from one batch to the next.
     pub(super) spans: VecDeque<u32>,
     search: Search,
-    strategy: Strategy,
+    pub(super) strategy: Strategy,
     stop: Option<StopFlag>,
     follow: bool,
     /// Handles are Send, not Sync.
@@ -226,7 +226,7 @@ impl Consumer {
     }
 
     #[inline(always)]
-    fn claim_fast(&mut self, most: usize) -> Result<Option<Claim>> {
+    pub(super) fn claim_fast(&mut self, most: usize) -> Result<Option<Claim>> {
         self.participant.check()?;
         if self.search.is_due(&self.participant) || self.strategy.takes_turns() {
             return Ok(None);
@@ -238,15 +238,18 @@ impl Consumer {
     /// Claims the next item if there is one, after a look that is a thorough one from time to time.
     #[cold]
     fn claim_once(&mut self) -> Result<Option<Claim>> {
+        let depth = self.search.depth_of_try();
+        self.look_once(depth, false, 1)
+    }
+
+    /// One look for up to `most` items as the ring's discipline has it, without sleeping.
+    pub(super) fn look_once(&mut self, depth: Look, waits: bool, most: usize) -> Result<Option<Claim>> {
         let Consumer { participant, search, strategy, follow, .. } = self;
-        let slots = &participant.slots;
-        let depth = search.depth_of_try();
-        let (deadline, weight) = (Deadline::immediate(), &|claim: &Claim| slots.run(*claim));
-        let wanted = Wanted { slots: 1, deadline, stop: None, weight };
+        let (deadline, weight) = (Deadline::immediate(), &|claim: &Claim| participant.slots.run(*claim));
+        let wanted = Wanted { slots: 1, deadline, stop: None, waits, weight };
         let side = participant.side(Role::Consumer);
-        let claim = strategy.attempt(side, &wanted, |look| {
-            search.look(participant, if look == Look::Quick { depth } else { look }, 1, *follow)
-        });
+        let claim =
+            strategy.attempt(side, &wanted, depth, |depth| search.look(participant, depth, most, *follow));
         strategy.end_turn(side);
         claim
     }
@@ -267,16 +270,21 @@ impl Consumer {
             found
         };
         let (side, weight) = (participant.side(Role::Consumer), &|claim: &Claim| slots.run(*claim));
-        let wanted = Wanted { slots: 1, deadline, stop: stop.as_ref(), weight };
+        let wanted = Wanted { slots: 1, deadline, stop: stop.as_ref(), waits: true, weight };
         let claim = strategy.wait(side, &wanted, there, look);
-        participant.set_activity(Activity::Busy);
-        if strategy.takes_turns() {
-            strategy.end_turn(side);
-        } else if slots.items_there(0) || search.expects_more() {
-            // The wake-up stands for as many as there are items: pass it on.
-            participant.memory().items().notify(1);
-        }
+        strategy.end_turn(side);
+        self.waited();
         claim
+    }
+
+    /// A wait is over.
+    pub(super) fn waited(&self) {
+        self.participant.set_activity(Activity::Busy);
+        let more = || self.participant.slots.items_there(0) || self.search.expects_more();
+        if !self.strategy.takes_turns() && more() {
+            // The wake-up stands for as many as there are items: pass it on.
+            self.participant.memory().items().notify(1);
+        }
     }
 
     /// Takes note of a claim that goes to the user.

@@ -32,6 +32,21 @@ pub(super) struct SegmentMemory {
 /// The ring in a segment.
 pub(super) type SegmentSlots = Slots<SegmentMemory>;
 
+/// Those of a role that wait, and what they sleep on.
+#[inline(always)]
+pub(super) fn sleepers(view: &View, role: Role) -> Sleepers<'_> {
+    let (waiting, semaphore, starts) = match role {
+        Role::Consumer => (head::ITEMS_WAITING, head::ITEMS_SEMAPHORE, head::ITEMS_STARTS),
+        Role::Producer => (head::ROOM_WAITING, head::ROOM_SEMAPHORE, head::ROOM_STARTS),
+    };
+    let signal = Signal {
+        waiting: view.head_word(waiting),
+        semaphore: view.semaphore(semaphore),
+        fences: view.head_word(head::FENCES),
+    };
+    Sleepers { signal, starts: view.head_word(starts), consumers: role == Role::Consumer }
+}
+
 impl SegmentMemory {
     /// The ring of `view`, for a handle that has seen nothing but the counters.
     pub fn new(view: &View, liveness: Liveness) -> Self {
@@ -43,38 +58,25 @@ impl SegmentMemory {
     /// What consumers sleep on.
     #[inline]
     pub fn items(&self) -> Signal<'_> {
-        self.signal(head::ITEMS_WAITING, head::ITEMS_SEMAPHORE)
+        sleepers(&self.view, Role::Consumer).signal
     }
 
     /// What producers sleep on.
     #[inline]
     pub fn room(&self) -> Signal<'_> {
-        self.signal(head::ROOM_WAITING, head::ROOM_SEMAPHORE)
+        sleepers(&self.view, Role::Producer).signal
     }
 
     /// Those of a role that wait.
     #[inline]
     pub fn sleepers(&self, role: Role) -> Sleepers<'_> {
-        let (signal, starts) = match role {
-            Role::Consumer => (self.items(), head::ITEMS_STARTS),
-            Role::Producer => (self.room(), head::ROOM_STARTS),
-        };
-        Sleepers { signal, starts: self.view.head_word(starts), consumers: role == Role::Consumer }
+        sleepers(&self.view, role)
     }
 
     /// Whose turn it is, in rings of a discipline with turns.
     pub fn mutex(&self) -> Mutex<'_> {
         let owner = self.view.head_word(head::MUTEX_OWNER);
         Mutex { owner, semaphore: self.view.semaphore(head::MUTEX_SEMAPHORE) }
-    }
-
-    #[inline]
-    fn signal(&self, waiting: u64, semaphore: u64) -> Signal<'_> {
-        Signal {
-            waiting: self.view.head_word(waiting),
-            semaphore: self.view.semaphore(semaphore),
-            fences: self.view.head_word(head::FENCES),
-        }
     }
 
     /// Length in bytes of the item that begins at `slot` with a claimed run of `run` slots, and its

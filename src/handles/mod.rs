@@ -18,6 +18,8 @@ mod room;
 mod search;
 mod send_batch;
 mod stats;
+#[cfg(feature = "tokio")]
+mod tasks;
 mod typed;
 
 pub use adapters::{ReadItems, WriteItems};
@@ -30,6 +32,8 @@ pub use producer::{OnFull, Producer};
 pub use reservation::Reservation;
 pub use ring::Ring;
 pub use stats::{Held, Liveness, ParticipantInfo, Peeked, Snapshot, Totals};
+#[cfg(feature = "tokio")]
+pub use tasks::{AsyncConsumer, AsyncProducer};
 pub use typed::{TypedConsumer, TypedItem, TypedProducer};
 
 /// What a participant is there for.

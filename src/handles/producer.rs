@@ -60,6 +60,9 @@ pub struct Producer {
     pub(super) stop: Option<StopFlag>,
     pub(super) on_full: OnFull,
     pub(super) sequence: u64,
+    /// A task does the waiting, and waits for so many slots: see [`super::AsyncProducer`].
+    #[cfg(feature = "tokio")]
+    pub(super) by_task: Option<u64>,
     /// Handles are Send, not Sync.
     _not_sync: std::marker::PhantomData<std::cell::Cell<()>>,
 }
@@ -73,6 +76,8 @@ impl Producer {
             stop: None,
             on_full: OnFull::Block,
             sequence: 0,
+            #[cfg(feature = "tokio")]
+            by_task: None,
             _not_sync: std::marker::PhantomData,
         })
     }

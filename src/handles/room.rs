@@ -5,8 +5,7 @@ use std::sync::atomic::AtomicU64;
 use super::Role;
 use super::courtesy;
 use super::door::Door;
-use super::memory::SegmentSlots;
-use super::participant::{Activity, Counter};
+use super::participant::{Activity, Counter, Participant};
 use super::producer::Producer;
 use crate::layout::fields::head;
 use crate::ring::word::Tag;
@@ -36,27 +35,25 @@ impl Producer {
     /// The same where one look comes after the other.
     #[cold]
     fn claim_in_turn(&mut self, first: u64, most: u64, fit: &dyn Fn(u64) -> u64) -> Result<Claim> {
-        match self.look_once(first, |slots, me| slots.claim_room(me, first, most, fit).ok())? {
+        let look = |participant: &Participant, depth| look_for_room(participant, depth, first, most, &fit);
+        match self.look_once(first, Look::Quick, false, look)? {
             Some(claim) => self.pass_door(claim),
             None => Err(self.refusal()),
         }
     }
 
-    /// One look for room of `first` slots as the ring's discipline has it, without waiting.
+    /// One look for room of `first` slots as the ring's discipline has it, without sleeping.
     fn look_once(
         &mut self,
         first: u64,
-        mut look: impl FnMut(&SegmentSlots, u32) -> Option<Claim>,
+        depth: Look,
+        waits: bool,
+        mut look: impl FnMut(&Participant, Look) -> Result<Option<Claim>>,
     ) -> Result<Option<Claim>> {
         let Producer { participant, strategy, .. } = self;
-        let (slots, me) = (&participant.slots, participant.number);
-        let courtesy = participant.view().head_word(head::COURTESY);
-        let (deadline, weight) = (Deadline::immediate(), &|claim: &Claim| slots.run(*claim));
-        let wanted = Wanted { slots: first, deadline, stop: None, weight };
-        strategy.attempt(participant.side(Role::Producer), &wanted, |depth| {
-            let held_back = depth == Look::Aside || courtesy::is_asked(courtesy, me);
-            Ok(if held_back { None } else { look(slots, me) })
-        })
+        let (deadline, weight) = (Deadline::immediate(), &|claim: &Claim| participant.slots.run(*claim));
+        let wanted = Wanted { slots: first, deadline, stop: None, waits, weight };
+        strategy.attempt(participant.side(Role::Producer), &wanted, depth, |depth| look(participant, depth))
     }
 
     #[inline(always)]
@@ -121,52 +118,63 @@ impl Producer {
         fit: impl Fn(u64) -> u64,
         deadline: Deadline,
     ) -> Result<Claim> {
+        #[cfg(feature = "tokio")]
+        if self.by_task.is_some() {
+            return self.claim_for_task(first, most, fit, deadline);
+        }
         let Producer { participant, strategy, stop, .. } = self;
-        let memory = participant.memory();
-        let (slots, me) = (&participant.slots, participant.number);
-        let door = memory.view.head_word(head::DOOR);
-        let courtesy = memory.view.head_word(head::COURTESY);
+        let slots = &participant.slots;
         participant.set_activity(Activity::WaitingForRoom);
-        let there = |more| slots.room_there(first - 1 + more);
         let weight = &|claim: &Claim| slots.run(*claim);
-        let wanted = Wanted { slots: first, deadline, stop: stop.as_ref(), weight };
-        let result = strategy.wait(participant.side(Role::Producer), &wanted, there, |look| {
-            if Door::read(door).is_closed() {
-                return Err(Error::Closed);
-            }
-            if courtesy::is_asked(courtesy, me) {
-                return Ok(None);
-            }
-            if look == Look::Aside {
-                participant.sweep_in_turn();
-                return Ok(None);
-            }
-            match slots.claim_room(me, first, most, &fit) {
-                Ok(claim) => return Ok(Some(claim)),
-                Err(_) if look == Look::Quick => return Ok(None),
-                Err(full) => {
-                    // Only consumers make this room, and only others' claims could keep it from us.
-                    if first > 1 && full.word.tag() == Tag::Ready {
-                        courtesy::ask(courtesy, me);
-                    }
-                    let buried = full.word.is_owned() && participant.bury_owner(full.word.owner());
-                    if !(participant.sweep_in_turn() || buried) {
-                        return Ok(None);
-                    }
-                }
-            }
-            Ok(slots.claim_room(me, first, most, &fit).ok())
-        });
-        participant.set_activity(Activity::Busy);
+        let wanted = Wanted { slots: first, deadline, stop: stop.as_ref(), waits: true, weight };
+        let there = |more| slots.room_there(first - 1 + more);
+        let look = |look| look_for_room(participant, look, first, most, &fit);
+        let result = strategy.wait(participant.side(Role::Producer), &wanted, there, look);
+        self.waited(first);
+        self.pass_door(result?)
+    }
+
+    /// Claims room where a task does the waiting: one thorough look. `TimedOut` with a deadline that has not
+    /// passed: it waits, for what [`stop_waiting`](Self::stop_waiting) ends.
+    #[cfg(feature = "tokio")]
+    fn claim_for_task(
+        &mut self,
+        first: u64,
+        most: u64,
+        fit: impl Fn(u64) -> u64,
+        deadline: Deadline,
+    ) -> Result<Claim> {
+        self.participant.set_activity(Activity::WaitingForRoom);
+        self.by_task = Some(first);
+        let look = |participant: &Participant, depth| look_for_room(participant, depth, first, most, &fit);
+        let found = self.look_once(first, Look::Thorough, true, look);
+        if matches!(found, Ok(None)) && !deadline.passed() {
+            return Err(Error::TimedOut);
+        }
+        self.stop_waiting();
+        self.pass_door(found?.ok_or(Error::TimedOut)?)
+    }
+
+    /// The task waits no longer.
+    #[cfg(feature = "tokio")]
+    pub(super) fn stop_waiting(&mut self) {
+        if let Some(first @ 1..) = self.by_task.replace(0) {
+            self.waited(first);
+        }
+    }
+
+    /// A wait for `first` slots is over.
+    fn waited(&self, first: u64) {
+        let memory = self.participant.memory();
+        self.participant.set_activity(Activity::Busy);
         if first > 1 {
-            courtesy::thank(courtesy, me);
+            courtesy::thank(self.courtesy(), self.participant.number);
             // Those who held back may go on.
             memory.room().notify_all();
-        } else if !strategy.takes_turns() && slots.room_there(0) {
+        } else if !self.strategy.takes_turns() && self.participant.slots.room_there(0) {
             // The wake-up stands for as many as there are slots: pass it on.
             memory.room().notify(1);
         }
-        self.pass_door(result?)
     }
 
     /// Claims room of `span` slots, dropping the oldest items as long as that makes room.
@@ -174,15 +182,19 @@ impl Producer {
         loop {
             self.participant.check()?;
             let mut full = None;
-            let claimed = self.look_once(span, |slots, me| {
-                slots.claim_room(me, span, span, |_| span).map_err(|found| full = Some(found.slot)).ok()
+            let claimed = self.look_once(span, Look::Quick, false, |participant, depth| {
+                let courtesy = participant.view().head_word(head::COURTESY);
+                if depth == Look::Aside || courtesy::is_asked(courtesy, participant.number) {
+                    return Ok(None);
+                }
+                let claimed = participant.slots.claim_room(participant.number, span, span, |_| span);
+                Ok(claimed.map_err(|found| full = Some(found.slot)).ok())
             })?;
             if let Some(claim) = claimed {
                 return self.pass_door(claim);
             }
-            let held_back = courtesy::is_asked(self.courtesy(), self.participant.number);
             let in_the_way = full.is_some_and(|slot| self.participant.slots.is_oldest_in_the_way(slot));
-            if held_back || !in_the_way || !self.drop_oldest() {
+            if !in_the_way || !self.drop_oldest() {
                 break;
             }
         }
@@ -201,6 +213,43 @@ impl Producer {
         self.participant.count(Counter::DroppedOldest, 1);
         true
     }
+}
+
+/// One look for room by one who waits for it.
+fn look_for_room(
+    participant: &Participant,
+    look: Look,
+    first: u64,
+    most: u64,
+    fit: &impl Fn(u64) -> u64,
+) -> Result<Option<Claim>> {
+    let (slots, me) = (&participant.slots, participant.number);
+    let courtesy = participant.view().head_word(head::COURTESY);
+    if Door::read(participant.view().head_word(head::DOOR)).is_closed() {
+        return Err(Error::Closed);
+    }
+    if courtesy::is_asked(courtesy, me) {
+        return Ok(None);
+    }
+    if look == Look::Aside {
+        participant.sweep_in_turn();
+        return Ok(None);
+    }
+    match slots.claim_room(me, first, most, fit) {
+        Ok(claim) => return Ok(Some(claim)),
+        Err(_) if look == Look::Quick => return Ok(None),
+        Err(full) => {
+            // Only consumers make this room, and only others' claims could keep it from us.
+            if first > 1 && full.word.tag() == Tag::Ready {
+                courtesy::ask(courtesy, me);
+            }
+            let buried = full.word.is_owned() && participant.bury_owner(full.word.owner());
+            if !(participant.sweep_in_turn() || buried) {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(slots.claim_room(me, first, most, fit).ok())
 }
 
 /// Full, where not waiting was asked for.

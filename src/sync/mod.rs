@@ -65,6 +65,9 @@ pub use named::{Condition, ConditionGuard, Event, Lock, LockGuard, Permit, Semap
 #[doc(hidden)]
 pub use signal::{Signal, light_fence};
 pub use stop::StopFlag;
+#[cfg(feature = "tokio")]
+#[doc(hidden)]
+pub use strategy::Slices;
 #[doc(hidden)]
 pub use strategy::{Around, Look, Made, SLICE, Side, Sleepers, Strategy, WaitStrategy, Wanted};
 #[doc(hidden)]

@@ -15,7 +15,6 @@
 //! whoever waits looks at; a death after it, nothing.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
-use std::time::Duration;
 
 use super::mutex::Turn;
 use super::strategy::{Around, Look, Made, Side, Sleepers, Slices, WaitStrategy, Wanted};
@@ -141,10 +140,14 @@ impl WaitStrategy for Monitor {
     fn attempt<T>(
         &mut self,
         side: Side<'_>,
-        _: &Wanted<'_, T>,
+        wanted: &Wanted<'_, T>,
+        depth: Look,
         mut look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        let answer = self.look(side, Look::Quick, &mut look);
+        let answer = self.look(side, depth, &mut look);
+        if wanted.waits && matches!(answer, Ok(None)) && self.halted.is_none() {
+            self.halt(side);
+        }
         if !matches!(answer, Ok(Some(_))) {
             self.turn.end(side.mutex);
         }
@@ -186,9 +189,5 @@ impl WaitStrategy for Monitor {
 
     fn wake_now(&self, sleepers: Sleepers<'_>, _: &dyn Around, _: Made) {
         start(sleepers);
-    }
-
-    fn pause(&mut self, own: Sleepers<'_>, slice: Duration, there: impl Fn(u64) -> bool) -> Result<()> {
-        own.signal.pause(slice, there)
     }
 }

@@ -4,7 +4,6 @@
 //! free slot, and one item is lost. Here the look itself takes the slot, by compare-exchange.
 
 use std::thread::yield_now;
-use std::time::Duration;
 
 use super::strategy::{Around, Look, Made, SLICE, Side, Sleepers, WaitStrategy, Wanted};
 use crate::Result;
@@ -22,9 +21,10 @@ impl WaitStrategy for Polling {
         &mut self,
         _: Side<'_>,
         _: &Wanted<'_, T>,
+        depth: Look,
         mut look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        look(Look::Quick)
+        look(depth)
     }
 
     fn wait<T>(
@@ -59,12 +59,4 @@ impl WaitStrategy for Polling {
     fn end_turn(&mut self, _: Side<'_>) {}
 
     fn wake(&self, _: Sleepers<'_>, _: &dyn Around, _: Made) {}
-
-    fn pause(&mut self, _: Sleepers<'_>, slice: Duration, there: impl Fn(u64) -> bool) -> Result<()> {
-        if !there(0) {
-            // Nobody wakes whoever sleeps here.
-            std::thread::sleep(slice.min(Duration::from_millis(1)));
-        }
-        Ok(())
-    }
 }

@@ -36,6 +36,8 @@ use crate::sys::semaphore::Wake;
 pub struct Counting {
     /// In hand.
     tokens: u64,
+    /// Those of them that have ended a sleep done elsewhere since the last look.
+    woken: u64,
     turn: Turn,
     slices: Slices,
     /// The last look was a thorough one, or brought something.
@@ -45,7 +47,7 @@ pub struct Counting {
 impl Counting {
     /// For participant `number`.
     pub fn new(number: u32) -> Self {
-        Counting { tokens: 0, turn: Turn::new(number), slices: Slices::default(), content: false }
+        Counting { tokens: 0, woken: 0, turn: Turn::new(number), slices: Slices::default(), content: false }
     }
 
     /// Takes tokens, as long as there are some, until there are `wanted` in hand.
@@ -121,11 +123,15 @@ impl WaitStrategy for Counting {
         &mut self,
         side: Side<'_>,
         wanted: &Wanted<'_, T>,
+        depth: Look,
         mut look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         self.take(side.own, wanted.slots)?;
-        let found = self.look(side, wanted, Look::Quick, &mut look);
+        let found = self.look(side, wanted, depth, &mut look);
+        let spare = std::mem::take(&mut self.woken);
         if !matches!(found, Ok(Some(_))) {
+            // One that was slept for and brought nothing is dropped, or it would end the next sleep at once.
+            self.tokens = self.tokens.saturating_sub(spare);
             self.pay(side.own, 0);
         }
         found
@@ -159,17 +165,14 @@ impl WaitStrategy for Counting {
         sleepers.add_tokens(made.slots);
     }
 
+    fn woken(&mut self) {
+        self.tokens += 1;
+        self.woken += 1;
+    }
+
     fn took(&self, from: Sleepers<'_>, slots: u64) {
         for _ in 0..slots {
             let _ = from.signal.semaphore.try_wait();
         }
-    }
-
-    fn pause(&mut self, own: Sleepers<'_>, slice: Duration, _: impl Fn(u64) -> bool) -> Result<()> {
-        if sleep(own, slice)? == Wake::Posted {
-            // For the try that follows.
-            self.tokens += 1;
-        }
-        Ok(())
     }
 }

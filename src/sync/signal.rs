@@ -75,7 +75,7 @@ impl Signal<'_> {
     }
 
     /// Announces a sleeper. The caller looks at the slots once more before it sleeps.
-    pub(super) fn announce(&self) {
+    pub fn announce(&self) {
         // Relaxed: E4's fence orders it.
         self.waiting.fetch_add(1, Relaxed);
         // E4: before the look at the slots.
@@ -84,7 +84,7 @@ impl Signal<'_> {
 
     /// Takes the announcement back. If a waker has taken it before, its token is taken instead, or tokens
     /// would pile up that wake the next sleepers for nothing.
-    pub(super) fn withdraw(&self) {
+    pub fn withdraw(&self) {
         // Relaxed: the count is a hint.
         if self.waiting.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_err() {
             let _ = self.semaphore.try_wait();
@@ -97,27 +97,18 @@ impl Signal<'_> {
     }
 
     /// It sleeps no more.
-    pub(super) fn count_out(&self) {
+    pub fn count_out(&self) {
         // Relaxed: a hint; whoever woke everybody has taken it off.
         let _ = self.waiting.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
     }
 
-    /// Sleeps at most for `slice`, unless there is something.
-    pub(super) fn pause(&self, slice: Duration, there: impl Fn(u64) -> bool) -> Result<()> {
-        self.announce();
-        if there(0) {
-            self.withdraw();
-            return Ok(());
-        }
-        self.sleep(slice)
-    }
-
     /// Sleeps until posted, interrupted, or the end of the slice; whoever posted has already
-    /// withdrawn the announcement.
-    pub(super) fn sleep(&self, slice: Duration) -> Result<()> {
-        if self.semaphore.wait_for(slice)? != Wake::Posted {
+    /// withdrawn the announcement. Answers whether somebody did.
+    pub fn sleep(&self, slice: Duration) -> Result<bool> {
+        let posted = self.semaphore.wait_for(slice)? == Wake::Posted;
+        if !posted {
             self.withdraw();
         }
-        Ok(())
+        Ok(posted)
     }
 }

@@ -81,6 +81,8 @@ pub struct Wanted<'a, T> {
     pub deadline: Deadline,
     /// What ends it before.
     pub stop: Option<&'a StopFlag>,
+    /// Whether this is a wait, perhaps one whose sleeps are done elsewhere; or else a try.
+    pub waits: bool,
     /// How many slots an answer has.
     pub weight: &'a dyn Fn(&T) -> u64,
 }
@@ -117,11 +119,12 @@ pub struct Made {
 /// `look` looks at the slots, and takes what it finds; `there(n)` tells cheaply whether it is likely to find
 /// more than `n`.
 pub trait WaitStrategy {
-    /// One look without waiting.
+    /// One look, so thorough, without sleeping.
     fn attempt<T>(
         &mut self,
         side: Side<'_>,
         wanted: &Wanted<'_, T>,
+        depth: Look,
         look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<Option<T>>;
 
@@ -156,9 +159,8 @@ pub trait WaitStrategy {
         let _ = (from, slots);
     }
 
-    /// Sleeps until there may be a reason to look, at most so long. For those who wait with means of their
-    /// own between tries.
-    fn pause(&mut self, own: Sleepers<'_>, slice: Duration, there: impl Fn(u64) -> bool) -> Result<()>;
+    /// A wake-up for this handle has ended a sleep that somebody else did for it; the next look uses it.
+    fn woken(&mut self) {}
 }
 
 /// The strategy of one handle.
@@ -209,9 +211,10 @@ impl WaitStrategy for Strategy {
         &mut self,
         side: Side<'_>,
         wanted: &Wanted<'_, T>,
+        depth: Look,
         look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        each!(self, one => one.attempt(side, wanted, look))
+        each!(self, one => one.attempt(side, wanted, depth, look))
     }
 
     fn wait<T>(
@@ -244,14 +247,14 @@ impl WaitStrategy for Strategy {
         each!(self, one => one.took(from, slots))
     }
 
-    fn pause(&mut self, own: Sleepers<'_>, slice: Duration, there: impl Fn(u64) -> bool) -> Result<()> {
-        each!(self, one => one.pause(own, slice, there))
+    fn woken(&mut self) {
+        each!(self, one => one.woken())
     }
 }
 
 /// The slices of a wait: short ones at first.
 #[derive(Debug, Default)]
-pub(super) struct Slices(u32);
+pub struct Slices(u32);
 
 impl Slices {
     /// The next one, which ends no later than the deadline.

@@ -1,7 +1,5 @@
 //! The adaptive strategy: look, spin, announce, look again, sleep a slice, look again.
 
-use std::time::Duration;
-
 use super::strategy::{Around, Look, Made, Side, Sleepers, Slices, WaitStrategy, Wanted, go_on};
 use super::{Signal, StopFlag};
 use crate::Result;
@@ -67,9 +65,10 @@ impl WaitStrategy for Waiter {
         &mut self,
         _: Side<'_>,
         _: &Wanted<'_, T>,
+        depth: Look,
         mut look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        look(Look::Quick)
+        look(depth)
     }
 
     fn wait<T>(
@@ -87,10 +86,6 @@ impl WaitStrategy for Waiter {
     #[inline]
     fn wake(&self, sleepers: Sleepers<'_>, _: &dyn Around, made: Made) {
         sleepers.signal.notify(made.items);
-    }
-
-    fn pause(&mut self, own: Sleepers<'_>, slice: Duration, there: impl Fn(u64) -> bool) -> Result<()> {
-        own.signal.pause(slice, there)
     }
 }
 

@@ -33,6 +33,21 @@ pub fn options() -> RingOptions {
     RingOptions::new().sync(*discipline)
 }
 
+/// Runs this test binary again on rings of each of the other disciplines. Does nothing in such a run.
+pub fn under_every_discipline() {
+    if std::env::var_os(SYNC).is_some() {
+        return;
+    }
+    for (name, _) in DISCIPLINES {
+        let this = std::env::current_exe().expect("the test binary has a path");
+        let run = Command::new(this).env(SYNC, name).output().expect("it runs");
+        let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        assert!(run.status.success(), "under {name}:\n{out}\n{err}");
+        let passed = out.lines().find(|line| line.starts_with("test result")).unwrap_or_default();
+        report(&format!("under {name}: {passed}"));
+    }
+}
+
 /// A ring name that nobody else uses. When the test ends the name must be free, or the test fails.
 pub struct TestName(String);
 

@@ -1,0 +1,43 @@
+//! Producers and consumers in asynchronous tasks, with real processes on the other side.
+#![allow(missing_docs)]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../processes/mod.rs"]
+mod processes;
+
+mod dropped;
+mod streams;
+mod waiting;
+
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+/// Not a test: what the puppets run.
+#[test]
+fn puppet() {
+    processes::puppet::run_if_told();
+}
+
+#[test]
+fn the_same_holds_under_every_discipline() {
+    processes::under_every_discipline();
+}
+
+/// A runtime of one thread, and one of two.
+fn runtimes() -> [Runtime; 2] {
+    let threads = |count| Builder::new_multi_thread().worker_threads(count).enable_time().build().unwrap();
+    [Builder::new_current_thread().enable_time().build().unwrap(), threads(2)]
+}
+
+/// Runs a test's future, which is a short one, with a watchdog.
+fn run<F: Future>(runtime: &Runtime, what: &str, test: F) -> F::Output {
+    let watched = async { tokio::time::timeout(Duration::from_secs(120), test).await };
+    runtime.block_on(watched).unwrap_or_else(|_| panic!("watchdog: {what}"))
+}
+
+/// Gives the other tasks, and the sleepers, a chance.
+async fn moment() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
