@@ -6,7 +6,8 @@
 //!
 //! *Right:* any number of each, first in, first out, and nobody polls. *Wrong:* the mutex has no owner. Killed with
 //! it in hand, a process keeps all others out for ever; killed elsewhere between wait and signal, it takes a slot
-//! or hides an item. Of the 173 instructions of its `push`, 78 leave such damage when the process is killed there.
+//! or hides an item. Nearly half of the instructions of its
+//! `push` leave such damage when the process is killed there.
 //!
 //! *Here:* `Discipline::Semaphore` on a shared ring: the same three semaphores in the same order. Beside `mutex`
 //! there is a word that says whose turn it is, and the kernel is asked whether that one lives. This example kills a

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-use std::thread::sleep;
+use std::thread::{sleep, yield_now};
 use std::time::Duration;
 
 use ringpipe::{Discipline, Error, Ring, RingOptions};
@@ -92,11 +92,17 @@ pub fn holder(ring: &Ring, number: u64) -> Result<Actor> {
     Actor::quiet("ours hold:", number, ring.name())
 }
 
+/// Starts a producer that goes on until killed, and gives the processor away in the middle of each item.
+pub fn victim(ring: &Ring, number: u64) -> Result<Actor> {
+    Actor::quiet("ours victim:", number, ring.name())
+}
+
 /// The parts.
 pub fn play(role: &str, part: &Part) -> Result {
     match role.split_once(':') {
         Some(("send", count)) => send(part, count.parse()?),
         Some(("hold", _)) => hold(part),
+        Some(("victim", _)) => send_by_and_by(part),
         _ => receive(part),
     }
 }
@@ -107,6 +113,18 @@ fn send(part: &Part, count: u64) -> Result {
         producer.send(&[part.number(), number])?;
     }
     say(count);
+    Ok(())
+}
+
+fn send_by_and_by(part: &Part) -> Result {
+    let mut producer = part.ring()?.producer()?;
+    for number in 1_u64.. {
+        let mut reserved = producer.reserve(16)?;
+        reserved.write_at(0, &part.number().to_ne_bytes());
+        yield_now();
+        reserved.write_at(8, &number.to_ne_bytes());
+        reserved.commit();
+    }
     Ok(())
 }
 
