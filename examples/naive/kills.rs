@@ -81,7 +81,7 @@ pub fn capacity(patience: Duration) -> Result<Verdict> {
     }
     let mut producer = ring.producer()?.typed::<ours::Item>();
     let mut sent = 0;
-    while sent < ring.capacity() && producer.send_timeout(&[99, sent + 1], patience).is_ok() {
+    while sent < ring.capacity() && producer.send_timeout(&[99, sent + 1], START).is_ok() {
         sent += 1;
     }
     let capacity = ring.capacity();
