@@ -255,6 +255,10 @@ impl Running {
         wait_until("such output", || self.stdout.so_far() == bytes);
     }
 
+    pub fn has_printed(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.stdout.so_far()).contains(text)
+    }
+
     pub fn end(mut self) -> Ended {
         let mut status = None;
         wait_until("end of the process", || {

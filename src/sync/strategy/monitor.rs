@@ -49,13 +49,18 @@ impl Monitor {
         }
     }
 
+    /// Whether this is a producer, and there is what producers fill up to before they halt.
+    fn is_at_level(&self, side: Side<'_>) -> bool {
+        !side.own.consumers
+            && self.thresholds.resume_at.is_some()
+            && side.around.level() >= self.thresholds.wake_at
+    }
+
     /// Whether this side may look at the slots in turn; a producer that has reached the level halts.
     fn may_go_on(&mut self, side: Side<'_>) -> bool {
         match self.halted {
             None => {
-                let full = !side.own.consumers
-                    && self.thresholds.resume_at.is_some()
-                    && side.around.level() >= self.thresholds.wake_at;
+                let full = self.is_at_level(side);
                 if full {
                     self.halt(side);
                 }
@@ -165,6 +170,15 @@ impl WaitStrategy for Monitor {
 
     fn end_turn(&mut self, side: Side<'_>) {
         self.turn.end(side.mutex);
+    }
+
+    fn done(&mut self, side: Side<'_>, made: Made) {
+        // Still in turn: at its next look consumers may have taken some, and it would not halt.
+        match self.is_at_level(side) {
+            true => self.halt(side),
+            false => self.wake(side.other, side.around, made),
+        }
+        self.end_turn(side);
     }
 
     fn wake(&self, sleepers: Sleepers<'_>, around: &dyn Around, _: Made) {

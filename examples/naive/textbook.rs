@@ -1,0 +1,173 @@
+//! The documents' buffer as they write it, in raw shared memory: semaphores, a lock with its condition, two
+//! indices, a row of slots. Nothing in it knows who is alive.
+//!
+//! The documents' ordinary variables are atomics that are read and written apart from each other, which is what the
+//! same program does in C, and no more.
+#![allow(dead_code, reason = "each program uses its part")]
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use libc::{pthread_cond_t, pthread_mutex_t, sem_t};
+use shared_memory::{Shmem, ShmemConf};
+
+/// Slots of the documents' buffer.
+pub const BUFFERSIZE: u64 = 10;
+
+/// One of the three semaphores.
+#[derive(Debug, Clone, Copy)]
+pub enum Semaphore {
+    /// Free slots.
+    Room,
+    /// What is there.
+    Items,
+    /// 1 while nobody touches the buffer.
+    Mutex,
+}
+
+/// The documents' variables.
+#[derive(Default)]
+pub struct Variables {
+    /// `in`.
+    pub next_in: AtomicU64,
+    /// `out`.
+    pub next_out: AtomicU64,
+    /// `buffer`; also the list of 000's first program.
+    pub buffer: [AtomicU64; BUFFERSIZE as usize],
+    /// Length of that list.
+    pub len: AtomicU64,
+    /// `num` of 002.
+    pub num: AtomicI64,
+    /// For whoever looks on: how far a process has come.
+    pub stage: AtomicU64,
+    /// For whoever looks on: takes while something was being made.
+    pub meanwhile: AtomicU64,
+    /// For whoever looks on: puts and takes that are over.
+    pub put: AtomicU64,
+    /// See `put`.
+    pub taken: AtomicU64,
+}
+
+#[repr(C)]
+struct Layout {
+    room: sem_t,
+    items: sem_t,
+    mutex: sem_t,
+    lock: pthread_mutex_t,
+    condition: pthread_cond_t,
+    variables: Variables,
+}
+
+/// The buffer, mapped; whoever made it removes its name when dropping it.
+pub struct Textbook {
+    memory: Shmem,
+}
+
+impl Textbook {
+    /// An empty buffer of this name.
+    pub fn create(name: &str) -> Result<Self, Box<dyn std::error::Error>> {
+        let memory = ShmemConf::new().os_id(name).size(size_of::<Layout>()).create()?;
+        let textbook = Textbook { memory };
+        let layout = textbook.layout();
+        // SAFETY: the memory is as long as a `Layout` (it was made so), zeroed, aligned to a page, and nobody else
+        // has it yet; each object is initialised once, with an attribute that lives until it is destroyed.
+        unsafe {
+            libc::sem_init(&raw mut (*layout).room, 1, BUFFERSIZE as u32);
+            libc::sem_init(&raw mut (*layout).items, 1, 0);
+            libc::sem_init(&raw mut (*layout).mutex, 1, 1);
+            let mut attribute = std::mem::zeroed();
+            libc::pthread_mutexattr_init(&raw mut attribute);
+            libc::pthread_mutexattr_setpshared(&raw mut attribute, libc::PTHREAD_PROCESS_SHARED);
+            libc::pthread_mutex_init(&raw mut (*layout).lock, &raw const attribute);
+            libc::pthread_mutexattr_destroy(&raw mut attribute);
+            let mut attribute = std::mem::zeroed();
+            libc::pthread_condattr_init(&raw mut attribute);
+            libc::pthread_condattr_setpshared(&raw mut attribute, libc::PTHREAD_PROCESS_SHARED);
+            libc::pthread_cond_init(&raw mut (*layout).condition, &raw const attribute);
+            libc::pthread_condattr_destroy(&raw mut attribute);
+        }
+        Ok(textbook)
+    }
+
+    /// The buffer of this name.
+    pub fn open(name: &str) -> Result<Self, Box<dyn std::error::Error>> {
+        Ok(Textbook { memory: ShmemConf::new().os_id(name).open()? })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.memory.get_os_id().trim_start_matches('/')
+    }
+
+    fn layout(&self) -> *mut Layout {
+        assert!(self.memory.len() >= size_of::<Layout>());
+        self.memory.as_ptr().cast()
+    }
+
+    fn semaphore(&self, which: Semaphore) -> *mut sem_t {
+        let layout = self.layout();
+        // SAFETY: within the mapping, which is as long as a `Layout` (`layout` has checked it) and lives with `self`.
+        unsafe {
+            match which {
+                Semaphore::Room => &raw mut (*layout).room,
+                Semaphore::Items => &raw mut (*layout).items,
+                Semaphore::Mutex => &raw mut (*layout).mutex,
+            }
+        }
+    }
+
+    /// `acquire()`, or `wait()`: for ever if nobody signals.
+    pub fn wait(&self, which: Semaphore) {
+        // SAFETY: `create` has initialised it.
+        while unsafe { libc::sem_wait(self.semaphore(which)) } != 0 {}
+    }
+
+    /// `release()`, or `signal()`.
+    pub fn signal(&self, which: Semaphore) {
+        // SAFETY: `create` has initialised it.
+        unsafe { libc::sem_post(self.semaphore(which)) };
+    }
+
+    /// What the semaphore counts.
+    pub fn value(&self, which: Semaphore) -> i32 {
+        let mut value = 0;
+        // SAFETY: `create` has initialised it; `value` is written before the call returns.
+        unsafe { libc::sem_getvalue(self.semaphore(which), &raw mut value) };
+        value
+    }
+
+    /// `con.acquire()`.
+    pub fn acquire(&self) {
+        // SAFETY: `create` has initialised it, and it is in the mapping.
+        unsafe { libc::pthread_mutex_lock(&raw mut (*self.layout()).lock) };
+    }
+
+    /// `con.release()`.
+    pub fn release(&self) {
+        // SAFETY: as in `acquire`, which this process has called.
+        unsafe { libc::pthread_mutex_unlock(&raw mut (*self.layout()).lock) };
+    }
+
+    /// `con.notify_all()`.
+    pub fn notify_all(&self) {
+        // SAFETY: `create` has initialised it, and it is in the mapping.
+        unsafe { libc::pthread_cond_broadcast(&raw mut (*self.layout()).condition) };
+    }
+
+    /// `con.wait()`: gives the lock back, sleeps until notified, and takes the lock.
+    pub fn wait_for_notice(&self) {
+        let layout = self.layout();
+        // SAFETY: as in `notify_all`, and this process has the lock.
+        unsafe { libc::pthread_cond_wait(&raw mut (*layout).condition, &raw mut (*layout).lock) };
+    }
+}
+
+impl Deref for Textbook {
+    type Target = Variables;
+
+    fn deref(&self) -> &Variables {
+        // SAFETY: within the mapping (`layout` has checked it), which lives with `self`; all of them are atomics,
+        // for which zeroed bytes are values.
+        unsafe { &(*self.layout()).variables }
+    }
+}
