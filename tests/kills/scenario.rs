@@ -3,13 +3,25 @@
 use ringpipe::{Ring, RingOptions, Role};
 
 use crate::lives::*;
+use crate::processes::DISCIPLINES;
 use crate::trace::Stage;
 use crate::world::{CAPACITY, Effect, PATIENCE, SLOT_SIZE, WIDE, World};
 
-/// The kinds of ring, by name.
-pub fn kinds() -> Vec<(&'static str, RingOptions)> {
-    let options = || RingOptions::new().capacity(CAPACITY).slot_size(SLOT_SIZE).participants(8);
+/// A kind of ring, and its name.
+type Kind = (&'static str, RingOptions);
+
+fn options() -> RingOptions {
+    RingOptions::new().capacity(CAPACITY).slot_size(SLOT_SIZE).participants(8)
+}
+
+/// The kinds of ring.
+pub fn kinds() -> Vec<Kind> {
     vec![("for many", options()), ("exclusive", options().exclusive(true))]
+}
+
+/// Rings of the other disciplines.
+pub fn disciplines() -> Vec<Kind> {
+    DISCIPLINES.iter().map(|(name, discipline)| (*name, options().sync(*discipline))).collect()
 }
 
 type Hook = fn(&mut World);

@@ -36,7 +36,7 @@ impl Share {
     /// The points at which an operation of this course is interrupted.
     pub fn points(self, course: &Course) -> Vec<u64> {
         match self {
-            Share::Sample => joined(spread(&course.changes, 6), course.instructions, 1),
+            Share::Sample => joined(spread(&course.changes, 5), course.instructions, 1),
             Share::Full if course.instructions > LONGEST => {
                 joined(course.changes.clone(), course.instructions, FEW)
             }
