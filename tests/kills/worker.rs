@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use ringpipe::{Ring, RingOptions};
+use ringpipe::{Discipline, Ring, RingOptions};
 
 use crate::check;
 use crate::lives;
@@ -16,6 +16,9 @@ use crate::world::{Effect, Fate, Outcome, World};
 
 /// The variable that says what a worker is to do: group, part, of how many parts.
 pub const ORDERS: &str = "RINGPIPE_KILLS_WORKER";
+
+/// Instructions after which a victim that polls is helped.
+const POLLING: u64 = 3_000;
 
 /// Does nothing by itself; in a process made by the tests, it does its part of an experiment.
 pub fn run_if_told() {
@@ -168,9 +171,18 @@ impl Experiment<'_> {
         victim
     }
 
-    fn run(&self, world: &mut World, victim: &mut Victim<'_>, steps: u64, seen: impl FnMut(u64)) -> u64 {
+    fn run(&self, world: &mut World, victim: &mut Victim<'_>, steps: u64, mut seen: impl FnMut(u64)) -> u64 {
         match self.scenario.when_blocked {
             None => victim.run(steps, None, seen),
+            // Who polls never stands still.
+            Some(hook) if world.ring.discipline() == Discipline::Polling => {
+                let first = victim.run(steps.min(POLLING), None, &mut seen);
+                if first < POLLING {
+                    return first;
+                }
+                hook(world);
+                first + victim.run(steps - first, None, |n| seen(first + n))
+            }
             Some(hook) => {
                 let mut helped = false;
                 let mut help = || {
