@@ -2,7 +2,10 @@
 
 mod ctl_support;
 
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use ctl_support::*;
 use nix::{
@@ -110,6 +113,79 @@ fn large_messages_are_measured_too() {
     assert_eq!(ended.succeeds().json_lines().len(), 1 + 2 * 2 + 2);
 }
 
+const DISCIPLINES: [&str; 4] = ["adaptive", "semaphore", "polling", "monitor"];
+
+#[test]
+fn disciplines_are_compared_with_what_a_message_costs_under_each() {
+    let ended = bench(&["--sync", "all", "--rounds", "1", "--seconds", "0.01", "--json"]).succeeds();
+    let lines = ended.json_lines();
+    assert!(lines[1..].iter().all(|line| line["kind"] == "sync" && line["schema"] == "ringpipe.bench/1"));
+    let refused = ended.stderr.contains("tracing is refused");
+    for discipline in DISCIPLINES {
+        let of = |work: &'static str| {
+            lines.iter().filter(move |line| line["work"] == work && line["discipline"] == discipline)
+        };
+        // Two rings, and two of each on one of them; one at a time, and in batches.
+        assert_eq!(of("stream").count(), 3 * 2);
+        for line in of("stream") {
+            assert!(line["messages_per_second"]["median"].as_f64().unwrap() > 0.0, "{line}");
+            let cost = &line["per_message"];
+            assert!(cost["cpu_ns"]["median"].as_f64().unwrap() > 0.0, "{line}");
+            for switches in ["voluntary_switches", "involuntary_switches"] {
+                assert!(cost[switches]["median"].as_f64().unwrap() >= 0.0, "{line}");
+            }
+            assert!(if refused { cost["system_calls"].is_null() } else { cost["system_calls"].is_number() });
+        }
+        assert_eq!(of("round trip").count(), 2);
+        for line in of("round trip") {
+            assert!(line["p50_ns"]["median"].as_f64().unwrap() > 0.0, "{line}");
+            // Who asks pauses: the other one has gone to sleep, or has given its processor away.
+            let calls = &line["per_round_trip"]["system_calls"];
+            assert!(if refused { calls.is_null() } else { calls.as_f64().unwrap() > 0.0 }, "{line}");
+        }
+        assert_eq!(of("wait").count(), 1);
+    }
+    // While both sides are busy, it sleeps now and then.
+    let busy = lines.iter().filter(|line| line["work"] == "stream" && line["discipline"] == "adaptive");
+    for line in busy {
+        let calls = &line["per_message"]["system_calls"];
+        assert!(refused || calls.as_f64().unwrap() < 1.0, "{line}");
+    }
+}
+
+#[test]
+fn the_chosen_disciplines_are_drawn_in_the_terminal_and_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plot.svg");
+    let file = file.to_str().unwrap();
+    let quick = ["--rounds=1", "--seconds=0.01", "-p1", "-c2", "--sync", "monitor,semaphore"];
+    let ended = bench(&[&quick[..], &["--plot", file]].concat()).succeeds();
+    for text in [&ended.stdout, &fs::read_to_string(file).unwrap()] {
+        for group in ["Messages a second", "Processor time", "Context switches", "System calls", "Cores"] {
+            assert!(text.contains(group), "{group}: {text}");
+        }
+        assert!(text.contains("semaphore") && text.contains("monitor") && text.contains("1 x 2"), "{text}");
+        assert!(!text.contains("adaptive") && !text.contains("polling"), "{text}");
+    }
+    assert!(ended.stdout.contains("traced"), "{ended:?}");
+    assert!(!ended.stdout.contains("Throughput"), "only what was asked for: {ended:?}");
+    let nowhere = format!("{file}/plot.svg");
+    let ended = bench(&[&quick[..], &["--plot", &nowhere]].concat()).ends_with(1);
+    assert!(ended.stderr.contains("plot.svg: Not a directory") && ended.stdout.is_empty(), "{ended:?}");
+}
+
+#[test]
+fn bars_are_of_plain_signs_where_the_locale_says_no_more() {
+    for (locale, signs) in [("C", '#'), ("en_US.UTF-8", '█')] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringctl"));
+        command.args(["bench", "--sync=adaptive", "--rounds=1", "--seconds=0.01", "-p1", "-c2"]);
+        command.env("LC_ALL", locale);
+        let ended = run_with(command, b"").succeeds();
+        assert!(ended.stdout.contains(signs), "{ended:?}");
+        assert_eq!(ended.stdout.contains(['█', '▌', '▏']), signs == '█', "{ended:?}");
+    }
+}
+
 #[test]
 fn bad_options_are_usage_errors() {
     for (arguments, expected) in [
@@ -122,6 +198,10 @@ fn bad_options_are_usage_errors() {
         (["--only", "speed"], "speed"),
         (["-p", "0"], "1..=64"),
         (["-c", "65"], "1..=64"),
+        (["--sync", "busy"], "adaptive, semaphore, polling, monitor or all"),
+        (["--sync", "adaptive,"], "adaptive, semaphore, polling, monitor or all"),
+        (["--plot", "plot.svg"], "--sync"),
+        (["--sync=all", "--plot=plot.png"], "ends in .svg"),
         (["--json", "ring"], "unexpected argument"),
     ] {
         let ended = bench(&arguments).ends_with(2);

@@ -15,6 +15,7 @@
 //! | [`signal`] | signals that ask this process to end |
 //! | [`io`] | reading into and writing from shared memory |
 //! | [`stdio`] | which standard descriptors this process was started with |
+//! | [`trace`] | how many system calls a process makes |
 //! | [`abi`] | what must be equal on both sides before memory can be shared |
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
@@ -38,6 +39,8 @@ pub mod semaphore;
 pub mod signal;
 #[cfg(feature = "cli")]
 pub mod stdio;
+#[cfg(feature = "cli")]
+pub mod trace;
 
 #[cfg(test)]
 mod testing;

@@ -61,6 +61,12 @@ impl Process {
         Some(format!("{} {} ended by {}", self.what, self.id(), status.to_string().replace(": ", " ")))
     }
 
+    /// Kills it, without a look at how it is.
+    pub fn kill(&mut self) {
+        // Refused only where it has ended.
+        let _ = self.child.kill();
+    }
+
     fn signal(&mut self, signal: Signal) {
         // Not reaped yet, so the id is still its own.
         if self.status().is_none() {

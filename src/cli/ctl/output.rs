@@ -97,9 +97,21 @@ impl Paint {
             Tone::Bad => "1;31",
             Tone::Plain => return text.into(),
         };
+        self.coded(code, text)
+    }
+
+    /// The text in the colour number `number` of those that tell things apart which are compared.
+    pub fn series(self, number: usize, text: &str) -> String {
+        self.coded(SERIES[number % SERIES.len()], text)
+    }
+
+    fn coded(self, code: &str, text: &str) -> String {
         if self.on && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
     }
 }
+
+/// The colours of what is compared: blue, yellow, magenta, cyan.
+const SERIES: [&str; 4] = ["34", "33", "35", "36"];
 
 /// One entry of a table.
 #[derive(Debug, Clone)]

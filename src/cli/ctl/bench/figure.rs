@@ -38,11 +38,23 @@ impl Figure {
 }
 
 /// Three digits or four.
-fn short(figure: f64) -> String {
+pub fn short(figure: f64) -> String {
     match figure {
         f if f >= 1e6 => format!("{:.1}M", f / 1e6),
         f if f >= 1e4 => format!("{:.0}k", f / 1e3),
         f => format!("{f:.0}"),
+    }
+}
+
+/// What may be far below one: two or three digits that count.
+pub fn small(figure: f64) -> String {
+    match figure {
+        0.0 => "0".into(),
+        f if f >= 100.0 => short(f),
+        f if f >= 1.0 => format!("{f:.2}"),
+        f if f >= 0.01 => format!("{f:.3}"),
+        f if f >= 0.001 => format!("{f:.4}"),
+        f => format!("{f:.1e}"),
     }
 }
 
@@ -63,5 +75,12 @@ mod tests {
         assert_eq!(figure(53_123_456.0).rate(), "53.1M  ±10%");
         assert_eq!(figure(53_123.0).rate(), "53k  ±10%");
         assert_eq!(figure(531.0).rate(), "531  ±10%");
+    }
+
+    #[test]
+    fn small_figures_keep_their_digits() {
+        let figures = [0.0, 0.000_012_3, 0.004_56, 0.0456, 1.5, 1234.0];
+        let shown = ["0", "1.2e-5", "0.0046", "0.046", "1.50", "1234"];
+        assert_eq!(figures.map(small), shown);
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{
     Bench,
     job::{Job, Work},
-    rings::SHARED,
+    rings::{RingKind, SHARED},
     team::{Halt, Team},
 };
 use crate::{
@@ -24,16 +24,29 @@ const LENGTH: f64 = 10.0;
 const SETTLING: f64 = 3.0;
 
 #[derive(Debug, Serialize)]
-struct Line {
+pub struct Line {
     seconds: f64,
-    cpu_percent: f64,
-    wakeups_per_second: f64,
+    pub cpu_percent: f64,
+    pub wakeups_per_second: f64,
 }
 
-/// The processor time and the wake-ups of a blocked consumer, with a producer there that sends nothing.
+/// The processor time and the wake-ups of a blocked consumer.
 pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
     bench.report.step("a consumer that waits");
-    let ring = SHARED.make(64, 1)?;
+    let line = cost(bench, SHARED)?;
+    let Line { seconds, cpu_percent, wakeups_per_second } = line;
+    bench.report.emit("idle", &[line], |_| {
+        format!(
+            "\nIdle: a consumer that waits takes {cpu_percent:.3} % of a core, and wakes {wakeups_per_second:.1} \
+             times a second (over {seconds:.1} s)\n"
+        )
+    })?;
+    Ok(())
+}
+
+/// What a consumer of such a ring takes, with a producer there that sends nothing.
+pub fn cost(bench: &Bench<'_>, kind: RingKind) -> Result<Line, Halt> {
+    let ring = kind.make(64, 1)?;
     let _producer = ring.producer().map_err(|error| Failure::of_ring(ring.name(), &error))?;
     let work = Work::Take { ring: ring.name().into() };
     let mut team = Team::of_one(Job { core: None, work }, bench.stop)?;
@@ -44,18 +57,11 @@ pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
             false => Err(Halt::Stopped),
         };
     sleep(SETTLING)?;
-    let Some(id) = team.ids().next() else { return Ok(()) };
+    // There is one.
+    let id = team.ids().next().unwrap_or_default();
     let before = Reading::of(id)?;
     sleep(LENGTH)?;
-    let line = Reading::of(id)?.since(&before);
-    let Line { seconds, cpu_percent, wakeups_per_second } = line;
-    bench.report.emit("idle", &[line], |_| {
-        format!(
-            "\nIdle: a consumer that waits takes {cpu_percent:.3} % of a core, and wakes {wakeups_per_second:.1} \
-             times a second (over {seconds:.1} s)\n"
-        )
-    })?;
-    Ok(())
+    Ok(Reading::of(id)?.since(&before))
 }
 
 /// What a process has used so far.

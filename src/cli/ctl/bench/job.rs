@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::message::Tally;
+use super::{cost::Used, message::Tally};
 
 /// The work of one process: on its command line, as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -58,15 +58,15 @@ pub enum Answer {
     /// It is attached.
     Ready,
     /// All of these were sent.
-    Sent(Tally),
+    Sent { tally: Tally, used: Used },
     /// All of these were received.
-    Received { tally: Tally, timed: Option<Timed> },
+    Received { tally: Tally, timed: Option<Timed>, used: Used },
     /// The times of the round trips.
-    RoundTrips(RoundTrips),
+    RoundTrips { times: RoundTrips, used: Used },
+    /// All messages were returned.
+    Returned { used: Used },
     /// The item came then.
     Taken { at_ns: u64, redelivered: bool },
-    /// There is nothing to tell.
-    Done,
     /// A message was not what it ought to be.
     Fault(String),
 }

@@ -3,6 +3,7 @@ use serde::Serialize;
 
 use super::{
     Bench,
+    cost::Used,
     figure::Figure,
     job::{Answer, Job, RoundTrips, Work},
     rings::{RINGS, RingKind},
@@ -20,12 +21,13 @@ const PAUSE_US: u64 = 1000;
 
 /// What the other process does when a message comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Peer {
-    title: &'static str,
+pub struct Peer {
+    pub title: &'static str,
     pause_us: u64,
 }
 
-const PEERS: [Peer; 2] = [Peer { title: "awake", pause_us: 0 }, Peer { title: "asleep", pause_us: PAUSE_US }];
+const PEERS: [Peer; 2] = [Peer { title: "awake", pause_us: 0 }, ASLEEP];
+pub const ASLEEP: Peer = Peer { title: "asleep", pause_us: PAUSE_US };
 
 #[derive(Debug, Serialize)]
 struct Line {
@@ -51,7 +53,7 @@ pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
     for _ in 0..bench.rounds() {
         for (&(peer, ring), all) in cases.iter().zip(&mut all) {
             bench.report.step(&format!("round trip, peer {}", peer.title));
-            all.push(round_trips(bench, ring, peer)?);
+            all.push(round_trips(bench, ring, peer, bench.seconds(), Team::work)?.0);
         }
     }
     let lines: Vec<Line> = cases.iter().zip(all).map(|(&(peer, ring), all)| line(peer, ring, &all)).collect();
@@ -59,16 +61,25 @@ pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
     Ok(())
 }
 
-fn round_trips(bench: &Bench<'_>, kind: RingKind, peer: Peer) -> Result<RoundTrips, Halt> {
+/// One measurement, of so many seconds; `work` has the processes work, and answers what they answer. With it
+/// what both processes used.
+pub fn round_trips<'b>(
+    bench: &Bench<'b>,
+    kind: RingKind,
+    peer: Peer,
+    seconds: f64,
+    work: impl FnOnce(&mut Team<'b>) -> Result<Vec<Answer>, Halt>,
+) -> Result<(RoundTrips, Used), Halt> {
     let rings = [kind.make(ROUND_TRIP_SIZE, 1)?, kind.make(ROUND_TRIP_SIZE, 1)?];
     let [there, back] = rings.each_ref().map(|ring| ring.name().to_string());
     let pong = Work::Pong { there: there.clone(), back: back.clone() };
-    let ping = Work::Ping { there, back, seconds: bench.seconds(), pause_us: peer.pause_us };
+    let ping = Work::Ping { there, back, seconds, pause_us: peer.pause_us };
     let job = |number, work| Job { core: bench.machine.core(number), work };
     let mut team = Team::start(&[job(0, ping), job(1, pong)], bench.stop)?;
-    team.go()?;
-    match team.answers()?[..] {
-        [Answer::RoundTrips(round_trips), Answer::Done] => Ok(round_trips),
+    match work(&mut team)?[..] {
+        [Answer::RoundTrips { times, used }, Answer::Returned { used: others }] => {
+            Ok((times, [used, others].into_iter().sum()))
+        }
         ref other => Err(Failure::new(code::RUNTIME, format!("unexpected: {other:?}")).into()),
     }
 }

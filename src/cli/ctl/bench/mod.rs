@@ -1,19 +1,27 @@
 //! `ringctl bench`: how fast rings are on this machine, measured between real processes.
+mod cost;
 mod figure;
 mod idle;
 mod job;
 mod latency;
 mod machine;
 mod message;
+mod plot;
 mod recovery;
 mod report;
 mod rings;
 mod start;
+mod sync;
 mod team;
 mod throughput;
 mod worker;
 
-use std::str::FromStr;
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use super::output::{self, Paint};
 use crate::{
@@ -39,9 +47,12 @@ const TRIALS: usize = 20;
 /// consumer costs that waits; how soon the item of a killed consumer is with another one; how soon the
 /// commands start. Every message is checked by its receiver, word by word. It takes less than a minute.
 /// Measure on a machine that does nothing else.
+///
+/// With --sync it compares disciplines instead: how many messages a second, and what one takes of processor time,
+/// context switches and system calls; with a plot. All of them take a minute and a half.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Kinds: throughput, latency, idle, recovery, start.
+Kinds: throughput, latency, idle, recovery, start; and sync, which --sync stands for.
 
 With --json each line is an object: schema (ringpipe.bench/1), kind, and the figures of that kind.
 The first line, of the kind machine, says what was measured on.
@@ -50,6 +61,7 @@ Examples:
   ringctl bench                                     everything
   ringctl bench --only throughput --size 1K         messages of 1024 bytes
   ringctl bench --only throughput -p 4 -c 4         four processes on each side
+  ringctl bench --sync all --plot sync.svg          the disciplines beside each other
   ringctl bench --rounds 9 --seconds 1 --json       longer, for a program to read
 
 Exit codes: 0 measured; 1 runtime error; 2 usage; 10 a message was lost, doubled or altered;
@@ -58,6 +70,12 @@ pub struct Args {
     /// Measure only this kind; may be repeated, or a list with commas
     #[arg(long, value_name = "KIND", value_enum, value_delimiter = ',', hide_possible_values = true)]
     only: Vec<Kind>,
+    /// Compare disciplines: adaptive, semaphore, polling, monitor, or all; may be repeated, or a list with commas
+    #[arg(long, value_name = "DISCIPLINE", value_delimiter = ',')]
+    sync: Vec<sync::Choice>,
+    /// With --sync: write the plot to this file, too
+    #[arg(long, value_name = "FILE.svg", requires = "sync")]
+    plot: Option<SvgFile>,
     /// Seconds that one measurement takes, 0.001 to 3600
     #[arg(long, value_name = "SECONDS", default_value = "0.3")]
     seconds: Seconds,
@@ -91,9 +109,11 @@ enum Kind {
     Idle,
     Recovery,
     Start,
+    Sync,
 }
 
-const KINDS: [Kind; 5] = [Kind::Throughput, Kind::Latency, Kind::Idle, Kind::Recovery, Kind::Start];
+const KINDS: [Kind; 6] =
+    [Kind::Throughput, Kind::Latency, Kind::Idle, Kind::Recovery, Kind::Start, Kind::Sync];
 
 /// The value of `--seconds`.
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +141,20 @@ impl FromStr for Size {
             size @ message::LEAST_SIZE..=MOST_SIZE => Ok(Size(size)),
             _ => Err("expected 8 bytes to 16M: a message carries at least its number".into()),
         }
+    }
+}
+
+/// The value of `--plot`.
+#[derive(Debug, Clone)]
+struct SvgFile(PathBuf);
+
+impl FromStr for SvgFile {
+    type Err = &'static str;
+
+    fn from_str(given: &str) -> Result<Self, Self::Err> {
+        let path = PathBuf::from(given);
+        let is_svg = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
+        is_svg.then_some(SvgFile(path)).ok_or("expected the name of a file that ends in .svg")
     }
 }
 
@@ -157,14 +191,20 @@ pub fn run(args: &Args, paint: Paint) -> Result<End, Failure> {
 }
 
 fn measure(args: &Args, paint: Paint, stop: &StopFlag) -> Result<(), Halt> {
-    let kinds = KINDS.iter().filter(|kind| args.only.is_empty() || args.only.contains(kind));
+    let kinds = KINDS.iter().filter(|kind| args.measures(**kind));
     let (size, processes) = (args.size.map(|Size(size)| size), args.processes());
     let steps = kinds.clone().map(|kind| match kind {
         Kind::Throughput => args.rounds as usize * throughput::steps(size, processes),
         Kind::Latency => args.rounds as usize * latency::steps(),
         Kind::Idle => 1,
         Kind::Recovery | Kind::Start => TRIALS,
+        Kind::Sync => sync::steps(args),
     });
+    if let Some(SvgFile(path)) = &args.plot {
+        // Found out before all is measured.
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        opened.map_err(|error| unwritten(path, &error))?;
+    }
     let bench = Bench {
         args,
         size,
@@ -181,12 +221,31 @@ fn measure(args: &Args, paint: Paint, stop: &StopFlag) -> Result<(), Halt> {
             Kind::Idle => idle::measure(&bench)?,
             Kind::Recovery => recovery::measure(&bench)?,
             Kind::Start => start::measure(&bench)?,
+            Kind::Sync => {
+                let plot = sync::measure(&bench)?;
+                if let Some(SvgFile(path)) = &args.plot {
+                    fs::write(path, plot.svg(&bench.machine.text()))
+                        .map_err(|error| unwritten(path, &error))?;
+                }
+            }
         }
     }
     Ok(())
 }
 
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
+    Failure::io(format!("writing {}", path.display()), error)
+}
+
 impl Args {
+    fn measures(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Sync => !self.sync.is_empty() || self.only.contains(&kind),
+            _ if self.only.is_empty() => self.sync.is_empty(),
+            _ => self.only.contains(&kind),
+        }
+    }
+
     fn processes(&self) -> Option<(usize, usize)> {
         let number = |given: Option<u8>| usize::from(given.unwrap_or(1));
         let given = self.producers.is_some() || self.consumers.is_some();

@@ -1,6 +1,6 @@
 //! Measuring processes, as the command that started them sees them.
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     os::{fd::AsFd, unix::process::CommandExt},
     process::{ChildStdin, ChildStdout, Command, Stdio},
     thread,
@@ -22,6 +22,7 @@ use crate::{
         },
         exit::{Failure, code},
     },
+    sys::trace::Tracer,
 };
 
 /// Longest sleep without a look at the stop flag.
@@ -97,6 +98,28 @@ impl<'s> Team<'s> {
                 answers[at] = Some(self.workers[at].read()?);
             }
         }
+    }
+
+    /// Gives all of them the word, and waits for their answers.
+    pub fn work(&mut self) -> Result<Vec<Answer>, Halt> {
+        self.go()?;
+        self.answers()
+    }
+
+    /// As [`work`](Self::work), with the number of system calls that all made together in their work, which
+    /// are traced for that. Where the system refuses to trace them, they work as ever.
+    pub fn work_traced(&mut self) -> Result<(Vec<Answer>, io::Result<u64>), Halt> {
+        let tracer = match Tracer::of(self.ids().collect()) {
+            Ok(tracer) => tracer,
+            Err(error) => return Ok((self.work()?, Err(error))),
+        };
+        let answers = self.work();
+        if answers.is_err() {
+            // The tracer's thread ends with them; while it is there, nobody else may ask how they are.
+            self.workers.iter_mut().for_each(|worker| worker.process.kill());
+        }
+        let counts = tracer.counts();
+        Ok((answers?, counts.map(|counts| counts.iter().sum())))
     }
 
     /// Those of `waiting` that have something to say, or have ended.

@@ -3,6 +3,7 @@ use serde::Serialize;
 
 use super::{
     BATCH, Bench,
+    cost::Used,
     figure::Figure,
     job::{Answer, Job, Timed, Work},
     message::Tally,
@@ -26,12 +27,21 @@ const CROWD: usize = 2;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Case {
-    ring: RingKind,
-    producers: usize,
-    consumers: usize,
-    size: usize,
-    batch: usize,
+pub struct Case {
+    pub ring: RingKind,
+    pub producers: usize,
+    pub consumers: usize,
+    pub size: usize,
+    pub batch: usize,
+}
+
+/// What came of one measurement.
+#[derive(Debug)]
+pub struct Streamed {
+    pub messages: u64,
+    /// By all processes together.
+    pub used: Used,
+    timed: Vec<Timed>,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,7 +65,7 @@ pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
                 "throughput of {} x {} processes, {} B",
                 case.producers, case.consumers, case.size
             ));
-            rates.push(case.rate(bench)?);
+            rates.push(case.stream(bench, bench.seconds(), Team::work)?.rate()?);
         }
     }
     let lines: Vec<Line> = cases.iter().zip(rates).map(|(case, rates)| case.line(rates)).collect();
@@ -68,7 +78,8 @@ pub fn steps(size: Option<usize>, processes: Option<(usize, usize)>) -> usize {
     cases(size, processes).len()
 }
 
-fn cases(size: Option<usize>, processes: Option<(usize, usize)>) -> Vec<Case> {
+/// What is measured in a round: each case one at a time, and in batches behind it.
+pub fn cases(size: Option<usize>, processes: Option<(usize, usize)>) -> Vec<Case> {
     let sizes = size.map_or(SIZES.to_vec(), |size| vec![size]);
     let (producers, consumers) = processes.unwrap_or((1, 1));
     let mut cases = Vec::new();
@@ -87,28 +98,20 @@ fn cases(size: Option<usize>, processes: Option<(usize, usize)>) -> Vec<Case> {
 }
 
 impl Case {
-    /// One measurement: messages a second.
-    fn rate(&self, bench: &Bench<'_>) -> Result<f64, Halt> {
+    /// One measurement, of so many seconds; `work` has the processes work, and answers what they answer.
+    pub fn stream<'b>(
+        &self,
+        bench: &Bench<'b>,
+        seconds: f64,
+        work: impl FnOnce(&mut Team<'b>) -> Result<Vec<Answer>, Halt>,
+    ) -> Result<Streamed, Halt> {
         let ring = self.ring.make(self.size, self.producers)?;
-        let mut team = Team::start(&self.jobs(ring.name(), bench), bench.stop)?;
-        team.go()?;
-        let (mut sent, mut received, mut timed) = (Tally::default(), Tally::default(), Vec::new());
-        for answer in team.answers()? {
-            match answer {
-                Answer::Sent(tally) => sent = sent.and(tally),
-                Answer::Received { tally, timed: some } => {
-                    received = received.and(tally);
-                    timed.extend(some);
-                }
-                answer => return Err(Failure::new(code::RUNTIME, format!("unexpected: {answer:?}")).into()),
-            }
-        }
-        compare(sent, received)?;
-        Ok(rate(&timed)?)
+        let mut team = Team::start(&self.jobs(ring.name(), bench, seconds), bench.stop)?;
+        Ok(Streamed::of(work(&mut team)?)?)
     }
 
-    fn jobs(&self, ring: &str, bench: &Bench<'_>) -> Vec<Job> {
-        let (size, batch, seconds) = (self.size, self.batch, bench.seconds());
+    fn jobs(&self, ring: &str, bench: &Bench<'_>, seconds: f64) -> Vec<Job> {
+        let (size, batch) = (self.size, self.batch);
         let send = |number| Work::Send { ring: ring.into(), sender: number as u8, size, batch, seconds };
         let receive = |_| Work::Receive { ring: ring.into(), size, batch };
         let works = (0..self.producers).map(send).chain((0..self.consumers).map(receive));
@@ -126,6 +129,34 @@ impl Case {
             messages_per_second: rate,
             bytes_per_second: rate.median * self.size as f64,
         }
+    }
+}
+
+impl Streamed {
+    fn of(answers: Vec<Answer>) -> Result<Self, Failure> {
+        let (mut sent, mut received) = (Tally::default(), Tally::default());
+        let (mut all_used, mut all_timed) = (Vec::new(), Vec::new());
+        for answer in answers {
+            match answer {
+                Answer::Sent { tally, used } => {
+                    sent = sent.and(tally);
+                    all_used.push(used);
+                }
+                Answer::Received { tally, timed, used } => {
+                    received = received.and(tally);
+                    all_used.push(used);
+                    all_timed.extend(timed);
+                }
+                answer => return Err(Failure::new(code::RUNTIME, format!("unexpected: {answer:?}"))),
+            }
+        }
+        compare(sent, received)?;
+        Ok(Streamed { messages: received.count, used: all_used.into_iter().sum(), timed: all_timed })
+    }
+
+    /// Messages a second.
+    pub fn rate(&self) -> Result<f64, Failure> {
+        rate(&self.timed)
     }
 }
 

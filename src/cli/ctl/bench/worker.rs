@@ -11,6 +11,7 @@ use nix::{
 };
 
 use super::{
+    cost::Meter,
     job::{Answer, Job, RoundTrips, Timed, Work},
     message::{Checker, Message, Tally, first_number, number_of},
 };
@@ -117,6 +118,7 @@ fn block(size: usize) -> usize {
 }
 
 fn send(mut producer: Producer, sender: u8, size: usize, batch: usize, time: Duration) -> Result<Answer> {
+    let meter = Meter::start()?;
     let end = Instant::now() + time;
     let first = first_number(sender);
     let mut number = first;
@@ -142,21 +144,24 @@ fn send(mut producer: Producer, sender: u8, size: usize, batch: usize, time: Dur
             }
         }
     }
+    let used = meter.stop()?;
+    // The stream ends before the numbers are added up, which takes its time.
     drop(producer);
-    Ok(Answer::Sent(Tally::of(first..number)))
+    Ok(Answer::Sent { tally: Tally::of(first..number), used })
 }
 
 fn receive(mut consumer: Consumer, size: usize, batch: usize) -> Result<Answer> {
     let mut checker = Checker::new(size);
     let mut stopwatch = Stopwatch::default();
+    let meter = Meter::start()?;
     let result = match batch {
         1 => receive_one_by_one(&mut consumer, block(size), &mut checker, &mut stopwatch),
         _ => receive_batches(&mut consumer, size, batch, &mut checker, &mut stopwatch),
     };
-    let tally = checker.tally();
+    let (used, tally) = (meter.stop()?, checker.tally());
     match result {
         Ok(()) => Ok(Answer::Fault(format!("message {} was altered, or came out of its order", tally.count))),
-        Err(Error::Ended) => Ok(Answer::Received { tally, timed: stopwatch.timed(tally.count) }),
+        Err(Error::Ended) => Ok(Answer::Received { tally, timed: stopwatch.timed(tally.count), used }),
         Err(error) => Err(error),
     }
 }
@@ -244,6 +249,7 @@ fn ping(mut to: Producer, mut from: Consumer, time: Duration, pause: Duration) -
     let bounds = Histogram::<u64>::new_with_bounds(1, LONGEST_NS, 3);
     let mut times = bounds.map_err(|error| Error::Options(error.to_string().into()))?;
     let mut message = Message::new(ROUND_TRIP_SIZE);
+    let meter = Meter::start()?;
     let end = Instant::now() + time;
     for number in 0.. {
         if !pause.is_zero() {
@@ -264,20 +270,23 @@ fn ping(mut to: Producer, mut from: Consumer, time: Duration, pause: Duration) -
             break;
         }
     }
+    let used = meter.stop()?;
     let percentile = |share| times.value_at_quantile(share);
-    Ok(Answer::RoundTrips(RoundTrips {
+    let times = RoundTrips {
         count: times.len(),
         p50_ns: percentile(0.5),
         p99_ns: percentile(0.99),
         p999_ns: percentile(0.999),
-    }))
+    };
+    Ok(Answer::RoundTrips { times, used })
 }
 
 fn pong(mut from: Consumer, mut to: Producer) -> Result<Answer> {
+    let meter = Meter::start()?;
     loop {
         let item = match from.recv() {
             Ok(item) => item,
-            Err(Error::Ended) => return Ok(Answer::Done),
+            Err(Error::Ended) => return Ok(Answer::Returned { used: meter.stop()? }),
             Err(error) => return Err(error),
         };
         to.send(&item)?;
