@@ -328,6 +328,7 @@ impl Consumer {
     }
 
     #[cold]
+    #[inline(never)]
     fn wake_producers(&self, slots: u64) {
         let producers = self.participant.memory().sleepers(Role::Producer);
         self.strategy.wake(producers, &self.participant.slots, Made { items: slots, slots });

@@ -399,11 +399,17 @@ impl Producer {
         if self.participant.view().geometry().has_timestamps() { clock::realtime_ns() } else { 0 }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn done_in_turn(&mut self, made: Made) {
+        self.strategy.done(self.participant.side(Role::Producer), made);
+    }
+
     #[inline]
     pub(super) fn after_publish(&mut self, items: u64, slots: u64, bytes: u64) {
         match self.strategy {
             Strategy::Adaptive(_) => self.participant.memory().items().notify(items),
-            _ => self.strategy.done(self.participant.side(Role::Producer), Made { items, slots }),
+            _ => self.done_in_turn(Made { items, slots }),
         }
         self.participant.count_all([(Counter::Sent, items), (Counter::BytesSent, bytes)]);
     }

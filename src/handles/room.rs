@@ -34,6 +34,7 @@ impl Producer {
 
     /// The same where one look comes after the other.
     #[cold]
+    #[inline(never)]
     fn claim_in_turn(&mut self, first: u64, most: u64, fit: &dyn Fn(u64) -> u64) -> Result<Claim> {
         let look = |participant: &Participant, depth| look_for_room(participant, depth, first, most, &fit);
         match self.look_once(first, Look::Quick, false, look)? {
@@ -86,6 +87,7 @@ impl Producer {
 
     /// Room that was claimed is not needed.
     #[cold]
+    #[inline(never)]
     pub(super) fn give_room_back(&self, slots: u64) {
         let side = self.participant.side(Role::Producer);
         self.strategy.wake_now(side.own, side.around, Made { items: slots, slots });
@@ -95,8 +97,14 @@ impl Producer {
     #[inline]
     pub(super) fn end_turn(&mut self) {
         if self.strategy.takes_turns() {
-            self.strategy.end_turn(self.participant.side(Role::Producer));
+            self.end_this_turn();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_this_turn(&mut self) {
+        self.strategy.end_turn(self.participant.side(Role::Producer));
     }
 
     #[inline]
