@@ -12,7 +12,9 @@ use std::time::Duration;
 use ctl_support::{Name, ringctl};
 use nix::sys::signal::Signal;
 use ringpipe::layout::fields::head;
-use ringpipe::{Activity, Consumer, Discipline, Error, Producer, Ring, RingOptions, Role, Thresholds};
+use ringpipe::{
+    Activity, Consumer, Discipline, Error, OnFull, Producer, Ring, RingOptions, Role, Thresholds,
+};
 
 use processes::puppet::Puppet;
 use processes::{DISCIPLINES, TestName, wait_until, within_20_s};
@@ -299,4 +301,131 @@ fn a_producer_makes_the_ring_of_the_discipline_it_was_told_and_says_so_if_there_
 #[test]
 fn puppet() {
     processes::puppet::run_if_told();
+}
+
+/// How often a process, or with its own id this thread, has given the processor away to wait.
+fn naps(status: &str) -> u64 {
+    let text = std::fs::read_to_string(status).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn two_sides_of_a_monitor_that_both_wait_do_not_keep_each_other_awake() {
+    let name = TestName::new("both-wait");
+    let ring = RingOptions::new().capacity(4).slot_size(64).sync(monitor(1, None)).create(&name).unwrap();
+    let [mut holder, mut other_holder] = [(); 2].map(|()| Puppet::attached(&name, "consumer"));
+    let mut sender = Puppet::attached(&name, "producer");
+    for n in 0..4 {
+        assert_eq!(sender.does(&format!("send {n}")), "sent");
+    }
+    assert_eq!(holder.does("hold 2"), "got 1 0 1");
+    assert_eq!(other_holder.does("hold 2"), "got 1 2 3");
+    let mut customer = Puppet::attached(&name, "consumer");
+    customer.told("recv");
+    sender.told("send more");
+    let waiting = |role, activity| {
+        ring.participants().into_iter().find(|one| one.role == role && one.activity == activity)
+    };
+    let mut both = None;
+    wait_until("both wait", || {
+        both = waiting(Role::Producer, Activity::WaitingForRoom)
+            .zip(waiting(Role::Consumer, Activity::WaitingForItems));
+        both.is_some()
+    });
+    let (one, other) = both.unwrap();
+    let count = || [one.pid, other.pid].map(|pid| naps(&format!("/proc/{pid}/status")));
+    let before = count();
+    std::thread::sleep(Duration::from_millis(500));
+    for (before, after) in before.into_iter().zip(count()) {
+        // A slice each 20 ms; thousands when they wake each other.
+        assert!(after - before < 300, "woke {} times in half a second", after - before);
+    }
+    holder.told("ack");
+    assert_eq!(sender.answer(), "sent");
+    assert_eq!(customer.answer(), "got 1 more");
+    assert_eq!(customer.does("ack"), "done");
+    assert_eq!(holder.answer(), "done");
+    assert_eq!(other_holder.does("ack"), "done");
+    drop((holder, other_holder, sender, customer));
+    ring.remove().unwrap();
+}
+
+#[test]
+fn what_waited_behind_a_slow_writer_is_taken_without_a_sleep_for_each() {
+    for discipline in [Discipline::Semaphore, Discipline::Polling, monitor(1, None)] {
+        let name = TestName::new("backlog");
+        let ring = RingOptions::new().capacity(256).slot_size(64).sync(discipline).create(&name).unwrap();
+        let (mut slow, mut producer) = (ring.producer().unwrap(), ring.producer().unwrap());
+        let mut consumer = ring.consumer().unwrap();
+        // Of two slots: nobody passes its writer.
+        let reservation = slow.reserve(100).unwrap();
+        send(&mut producer, 0..200);
+        // The tokens of what cannot be taken yet are used up.
+        assert!(matches!(consumer.recv_timeout(SLICES), Err(Error::TimedOut)));
+        reservation.commit();
+        consumer.recv().unwrap().ack();
+        let before = naps("/proc/thread-self/status");
+        receive(&mut consumer, 0..200);
+        let naps = naps("/proc/thread-self/status") - before;
+        assert!(naps < 100 || discipline == Discipline::Polling, "{discipline}: {naps} sleeps for 200 items");
+        ring.remove().unwrap();
+    }
+}
+
+#[test]
+fn tokens_do_not_pile_up_while_many_are_at_it() {
+    let (_name, ring) = ring("pile", Discipline::Semaphore);
+    let senders: Vec<_> = (0..2)
+        .map(|_| {
+            let mut producer = ring.producer().unwrap();
+            std::thread::spawn(move || (0..20_000_u32).for_each(|n| producer.send(&n.to_le_bytes()).unwrap()))
+        })
+        .collect();
+    let receivers: Vec<_> = (0..2)
+        .map(|n| {
+            let mut consumer = ring.consumer().unwrap();
+            std::thread::spawn(move || {
+                let mut count = 0;
+                while let Ok(batch) = consumer.recv_batch(1 + n * 3) {
+                    count += batch.len();
+                    batch.ack();
+                }
+                count
+            })
+        })
+        .collect();
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    let received: usize = receivers.into_iter().map(|receiver| receiver.join().unwrap()).sum();
+    assert_eq!(received, 40_000);
+    let (items, room, mutex) = semaphores(&ring);
+    // Each participant may have left a few behind: what it was about to take when the stream ended, and one for
+    // each that was woken by the leaving of another.
+    assert!(items <= 16 && room <= 8 + 16, "items {items}, room {room}");
+    assert_eq!(mutex, 1);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_producer_that_drops_the_oldest_does_not_wait_for_a_monitors_level() {
+    let (_name, ring) = ring("drop-level", monitor(5, Some(0)));
+    let mut producer = ring.producer().unwrap();
+    producer.set_on_full(OnFull::DropOldest).unwrap();
+    within_20_s("it goes on", move || send(&mut producer, 0..100));
+    let mut consumer = ring.consumer().unwrap();
+    receive(&mut consumer, 92..100);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_mutex_whose_semaphore_lies_delays_nobody_past_a_deadline() {
+    let (name, ring) = ring("lying-mutex", Discipline::Semaphore);
+    forge(&name, head::MUTEX_OWNER, &0xfff0_u64.to_ne_bytes());
+    forge_tokens(&name, head::MUTEX_SEMAPHORE, i32::MAX as u32);
+    let others = ring.clone();
+    within_20_s("the wait ends", move || {
+        let mut consumer = others.consumer().unwrap();
+        assert!(matches!(consumer.recv_timeout(Duration::from_millis(50)), Err(Error::TimedOut)));
+    });
+    ring.remove().unwrap();
 }

@@ -357,8 +357,12 @@ pub(super) fn bury(slots: &SegmentSlots, number: u32) -> Buried {
     buried.add(0, recovered);
     if view.geometry().discipline == Discipline::Semaphore {
         // What was counted for what it held counts again.
-        slots.memory().sleepers(Role::Consumer).add_tokens(recovered.returned);
+        slots.memory().sleepers(Role::Consumer).add_tokens(recovered.filled);
         slots.memory().sleepers(Role::Producer).add_tokens(recovered.room);
+    }
+    if slots.memory().is_dead(number) {
+        // Before the number is granted again.
+        slots.memory().mutex().release(number);
     }
     // The recovery was of this state's holder only if it is dead still: then nobody else has come since.
     if before != 0
@@ -367,7 +371,6 @@ pub(super) fn bury(slots: &SegmentSlots, number: u32) -> Buried {
     {
         fold_counters(view, number);
         courtesy::thank(view.head_word(head::COURTESY), number);
-        slots.memory().mutex().release(number);
         buried.participants = 1;
     }
     if buried.any() {

@@ -190,9 +190,10 @@ impl Producer {
         loop {
             self.participant.check()?;
             let mut full = None;
-            let claimed = self.look_once(span, Look::Quick, false, |participant, depth| {
+            // Whatever level a monitor has: who drops does not wait for it.
+            let claimed = self.look_once(span, Look::Quick, false, |participant, _| {
                 let courtesy = participant.view().head_word(head::COURTESY);
-                if depth == Look::Aside || courtesy::is_asked(courtesy, participant.number) {
+                if courtesy::is_asked(courtesy, participant.number) {
                     return Ok(None);
                 }
                 let claimed = participant.slots.claim_room(participant.number, span, span, |_| span);

@@ -17,6 +17,8 @@ pub struct Recovered {
     pub room: u64,
     /// Items that will be delivered again.
     pub returned: u64,
+    /// The slots of their runs.
+    pub filled: u64,
 }
 
 impl<M: Memory> Slots<M> {
@@ -44,6 +46,7 @@ impl<M: Memory> Slots<M> {
                 total.abandoned += part.abandoned;
                 total.room += part.room;
                 total.returned += part.returned;
+                total.filled += part.filled;
             }
         }
         if total.returned > 0 {
@@ -93,7 +96,11 @@ impl<M: Memory> Slots<M> {
                 });
                 let Some(returned) = returned else { return done };
                 let first = self.as_returned(word, position, position.wrapping_add(run));
-                done.returned += returned + self.exchange_dead(position, word, first) as u64;
+                done.returned += returned;
+                if self.exchange_dead(position, word, first) {
+                    done.returned += 1;
+                    done.filled = run;
+                }
             }
             _ => {}
         }

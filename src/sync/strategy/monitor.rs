@@ -29,6 +29,9 @@ pub struct Monitor {
     slices: Slices,
     /// This side waits to be let go on; how often it had been when that began.
     halted: Option<u64>,
+    /// The level at which this side let the other one go on, since it found something: once is enough, or two
+    /// sides that both find nothing would wake each other without end.
+    told: Option<u64>,
     /// The last sleep brought something.
     content: bool,
 }
@@ -37,7 +40,7 @@ impl Monitor {
     /// For participant `number`.
     pub fn new(number: u32, thresholds: Thresholds) -> Self {
         let slices = Slices::default();
-        Monitor { thresholds, turn: Turn::new(number), slices, halted: None, content: false }
+        Monitor { thresholds, turn: Turn::new(number), slices, halted: None, told: None, content: false }
     }
 
     /// Whether the level allows a halted side to go on.
@@ -82,7 +85,15 @@ impl Monitor {
     fn halt(&mut self, side: Side<'_>) {
         // E9: as in `may_go_on`.
         self.halted = Some(side.own.starts.load(Acquire));
-        start(side.other);
+        self.let_other_go_on(side);
+    }
+
+    fn let_other_go_on(&mut self, side: Side<'_>) {
+        let level = Some(side.around.level());
+        if self.told != level {
+            self.told = level;
+            start(side.other);
+        }
     }
 
     /// Looks with the lock held, which is kept.
@@ -93,7 +104,11 @@ impl Monitor {
         look: &mut impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         self.turn.begin(side.mutex, |number| side.around.is_dead(number))?;
-        look(if self.may_go_on(side) { depth } else { Look::Aside })
+        let answer = look(if self.may_go_on(side) { depth } else { Look::Aside });
+        if matches!(answer, Ok(Some(_))) {
+            self.told = None;
+        }
+        answer
     }
 
     fn wait_for<T>(
@@ -144,9 +159,18 @@ impl WaitStrategy for Monitor {
         depth: Look,
         mut look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
+        if side.own.consumers && !wanted.waits {
+            // Who only tries takes what there is.
+            self.halted = None;
+        }
         let answer = self.look(side, depth, &mut look);
-        if wanted.waits && matches!(answer, Ok(None)) && self.halted.is_none() {
-            self.halt(side);
+        if matches!(answer, Ok(None)) && self.halted.is_none() {
+            match wanted.waits {
+                true => self.halt(side),
+                // A producer that is refused room has filled what there is.
+                false if !side.own.consumers => self.let_other_go_on(side),
+                false => {}
+            }
         }
         if !matches!(answer, Ok(Some(_))) {
             self.turn.end(side.mutex);
@@ -173,7 +197,7 @@ impl WaitStrategy for Monitor {
     }
 
     fn done(&mut self, side: Side<'_>, made: Made) {
-        // Still in turn: at its next look consumers may have taken some, and it would not halt.
+        // Now: at its next look consumers may have taken some, and it would not halt.
         match self.is_at_level(side) {
             true => self.halt(side),
             false => self.wake(side.other, side.around, made),

@@ -38,10 +38,12 @@ impl WaitStrategy for Polling {
             if let Some(found) = look(Look::Thorough)? {
                 return Ok(found);
             }
+            wanted.go_on()?;
             let thorough_at = clock::coarse_ns().saturating_add(SLICE.as_nanos() as u64);
             loop {
-                for _ in 0..TRIES {
-                    if there(0)
+                for n in 0..TRIES {
+                    // There may be more than is seen at once: a held slot to step over.
+                    if (n == 0 || there(0))
                         && let Some(found) = look(Look::Quick)?
                     {
                         return Ok(found);

@@ -15,14 +15,14 @@
 //! slots: for items of one slot that is the same.
 //!
 //! What a death leaves: a token that was taken for a slot that was not. No step can tell, since a semaphore has
-//! no owner; so the slots decide, and the counts come right by themselves:
+//! no owner. So the slots decide what there is, and a token is a reason to look:
 //!
-//! - *too few tokens*: whoever slept for a slice looks at the slots without one. What it takes then brings slots
-//!   and tokens together again;
-//! - *too many*: who has a token and finds nothing keeps it, since a slot may come free out of turn, and drops
-//!   it after a slice in which it brought nothing.
+//! - *too few tokens*: nobody sleeps before it has looked without one, and nobody sleeps longer than a slice.
+//!   What is taken then brings slots and tokens together again;
+//! - *too many*: a token that brings nothing is gone. Each costs a look.
 //!
-//! Each costs a slice, once.
+//! The counts are off by a few while many are at it, since what is published is seen before its token is
+//! added, and one's token may be taken by another that finds nothing yet.
 
 use std::time::Duration;
 
@@ -36,18 +36,16 @@ use crate::sys::semaphore::Wake;
 pub struct Counting {
     /// In hand.
     tokens: u64,
-    /// Those of them that have ended a sleep done elsewhere since the last look.
-    woken: u64,
     turn: Turn,
     slices: Slices,
-    /// The last look was a thorough one, or brought something.
+    /// The last sleep brought something.
     content: bool,
 }
 
 impl Counting {
     /// For participant `number`.
     pub fn new(number: u32) -> Self {
-        Counting { tokens: 0, woken: 0, turn: Turn::new(number), slices: Slices::default(), content: false }
+        Counting { tokens: 0, turn: Turn::new(number), slices: Slices::default(), content: false }
     }
 
     /// Takes tokens, as long as there are some, until there are `wanted` in hand.
@@ -78,7 +76,11 @@ impl Counting {
         let answer = look(depth);
         match &answer {
             Ok(Some(found)) => self.pay(side.own, (wanted.weight)(found)),
-            _ => self.turn.end(side.mutex),
+            _ => {
+                // Enough in hand, and nothing found: one of them stands for nothing.
+                self.tokens = self.tokens.min(wanted.slots - 1);
+                self.turn.end(side.mutex);
+            }
         }
         answer
     }
@@ -89,24 +91,20 @@ impl Counting {
         wanted: &Wanted<'_, T>,
         mut look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<T> {
+        let mut slept = false;
         loop {
             self.take(side.own, wanted.slots)?;
-            let enough = self.tokens >= wanted.slots && !wanted.deadline.passed();
-            if enough || !self.content || wanted.deadline.passed() {
-                let depth = if enough { Look::Quick } else { Look::Thorough };
-                let found = self.look(side, wanted, depth, &mut look)?;
-                self.content = true;
-                if let Some(found) = found {
-                    self.slices.restart();
-                    return Ok(found);
-                }
+            let worth = self.tokens > 0 || self.content;
+            let depth = if worth && !wanted.deadline.passed() { Look::Quick } else { Look::Thorough };
+            let found = self.look(side, wanted, depth, &mut look)?;
+            self.content = slept && found.is_some();
+            if let Some(found) = found {
+                self.slices.restart();
+                return Ok(found);
             }
             wanted.go_on()?;
-            match sleep(side.own, self.slices.next(wanted.deadline))? {
-                Wake::Posted => self.tokens += 1,
-                // What was in hand for a whole slice stands for nothing.
-                _ => (self.tokens, self.content) = (0, false),
-            }
+            slept = sleep(side.own, self.slices.next(wanted.deadline))? == Wake::Posted;
+            self.tokens += u64::from(slept);
         }
     }
 }
@@ -128,10 +126,7 @@ impl WaitStrategy for Counting {
     ) -> Result<Option<T>> {
         self.take(side.own, wanted.slots)?;
         let found = self.look(side, wanted, depth, &mut look);
-        let spare = std::mem::take(&mut self.woken);
         if !matches!(found, Ok(Some(_))) {
-            // One that was slept for and brought nothing is dropped, or it would end the next sleep at once.
-            self.tokens = self.tokens.saturating_sub(spare);
             self.pay(side.own, 0);
         }
         found
@@ -167,7 +162,6 @@ impl WaitStrategy for Counting {
 
     fn woken(&mut self) {
         self.tokens += 1;
-        self.woken += 1;
     }
 
     fn took(&self, from: Sleepers<'_>, slots: u64) {
