@@ -17,7 +17,7 @@ use super::pace::Pace;
 use super::report::{More, Progress, Report, ReportArgs, Stats};
 use super::signals;
 use super::start::End;
-use crate::{Consumer, Error, Liveness, Ring, RingName, Role, StopFlag};
+use crate::{Consumer, Error, Liveness, Ring, RingName, Role, StopFlag, Thresholds};
 
 /// Items taken at a time: enough to spread the cost of a write.
 const BATCH: u64 = 1024;
@@ -291,7 +291,13 @@ impl<'o> Receiver<'o> {
         }
         if let Some(DurationArg(limit)) = self.options.timeout.filter(|limit| self.waited >= limit.0) {
             let (name, waited) = (self.ring.name(), humantime::format_duration(limit));
-            let line = format!("ring {name:?} is empty, waited {waited}");
+            let what = match self.ring.discipline().thresholds() {
+                Some(Thresholds { wake_at, .. }) if !self.ring.is_drained() => {
+                    format!("has fewer than the {wake_at} items that it wakes at")
+                }
+                _ => "is empty".into(),
+            };
+            let line = format!("ring {name:?} {what}, waited {waited}");
             return Err(Failure::new(code::FULL, line).hint(self.advice()));
         }
         // Twice in a row, so that what a producer sent before it left is received.

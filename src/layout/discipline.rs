@@ -27,8 +27,8 @@ pub enum Discipline {
 /// When a monitor wakes: counted in slots, which for items of one slot are items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Thresholds {
-    /// Consumers that found nothing go on when so many slots wait, 1 to the capacity: 1 unless set. Earlier
-    /// if a producer has to wait, or none is left.
+    /// Consumers that wait go on when so many slots wait, 1 to the capacity: 1 unless set. Earlier if a
+    /// producer has to wait, or none is left. Those that only try take what there is.
     pub wake_at: u64,
     /// Producers that filled `wake_at` slots go on when no more than so many wait, or a consumer has to
     /// wait. Not set: they go on as long as there is room.
@@ -52,8 +52,8 @@ impl Discipline {
         }
     }
 
-    /// Whether those who look at the slots do so one after the other, by the semaphore `mutex`; not in
-    /// exclusive rings, which have one of each.
+    /// Whether those who look at the slots do so one after the other: by the semaphore `mutex`, but in
+    /// exclusive rings, which have one of each and none.
     pub fn takes_turns(self) -> bool {
         matches!(self, Discipline::Semaphore | Discipline::Monitor(_))
     }

@@ -46,7 +46,8 @@ pub mod head {
     /// As [`ITEMS_STARTS`], the producers.
     pub const ROOM_STARTS: u64 = 0x488;
     /// The semaphore that consumers sleep on. In rings with `Discipline::Semaphore` it counts the slots that
-    /// wait: deaths leave it too low or too high, and each such token costs somebody a slice.
+    /// wait, but for a few while many are at it: deaths leave it too low or too high, which costs a slice or a
+    /// look.
     pub const ITEMS_SEMAPHORE: u64 = 0x500;
     /// The semaphore that producers sleep on; there it counts free slots.
     pub const ROOM_SEMAPHORE: u64 = 0x580;

@@ -192,7 +192,7 @@ impl Strategy {
         }
     }
 
-    /// Whether nobody may look at the slots before it is their turn: then every look goes through
+    /// Whether looks come one after the other: then those for room or for the next item go through
     /// [`attempt`](WaitStrategy::attempt) or [`wait`](WaitStrategy::wait).
     #[inline]
     pub fn takes_turns(&self) -> bool {
