@@ -1,6 +1,7 @@
 //! The `ringctl` command: one file per verb.
 
 mod bench;
+mod check;
 mod children;
 mod clean;
 mod create;
@@ -75,6 +76,7 @@ enum Verb {
     Wait(wait::Args),
     Run(run::Args),
     Bench(bench::Args),
+    Check(check::Args),
     Sem(sem::Args),
     /// A process that `bench` measures with
     #[command(hide = true)]
@@ -107,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Wait(args) => wait::run(&args),
         Verb::Run(args) => return start::exit("ringctl", run::run(&args, paint)),
         Verb::Bench(args) => return start::exit("ringctl", bench::run(&args, paint)),
+        Verb::Check(args) => check::run(&args, paint),
         Verb::Sem(args) => return start::exit("ringctl", sem::run(&args)),
         Verb::BenchWorker(args) => bench::work(&args),
         Verb::Producer(options) => return start::exit("producer", producer::run(&options)),
