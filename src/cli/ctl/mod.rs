@@ -55,6 +55,7 @@ Examples:
   ringctl wait jobs --until empty        until everything was received and acknowledged
   ringctl run -p 3 -c 3 /var/log/*.log   send files through a ring, and verify what arrives
   ringctl bench                          how fast it is on this machine
+  ringctl check logs/*                   whether the logs of a run add up
   ringctl rm jobs                        close it and remove it
   ringctl sem wait done --timeout 5s     take a token of a POSIX semaphore
 

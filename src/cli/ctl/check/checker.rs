@@ -183,7 +183,7 @@ impl Checker {
     fn locate(&mut self, producer: u64, sequence: u64) -> (usize, usize) {
         let (first, inner) = (sequence - sequence % PAGE, (sequence % PAGE) as usize);
         let recent = self.pages.get(self.recent as usize);
-        if !recent.is_some_and(|page| (page.producer, page.first) == (producer, first)) {
+        if recent.is_none_or(|page| (page.producer, page.first) != (producer, first)) {
             self.recent = *self.places.entry((producer, first)).or_insert_with(|| {
                 self.pages.push(Page { producer, first, items: Box::new([Item::default(); PAGE as usize]) });
                 (self.pages.len() - 1) as u32
