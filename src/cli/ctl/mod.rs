@@ -1,6 +1,7 @@
 //! The `ringctl` command: one file per verb.
 
 mod bench;
+mod check;
 mod children;
 mod clean;
 mod create;
@@ -54,6 +55,7 @@ Examples:
   ringctl wait jobs --until empty        until everything was received and acknowledged
   ringctl run -p 3 -c 3 /var/log/*.log   send files through a ring, and verify what arrives
   ringctl bench                          how fast it is on this machine
+  ringctl check logs/*                   whether the logs of a run add up
   ringctl rm jobs                        close it and remove it
   ringctl sem wait done --timeout 5s     take a token of a POSIX semaphore
 
@@ -75,6 +77,7 @@ enum Verb {
     Wait(wait::Args),
     Run(run::Args),
     Bench(bench::Args),
+    Check(check::Args),
     Sem(sem::Args),
     /// A process that `bench` measures with
     #[command(hide = true)]
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Verb::Wait(args) => wait::run(&args),
         Verb::Run(args) => return start::exit("ringctl", run::run(&args, paint)),
         Verb::Bench(args) => return start::exit("ringctl", bench::run(&args, paint)),
+        Verb::Check(args) => check::run(&args, paint),
         Verb::Sem(args) => return start::exit("ringctl", sem::run(&args)),
         Verb::BenchWorker(args) => bench::work(&args),
         Verb::Producer(options) => return start::exit("producer", producer::run(&options)),

@@ -1,0 +1,370 @@
+//! What must be true of a history, in one pass over its events in the order of their times and one over
+//! the items.
+//!
+//! The counts are those of Jepsen's total-queue checker (github.com/jepsen-io/jepsen, checker.clj), and of
+//! deliveries that are held, acknowledged and given back. What is written before a call and what is written
+//! after it bound the moment at which the call took effect; a fault is only what no such moment explains.
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::format::{Event, Kind, Place};
+
+/// What can be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// Sent or received, and neither acknowledged nor on the way to it in the last delivery.
+    Lost,
+    /// Received, sent or acknowledged, though nothing that must come before it did.
+    Unexpected,
+    /// Received with another hash than it was sent with.
+    Corrupted,
+    /// Delivered after it was acknowledged.
+    Duplicated,
+    /// Acknowledged twice.
+    AcknowledgedTwice,
+    /// Held by two at once.
+    HeldTwice,
+    /// First delivered to one process after a later item of its producer.
+    OutOfOrder,
+    /// More items in the ring than it has room for.
+    OverCapacity,
+    /// Another item under a number that was given already.
+    Renamed,
+}
+
+impl Fault {
+    /// All, in the order in which they are reported.
+    pub const ALL: [Fault; 9] = [
+        Fault::Lost,
+        Fault::Unexpected,
+        Fault::Corrupted,
+        Fault::Duplicated,
+        Fault::AcknowledgedTwice,
+        Fault::HeldTwice,
+        Fault::OutOfOrder,
+        Fault::OverCapacity,
+        Fault::Renamed,
+    ];
+}
+
+/// One fault, and where it showed.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub fault: Fault,
+    pub producer: u64,
+    pub sequence: u64,
+    pub text: String,
+    /// Where; what is lost is nowhere.
+    pub place: Option<Place>,
+}
+
+/// What happened, apart from faults.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Lines.
+    pub events: u64,
+    /// Items somebody began to send, each time it was tried.
+    pub attempts: u64,
+    /// Items whose sending came back well.
+    pub sent: u64,
+    /// Attempts that came back otherwise.
+    pub refused: u64,
+    /// Items whose acknowledgement came back.
+    pub acknowledged: u64,
+    /// Delivered, though their producer died before it could tell that they were sent.
+    pub recovered: u64,
+    /// Deliveries after an item's first.
+    pub redelivered: u64,
+    /// Acknowledged by a consumer that died before that came back.
+    pub unsure: u64,
+    /// At least so many items were in the ring at once.
+    pub most_at_once: u64,
+}
+
+/// All that is kept of an item: 8 bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Item {
+    /// Of the hash, folded.
+    hash: u32,
+    /// The highest that was delivered.
+    attempt: u8,
+    flags: u16,
+}
+
+const ATTEMPTED: u16 = 1;
+const SENT: u16 = 1 << 1;
+const REFUSED: u16 = 1 << 2;
+const HASHED: u16 = 1 << 3;
+/// The last delivery is on its way to be acknowledged, or is.
+const ACKING: u16 = 1 << 4;
+/// Some delivery was acknowledged.
+const ACKED: u16 = 1 << 5;
+/// The last delivery was given back.
+const RETURNED: u16 = 1 << 6;
+/// Certainly in the ring.
+const INSIDE: u16 = 1 << 7;
+/// Perhaps no more in the ring.
+const OUTSIDE: u16 = 1 << 8;
+const RECEIVED: u16 = 1 << 9;
+
+/// Items of one producer with consecutive numbers. Small, so that numbers far apart cost little.
+const PAGE: u64 = 128;
+
+struct Page {
+    producer: u64,
+    first: u64,
+    items: Box<[Item; PAGE as usize]>,
+}
+
+/// How high an attempt counts.
+const MOST_ATTEMPTS: u8 = u8::MAX;
+
+/// Takes the events of a history, one after the other.
+pub struct Checker {
+    capacity: Option<u64>,
+    /// How many faults are described; the others are only counted.
+    describe: usize,
+    pages: Vec<Page>,
+    places: HashMap<(u64, u64), u32>,
+    /// The page that was used last: the next event is often about an item close by.
+    recent: u32,
+    /// The last first delivery to a process from a producer.
+    last: HashMap<(u64, u64), u64>,
+    inside: u64,
+    pub counts: Counts,
+    faults: [u64; Fault::ALL.len()],
+    pub found: Vec<Found>,
+}
+
+impl Checker {
+    /// Of a ring that holds so many items, if that is to be checked.
+    pub fn new(capacity: Option<u64>, describe: usize) -> Self {
+        Checker {
+            capacity,
+            describe,
+            pages: Vec::new(),
+            places: HashMap::new(),
+            recent: 0,
+            last: HashMap::new(),
+            inside: 0,
+            counts: Counts::default(),
+            faults: [0; Fault::ALL.len()],
+            found: Vec::new(),
+        }
+    }
+
+    /// How often each fault was found.
+    pub fn faults(&self) -> impl Iterator<Item = (Fault, u64)> {
+        Fault::ALL.into_iter().zip(self.faults)
+    }
+
+    /// Whether nothing went wrong.
+    pub fn is_clean(&self) -> bool {
+        self.faults == [0; Fault::ALL.len()]
+    }
+
+    /// Takes the next event.
+    pub fn take(&mut self, event: &Event, place: Place) {
+        self.counts.events += 1;
+        let at = self.locate(event.producer, event.sequence);
+        // A copy, so that faults can be noted meanwhile.
+        let mut item = self.pages[at.0].items[at.1];
+        match event.kind {
+            Kind::Attempt => self.attempt(&mut item, event, place),
+            Kind::Sent | Kind::Refused => self.outcome(&mut item, event, place),
+            Kind::Got => self.got(&mut item, event, place),
+            Kind::Acking | Kind::Acked | Kind::Returning => self.done_with(&mut item, event, place),
+        }
+        self.pages[at.0].items[at.1] = item;
+    }
+
+    fn locate(&mut self, producer: u64, sequence: u64) -> (usize, usize) {
+        let (first, inner) = (sequence - sequence % PAGE, (sequence % PAGE) as usize);
+        let recent = self.pages.get(self.recent as usize);
+        if recent.is_none_or(|page| (page.producer, page.first) != (producer, first)) {
+            self.recent = *self.places.entry((producer, first)).or_insert_with(|| {
+                self.pages.push(Page { producer, first, items: Box::new([Item::default(); PAGE as usize]) });
+                (self.pages.len() - 1) as u32
+            });
+        }
+        (self.recent as usize, inner)
+    }
+
+    fn attempt(&mut self, item: &mut Item, event: &Event, place: Place) {
+        // What was refused may be tried again under its number.
+        let again = item.flags & (REFUSED | RECEIVED) == REFUSED;
+        if item.flags & ATTEMPTED != 0 && !again {
+            self.note(Fault::Renamed, event, "a second item under one number", place);
+        }
+        self.counts.attempts += 1;
+        if again {
+            *item = Item::default();
+        }
+        item.flags |= ATTEMPTED;
+        self.hash(item, event, place);
+    }
+
+    fn outcome(&mut self, item: &mut Item, event: &Event, place: Place) {
+        match () {
+            _ if item.flags & ATTEMPTED == 0 => {
+                self.note(Fault::Unexpected, event, "nobody tried to send it", place);
+            }
+            _ if item.flags & (SENT | REFUSED) != 0 => {
+                self.note(Fault::Renamed, event, "this attempt had ended already", place);
+            }
+            _ if event.kind == Kind::Refused && item.flags & RECEIVED != 0 => {
+                self.note(Fault::Unexpected, event, "refused, and yet it was received", place);
+            }
+            _ => {}
+        }
+        if event.kind == Kind::Refused {
+            self.counts.refused += 1;
+            item.flags |= REFUSED;
+            return;
+        }
+        self.counts.sent += (item.flags & SENT == 0) as u64;
+        item.flags |= SENT;
+        self.hash(item, event, place);
+        self.enter(item, event, place);
+    }
+
+    fn got(&mut self, item: &mut Item, event: &Event, place: Place) {
+        if item.flags & ATTEMPTED == 0 {
+            self.note(Fault::Unexpected, event, "received, and nobody tried to send it", place);
+        } else if item.flags & REFUSED != 0 {
+            self.note(Fault::Unexpected, event, "received, and it had been refused", place);
+        }
+        if item.flags & ACKED != 0 {
+            self.note(Fault::Duplicated, event, "received after it was acknowledged", place);
+        } else if event.attempt < item.attempt
+            || (event.attempt == item.attempt && item.attempt < MOST_ATTEMPTS)
+        {
+            let text = format!("attempt {} received after attempt {}", event.attempt, item.attempt);
+            self.note(Fault::HeldTwice, event, &text, place);
+        }
+        self.hash(item, event, place);
+        if event.attempt == 1 {
+            self.order(event, place);
+        }
+        self.counts.redelivered += (item.flags & RECEIVED != 0) as u64;
+        item.attempt = item.attempt.max(event.attempt);
+        item.flags = item.flags & !(ACKING | RETURNED) | RECEIVED;
+        self.enter(item, event, place);
+    }
+
+    /// A consumer acknowledges an item or gives it back.
+    fn done_with(&mut self, item: &mut Item, event: &Event, place: Place) {
+        if item.flags & RECEIVED == 0 || event.attempt > item.attempt {
+            self.note(Fault::Unexpected, event, "nobody received it in this attempt", place);
+        } else if event.attempt < item.attempt {
+            let text = format!("attempt {} was still held when attempt {} was", event.attempt, item.attempt);
+            self.note(Fault::HeldTwice, event, &text, place);
+        } else if item.flags & RETURNED != 0 || (event.kind == Kind::Returning && item.flags & ACKING != 0) {
+            self.note(Fault::HeldTwice, event, "this attempt had been acknowledged or given back", place);
+        }
+        match event.kind {
+            Kind::Returning => item.flags |= RETURNED,
+            Kind::Acking => {
+                if item.flags & ACKING != 0 {
+                    self.note(
+                        Fault::AcknowledgedTwice,
+                        event,
+                        "this attempt was acknowledged already",
+                        place,
+                    );
+                }
+                item.flags |= ACKING;
+                self.leave(item);
+            }
+            _ => {
+                if item.flags & ACKED != 0 {
+                    self.note(Fault::AcknowledgedTwice, event, "it was acknowledged already", place);
+                }
+                self.counts.acknowledged += (item.flags & ACKED == 0) as u64;
+                item.flags |= ACKING | ACKED;
+                self.leave(item);
+            }
+        }
+    }
+
+    fn hash(&mut self, item: &mut Item, event: &Event, place: Place) {
+        let Some(hash) = event.hash else { return };
+        let hash = (hash ^ hash >> 32) as u32;
+        if item.flags & HASHED == 0 {
+            (item.hash, item.flags) = (hash, item.flags | HASHED);
+        } else if item.hash != hash {
+            self.note(Fault::Corrupted, event, "another hash than before", place);
+        }
+    }
+
+    /// First deliveries come to each process in the order in which a producer sent the items.
+    fn order(&mut self, event: &Event, place: Place) {
+        let last = self.last.entry((event.process, event.producer)).or_insert(event.sequence);
+        let before = std::mem::replace(last, event.sequence);
+        if before > event.sequence {
+            let text = format!("process {} had received item {before} before it", event.process);
+            self.note(Fault::OutOfOrder, event, &text, place);
+        }
+    }
+
+    /// It was in the ring at this moment. One that somebody had begun to acknowledge may have been out.
+    fn enter(&mut self, item: &mut Item, event: &Event, place: Place) {
+        if item.flags & (INSIDE | OUTSIDE) != 0 {
+            return;
+        }
+        item.flags |= INSIDE;
+        self.inside += 1;
+        self.counts.most_at_once = self.counts.most_at_once.max(self.inside);
+        if self.capacity.is_some_and(|capacity| self.inside > capacity) {
+            let text = format!("{} items in the ring with it", self.inside - 1);
+            self.note(Fault::OverCapacity, event, &text, place);
+        }
+    }
+
+    fn leave(&mut self, item: &mut Item) {
+        self.inside -= (item.flags & INSIDE != 0) as u64;
+        item.flags = item.flags & !INSIDE | OUTSIDE;
+    }
+
+    fn note(&mut self, fault: Fault, event: &Event, text: &str, place: Place) {
+        self.add(fault, event.producer, event.sequence, || text.into(), Some(place));
+    }
+
+    fn add(
+        &mut self,
+        fault: Fault,
+        producer: u64,
+        sequence: u64,
+        text: impl Fn() -> String,
+        place: Option<Place>,
+    ) {
+        self.faults[fault as usize] += 1;
+        if self.found.len() < self.describe {
+            self.found.push(Found { fault, producer, sequence, text: text(), place });
+        }
+    }
+
+    /// The history is at its end: what is not acknowledged by now is lost.
+    pub fn finish(&mut self) {
+        for page in std::mem::take(&mut self.pages) {
+            for (sequence, item) in (page.first..).zip(page.items.iter()) {
+                self.judge(page.producer, sequence, item);
+            }
+        }
+    }
+
+    fn judge(&mut self, producer: u64, sequence: u64, item: &Item) {
+        let has = |flag| item.flags & flag != 0;
+        if (has(SENT) || has(RECEIVED)) && !has(ACKING) && !has(ACKED) {
+            let text = || match (has(RECEIVED), item.attempt) {
+                (true, attempt) => format!("received in attempt {attempt}, and never acknowledged"),
+                (false, _) => "sent, and never received".into(),
+            };
+            self.add(Fault::Lost, producer, sequence, text, None);
+        }
+        self.counts.recovered += (has(RECEIVED) && has(ATTEMPTED) && !has(SENT) && !has(REFUSED)) as u64;
+        self.counts.unsure += (has(ACKING) && !has(ACKED)) as u64;
+    }
+}

@@ -1,0 +1,78 @@
+//! `ringctl check`.
+mod checker;
+mod format;
+mod report;
+
+use super::output::{self, Paint};
+use crate::cli::exit::Failure;
+use checker::Checker;
+use format::Logs;
+use report::Report;
+
+/// Check the logs of a run: nothing lost, doubled, out of order, or held by two
+///
+/// Reads what producers and consumers wrote about what they did, and says what cannot have happened in a
+/// queue that keeps its promises. When the run is over the queue must be empty: what was sent and not
+/// acknowledged by then is lost.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A log has one event a line, its fields separated by one space; empty lines and those that begin
+with # are left out:
+
+  TIME PROCESS EVENT PRODUCER SEQUENCE [ATTEMPT [HASH]]
+
+  TIME       nanoseconds of a clock that all processes share (CLOCK_MONOTONIC), never going back
+             within a file; the files are read side by side in the order of these times
+  PROCESS    who writes, a number
+  EVENT      attempt    written before an item is sent
+             sent       after that came back well
+             refused    after that came back otherwise; the number may be tried again
+             got        after an item was received
+             acking     before it is acknowledged
+             acked      after that came back
+             returning  before it is given back
+  PRODUCER   who sent the item, and
+  SEQUENCE   its number there, rising in the order of sending; both name the item, in all logs
+  ATTEMPT    which delivery, 1 to 255 (which means: and more); of producers' events 0, or left out
+  HASH       of the item's bytes, up to 16 hexadecimal digits
+
+Each line is to be written by one write(2), each process to a file of its own, so that a killed
+process leaves whole lines. A last line without an end is left out and counted.
+
+Faults: lost, unexpected (received, and not sent), corrupted (another hash), duplicated (received
+after it was acknowledged), acknowledged twice, held twice, out of order (a first delivery, to one
+process, of one producer's items), over capacity, renamed (a number given to two items).
+
+Examples:
+  ringctl check logs/*
+  ringctl check --capacity 1024 logs/*            never more than 1024 items at once
+  ringctl check --json logs/* | jq .faults
+
+Exit codes: 0 clean, 1 a file could not be read, 2 usage, 6 a line that is no event, 10 not clean.")]
+pub struct Args {
+    /// Logs of the run, in any order
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
+    /// How many items the ring has room for; not checked if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    capacity: Option<u64>,
+    /// How many faults are described; all are counted
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    describe: usize,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, paint: Paint) -> Result<(), Failure> {
+    let mut logs = Logs::open(&args.files)?;
+    let mut checker = Checker::new(args.capacity, args.describe);
+    while let Some((event, place)) = logs.next()? {
+        checker.take(&event, place);
+    }
+    checker.finish();
+    let report = Report::new(&checker, &logs, args.files.len() as u64);
+    let text = if args.json { output::json_line(&report)? } else { report.text(paint) };
+    output::emit(text.as_bytes())?;
+    report.failure().map_or(Ok(()), Err)
+}
