@@ -26,7 +26,12 @@ use std::{
 use super::output::{self, Paint};
 use crate::{
     StopFlag,
-    cli::{args::ByteSize, exit::Failure, signals, start::End},
+    cli::{
+        args::ByteSize,
+        exit::{Failure, code},
+        signals,
+        start::End,
+    },
 };
 use machine::Machine;
 use report::Report;
@@ -183,6 +188,7 @@ pub fn run(args: &Args, paint: Paint) -> Result<End, Failure> {
     match measure(args, paint, &stop) {
         Ok(()) => Ok(End::Done),
         Err(Halt::Failed(failure)) => Err(failure),
+        Err(Halt::Late) => Err(Failure::new(code::RUNTIME, "the processes took too long to answer")),
         Err(Halt::Stopped) => {
             output::note("interrupted");
             Ok(signals::end())

@@ -91,7 +91,7 @@ struct Cost {
     cpu_ns: Figure,
     voluntary_switches: Figure,
     involuntary_switches: Figure,
-    /// `None`: the system forbids to count them.
+    /// `None`: the system forbids to count them, or it took too long.
     system_calls: Option<f64>,
 }
 
@@ -164,6 +164,8 @@ struct Figures {
     waits: Vec<Wait>,
     /// Why no system calls were counted.
     refused: Option<String>,
+    /// Some were not, since that took too long.
+    late: bool,
 }
 
 /// Measures all in interleaved rounds, then counts system calls, then waits. Answers with the plot.
@@ -189,7 +191,8 @@ pub fn measure(bench: &Bench<'_>) -> Result<Plot, Halt> {
         }
     }
     let mut counting = Counting::default();
-    let mut figures = Figures { streams: Vec::new(), trips: Vec::new(), waits: Vec::new(), refused: None };
+    let mut figures =
+        Figures { streams: Vec::new(), trips: Vec::new(), waits: Vec::new(), refused: None, late: false };
     for (case, (rates, used)) in cases.iter().zip(streamed) {
         let calls = counting
             .count(bench, case.ring, |seconds, work| Ok((case.stream(bench, seconds, work)?.messages, 0)))?;
@@ -207,7 +210,7 @@ pub fn measure(bench: &Bench<'_>) -> Result<Plot, Halt> {
         let cost = idle::cost(bench, SHARED.under(sync))?;
         figures.waits.push(Wait { work: "wait", discipline: sync.name(), cost });
     }
-    figures.refused = counting.refused;
+    (figures.refused, figures.late) = (counting.refused, counting.late);
     figures.emit(bench)?;
     Ok(figures.plot())
 }
@@ -220,6 +223,7 @@ fn step(bench: &Bench<'_>, ring: RingKind, what: &str) {
 #[derive(Default)]
 struct Counting {
     refused: Option<String>,
+    late: bool,
 }
 
 /// Has processes work, and answers what they answer.
@@ -244,7 +248,13 @@ impl Counting {
             counted = Some(calls);
             Ok(answers)
         };
-        let (messages, own) = measure(bench.seconds().min(TRACED_SECONDS), &mut work)?;
+        let (messages, own) = match measure(bench.seconds().min(TRACED_SECONDS), &mut work) {
+            Err(Halt::Late) => {
+                self.late = true;
+                return Ok(None);
+            }
+            measured => measured?,
+        };
         match counted {
             Some(Ok(calls)) => Ok(Some(calls.saturating_sub(own) as f64 / messages as f64)),
             Some(Err(error)) => {
@@ -304,9 +314,10 @@ impl Figures {
             }
             Some(reason) => format!("System calls were not counted: tracing is refused here ({reason})."),
         };
+        let late = if self.late { " Where there is none, it took too long." } else { "" };
         format!(
             "\nDisciplines: messages of {}, each copied in, copied out, checked and acknowledged; what one takes \
-             of all\nprocesses together\n{}{calls}\n\
+             of all\nprocesses together\n{}{calls}{late}\n\
              \nRound trip: 8 bytes to another process that sleeps, and back; what one takes of both\n{}\
              \nWaiting: a consumer that nothing comes for\n{}",
             show::bytes(size as u64),

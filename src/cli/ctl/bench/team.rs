@@ -27,6 +27,8 @@ use crate::{
 
 /// Longest sleep without a look at the stop flag.
 const SLICE_MS: u8 = 100;
+/// How long traced processes may work: many times as long as they do, but for a machine that has no time for them.
+const TRACED_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a process that has closed its output may take to end.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -35,6 +37,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub enum Halt {
     /// A signal asks the command to end.
     Stopped,
+    /// Traced processes took too long.
+    Late,
     /// It failed.
     Failed(Failure),
 }
@@ -49,6 +53,8 @@ impl From<Failure> for Halt {
 pub struct Team<'s> {
     workers: Vec<Worker>,
     stop: &'s StopFlag,
+    /// When answers come too late.
+    deadline: Option<Instant>,
 }
 
 struct Worker {
@@ -62,7 +68,7 @@ impl<'s> Team<'s> {
     /// Starts a process for each job, and waits until all are ready.
     pub fn start(jobs: &[Job], stop: &'s StopFlag) -> Result<Self, Halt> {
         let workers = jobs.iter().map(Worker::start).collect::<Result<_, _>>()?;
-        let mut team = Team { workers, stop };
+        let mut team = Team { workers, stop, deadline: None };
         for (answer, worker) in team.answers()?.iter().zip(&team.workers) {
             if !matches!(answer, Answer::Ready) {
                 return Err(worker.nonsense(answer).into());
@@ -107,13 +113,15 @@ impl<'s> Team<'s> {
     }
 
     /// As [`work`](Self::work), with the number of system calls that all made together in their work, which
-    /// are traced for that. Where the system refuses to trace them, they work as ever.
+    /// are traced for that, and must not take too long. Where the system refuses to trace them, they work as ever.
     pub fn work_traced(&mut self) -> Result<(Vec<Answer>, io::Result<u64>), Halt> {
         let tracer = match Tracer::of(self.ids().collect()) {
             Ok(tracer) => tracer,
             Err(error) => return Ok((self.work()?, Err(error))),
         };
+        self.deadline = Some(Instant::now() + TRACED_PATIENCE);
         let answers = self.work();
+        self.deadline = None;
         if answers.is_err() {
             // The tracer's thread ends with them; while it is there, nobody else may ask how they are.
             self.workers.iter_mut().for_each(|worker| worker.process.kill());
@@ -129,6 +137,9 @@ impl<'s> Team<'s> {
         let polled = poll(&mut fds, PollTimeout::from(SLICE_MS));
         if self.stop.is_raised() {
             return Err(Halt::Stopped);
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(Halt::Late);
         }
         match polled {
             Ok(_) | Err(Errno::EINTR) => {}
