@@ -74,7 +74,7 @@ pub fn run(mut command: Command, plan: Plan, look: impl FnMut()) -> nix::Result<
         command.spawn().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
     let mut traced =
         Traced { pid: Pid::from_raw(child.id() as i32), plan, calls: Vec::new(), begun: false, look };
-    let ended = traced.to_the_end()?;
+    let ended = traced.follow()?;
     let calls = traced.calls;
     Ok(collect(child, ended, calls))
 }
@@ -100,7 +100,7 @@ struct Traced<L> {
 }
 
 impl<L: FnMut()> Traced<L> {
-    fn to_the_end(&mut self) -> nix::Result<ExitStatus> {
+    fn follow(&mut self) -> nix::Result<ExitStatus> {
         let mut signal = None;
         // It stops first where it has become the command.
         let stop = waitpid(self.pid, None)?;
