@@ -10,7 +10,7 @@
 #[path = "processes/mod.rs"]
 mod processes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{ChildStderr, ChildStdin, Stdio};
 use std::time::Duration;
@@ -52,23 +52,33 @@ impl Part {
         }
     }
 
-    fn play(self, name: &str) -> Result<(), Error> {
+    /// Answers which ring it was, and whether this removed it.
+    fn play(self, name: &str) -> Result<(String, bool), Error> {
         let options = options().capacity(SLOTS).slot_size(64);
+        let ring = match self {
+            Part::Create => options.create(name)?,
+            Part::OpenOrCreate => options.open_or_create(name)?,
+            _ => Ring::open(name)?,
+        };
+        let mut removed = false;
         match self {
-            Part::Create => is_whole(&options.create(name)?),
-            Part::OpenOrCreate => is_whole(&options.open_or_create(name)?),
-            Part::Send => Ring::open(name)?.producer()?.try_send(b"item")?,
+            Part::Create | Part::OpenOrCreate => is_whole(&ring),
+            Part::Send => ring.producer()?.try_send(b"item")?,
             Part::Receive => {
-                let mut consumer = Ring::open(name)?.consumer()?;
+                let mut consumer = ring.consumer()?;
                 let item = consumer.try_recv()?;
                 assert_eq!(&*item, b"item");
                 item.ack();
             }
-            Part::Remove => drop(Ring::open(name)?.remove()?),
-            Part::RemoveIfDeserted => drop(Ring::open(name)?.remove_if_deserted(true)?),
+            Part::Remove => removed = ring.remove()?,
+            Part::RemoveIfDeserted => removed = ring.remove_if_deserted(true)?,
         }
-        Ok(())
+        Ok((identity(&ring), removed))
     }
+}
+
+fn identity(ring: &Ring) -> String {
+    format!("{:032x}", u128::from_ne_bytes(ring.id()))
 }
 
 fn is_whole(ring: &Ring) {
@@ -95,9 +105,9 @@ fn racer() {
         let part = lot(round.parse().expect("a number"), index);
         wait_for(begin.parse().expect("a time"));
         let answer = match part.play(&name) {
-            Ok(()) => "ok".into(),
+            Ok((ring, removed)) => format!("{} {ring}", if removed { "removed" } else { "ok" }),
             Err(error) if part.may_answer(error.kind()) => format!("{:?}", error.kind()),
-            Err(error) => format!("wrong: {error} ({error:?})"),
+            Err(error) => format!("wrong {error} ({error:?})"),
         };
         eprintln!("{answer}");
         // SAFETY: as above.
@@ -139,19 +149,24 @@ fn of_a_hundred_that_create_attach_and_remove_at_once_everybody_gets_the_right_a
     let seed = seed();
     let mut random = Random::new(seed);
     let mut answers = BTreeMap::<(Part, String), u64>::new();
-    let mut left = 0;
+    let (mut left, mut before) = (0, None);
     for round in 0..rounds {
         let number = random.next();
         let begin = now() + 3000;
         racers.iter_mut().for_each(|racer| writeln!(racer.to, "{number} {begin}").expect("it listens"));
+        let mut rings = Rings::default();
+        rings.seen.extend(before.take());
         for (index, racer) in racers.iter_mut().enumerate() {
             let part = lot(number, index as u64);
-            let answer = racer.from.next().expect("it answers").expect("in text");
-            let right = !answer.starts_with("wrong") && (answer == "ok" || !answer.contains(' '));
-            assert!(right, "round {round}, seed {seed}: {part:?} by {index}: {answer}");
-            *answers.entry((part, answer)).or_default() += 1;
+            let words = racer.from.next().expect("it answers").expect("in text");
+            let (answer, ring) = words.split_once(' ').unwrap_or((&words, ""));
+            assert_ne!(answer, "wrong", "round {round}, seed {seed}: {part:?} by {index}: {words}");
+            rings.note(part, answer == "removed", ring);
+            *answers.entry((part, answer.into())).or_default() += 1;
         }
-        left += u64::from(works_or_is_free(&name));
+        before = works_or_is_free(&name);
+        rings.check(before.as_deref());
+        left += u64::from(before.is_some());
     }
     let made = answers.iter().filter(|((part, answer), _)| *part == Part::Create && answer == "ok");
     assert!(made.map(|(_, times)| times).sum::<u64>() > 0, "nobody made a ring: {answers:?}");
@@ -163,14 +178,46 @@ fn of_a_hundred_that_create_attach_and_remove_at_once_everybody_gets_the_right_a
     }
 }
 
-/// True: there is a ring after the round, and all of it can be used.
-fn works_or_is_free(name: &TestName) -> bool {
+/// The rings that a round has seen.
+#[derive(Default)]
+struct Rings {
+    seen: BTreeSet<String>,
+    removed: BTreeSet<String>,
+    /// Those that may have been retired: then whoever opens them next removes their name, and does not say so.
+    retired: BTreeSet<String>,
+}
+
+impl Rings {
+    fn note(&mut self, part: Part, removed: bool, ring: &str) {
+        if ring.is_empty() {
+            return;
+        }
+        self.seen.insert(ring.into());
+        if removed {
+            assert!(self.removed.insert(ring.into()), "{ring} was removed twice: another one for it");
+        } else if part == Part::RemoveIfDeserted {
+            self.retired.insert(ring.into());
+        }
+    }
+
+    /// Every ring is still there, or somebody has removed it.
+    fn check(&self, left: Option<&str>) {
+        let gone =
+            self.seen.iter().filter(|ring| !self.removed.contains(*ring) && !self.retired.contains(*ring));
+        let lost: Vec<_> = gone.filter(|ring| Some(ring.as_str()) != left).collect();
+        assert!(lost.is_empty(), "nobody has removed {lost:?}, and they are gone");
+        assert!(left.is_none_or(|left| !self.removed.contains(left)), "removed, and still there");
+    }
+}
+
+/// The ring that there is after the round, all of which can be used.
+fn works_or_is_free(name: &TestName) -> Option<String> {
     let ring = match Ring::open(name) {
         Ok(ring) => ring,
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
             assert!(!name.exists(), "not found, but there");
-            return false;
+            return None;
         }
     };
     is_whole(&ring);
@@ -183,5 +230,5 @@ fn works_or_is_free(name: &TestName) -> bool {
     let mut producer = ring.producer().expect("there is room for one");
     (0..SLOTS).for_each(|_| producer.try_send(b"item").expect("every slot is free"));
     assert_eq!(producer.try_send(b"item").map_err(|error| error.kind()), Err(ErrorKind::Full));
-    true
+    Some(identity(&ring))
 }
