@@ -18,7 +18,7 @@ const LOOKS: [c_long; 8] = [
 /// The errors that are tried for a call of this number. None for those that cannot fail, or do not return;
 /// nor for `brk`, which answers with an address.
 pub fn of(number: u64) -> &'static [Errno] {
-    match number as c_long {
+    match modern(number) {
         libc::SYS_openat => &[EMFILE, ENOSPC, EACCES, ENOMEM, ENFILE, EINTR, EIO],
         libc::SYS_fallocate => &[ENOSPC, EINTR, ENOMEM, EIO],
         libc::SYS_ftruncate => &[EIO, EINTR, ENOSPC],
@@ -43,16 +43,33 @@ pub fn of(number: u64) -> &'static [Errno] {
         // Bad arguments are all that these may say.
         libc::SYS_rt_sigaction | libc::SYS_rt_sigprocmask | libc::SYS_sched_yield => &[],
         libc::SYS_getpid | libc::SYS_gettid | libc::SYS_geteuid => &[],
-        number if is_unlink(number) => &[EACCES, EIO, ENOMEM],
         number if LOOKS.contains(&number) => &[EACCES, ENOMEM, EIO],
         _ => &[EIO, ENOMEM],
     }
 }
 
-/// Processors with a long history have calls that others do without.
-fn is_unlink(number: c_long) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return number == libc::SYS_unlink;
-    #[cfg(not(target_arch = "x86_64"))]
-    return number == libc::SYS_unlinkat;
+/// What a call says when that which it takes has run out, for those where it may last.
+pub fn of_starvation(number: u64) -> Option<Errno> {
+    match modern(number) {
+        libc::SYS_openat => Some(EMFILE),
+        libc::SYS_fallocate | libc::SYS_pwrite64 => Some(ENOSPC),
+        libc::SYS_fcntl => Some(ENOLCK),
+        libc::SYS_mmap => Some(ENOMEM),
+        _ => None,
+    }
+}
+
+/// A processor with a long history has calls that others do without.
+fn modern(number: u64) -> c_long {
+    match number as c_long {
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_unlink => libc::SYS_unlinkat,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll => libc::SYS_ppoll,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_readlink => libc::SYS_readlinkat,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_access => libc::SYS_faccessat,
+        number => number,
+    }
 }

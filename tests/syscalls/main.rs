@@ -107,7 +107,7 @@ fn moments(first: usize, calls: usize) -> impl Iterator<Item = Moment> {
 fn killed_at_each_call(operation: Operation) {
     let Some(calls) = calls_of(operation, Plan::default()) else { return };
     let plans: Vec<Plan> =
-        moments(0, calls.calls.len()).map(|moment| Plan { fail: None, kill: Some(moment) }).collect();
+        moments(0, calls.calls.len()).map(|moment| Plan { kill: Some(moment), ..Plan::default() }).collect();
     try_all(operation, "killed", &calls, &plans);
 }
 
@@ -118,9 +118,20 @@ fn failed_at_each_call(operation: Operation) {
         let errors = errors::of(call.number);
         let one = errors.get(index % errors.len().max(1)).copied();
         let tried: Vec<Errno> = if in_full() { errors.to_vec() } else { one.into_iter().collect() };
-        plans.extend(tried.into_iter().map(|errno| Plan { fail: Some((index, errno)), kill: None }));
+        plans.extend(tried.into_iter().map(|errno| Plan { fail: Some((index, errno)), ..Plan::default() }));
     }
     try_all(operation, "failed", &calls, &plans);
+}
+
+/// From each call on nothing more of what it takes is to be had.
+fn starved_from_each_call(operation: Operation) {
+    let Some(calls) = calls_of(operation, Plan::default()) else { return };
+    let numbered = calls.calls.iter().enumerate();
+    let plans: Vec<Plan> = numbered
+        .filter_map(|(index, call)| Some((index, errors::of_starvation(call.number)?)))
+        .map(|fail| Plan { fail: Some(fail), for_good: true, kill: None })
+        .collect();
+    try_all(operation, "starved", &calls, &plans);
 }
 
 /// Where there are no unnamed files, a ring is made under its name: the other way to make one.
@@ -132,9 +143,10 @@ fn killed_without_unnamed_files(operation: Operation) {
     });
     let unnamed = unnamed.expect("an unnamed file was opened");
     let fail = Some((unnamed, Errno::EOPNOTSUPP));
-    let Some(calls) = calls_of(operation, Plan { fail, kill: None }) else { return };
-    let plans: Vec<Plan> =
-        moments(unnamed + 1, calls.calls.len()).map(|moment| Plan { fail, kill: Some(moment) }).collect();
+    let Some(calls) = calls_of(operation, Plan { fail, ..Plan::default() }) else { return };
+    let plans: Vec<Plan> = moments(unnamed + 1, calls.calls.len())
+        .map(|moment| Plan { fail, kill: Some(moment), for_good: false })
+        .collect();
     try_all(operation, "killed, made under its name", &calls, &plans);
 }
 
@@ -183,4 +195,13 @@ fn a_remover_killed_at_any_system_call_leaves_a_ring_in_use_or_a_free_name() {
 #[test]
 fn a_remover_of_which_any_system_call_fails_says_so_or_removes() {
     failed_at_each_call(Operation::Remove);
+}
+
+#[test]
+fn commands_that_run_out_of_descriptors_memory_or_locks_for_good_say_so() {
+    for operation in
+        [Operation::Create, Operation::Send, Operation::MakeAndSend, Operation::Receive, Operation::Remove]
+    {
+        starved_from_each_call(operation);
+    }
 }

@@ -30,6 +30,8 @@ pub struct Moment {
 pub struct Plan {
     /// This call does not happen, and answers with this error.
     pub fail: Option<(usize, Errno)>,
+    /// So do all later calls of the same number: what ran out does not come back.
+    pub for_good: bool,
     /// It is killed then.
     pub kill: Option<Moment>,
 }
@@ -143,10 +145,16 @@ impl<L: FnMut()> Traced<L> {
             return Ok(());
         }
         match self.plan.fail {
-            Some((failing, _)) if failing == call && entry => registers::skip_call(self.pid),
-            Some((failing, errno)) if failing == call => registers::answer(self.pid, errno),
-            _ => Ok(()),
+            Some((first, _)) if !self.is_to_fail(first, call) => Ok(()),
+            Some(_) if entry => registers::skip_call(self.pid),
+            Some((_, errno)) => registers::answer(self.pid, errno),
+            None => Ok(()),
         }
+    }
+
+    fn is_to_fail(&self, first: usize, call: usize) -> bool {
+        let again = || first < call && self.calls[first].number == self.calls[call].number;
+        first == call || (self.plan.for_good && again())
     }
 
     fn is_about_shared_memory(&self, call: &Call) -> bool {
