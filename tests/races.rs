@@ -4,7 +4,7 @@
 //! `cargo test --test races` takes a few rounds. A thousand:
 //!
 //! ```text
-//! RINGPIPE_RACES=1000 cargo test --release --test races -- --nocapture
+//! RINGPIPE_RACES=1000 cargo test --test races -- --nocapture
 //! ```
 
 #[path = "processes/mod.rs"]

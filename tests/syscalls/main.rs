@@ -9,7 +9,7 @@
 //! with a table:
 //!
 //! ```text
-//! RINGPIPE_SYSCALLS=full cargo test --release --test syscalls -- --nocapture
+//! RINGPIPE_SYSCALLS=full cargo test --test syscalls -- --nocapture
 //! ```
 #![cfg(all(target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
