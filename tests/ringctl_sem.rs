@@ -7,6 +7,7 @@ use std::{
     fs,
     io::Read,
     os::unix::fs::{PermissionsExt, symlink},
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, Stdio},
     thread,
@@ -60,6 +61,16 @@ fn sem(arguments: &[&str]) -> Ended {
 fn waiter(name: &SemName) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringctl"));
     command.args(["sem", "wait", name.as_str()]).stdin(Stdio::null()).stderr(Stdio::piped());
+    // Whoever runs the tests may ignore some, as nohup does, and that is inherited.
+    // SAFETY: signal may be called between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            Ok(())
+        });
+    }
     let process = Process(command.spawn().unwrap());
     let comm = format!("/proc/{}/comm", process.0.id());
     let maps = format!("/proc/{}/maps", process.0.id());

@@ -160,7 +160,8 @@ impl RingOptions {
     ///
     /// # Errors
     /// [`Error::Name`] and [`Error::Options`] for a bad name or option; [`Error::Exists`] when the name is
-    /// taken; [`Error::NoSpace`] when the memory cannot be reserved, and then nothing is left behind.
+    /// taken; [`Error::NoSpace`] when the memory cannot be reserved, and then nothing is left behind;
+    /// [`Error::NotFound`] if somebody removed the new ring before its maker had it.
     pub fn create(&self, name: &str) -> Result<Ring> {
         let name = RingName::parse(name)?;
         let ring = Ring::create(&name, &self.geometry()?, self.mode);

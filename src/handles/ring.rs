@@ -48,7 +48,7 @@ impl Ring {
     /// itself.
     pub fn open(name: &str) -> Result<Ring> {
         let name = RingName::parse(name)?;
-        let ring = Ring::new(Segment::open(&name)?)?;
+        let ring = Ring::new(Arc::new(Segment::open(&name)?))?;
         if Door::read(ring.view().head_word(head::DOOR)).is_retired() {
             ring.view().segment().unlink()?;
             return Err(Error::NotFound(name.as_str().into()));
@@ -62,7 +62,7 @@ impl Ring {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn look(name: &RingName) -> Result<Ring> {
-        Ring::new(Segment::open(name)?)
+        Ring::new(Arc::new(Segment::open(name)?))
     }
 
     /// The names of all rings in shared memory, sorted, those that are over included. It does not
@@ -95,7 +95,13 @@ impl Ring {
 
     pub(super) fn create(name: &RingName, geometry: &Geometry, mode: u32) -> Result<Ring> {
         let preamble = Preamble::new(geometry, abi::TAG, process::id(), clock::realtime_ns());
-        Ring::new(Segment::create(name, geometry.size, mode, |base, _| View::initialise(base, &preamble))?)
+        let segment =
+            Segment::create(name, geometry.size, mode, |base, _| View::initialise(base, &preamble))?;
+        let segment = Arc::new(segment);
+        Ring::new(Arc::clone(&segment)).inspect_err(|_| {
+            // Whoever hears that no ring was made finds none. What failed before is what the caller hears of.
+            let _ = segment.unlink();
+        })
     }
 
     /// Removes a ring of this name that is over, and only its name is left. False: there is another.
@@ -106,10 +112,10 @@ impl Ring {
         }
     }
 
-    fn new(segment: Segment) -> Result<Ring> {
+    fn new(segment: Arc<Segment>) -> Result<Ring> {
         // Whoever wakes others relies on it: see `sync`.
         fence::register();
-        let (view, preamble) = View::new(Arc::new(segment))?;
+        let (view, preamble) = View::new(segment)?;
         Ok(Ring { observer: Arc::new(participant::observer(&view)?), preamble })
     }
 

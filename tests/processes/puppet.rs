@@ -21,6 +21,7 @@ use std::io::{BufRead, BufReader, Lines, StdinLock, Write};
 use std::process::{ChildStderr, ChildStdin, Stdio};
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use ringpipe::{Consumer, Error, Producer, Ring};
 
 use super::{Kept, again, die_with_parent, options};
@@ -74,6 +75,10 @@ impl Puppet {
     pub fn does(&mut self, what: &str) -> String {
         self.told(what);
         self.answer()
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.child.pid()
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -1,0 +1,231 @@
+//! Who is alive: no living participant is ever taken for dead, and no dead one for living, in the cases that make
+//! fools of process ids, of `kill(pid, 0)`, of start times and of thread ids.
+//!
+//! ```text
+//! cargo test --test liveness -- --nocapture
+//! ```
+//!
+//! What needs namespaces that this system does not give says so, and is not tried.
+
+#[path = "../processes/mod.rs"]
+mod processes;
+
+mod life;
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use life::{Life, verdict};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use processes::puppet::Puppet;
+use processes::{TestName, options, report, wait_until, within_20_s};
+use ringpipe::{ErrorKind, Ring};
+
+/// Long enough for who waits to look for the dead, several times.
+const SOME_LOOKS: Duration = Duration::from_millis(300);
+
+/// Not a test: what the lives run.
+#[test]
+fn life() {
+    life::live_if_told();
+}
+
+/// Not a test: what the puppets run.
+#[test]
+fn puppet() {
+    processes::puppet::run_if_told();
+}
+
+fn ring(what: &str, items: &[&str]) -> (TestName, Ring) {
+    let name = TestName::new(what);
+    let ring = options().capacity(8).slot_size(64).create(&name).unwrap();
+    let mut producer = ring.producer().unwrap();
+    items.iter().for_each(|item| producer.send(item.as_bytes()).unwrap());
+    (name, ring)
+}
+
+/// How a process gets a PID namespace here: as root, or as root of a user namespace.
+fn unshare() -> Option<Vec<&'static str>> {
+    let own = vec!["--pid", "--fork", "--kill-child", "--mount-proc"];
+    let as_root = [vec!["--map-root-user"], own.clone()].concat();
+    let found = [own, as_root].into_iter().find(|arguments| {
+        let quiet = Command::new("unshare").args(arguments).arg("true").stderr(Stdio::null()).status();
+        quiet.is_ok_and(|status| status.success())
+    });
+    if found.is_none() {
+        report("liveness: NOT TRIED: no PID namespaces here (unshare --pid is refused, or there is none)");
+    }
+    found
+}
+
+/// Nobody is taken for dead: not by looking, not by repairing, and not by who waits for an item.
+fn assert_nobody_is_buried(ring: &Ring, living: usize) {
+    assert_eq!(verdict(ring), format!("alive {living} dead 0"));
+    assert!(!ring.repair().any());
+    let held = ring.snapshot().unwrap().held;
+    let mut waiting = ring.consumer().unwrap();
+    let seen = waiting.recv_timeout(SOME_LOOKS).map(|item| item.to_vec());
+    assert_eq!(seen.map_err(|error| error.kind()), Err(ErrorKind::TimedOut));
+    drop(waiting);
+    let still: Vec<u64> = ring.snapshot().unwrap().held.iter().map(|one| one.slot).collect();
+    assert_eq!(still, held.iter().map(|one| one.slot).collect::<Vec<_>>());
+    assert_eq!(verdict(ring), format!("alive {living} dead 0"));
+}
+
+/// What a dead one held comes to who waits, and to nobody else.
+fn assert_comes_again(ring: &Ring, expected: &str) {
+    let (ring, expected) = (ring.clone(), expected.to_string());
+    within_20_s("it comes again", move || {
+        let mut consumer = ring.consumer().unwrap();
+        let item = consumer.recv().unwrap();
+        assert_eq!((&*item, item.attempt()), (expected.as_bytes(), 2));
+        item.ack();
+    });
+}
+
+fn is_in_state(pid: Pid, state: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.contains(&format!(") {state} "))
+}
+
+/// The process id in what a life says: `holds 12`, `child 12 Forked`.
+fn pid_in(words: &str) -> Pid {
+    let number = words.split(' ').nth(1).and_then(|word| word.parse().ok());
+    Pid::from_raw(number.unwrap_or_else(|| panic!("{words:?} names no process")))
+}
+
+#[test]
+fn who_gets_the_process_id_of_a_dead_one_is_not_taken_for_it() {
+    let Some(unshare) = unshare() else { return };
+    let (name, ring) = ring("reuse", &["item"]);
+    let mut life = Life::apart(&unshare, "reuse", &name);
+    let words = life.says();
+    report(&format!("liveness: process ids {words}"));
+    assert!(words.starts_with("reused 19 times") || words.starts_with("skipped"), "{words}");
+    drop(life);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn processes_with_equal_ids_in_two_pid_namespaces_are_told_apart() {
+    let Some(unshare) = unshare() else { return };
+    let (name, ring) = ring("equal", &["one", "two"]);
+    let mut first = Life::apart(&unshare, "holder", &name);
+    assert_eq!(first.says(), "holds 1");
+    let mut second = Life::apart(&unshare, "holder", &name);
+    assert_eq!(second.says(), "holds 1");
+    assert!(ring.participants().iter().all(|one| one.pid == 1));
+    assert_eq!((first.does("look"), second.does("look")), ("alive 2 dead 0".into(), "alive 2 dead 0".into()));
+    assert_nobody_is_buried(&ring, 2);
+    first.kill();
+    wait_until("seen as dead", || verdict(&ring) == "alive 1 dead 1");
+    assert_eq!(second.does("look"), "alive 1 dead 1");
+    assert_comes_again(&ring, "one");
+    assert_nobody_is_buried(&ring, 1);
+    assert_eq!(second.does("ack"), "done");
+    drop((first, second));
+    wait_until("the last one's end", || verdict(&ring) != "alive 1 dead 0");
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_zombie_is_dead() {
+    let (name, ring) = ring("zombie", &["item"]);
+    let mut victim = Puppet::attached(&name, "consumer");
+    assert_eq!(victim.does("recv"), "got 1 item");
+    victim.signal(Signal::SIGKILL);
+    wait_until("a zombie", || is_in_state(victim.pid(), "Z"));
+    assert_eq!(verdict(&ring), "alive 0 dead 1");
+    assert_comes_again(&ring, "item");
+    assert!(is_in_state(victim.pid(), "Z"), "nobody has taken note of its end");
+    assert_eq!(ring.participants(), []);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_process_that_looks_like_a_zombie_because_its_main_thread_has_ended_is_alive() {
+    let (name, ring) = ring("headless", &["item"]);
+    let mut life = Life::of("headless", &name);
+    let pid = pid_in(&life.says());
+    wait_until("a dead main thread", || is_in_state(pid, "Z"));
+    assert_nobody_is_buried(&ring, 1);
+    assert_eq!(life.does("ack"), "done");
+    kill(pid, Signal::SIGKILL).unwrap();
+    wait_until("seen as dead", || verdict(&ring) == "alive 0 dead 1");
+    assert!(ring.repair().any());
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_forked_child_neither_acts_for_its_parent_nor_takes_it_along() {
+    let (name, ring) = ring("child", &["item"]);
+    let mut parent = Life::of("parent", &name);
+    let words = parent.says();
+    let child = pid_in(&words);
+    // Both have a place: the parent's, and the child's own.
+    assert_eq!(words, format!("child {child} Forked alive 2 dead 0"));
+    assert_nobody_is_buried(&ring, 2);
+    kill(child, Signal::SIGKILL).unwrap();
+    wait_until("the child is seen as dead", || verdict(&ring) == "alive 1 dead 1");
+    assert!(ring.repair().any());
+    assert_nobody_is_buried(&ring, 1);
+    assert_eq!(parent.does("ack"), "done");
+    assert!(ring.is_drained());
+    drop(parent);
+    wait_until("seen as dead or gone", || verdict(&ring) != "alive 1 dead 0");
+    ring.remove().unwrap();
+}
+
+/// A limit that README.md names: what the kernel knows is who holds the description, and the child does.
+#[test]
+fn a_parent_that_is_killed_is_dead_as_soon_as_no_child_holds_its_descriptors() {
+    let (name, ring) = ring("orphan", &["item"]);
+    let mut parent = Life::of("parent", &name);
+    let child = pid_in(&parent.says());
+    parent.kill();
+    wait_until("a zombie", || is_in_state(parent.pid(), "Z"));
+    assert_nobody_is_buried(&ring, 2);
+    kill(child, Signal::SIGKILL).unwrap();
+    wait_until("both are seen as dead", || verdict(&ring) == "alive 0 dead 2");
+    assert_comes_again(&ring, "item");
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_child_that_became_another_program_holds_nothing_of_its_parent() {
+    let (name, ring) = ring("exec", &["item"]);
+    let mut parent = Life::of("parent-of-sleep", &name);
+    let words = parent.says();
+    let child = pid_in(&words);
+    assert_eq!(words, format!("child {child} Forked"));
+    let comm = format!("/proc/{child}/comm");
+    wait_until("sleep", || std::fs::read_to_string(&comm).is_ok_and(|name| name == "sleep\n"));
+    assert_nobody_is_buried(&ring, 1);
+    parent.kill();
+    wait_until("seen as dead", || verdict(&ring) == "alive 0 dead 1");
+    assert_comes_again(&ring, "item");
+    kill(child, Signal::SIGKILL).expect("it sleeps on");
+    ring.remove().unwrap();
+}
+
+#[test]
+fn handles_of_one_process_see_each_other_and_live_and_leave_one_by_one() {
+    let (name, ring) = ring("handles", &["item"]);
+    let mut looker = Life::of("looker", &name);
+    let mut first = ring.consumer().unwrap();
+    let mut second = Ring::open(&name).unwrap().consumer().unwrap();
+    let producer = ring.producer().unwrap();
+    let item = first.recv().unwrap();
+    assert_eq!(looker.does("look"), "alive 3 dead 0");
+    assert_nobody_is_buried(&ring, 3);
+    let seen = second.recv_timeout(SOME_LOOKS).map(|item| item.to_vec());
+    assert_eq!(seen.map_err(|error| error.kind()), Err(ErrorKind::TimedOut), "its neighbour's item is held");
+    item.ack();
+    drop(first);
+    assert_eq!((looker.does("look"), verdict(&ring)), ("alive 2 dead 0".into(), "alive 2 dead 0".into()));
+    assert_nobody_is_buried(&Ring::open(&name).unwrap(), 2);
+    drop((second, producer));
+    assert_eq!(looker.does("look"), "alive 0 dead 0");
+    ring.remove().unwrap();
+}
