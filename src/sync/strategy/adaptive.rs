@@ -60,16 +60,6 @@ impl Default for Waiter {
 }
 
 impl WaitStrategy for Waiter {
-    fn attempt<T>(
-        &mut self,
-        _: Side<'_>,
-        _: &Wanted<'_, T>,
-        depth: Look,
-        mut look: impl FnMut(Look) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        look(depth)
-    }
-
     fn wait<T>(
         &mut self,
         side: Side<'_>,
@@ -79,8 +69,6 @@ impl WaitStrategy for Waiter {
     ) -> Result<T> {
         self.wait_on(&side.own.signal, wanted.deadline, wanted.stop, there, look)
     }
-
-    fn end_turn(&mut self, _: Side<'_>) {}
 
     #[inline]
     fn wake(&self, sleepers: Sleepers<'_>, _: &dyn Around, made: Made) {

@@ -130,8 +130,11 @@ pub trait WaitStrategy {
         side: Side<'_>,
         wanted: &Wanted<'_, T>,
         depth: Look,
-        look: impl FnMut(Look) -> Result<Option<T>>,
-    ) -> Result<Option<T>>;
+        mut look: impl FnMut(Look) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let _ = (side, wanted);
+        look(depth)
+    }
 
     /// Looks until there is an answer, the deadline passes (`TimedOut`) or the flag is raised (`Interrupted`).
     fn wait<T>(
@@ -143,7 +146,9 @@ pub trait WaitStrategy {
     ) -> Result<T>;
 
     /// Others may look: the turn that came with an answer is over.
-    fn end_turn(&mut self, side: Side<'_>);
+    fn end_turn(&mut self, side: Side<'_>) {
+        let _ = side;
+    }
 
     /// What the answer was for is done: the turn is over, if it was not before, and the other side has more.
     fn done(&mut self, side: Side<'_>, made: Made) {

@@ -17,16 +17,6 @@ const TRIES: u32 = 64;
 pub struct Polling;
 
 impl WaitStrategy for Polling {
-    fn attempt<T>(
-        &mut self,
-        _: Side<'_>,
-        _: &Wanted<'_, T>,
-        depth: Look,
-        mut look: impl FnMut(Look) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        look(depth)
-    }
-
     fn wait<T>(
         &mut self,
         _: Side<'_>,
@@ -57,8 +47,6 @@ impl WaitStrategy for Polling {
             }
         }
     }
-
-    fn end_turn(&mut self, _: Side<'_>) {}
 
     fn wake(&self, _: Sleepers<'_>, _: &dyn Around, _: Made) {}
 }
