@@ -418,6 +418,27 @@ fn a_producer_that_drops_the_oldest_does_not_wait_for_a_monitors_level() {
 }
 
 #[test]
+fn a_producer_that_is_refused_lets_a_monitors_consumers_start_below_their_level() {
+    let (name, ring) = ring("refused", monitor(8, None));
+    let mut producer = ring.producer().unwrap();
+    producer.send(b"held").unwrap();
+    let mut holder = Puppet::attached(&name, "consumer");
+    assert_eq!(holder.does("recv"), "got 1 held");
+    holder.stop();
+    let mut customer = Puppet::attached(&name, "consumer");
+    customer.told("recv");
+    wait_until("the consumer waits", || {
+        ring.participants().iter().any(|one| one.activity == Activity::WaitingForItems)
+    });
+    let sent = (0..8_u8).take_while(|n| producer.try_send(&[b'a' + n]).is_ok()).count();
+    assert_eq!(sent, 7, "one of eight slots is held");
+    assert_eq!(customer.answer(), "got 1 a");
+    assert_eq!(customer.does("ack"), "done");
+    drop((holder, customer, producer));
+    ring.remove().unwrap();
+}
+
+#[test]
 fn a_mutex_whose_semaphore_lies_delays_nobody_past_a_deadline() {
     let (name, ring) = ring("lying-mutex", Discipline::Semaphore);
     forge(&name, head::MUTEX_OWNER, &0xfff0_u64.to_ne_bytes());
