@@ -65,8 +65,8 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn attach(view: &View) -> Result<Self> {
-        let participant = Participant::attach(view, Role::Consumer)?;
+    pub(super) fn attach(view: &View, watches: bool) -> Result<Self> {
+        let participant = Participant::attach(view, Role::Consumer, watches)?;
         Ok(Consumer {
             strategy: Strategy::new(view.geometry().discipline, participant.number),
             participant,

@@ -22,6 +22,7 @@ mod stats;
 #[cfg(feature = "tokio")]
 mod tasks;
 mod typed;
+mod watch;
 
 pub use adapters::{ReadItems, WriteItems};
 pub use batch::{Batch, BatchItem};

@@ -5,13 +5,14 @@
 //! is not free and whose byte is not locked belongs to the dead: everything it owned is recovered first,
 //! and only then is the entry freed, so that a number never comes back while its traces are there.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::Role;
 use super::courtesy;
 use super::door::Door;
 use super::memory::{Liveness, SegmentMemory, SegmentSlots};
+use super::watch::DeathWatch;
 use crate::layout::discipline::Discipline;
 use crate::layout::fields::{entry, head};
 use crate::layout::view::View;
@@ -84,11 +85,15 @@ pub(super) struct Participant {
     left: bool,
     /// Guards that own a claim: a handle has at most one at a time, unless some were forgotten.
     guards: Cell<u32>,
+    /// From when on this participant watches for deaths, on the coarse clock, if it may.
+    watches_from: Option<u64>,
+    watch: OnceCell<DeathWatch>,
 }
 
 impl Participant {
-    /// Attaches to the ring of `view`.
-    pub fn attach(view: &View, role: Role) -> Result<Self> {
+    /// Attaches to the ring of `view`. It `watches` for deaths if it stays for longer than a slice: before, it
+    /// has no use for a thread.
+    pub fn attach(view: &View, role: Role, watches: bool) -> Result<Self> {
         let generation = process::fork_generation();
         // Relaxed: a number no other participant has; it orders nothing.
         let serial = view.head_word(head::SERIAL).fetch_add(1, Relaxed) as u32;
@@ -106,6 +111,8 @@ impl Participant {
             generation,
             left: false,
             guards: Cell::new(0),
+            watches_from: watches.then(|| clock::coarse_ns() + SLICE.as_nanos() as u64),
+            watch: OnceCell::new(),
         };
         if let Err(door) = Door::enter(view.head_word(head::DOOR), role) {
             participant.leave();
@@ -194,7 +201,24 @@ impl Participant {
         let before = word.load(Relaxed); // Relaxed: only decides who looks.
         // A time to come is a lie: look.
         let due = now.wrapping_sub(before) >= SLICE.as_nanos() as u64 * 3 / 4;
-        due && word.compare_exchange(before, now, Relaxed, Relaxed).is_ok() && bury_all(&self.slots).any()
+        if !due || word.compare_exchange(before, now, Relaxed, Relaxed).is_err() {
+            return false;
+        }
+        self.keep_watch(now);
+        bury_all(&self.slots).any()
+    }
+
+    fn keep_watch(&self, now: u64) {
+        match self.watch.get() {
+            Some(watch) => watch.look(self.view()),
+            None if self.watches_from.is_some_and(|from| now >= from) => {
+                // If there is no seat now, there may be one after the next slice.
+                if let Some(watch) = DeathWatch::start(self.view()) {
+                    let _ = self.watch.set(watch);
+                }
+            }
+            None => {}
+        }
     }
 
     /// Buries the owner of a word that stands in the way, if it is dead. True: look again.

@@ -68,8 +68,8 @@ pub struct Producer {
 }
 
 impl Producer {
-    pub(super) fn attach(view: &View) -> Result<Self> {
-        let participant = Participant::attach(view, Role::Producer)?;
+    pub(super) fn attach(view: &View, watches: bool) -> Result<Self> {
+        let participant = Participant::attach(view, Role::Producer, watches)?;
         Ok(Producer {
             strategy: Strategy::new(view.geometry().discipline, participant.number),
             participant,

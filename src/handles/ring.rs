@@ -32,6 +32,7 @@ use crate::{Error, Result};
 pub struct Ring {
     observer: Arc<SegmentSlots>,
     preamble: Preamble,
+    death_watch: bool,
 }
 
 impl Ring {
@@ -116,7 +117,7 @@ impl Ring {
         // Whoever wakes others relies on it: see `sync`.
         fence::register();
         let (view, preamble) = View::new(segment)?;
-        Ok(Ring { observer: Arc::new(participant::observer(&view)?), preamble })
+        Ok(Ring { observer: Arc::new(participant::observer(&view)?), preamble, death_watch: true })
     }
 
     pub(super) fn view(&self) -> &View {
@@ -137,7 +138,7 @@ impl Ring {
     /// [`Error::Closed`] if the ring takes no more items; [`Error::Busy`] if there is no place for it;
     /// [`Error::NotFound`] if the ring was just removed by the last one out.
     pub fn producer(&self) -> Result<Producer> {
-        Producer::attach(self.view())
+        Producer::attach(self.view(), self.death_watch)
     }
 
     /// Attaches a consumer.
@@ -146,7 +147,19 @@ impl Ring {
     /// [`Error::Busy`] if there is no place for it; [`Error::NotFound`] if the ring was just removed by
     /// the last one out.
     pub fn consumer(&self) -> Result<Consumer> {
-        Consumer::attach(self.view())
+        Consumer::attach(self.view(), self.death_watch)
+    }
+
+    /// Whether producers and consumers that are attached through this handle from now on may watch for
+    /// deaths: they do, unless this says `false`.
+    ///
+    /// One that waits, has been there for 20 milliseconds, and finds too few others watching, starts a thread
+    /// that sleeps until the process of another participant is gone, and has what the dead held delivered again
+    /// at once: within a millisecond, where otherwise it is the next end of somebody's slice of 20 to 80
+    /// milliseconds. Of a process one thread watches at most, of a ring two processes for each 64 participants.
+    /// It ends with its producer or consumer, and no signal is delivered to it.
+    pub fn set_death_watch(&mut self, on: bool) {
+        self.death_watch = on;
     }
 
     /// The ring's name, without a slash.

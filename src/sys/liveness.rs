@@ -32,12 +32,65 @@ pub(super) const CREATION: libc::off_t = FIRST_BYTE - 1;
 /// Held by the one who is removing a segment's name.
 pub(super) const REMOVAL: libc::off_t = FIRST_BYTE - 2;
 
+/// The first of the bytes that are held by those who watch for deaths, below the participants' own.
+const FIRST_SEAT: libc::off_t = FIRST_BYTE - 4096;
+
+/// One byte, locked through a description of its own for as long as this value lives.
+#[derive(Debug)]
+struct HeldByte {
+    fd: OwnedFd,
+    byte: libc::off_t,
+    generation: u32,
+}
+
+impl HeldByte {
+    /// Gives the descriptor back if somebody else has the byte.
+    fn try_acquire(fd: OwnedFd, byte: libc::off_t) -> Result<Result<Self, OwnedFd>> {
+        if try_lock(fd.as_fd(), byte)? {
+            Ok(Ok(HeldByte { fd, byte, generation: process::fork_generation() }))
+        } else {
+            Ok(Err(fd))
+        }
+    }
+}
+
+impl Drop for HeldByte {
+    /// Gives the byte back at once, also while a forked child keeps a copy of the descriptor. In that child
+    /// only the copy goes: the lock is the parent's.
+    fn drop(&mut self) {
+        if self.generation == process::fork_generation() {
+            // Closing does the same, but for such copies.
+            let _ = unlock(self.fd.as_fd(), self.byte);
+        }
+    }
+}
+
+/// A place among those who watch a segment's participants for deaths, taken for as long as this value lives.
+#[derive(Debug)]
+pub struct Seat(HeldByte);
+
+impl Seat {
+    /// Takes seat `index`, or gives the descriptor back if somebody has it. Seats are told apart by their index
+    /// modulo 2048.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system refuses locks altogether.
+    pub fn try_take(fd: OwnedFd, index: u32) -> Result<Result<Seat, OwnedFd>> {
+        let byte = FIRST_SEAT + libc::off_t::from(index % 2048);
+        Ok(HeldByte::try_acquire(fd, byte)?.map(Seat))
+    }
+
+    /// The description that holds it, through which one may ask about participants: it is none of theirs.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.fd.as_fd()
+    }
+}
+
 /// A participant number, taken for as long as this value lives.
 #[derive(Debug)]
 pub struct ParticipantLock {
-    fd: OwnedFd,
+    held: HeldByte,
     number: u32,
-    generation: u32,
 }
 
 impl ParticipantLock {
@@ -49,11 +102,7 @@ impl ParticipantLock {
     /// # Errors
     /// [`Error::Io`] when the system refuses locks altogether.
     pub fn try_acquire(fd: OwnedFd, number: u32) -> Result<Result<ParticipantLock, OwnedFd>> {
-        if try_lock(fd.as_fd(), byte_of(number))? {
-            Ok(Ok(ParticipantLock { fd, number, generation: process::fork_generation() }))
-        } else {
-            Ok(Err(fd))
-        }
+        Ok(HeldByte::try_acquire(fd, byte_of(number))?.map(|held| ParticipantLock { held, number }))
     }
 
     /// The participant number.
@@ -68,21 +117,10 @@ impl ParticipantLock {
     /// # Errors
     /// [`Error::Forked`] in a child of the process that made this; [`Error::Io`] when the system refuses.
     pub fn is_alive(&self, other: u32) -> Result<bool> {
-        if self.generation != process::fork_generation() {
+        if self.held.generation != process::fork_generation() {
             return Err(Error::Forked);
         }
-        Ok(other == self.number || is_held(self.fd.as_fd(), other)?)
-    }
-}
-
-impl Drop for ParticipantLock {
-    /// Gives the number back at once, also while a forked child keeps a copy of the descriptor. In that child
-    /// only the copy goes: the lock is the parent's.
-    fn drop(&mut self) {
-        if self.generation == process::fork_generation() {
-            // Closing does the same, but for such copies.
-            let _ = unlock(self.fd.as_fd(), byte_of(self.number));
-        }
+        Ok(other == self.number || is_held(self.held.fd.as_fd(), other)?)
     }
 }
 
@@ -215,7 +253,7 @@ mod tests {
     fn a_forked_child_neither_gives_the_parents_number_back_nor_keeps_it_taken() {
         let (_name, segment) = segment();
         let (lock, observer) = (acquire(&segment, 5), segment.reopen().unwrap());
-        let descriptor = lock.fd.as_raw_fd();
+        let descriptor = lock.held.fd.as_raw_fd();
         // SAFETY: used only while `lock` lives, and in the child, which keeps this descriptor open.
         let kept = unsafe { BorrowedFd::borrow_raw(descriptor) };
         let mut lock = Some(lock);

@@ -7,6 +7,7 @@
 //! | [`semaphore`] | process-shared POSIX semaphores, to sleep and to wake |
 //! | `named_semaphore` | POSIX semaphores with a name, as any program may open them |
 //! | [`liveness`] | who is alive: one kernel-held lock per participant |
+//! | [`watch`] | to be told of deaths |
 //! | [`clock`] | monotonic time and deadlines |
 //! | [`process`] | this process, and what can be shown about others |
 //! | [`fence`] | asymmetric memory fences across processes |
@@ -41,6 +42,7 @@ pub mod signal;
 pub mod stdio;
 #[cfg(feature = "cli")]
 pub mod trace;
+pub mod watch;
 
 #[cfg(test)]
 mod testing;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use ringpipe::{Discipline, Ring, RingOptions};
+use ringpipe::{Discipline, RingOptions};
 
 use crate::check;
 use crate::lives;
@@ -12,7 +12,7 @@ use crate::scenario::{self, Scenario, disciplines, kinds};
 use crate::table::{Row, Share};
 use crate::textbook;
 use crate::trace::{Stage, Victim};
-use crate::world::{Effect, Fate, Outcome, World};
+use crate::world::{self, Effect, Fate, Outcome, World};
 
 /// The variable that says what a worker is to do: group, part, of how many parts.
 pub const ORDERS: &str = "RINGPIPE_KILLS_WORKER";
@@ -160,7 +160,7 @@ impl Experiment<'_> {
     /// A victim at its mark, with everybody else where they are to be.
     fn victim(&self, world: &mut World) -> Victim<'_> {
         let (life, name) = (self.scenario.life, world.name.to_string());
-        let live = |stage: &Stage| life(stage, &Ring::open(&name).expect("the ring"));
+        let live = |stage: &Stage| life(stage, &world::open(&name));
         let victim = Victim::start(self.stage, live).expect("tracing was tried before");
         if let Some(hook) = self.scenario.at_mark {
             hook(world);
@@ -276,7 +276,7 @@ impl Experiment<'_> {
         victim.kill();
         self.settle(&mut world, self.stage.result());
         let name = world.name.to_string();
-        let live = |stage: &Stage| lives::repair(stage, &Ring::open(&name).expect("the ring"));
+        let live = |stage: &Stage| lives::repair(stage, &world::open(&name));
         let recoverer = Victim::start(self.stage, live).expect("tracing was tried before");
         (world, recoverer)
     }

@@ -197,11 +197,20 @@ pub struct World {
     pub name: TestName,
 }
 
+/// Opens a ring of the experiments. No thread watches for deaths: those who are stepped, and the survivors
+/// whose looks are judged, find the dead by themselves.
+pub fn open(name: &str) -> Ring {
+    let mut ring = Ring::open(name).expect("the ring");
+    ring.set_death_watch(false);
+    ring
+}
+
 impl World {
     /// A ring with survivors of both roles, but for the victim's in an exclusive ring.
     pub fn new(options: &RingOptions, victim: Option<Role>) -> World {
         let name = TestName::new("kills");
-        let ring = options.create(&name).expect("a ring");
+        options.create(&name).expect("a ring");
+        let ring = open(&name);
         let mut world = World {
             ring,
             producer: None,

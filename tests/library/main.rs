@@ -12,6 +12,7 @@ mod hostile;
 mod receiving;
 mod sending;
 mod stopped;
+mod watch;
 
 /// Not a test: what the puppets run.
 #[test]
