@@ -450,3 +450,35 @@ fn a_mutex_whose_semaphore_lies_delays_nobody_past_a_deadline() {
     });
     ring.remove().unwrap();
 }
+
+/// What glibc counts as sleepers: the upper half of a semaphore's first word.
+#[cfg(target_env = "gnu")]
+fn sleepers(name: &TestName, semaphore: u64) -> u32 {
+    let mut bytes = [0; 4];
+    File::open(name.path()).unwrap().read_exact_at(&mut bytes, semaphore + 4).unwrap();
+    u32::from_le_bytes(bytes)
+}
+
+#[test]
+#[cfg(target_env = "gnu")]
+fn who_was_killed_asleep_does_not_make_every_later_post_a_system_call() {
+    let (name, ring) = ring("asleep", Discipline::Semaphore);
+    let mut producer = ring.producer().unwrap();
+    for _ in 0..3 {
+        let mut victim = Puppet::attached(&name, "consumer");
+        victim.told("recv");
+        wait_until("it sleeps", || sleepers(&name, head::ITEMS_SEMAPHORE) > 0);
+        victim.signal(Signal::SIGKILL);
+        drop(victim);
+        assert!(sleepers(&name, head::ITEMS_SEMAPHORE) > 0, "the C library does not notice");
+        // Whoever next has its turn to look for the dead does.
+        let mut consumer = ring.consumer().unwrap();
+        wait_until("it is forgotten", || {
+            send(&mut producer, 1..2);
+            receive(&mut consumer, 1..2);
+            assert!(consumer.recv_timeout(Duration::from_millis(1)).is_err());
+            sleepers(&name, head::ITEMS_SEMAPHORE) == 0
+        });
+    }
+    ring.remove().unwrap();
+}

@@ -1,9 +1,10 @@
 //! The end of the stream: when everything was delivered and acknowledged, and nobody is left to send.
 
 use super::Role;
+use super::burial::any;
 use super::door::Door;
 use super::memory::SegmentSlots;
-use super::participant::{Activity, Participant, any, role_of, tell_news};
+use super::participant::{Activity, Participant, role_of, tell_news};
 use crate::layout::fields::{entry, head};
 use crate::ring::memory::Memory;
 use crate::sys::fence;

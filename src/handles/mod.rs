@@ -3,6 +3,7 @@
 
 mod adapters;
 mod batch;
+mod burial;
 mod consumer;
 mod courtesy;
 mod door;
@@ -26,10 +27,11 @@ mod watch;
 
 pub use adapters::{ReadItems, WriteItems};
 pub use batch::{Batch, BatchItem};
+pub use burial::Buried;
 pub use consumer::{Consumer, Items};
 pub use item::Item;
 pub use options::RingOptions;
-pub use participant::{Activity, Buried};
+pub use participant::Activity;
 pub use producer::{OnFull, Producer};
 pub use reservation::Reservation;
 pub use ring::Ring;

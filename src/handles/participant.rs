@@ -1,23 +1,21 @@
-//! Taking part: a number, an entry in the table, a lock that the kernel releases, and the burial of
-//! those that died.
+//! Taking part: a number, an entry in the table, and a lock that the kernel releases.
 //!
 //! A number is free when its entry says so; whoever then gets the lock of its byte has it. An entry that
 //! is not free and whose byte is not locked belongs to the dead: everything it owned is recovered first,
 //! and only then is the entry freed, so that a number never comes back while its traces are there.
 
 use std::cell::{Cell, OnceCell};
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::Role;
-use super::courtesy;
+use super::burial::{bury, bury_all, forget_dead_sleepers};
 use super::door::Door;
 use super::memory::{Liveness, SegmentMemory, SegmentSlots};
 use super::watch::DeathWatch;
-use crate::layout::discipline::Discipline;
 use crate::layout::fields::{entry, head};
 use crate::layout::view::View;
+use crate::ring::Slots;
 use crate::ring::memory::Memory;
-use crate::ring::{Recovered, Slots};
 use crate::sync::{SLICE, Side};
 use crate::sys::liveness::ParticipantLock;
 use crate::sys::{clock, fence, process};
@@ -205,6 +203,7 @@ impl Participant {
             return false;
         }
         self.keep_watch(now);
+        forget_dead_sleepers(self.memory());
         bury_all(&self.slots).any()
     }
 
@@ -339,100 +338,12 @@ fn write_entry(view: &View, number: u32, role: Role, serial: u32) {
     view.entry_word(number, entry::STATE).store(state_of(role, serial), Release);
 }
 
-fn fold_counters(view: &View, number: u32) {
+pub(super) fn fold_counters(view: &View, number: u32) {
     for counter in 0..head::TOTALS_LEN {
         // Relaxed: statistics.
         let more = view.entry_word(number, entry::COUNTERS + counter * 8).load(Relaxed);
         view.head_word(head::TOTALS + counter * 8).fetch_add(more, Relaxed);
     }
-}
-
-/// What a burial found and changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Buried {
-    /// Dead participants whose entries were freed.
-    pub participants: u64,
-    /// Half-written claims that were given up.
-    pub abandoned: u64,
-    /// Items that will be delivered again.
-    pub returned: u64,
-}
-
-impl Buried {
-    /// Whether anything was changed.
-    pub fn any(&self) -> bool {
-        *self != Buried::default()
-    }
-
-    fn add(&mut self, participants: u64, recovered: Recovered) {
-        self.participants += participants;
-        self.abandoned += recovered.abandoned;
-        self.returned += recovered.returned;
-    }
-}
-
-/// Recovers what dead participant `number` owned, then frees its entry.
-pub(super) fn bury(slots: &SegmentSlots, number: u32) -> Buried {
-    let view = &slots.memory().view;
-    let state = view.entry_word(number, entry::STATE);
-    let before = state.load(Acquire); // E11.
-    let mut buried = Buried::default();
-    let recovered = slots.recover(number);
-    buried.add(0, recovered);
-    if view.geometry().discipline == Discipline::Semaphore {
-        // What was counted for what it held counts again.
-        slots.memory().sleepers(Role::Consumer).add_tokens(recovered.filled);
-        slots.memory().sleepers(Role::Producer).add_tokens(recovered.room);
-    }
-    if slots.memory().is_dead(number) {
-        // Before the number is granted again.
-        slots.memory().mutex().release(number);
-    }
-    // The recovery was of this state's holder only if it is dead still: then nobody else has come since.
-    if before != 0
-        && slots.memory().is_dead(number)
-        && state.compare_exchange(before, 0, AcqRel, Relaxed).is_ok()
-    {
-        fold_counters(view, number);
-        courtesy::thank(view.head_word(head::COURTESY), number);
-        buried.participants = 1;
-    }
-    if buried.any() {
-        tell_news(slots.memory());
-    }
-    buried
-}
-
-/// Buries all the dead.
-pub(super) fn bury_all(slots: &SegmentSlots) -> Buried {
-    let view = &slots.memory().view;
-    let mut total = Buried::default();
-    for number in numbers(view) {
-        // Relaxed: looked at again before anything is changed.
-        let in_use = view.entry_word(number, entry::STATE).load(Relaxed) != 0;
-        if in_use && slots.memory().is_dead(number) {
-            let buried = bury(slots, number);
-            total.participants += buried.participants;
-            total.abandoned += buried.abandoned;
-            total.returned += buried.returned;
-        }
-    }
-    total
-}
-
-/// Whether somebody of a wanted role is attached and may be alive. Those found dead are buried.
-pub(super) fn any(slots: &SegmentSlots, wanted: impl Fn(Role) -> bool) -> bool {
-    let view = &slots.memory().view;
-    numbers(view).any(|number| {
-        // E11: its role is its present holder's.
-        let state = view.entry_word(number, entry::STATE).load(Acquire);
-        let found = role_of(state).is_some_and(|(role, _)| wanted(role));
-        if found && slots.memory().is_dead(number) {
-            bury(slots, number);
-            return false;
-        }
-        found
-    })
 }
 
 /// The ring as one sees it who takes no part in it.

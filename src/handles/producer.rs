@@ -318,8 +318,7 @@ impl Producer {
     /// Whether every consumer that was ever there has left. False also before the first came.
     pub fn is_abandoned(&self) -> bool {
         let door = Door::read(self.participant.view().head_word(head::DOOR));
-        door.consumers() > 0
-            && !super::participant::any(&self.participant.slots, |role| role == Role::Consumer)
+        door.consumers() > 0 && !super::burial::any(&self.participant.slots, |role| role == Role::Consumer)
     }
 
     #[inline]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::burial::{self, Buried};
 use super::door::Door;
 use super::memory::SegmentSlots;
-use super::participant::{self, Buried};
+use super::participant;
 use super::{Consumer, Liveness, Producer, RingOptions};
 use crate::layout::discipline::Discipline;
 use crate::layout::fields::head;
@@ -299,6 +300,6 @@ impl Ring {
     /// Buries the dead: frees their numbers, gives up what they had half written, and has what they held
     /// delivered again. Waiting participants do the same; this is for when nobody waits.
     pub fn repair(&self) -> Buried {
-        participant::bury_all(&self.observer)
+        burial::bury_all(&self.observer)
     }
 }

@@ -13,8 +13,9 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::burial::bury;
 use super::memory::{Liveness, SegmentMemory, SegmentSlots};
-use super::participant::{bury, numbers};
+use super::participant::numbers;
 use crate::Result;
 use crate::layout::fields::{entry, head};
 use crate::layout::view::View;

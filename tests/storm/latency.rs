@@ -6,14 +6,13 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use ringpipe::{Ring, RingOptions};
+use ringpipe::{Liveness, Ring, RingOptions};
 
 use crate::processes::puppet::Puppet;
-use crate::processes::{TestName, report, within_20_s};
+use crate::processes::{TestName, env_number, report, wait_until, within_20_s};
 
 fn trials() -> usize {
-    let asked = std::env::var("RINGPIPE_RECOVERIES").ok();
-    asked.map_or(30, |text| text.parse().expect("RINGPIPE_RECOVERIES: a number"))
+    env_number("RINGPIPE_RECOVERIES").unwrap_or(15) as usize
 }
 
 fn ring(capacity: u64) -> (TestName, Ring) {
@@ -75,6 +74,27 @@ fn in_larger_rings_too_it_soon_has_another_one() {
     for capacity in [1 << 13, 1 << 17, 1 << 20] {
         let what = format!("killed consumer's item at a waiting one, {capacity} slots");
         measure(&what, || kill_a_holder(capacity, true));
+    }
+}
+
+#[test]
+fn a_repair_soon_has_the_dead_buried_in_rings_of_any_size() {
+    for capacity in [1 << 3, 1 << 13, 1 << 17, 1 << 20] {
+        measure(&format!("a repair after a death, {capacity} slots"), || {
+            let (name, mut ring) = ring(capacity);
+            ring.set_death_watch(false);
+            ring.producer().expect("a place").send(b"held").expect("room");
+            let mut victim = Puppet::attached(&name, "consumer");
+            assert_eq!(victim.does("recv"), "got 1 held");
+            victim.signal(Signal::SIGKILL);
+            wait_until("it is dead", || ring.participants().iter().all(|one| one.liveness == Liveness::Dead));
+            let begin = Instant::now();
+            let buried = ring.repair();
+            let time = begin.elapsed();
+            assert_eq!((buried.participants, buried.returned), (1, 1));
+            ring.remove().expect("it was there");
+            time
+        });
     }
 }
 
