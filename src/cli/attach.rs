@@ -126,6 +126,7 @@ impl CreateArgs {
 }
 
 /// Attaches a producer to the ring, which is made if it is missing and may be; for pieces of a stream, if so.
+/// Answers also whether it was made.
 ///
 /// # Errors
 /// The [`Failure`] of whatever is refused; a usage error for a ring that cannot be made as asked, also
@@ -135,14 +136,15 @@ pub fn producer(
     create: &CreateArgs,
     in_pieces: bool,
     report: &Report,
-) -> Result<(Ring, Producer), Failure> {
-    let name = name.as_str();
+) -> Result<(Ring, Producer, bool), Failure> {
+    // The slash keeps a name that begins with "shm:" as it is: the library reads it anew.
+    let (name, id) = (name.as_str(), name.os_id());
     let failed = |error: Error| Failure::of_ring(name, &error);
     let options = create.options(in_pieces)?;
     options.size().map_err(failed)?;
     loop {
-        let (ring, made) = match Ring::open(name) {
-            Err(Error::NotFound(_)) if !create.no_create => match options.create(name) {
+        let (ring, made) = match Ring::open(&id) {
+            Err(Error::NotFound(_)) if !create.no_create => match options.create(&id) {
                 // Somebody else was faster.
                 Err(Error::Exists(_)) => continue,
                 result => (result.map_err(failed)?, true),
@@ -156,7 +158,7 @@ pub fn producer(
             Ok(producer) => {
                 let note = if made { CreateArgs::note_creation } else { CreateArgs::note_differences };
                 note(create, &ring, report);
-                return Ok((ring, producer));
+                return Ok((ring, producer, made));
             }
         }
     }
@@ -190,7 +192,7 @@ pub fn consumer(
     loop {
         let waited = start.elapsed();
         // Not found by attaching: the last one out has just removed it.
-        let found = Ring::open(name.as_str()).and_then(|ring| Ok((ring.consumer()?, ring)));
+        let found = Ring::open(&name.os_id()).and_then(|ring| Ok((ring.consumer()?, ring)));
         match found {
             Ok((consumer, ring)) => {
                 let (slots, bytes) = (ring.capacity(), ring.slot_size());

@@ -28,7 +28,11 @@ impl TestRing {
     pub fn new(label: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("ringpipe-cli-{label}-{}-{count}", std::process::id());
+        Self::named(format!("ringpipe-cli-{label}-{}-{count}", std::process::id()))
+    }
+
+    /// One of this name, which begins or ends with one that nobody else uses.
+    pub fn named(name: String) -> Self {
         TestRing { name, may_stay: false }
     }
 
@@ -147,6 +151,27 @@ impl Run {
 
     pub fn args(mut self, args: &[&str]) -> Self {
         self.command.args(args);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn without_environment(mut self) -> Self {
+        self.command.env_clear();
+        self
+    }
+
+    /// With this as its own name, which is its first argument for the system.
+    pub fn called(mut self, name: &str) -> Self {
+        self.command.arg0(name);
+        self
+    }
+
+    pub fn current_dir(mut self, path: &std::path::Path) -> Self {
+        self.command.current_dir(path);
         self
     }
 
