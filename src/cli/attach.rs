@@ -4,12 +4,12 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::args::{ByteSize, Count, ModeArg};
 use super::exit::{Failure, code};
 use super::report::Report;
+use super::signals;
 use super::sync_args::{self, SyncArgs};
 use crate::sys::segment::{DIRECTORY, NameState};
 use crate::{Consumer, Error, Liveness, Producer, Ring, RingName, RingOptions, Role, StopFlag};
@@ -222,12 +222,12 @@ pub fn consumer(
             report.note(format!("waiting for ring \"{name}\", which does not exist yet"));
             said = true;
         }
-        if stop.is_raised() {
+        let goes_on = match news.iter().flatten().next() {
+            Some(news) => wait_for_news(news, pause, stop),
+            None => signals::sleep(pause, stop),
+        };
+        if !goes_on {
             return Ok(None);
-        }
-        match news.iter().flatten().next() {
-            Some(news) => wait_for_news(news, pause),
-            None => std::thread::sleep(pause),
         }
     }
 }
@@ -239,14 +239,12 @@ fn watch_names() -> Option<Inotify> {
     Some(news)
 }
 
-/// Sleeps for `pause`, or until there are news. An interruption or an error is a reason to look, too.
-fn wait_for_news(news: &Inotify, pause: Duration) {
-    let pause = PollTimeout::try_from(pause).unwrap_or(PollTimeout::ZERO);
-    let mut fds = [PollFd::new(news.as_fd(), PollFlags::POLLIN)];
-    if let Ok(1) = poll(&mut fds, pause) {
-        // What they say does not matter.
-        let _ = news.read_events();
-    }
+/// Sleeps for `pause`, or until there are news. False: the flag was raised first.
+fn wait_for_news(news: &Inotify, pause: Duration, stop: &StopFlag) -> bool {
+    let goes_on = signals::sleep_or_hear(news.as_fd(), pause, stop);
+    // What they say does not matter, nor whether there are any.
+    let _ = news.read_events();
+    goes_on
 }
 
 /// Whether the name stands for this ring no more: who comes now does not find it.

@@ -142,8 +142,8 @@ pub fn run(options: &Options) -> Result<End, Failure> {
     let result = Sender::new(options, ring.clone(), producer, &report, &stop).and_then(|mut sender| {
         let result = sender.send_all(options, first, inputs);
         made_for_nothing = made && sender.producer.totals().sent == 0;
-        sender.finish(options);
-        result
+        let told = sender.finish(options);
+        result.and_then(|end| if end == End::Done { told.map(|()| end) } else { Ok(end) })
     });
     if made_for_nothing && !matches!(result, Ok(End::Done)) {
         // A refusal leaves an empty ring, and is not what this command failed at.
@@ -359,10 +359,10 @@ impl<'o> Sender<'o> {
     }
 
     /// Says what was asked to be said in the end.
-    fn finish(&mut self, options: &Options) {
+    fn finish(&mut self, options: &Options) -> Result<(), Failure> {
         self.progress.finish(self.handled);
         if !(options.report.stats || options.json) {
-            return;
+            return Ok(());
         }
         let totals = self.producer.totals();
         let stats = Stats {
@@ -376,6 +376,6 @@ impl<'o> Sender<'o> {
                 dropped_oldest: totals.dropped_oldest,
             },
         };
-        self.report.stats(&stats, options.json);
+        self.report.stats(&stats, options.json)
     }
 }

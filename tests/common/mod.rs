@@ -2,6 +2,8 @@
 //! hang the test.
 #![allow(dead_code, missing_docs)]
 
+pub mod namespace;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -191,6 +193,12 @@ impl Run {
     /// Standard output goes there.
     pub fn stdout(mut self, to: impl Into<Stdio>) -> Self {
         self.command.stdout(to);
+        self
+    }
+
+    /// Standard error goes there.
+    pub fn stderr(mut self, to: impl Into<Stdio>) -> Self {
+        self.command.stderr(to);
         self
     }
 

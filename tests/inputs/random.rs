@@ -2,23 +2,25 @@
 //! fill up is nobody else's.
 
 use std::ffi::{OsStr, OsString};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::commands::{Leaf, good_values, leaves, listed_values, spelled, value_name, with_value};
-use crate::common::{Run, wait_until};
+use crate::common::{Run, namespace, wait_until};
 use crate::verdict::{CODES, is_orderly};
 
-/// Tells the test that it runs in its own /dev/shm, and how many lines to try.
-const INSIDE: &str = "RINGPIPE_INPUTS_INSIDE";
-const SHARE: &str = "250";
+/// How many are tried, unless RINGPIPE_INPUTS says.
+const SHARE: u64 = 250;
 /// What runs longer is asked to end.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 #[test]
 fn random_command_lines_end_in_good_order() {
-    let Some(lines) = std::env::var(INSIDE).ok() else { return in_a_namespace() };
-    let lines: u64 = lines.parse().unwrap();
+    if !namespace::is_inside() {
+        let name = "random::random_command_lines_end_in_good_order";
+        namespace::run_inside(name, "mount -t tmpfs -o size=64m none /dev/shm");
+        return;
+    }
+    let lines: u64 = std::env::var("RINGPIPE_INPUTS").map_or(SHARE, |lines| lines.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let leaves: Vec<Leaf> = leaves()
         .into_iter()
@@ -63,23 +65,6 @@ fn empty_shared_memory() {
     for entry in std::fs::read_dir("/dev/shm").unwrap() {
         std::fs::remove_file(entry.unwrap().path()).unwrap();
     }
-}
-
-fn in_a_namespace() {
-    let script = "mount -t tmpfs -o size=64m none /dev/shm || exit 99; exec \"$0\" --exact --nocapture \
-                  random::random_command_lines_end_in_good_order";
-    let lines = std::env::var("RINGPIPE_INPUTS").unwrap_or_else(|_| SHARE.into());
-    let mut unshare = Command::new("unshare");
-    unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
-    unshare.arg(std::env::current_exe().unwrap()).env(INSIDE, lines);
-    let mut child = unshare.spawn().unwrap();
-    let status = child.wait().unwrap();
-    if status.code() == Some(99) || status.code() == Some(1) {
-        // unshare itself ends with 1 where there are no user namespaces; a failed test with 101.
-        assert!(std::env::var_os("CI").is_none(), "no user namespaces here");
-        return eprintln!("not tested, no user namespaces here");
-    }
-    assert!(status.success(), "{status}: see above");
 }
 
 /// Two names only, so that what one line makes the next one finds.
