@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -105,6 +105,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 pub struct Run {
     command: Command,
     input: Option<Vec<u8>>,
+    reads_late: bool,
 }
 
 pub fn producer(ring: &TestRing, args: &[&str]) -> Run {
@@ -127,7 +128,7 @@ impl Run {
     pub fn new(program: &str) -> Self {
         let mut command = Command::new(program);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        Run { command, input: None }.with_signals(&[])
+        Run { command, input: None, reads_late: false }.with_signals(&[])
     }
 
     /// Starts with these signals ignored, and the others that end a process as they are by default.
@@ -196,6 +197,12 @@ impl Run {
         self
     }
 
+    /// Standard output is a pipe that is read when the process has ended, not before, and has little room.
+    pub fn paused_output(mut self) -> Self {
+        self.reads_late = true;
+        self
+    }
+
     /// Standard error goes there.
     pub fn stderr(mut self, to: impl Into<Stdio>) -> Self {
         self.command.stderr(to);
@@ -223,9 +230,13 @@ impl Run {
             });
             Collected { seen, reader }
         };
+        let late = self.reads_late.then(|| child.stdout.take()).flatten();
+        if let Some(pipe) = &late {
+            nix::fcntl::fcntl(pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+        }
         let stdout = collect(child.stdout.take().map(|out| Box::new(out) as _));
         let stderr = collect(child.stderr.take().map(|err| Box::new(err) as _));
-        Running { child, stdin, stdout, stderr, reaped: false }
+        Running { child, stdin, stdout, stderr, reaped: false, late }
     }
 
     pub fn run(self) -> Ended {
@@ -258,6 +269,8 @@ pub struct Running {
     stdout: Collected,
     stderr: Collected,
     reaped: bool,
+    /// Read at the end.
+    late: Option<ChildStdout>,
 }
 
 impl Running {
@@ -290,6 +303,35 @@ impl Running {
 
     pub fn has_printed(&self, text: &str) -> bool {
         String::from_utf8_lossy(&self.stdout.so_far()).contains(text)
+    }
+
+    /// Waits for its end alone, not for that of its output: quickly, for those who measure.
+    pub fn ended(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                self.reaped = true;
+                return status;
+            }
+            assert!(start.elapsed() < WATCHDOG, "watchdog: no end of the process");
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// What it has written so far, or in all if it has ended.
+    pub fn output(&mut self) -> Vec<u8> {
+        if let Some(mut pipe) = self.late.take().filter(|_| self.reaped) {
+            let mut bytes = Vec::new();
+            pipe.read_to_end(&mut bytes).unwrap();
+            return bytes;
+        }
+        if self.reaped { self.stdout.all() } else { self.stdout.so_far() }
+    }
+
+    /// The same of its standard error.
+    pub fn messages(&mut self) -> String {
+        let bytes = if self.reaped { self.stderr.all() } else { self.stderr.so_far() };
+        String::from_utf8(bytes).unwrap()
     }
 
     pub fn end(mut self) -> Ended {
