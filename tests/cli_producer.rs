@@ -423,9 +423,9 @@ fn help_and_version_go_to_standard_output() {
 }
 
 #[test]
-fn a_closed_standard_error_costs_nothing() {
+fn a_standard_error_that_takes_no_notes_and_no_progress_costs_nothing() {
     let ring = TestRing::new("stderr");
-    let script = "$P $R --capacity 3 -v --stats --progress --item x 2>&- && $C $R -v --stats 2>/dev/full";
+    let script = "$P $R --capacity 3 -v --progress --item x 2>&- && $C $R -v --progress 2>/dev/full";
     assert_eq!(shell(&ring, script).run().with_code(0).text(), "x\n");
 }
 
@@ -436,4 +436,29 @@ fn a_ring_whose_name_was_deleted_ends_a_producer_that_nobody_can_relieve() {
     ring.wait_for(Role::Producer, Activity::WaitingForRoom);
     std::fs::remove_file(ring.path()).unwrap();
     running.end().with_code(5).saying("was removed");
+}
+
+#[test]
+fn a_producer_that_fails_before_it_has_sent_anything_leaves_no_ring() {
+    let ring = TestRing::new("nothing-sent");
+    producer(&ring, &["/proc/self/mem"]).run().with_code(1).saying("Input/output error");
+    assert!(!ring.exists());
+    let running = producer(&ring, &[]).open_input().spawn();
+    ring.wait_for(Role::Producer, Activity::Busy);
+    running.signal(libc::SIGTERM);
+    running.end().by_signal(libc::SIGTERM);
+    assert!(!ring.exists());
+}
+
+#[test]
+fn a_ring_that_somebody_else_came_to_stays_though_its_maker_fails() {
+    let ring = TestRing::new("somebody-came");
+    let running = producer(&ring, &[]).open_input().spawn();
+    ring.wait_for(Role::Producer, Activity::Busy);
+    let mut other = ring.open().producer().unwrap();
+    running.signal(libc::SIGTERM);
+    running.end().by_signal(libc::SIGTERM);
+    other.send(b"x").unwrap();
+    drop(other);
+    assert_eq!(consumer(&ring, &[]).run().with_code(0).text(), "x\n");
 }

@@ -4,12 +4,12 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::args::{ByteSize, Count, ModeArg};
 use super::exit::{Failure, code};
 use super::report::Report;
+use super::signals;
 use super::sync_args::{self, SyncArgs};
 use crate::sys::segment::{DIRECTORY, NameState};
 use crate::{Consumer, Error, Liveness, Producer, Ring, RingName, RingOptions, Role, StopFlag};
@@ -126,6 +126,7 @@ impl CreateArgs {
 }
 
 /// Attaches a producer to the ring, which is made if it is missing and may be; for pieces of a stream, if so.
+/// Answers also whether it was made.
 ///
 /// # Errors
 /// The [`Failure`] of whatever is refused; a usage error for a ring that cannot be made as asked, also
@@ -135,14 +136,15 @@ pub fn producer(
     create: &CreateArgs,
     in_pieces: bool,
     report: &Report,
-) -> Result<(Ring, Producer), Failure> {
-    let name = name.as_str();
+) -> Result<(Ring, Producer, bool), Failure> {
+    // The slash keeps a name that begins with "shm:" as it is: the library reads it anew.
+    let (name, id) = (name.as_str(), name.os_id());
     let failed = |error: Error| Failure::of_ring(name, &error);
     let options = create.options(in_pieces)?;
     options.size().map_err(failed)?;
     loop {
-        let (ring, made) = match Ring::open(name) {
-            Err(Error::NotFound(_)) if !create.no_create => match options.create(name) {
+        let (ring, made) = match Ring::open(&id) {
+            Err(Error::NotFound(_)) if !create.no_create => match options.create(&id) {
                 // Somebody else was faster.
                 Err(Error::Exists(_)) => continue,
                 result => (result.map_err(failed)?, true),
@@ -156,7 +158,7 @@ pub fn producer(
             Ok(producer) => {
                 let note = if made { CreateArgs::note_creation } else { CreateArgs::note_differences };
                 note(create, &ring, report);
-                return Ok((ring, producer));
+                return Ok((ring, producer, made));
             }
         }
     }
@@ -190,7 +192,7 @@ pub fn consumer(
     loop {
         let waited = start.elapsed();
         // Not found by attaching: the last one out has just removed it.
-        let found = Ring::open(name.as_str()).and_then(|ring| Ok((ring.consumer()?, ring)));
+        let found = Ring::open(&name.os_id()).and_then(|ring| Ok((ring.consumer()?, ring)));
         match found {
             Ok((consumer, ring)) => {
                 let (slots, bytes) = (ring.capacity(), ring.slot_size());
@@ -220,12 +222,12 @@ pub fn consumer(
             report.note(format!("waiting for ring \"{name}\", which does not exist yet"));
             said = true;
         }
-        if stop.is_raised() {
+        let goes_on = match news.iter().flatten().next() {
+            Some(news) => wait_for_news(news, pause, stop),
+            None => signals::sleep(pause, stop),
+        };
+        if !goes_on {
             return Ok(None);
-        }
-        match news.iter().flatten().next() {
-            Some(news) => wait_for_news(news, pause),
-            None => std::thread::sleep(pause),
         }
     }
 }
@@ -237,14 +239,12 @@ fn watch_names() -> Option<Inotify> {
     Some(news)
 }
 
-/// Sleeps for `pause`, or until there are news. An interruption or an error is a reason to look, too.
-fn wait_for_news(news: &Inotify, pause: Duration) {
-    let pause = PollTimeout::try_from(pause).unwrap_or(PollTimeout::ZERO);
-    let mut fds = [PollFd::new(news.as_fd(), PollFlags::POLLIN)];
-    if let Ok(1) = poll(&mut fds, pause) {
-        // What they say does not matter.
-        let _ = news.read_events();
-    }
+/// Sleeps for `pause`, or until there are news. False: the flag was raised first.
+fn wait_for_news(news: &Inotify, pause: Duration, stop: &StopFlag) -> bool {
+    let goes_on = signals::sleep_or_hear(news.as_fd(), pause, stop);
+    // What they say does not matter, nor whether there are any.
+    let _ = news.read_events();
+    goes_on
 }
 
 /// Whether the name stands for this ring no more: who comes now does not find it.

@@ -133,8 +133,8 @@ pub fn run(options: &Options) -> Result<End, Failure> {
     };
     let mut receiver = Receiver::new(options, ring, consumer, output, &report, &stop);
     let result = receiver.receive_all();
-    receiver.finish(&report);
-    result
+    let told = receiver.finish(&report);
+    result.and_then(|end| if end == End::Done { told.map(|()| end) } else { Ok(end) })
 }
 
 /// What came of one attempt to take items.
@@ -326,10 +326,10 @@ impl<'o> Receiver<'o> {
     }
 
     /// Says what was asked to be said in the end.
-    fn finish(&mut self, report: &Report) {
+    fn finish(&mut self, report: &Report) -> Result<(), Failure> {
         self.progress.finish(self.tally.items);
         if !self.options.report.stats {
-            return;
+            return Ok(());
         }
         let Tally { items, bytes, redelivered } = self.tally;
         let stats = Stats {
@@ -340,6 +340,6 @@ impl<'o> Receiver<'o> {
             seconds: self.start.elapsed().as_secs_f64(),
             more: More::Consumer { redelivered, returned: self.consumer.totals().returned },
         };
-        report.stats(&stats, self.options.json);
+        report.stats(&stats, self.options.json)
     }
 }

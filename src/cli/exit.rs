@@ -47,6 +47,11 @@ impl Failure {
         Self::new(code::RUNTIME, format!("{what}: {}", plain(error)))
     }
 
+    /// Standard output, or standard error, was closed when the command was started, and is needed.
+    pub fn closed(stream: &str) -> Self {
+        Self::new(code::RUNTIME, format!("{stream} is closed; expected a file, a pipe or a terminal"))
+    }
+
     /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileTypeExt;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::exit::{Failure, code};
+use super::exit::Failure;
 use super::signals;
 use crate::sys::io::{self as file_io, Wait};
 use crate::sys::stdio;
@@ -46,8 +46,7 @@ impl Output {
     pub fn stdout(stop: &StopFlag) -> Result<Self, Failure> {
         let failed = |error: &io::Error| Failure::io("standard output", error);
         if !stdio::was_open(1) {
-            let line = "standard output is closed; expected a file, a pipe or a terminal";
-            return Err(Failure::new(code::RUNTIME, line));
+            return Err(Failure::closed("standard output"));
         }
         let file = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(|e| failed(&e))?);
         let kind = file.metadata().map_err(|e| failed(&e))?.file_type();

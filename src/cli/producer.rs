@@ -135,11 +135,20 @@ pub fn run(options: &Options) -> Result<End, Failure> {
     let mut inputs = options.inputs();
     // The first is opened before a ring is made: a mistyped name should leave none behind.
     let first = inputs.next().map(|path| Input::open(path, &stop)).transpose()?;
-    let (ring, producer) =
+    let (ring, producer, made) =
         attach::producer(&options.ring, &options.create, options.framing.is_in_pieces(), &report)?;
-    let mut sender = Sender::new(options, ring, producer, &report, &stop)?;
-    let result = sender.send_all(options, first, inputs);
-    sender.finish(options);
+    // One that fails or is interrupted before it has sent anything leaves no ring, unless somebody came.
+    let mut made_for_nothing = made;
+    let result = Sender::new(options, ring.clone(), producer, &report, &stop).and_then(|mut sender| {
+        let result = sender.send_all(options, first, inputs);
+        made_for_nothing = made && sender.producer.totals().sent == 0;
+        let told = sender.finish(options);
+        result.and_then(|end| if end == End::Done { told.map(|()| end) } else { Ok(end) })
+    });
+    if made_for_nothing && !matches!(result, Ok(End::Done)) {
+        // A refusal leaves an empty ring, and is not what this command failed at.
+        let _ = ring.remove_if_deserted(false);
+    }
     result
 }
 
@@ -350,10 +359,10 @@ impl<'o> Sender<'o> {
     }
 
     /// Says what was asked to be said in the end.
-    fn finish(&mut self, options: &Options) {
+    fn finish(&mut self, options: &Options) -> Result<(), Failure> {
         self.progress.finish(self.handled);
         if !(options.report.stats || options.json) {
-            return;
+            return Ok(());
         }
         let totals = self.producer.totals();
         let stats = Stats {
@@ -367,6 +376,6 @@ impl<'o> Sender<'o> {
                 dropped_oldest: totals.dropped_oldest,
             },
         };
-        self.report.stats(&stats, options.json);
+        self.report.stats(&stats, options.json)
     }
 }

@@ -8,6 +8,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 
+use super::exit::Failure;
+use crate::sys::stdio;
+
 /// How often progress is shown where it cannot be redrawn.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// How often it is redrawn at most.
@@ -63,14 +66,24 @@ impl Report {
         self.args.verbose || !self.args.quiet && io::stderr().is_terminal()
     }
 
-    /// The line of statistics, if it was asked for; as one JSON object with `json`.
-    pub fn stats(&self, stats: &Stats<'_>, json: bool) {
-        if json {
+    /// The line of statistics, which was asked for; as one JSON object with `json`.
+    ///
+    /// # Errors
+    /// The [`Failure`] of a standard error that does not take them, unless nobody reads it any more.
+    pub fn stats(&self, stats: &Stats<'_>, json: bool) -> Result<(), Failure> {
+        let text = match json {
             // Numbers and a valid string: nothing that JSON cannot express.
-            let object = serde_json::to_string(stats).unwrap_or_default();
-            let _ = io::stderr().write_all(format!("{object}\n").as_bytes());
-        } else {
-            self.line(stats);
+            true => serde_json::to_string(stats).unwrap_or_default() + "\n",
+            false => format!("{}: {stats}\n", self.program),
+        };
+        if !stdio::was_open(2) {
+            return Err(Failure::closed("standard error"));
+        }
+        match io::stderr().write_all(text.as_bytes()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::io("standard error", &error))
+            }
+            _ => Ok(()),
         }
     }
 

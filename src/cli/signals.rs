@@ -6,16 +6,22 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc::{SIGHUP, SIGINT, SIGTERM};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
 
 use super::exit::{Failure, code};
 use super::start::End;
 use crate::StopFlag;
 use crate::sys::{fence, signal};
 
-/// Longest sleep without a look at the stop flag: a signal may be delivered to another thread, or just
-/// before the sleep.
-const SLICE: Duration = Duration::from_millis(100);
+/// Longest sleep without a look at the stop flag where there is no descriptor that a signal makes readable: it may be
+/// delivered to another thread, or just before the sleep.
+const SLICE: Duration = Duration::from_millis(50);
+/// And where there is one.
+const LONG: Duration = Duration::from_secs(3600);
+/// How often, and after which time again, a main thread that sleeps is interrupted.
+const POKES: u32 = 5;
+const POKE_AGAIN: Duration = Duration::from_millis(2);
 
 /// Has the signals raise the flag that is returned. One that was ignored when the command was started stays
 /// ignored: `nohup` means it, and so does a shell that starts a command in the background.
@@ -35,10 +41,20 @@ pub fn catch() -> Result<StopFlag, Failure> {
         }
     }
     if !signal::is_ignored(SIGINT).map_err(|e| refused(&e))? {
-        ctrlc::set_handler(|| signal::note(SIGINT))
+        ctrlc::set_handler(interrupted)
             .map_err(|error| Failure::new(code::RUNTIME, format!("cannot catch signals: {error}")))?;
     }
     Ok(stop)
+}
+
+/// An interrupt is noted on a thread of its own, after the main thread has gone back to its sleep: it is woken from
+/// that. More than once, since it may just be about to sleep; a second interrupt waits for that so long.
+fn interrupted() {
+    signal::note(SIGINT);
+    for _ in 0..POKES {
+        signal::interrupt();
+        std::thread::sleep(POKE_AGAIN);
+    }
 }
 
 /// The end of a command whose stop flag was raised.
@@ -48,16 +64,39 @@ pub fn end() -> End {
 
 /// Sleeps for `time`. False: the flag was raised first.
 pub fn sleep(time: Duration, stop: &StopFlag) -> bool {
+    wait(None, time, stop)
+}
+
+/// Sleeps for `time`, or until something can be read from `news`. False: the flag was raised first.
+pub fn sleep_or_hear(news: BorrowedFd<'_>, time: Duration, stop: &StopFlag) -> bool {
+    wait(Some(news), time, stop)
+}
+
+fn wait(news: Option<BorrowedFd<'_>>, time: Duration, stop: &StopFlag) -> bool {
     let start = Instant::now();
     loop {
         if stop.is_raised() {
             return false;
         }
-        match time.checked_sub(start.elapsed()) {
-            None | Some(Duration::ZERO) => return true,
-            Some(left) => std::thread::sleep(left.min(SLICE)),
+        let left = time.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return true;
+        }
+        let mut fds: Vec<PollFd> = news.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+        fds.extend(signal::wake_fd().map(|wake| PollFd::new(wake, PollFlags::POLLIN)));
+        // An interruption is a reason to look at the flag, and an error one to look again after a while.
+        match ppoll(&mut fds, Some(TimeSpec::from_duration(left.min(slice()))), None) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) if news.is_some() && fds[0].any() == Some(true) => return true,
+            Ok(_) => {}
+            Err(_) => std::thread::sleep(left.min(SLICE)),
         }
     }
+}
+
+/// How long to sleep at most: where a signal makes a descriptor readable, as long as one likes.
+fn slice() -> Duration {
+    if signal::wake_fd().is_some() { LONG } else { SLICE }
 }
 
 /// Waits until `fd` is ready for one of `events`, or has an error or an end to report. False: it is not,
@@ -68,11 +107,15 @@ pub fn sleep(time: Duration, stop: &StopFlag) -> bool {
 pub fn ready(fd: BorrowedFd<'_>, events: PollFlags, stop: &StopFlag) -> io::Result<bool> {
     loop {
         let raised = stop.is_raised();
-        let timeout = if raised { PollTimeout::ZERO } else { PollTimeout::from(SLICE.as_millis() as u8) };
-        match poll(&mut [PollFd::new(fd, events)], timeout) {
-            Ok(0) if raised => return Ok(false),
-            Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(true),
+        let timeout = if raised { Duration::ZERO } else { slice() };
+        // Once it is raised, the descriptor that wakes is readable for good, and says nothing more.
+        let wake = signal::wake_fd().filter(|_| !raised);
+        let mut fds = [PollFd::new(fd, events), PollFd::new(wake.unwrap_or(fd), PollFlags::POLLIN)];
+        let watched = 1 + usize::from(wake.is_some());
+        match ppoll(&mut fds[..watched], Some(TimeSpec::from_duration(timeout)), None) {
+            Ok(_) if fds[0].any() == Some(true) => return Ok(true),
+            Ok(_) if raised => return Ok(false),
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use super::exit::{Failure, code};
-use crate::sys::signal;
+use crate::sys::{signal, stdio};
 
 /// Reads the command line, or answers with the exit code: of help and version, which go to standard
 /// output, or of a usage error, which goes to standard error.
@@ -22,6 +22,10 @@ pub fn parse<Options: Parser>(program: &str) -> Result<Options, ExitCode> {
         // A standard error that takes nothing is nobody's loss.
         let _ = error.print();
         return Err(ExitCode::from(code::USAGE));
+    }
+    if !stdio::was_open(1) {
+        Failure::closed("standard output").print(program);
+        return Err(ExitCode::from(code::RUNTIME));
     }
     let text = error.render();
     let mut out = io::stdout();

@@ -1,8 +1,14 @@
 //! Signals that ask this process to end: the first is noted, the second ends it at once.
+//!
+//! Whoever sleeps meanwhile is woken: who polls, by a descriptor that becomes readable; who sleeps in another
+//! system call, by its interruption. Only where the signal comes between a look at the flag and the sleep does the
+//! sleep last to its own end.
 #![allow(unsafe_code)]
 
 use std::{
-    io, mem, ptr,
+    io, mem,
+    os::fd::BorrowedFd,
+    ptr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicI32, Ordering, fence},
@@ -14,9 +20,43 @@ static FIRST: AtomicI32 = AtomicI32::new(0);
 /// What the first signal sets.
 static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// Chooses the flag that the first signal sets. Only the first call in a process counts.
+/// The descriptor that the first signal makes readable, for good; -1 for none.
+static WAKE: AtomicI32 = AtomicI32::new(-1);
+/// The thread that [`interrupt`] interrupts.
+static SLEEPER: OnceLock<libc::pthread_t> = OnceLock::new();
+/// What interrupts it: a signal that nobody minds, and that nobody sends otherwise.
+const POKE: i32 = libc::SIGURG;
+
+/// Chooses the flag that the first signal sets, and has the calling thread woken by it. Only the first call in a
+/// process counts.
 pub fn set_flag(flag: Arc<AtomicBool>) {
-    let _ = FLAG.set(flag);
+    extern "C" fn nothing(_: i32) {}
+    if FLAG.set(flag).is_err() {
+        return;
+    }
+    // SAFETY: no pointers. The descriptor is never closed. Refused, it is -1, and sleeps are cut into slices.
+    let wake = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    WAKE.store(wake, Ordering::Relaxed); // Relaxed: before the first handler is installed.
+    // Refused, it stays as it was, which is ignored: nothing is interrupted, and sleeps last to their ends.
+    if set_action(POKE, nothing as extern "C" fn(i32) as usize).is_ok() {
+        // SAFETY: no arguments, and it cannot fail.
+        let _ = SLEEPER.set(unsafe { libc::pthread_self() });
+    }
+}
+
+/// Becomes readable with the first signal, and stays so. `None`: the system had none to give.
+pub fn wake_fd() -> Option<BorrowedFd<'static>> {
+    let wake = WAKE.load(Ordering::Relaxed); // Relaxed: written once, before there were other threads.
+    // SAFETY: it was opened by `set_flag`, and is never closed.
+    (wake >= 0).then(|| unsafe { BorrowedFd::borrow_raw(wake) })
+}
+
+/// Interrupts the system call in which the thread that called [`set_flag`] sleeps, if it does.
+pub fn interrupt() {
+    if let Some(&thread) = SLEEPER.get() {
+        // SAFETY: it is the main thread, which is there as long as the process: only it sets a flag.
+        unsafe { libc::pthread_kill(thread, POKE) };
+    }
 }
 
 /// Takes note of `signal`: the first one sets the flag, a second one ends the process by that signal.
@@ -29,6 +69,16 @@ pub fn note(signal: i32) {
     if let Some(flag) = FLAG.get() {
         // Release: with the fence in `first`, who sees the flag sees the number.
         flag.store(true, Ordering::Release);
+    }
+    let wake = WAKE.load(Ordering::Relaxed); // Relaxed: written before any handler was installed.
+    if wake >= 0 {
+        // SAFETY: write(2) may be called in a handler; its bytes are a local's; `errno` is this thread's, and whoever
+        // was interrupted finds it as it was.
+        unsafe {
+            let errno = *libc::__errno_location();
+            libc::write(wake, ptr::from_ref(&1u64).cast(), 8);
+            *libc::__errno_location() = errno;
+        }
     }
 }
 

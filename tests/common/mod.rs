@@ -2,12 +2,14 @@
 //! hang the test.
 #![allow(dead_code, missing_docs)]
 
+pub mod namespace;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -28,7 +30,11 @@ impl TestRing {
     pub fn new(label: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("ringpipe-cli-{label}-{}-{count}", std::process::id());
+        Self::named(format!("ringpipe-cli-{label}-{}-{count}", std::process::id()))
+    }
+
+    /// One of this name, which begins or ends with one that nobody else uses.
+    pub fn named(name: String) -> Self {
         TestRing { name, may_stay: false }
     }
 
@@ -99,6 +105,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 pub struct Run {
     command: Command,
     input: Option<Vec<u8>>,
+    reads_late: bool,
 }
 
 pub fn producer(ring: &TestRing, args: &[&str]) -> Run {
@@ -121,7 +128,7 @@ impl Run {
     pub fn new(program: &str) -> Self {
         let mut command = Command::new(program);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        Run { command, input: None }.with_signals(&[])
+        Run { command, input: None, reads_late: false }.with_signals(&[])
     }
 
     /// Starts with these signals ignored, and the others that end a process as they are by default.
@@ -150,6 +157,27 @@ impl Run {
         self
     }
 
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn without_environment(mut self) -> Self {
+        self.command.env_clear();
+        self
+    }
+
+    /// With this as its own name, which is its first argument for the system.
+    pub fn called(mut self, name: &str) -> Self {
+        self.command.arg0(name);
+        self
+    }
+
+    pub fn current_dir(mut self, path: &std::path::Path) -> Self {
+        self.command.current_dir(path);
+        self
+    }
+
     /// Feeds these bytes to standard input, and closes it.
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.command.stdin(Stdio::piped());
@@ -166,6 +194,18 @@ impl Run {
     /// Standard output goes there.
     pub fn stdout(mut self, to: impl Into<Stdio>) -> Self {
         self.command.stdout(to);
+        self
+    }
+
+    /// Standard output is a pipe that is read when the process has ended, not before, and has little room.
+    pub fn paused_output(mut self) -> Self {
+        self.reads_late = true;
+        self
+    }
+
+    /// Standard error goes there.
+    pub fn stderr(mut self, to: impl Into<Stdio>) -> Self {
+        self.command.stderr(to);
         self
     }
 
@@ -190,9 +230,13 @@ impl Run {
             });
             Collected { seen, reader }
         };
+        let late = self.reads_late.then(|| child.stdout.take()).flatten();
+        if let Some(pipe) = &late {
+            nix::fcntl::fcntl(pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+        }
         let stdout = collect(child.stdout.take().map(|out| Box::new(out) as _));
         let stderr = collect(child.stderr.take().map(|err| Box::new(err) as _));
-        Running { child, stdin, stdout, stderr, reaped: false }
+        Running { child, stdin, stdout, stderr, reaped: false, late }
     }
 
     pub fn run(self) -> Ended {
@@ -225,6 +269,8 @@ pub struct Running {
     stdout: Collected,
     stderr: Collected,
     reaped: bool,
+    /// Read at the end.
+    late: Option<ChildStdout>,
 }
 
 impl Running {
@@ -257,6 +303,35 @@ impl Running {
 
     pub fn has_printed(&self, text: &str) -> bool {
         String::from_utf8_lossy(&self.stdout.so_far()).contains(text)
+    }
+
+    /// Waits for its end alone, not for that of its output: quickly, for those who measure.
+    pub fn ended(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                self.reaped = true;
+                return status;
+            }
+            assert!(start.elapsed() < WATCHDOG, "watchdog: no end of the process");
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// What it has written so far, or in all if it has ended.
+    pub fn output(&mut self) -> Vec<u8> {
+        if let Some(mut pipe) = self.late.take().filter(|_| self.reaped) {
+            let mut bytes = Vec::new();
+            pipe.read_to_end(&mut bytes).unwrap();
+            return bytes;
+        }
+        if self.reaped { self.stdout.all() } else { self.stdout.so_far() }
+    }
+
+    /// The same of its standard error.
+    pub fn messages(&mut self) -> String {
+        let bytes = if self.reaped { self.stderr.all() } else { self.stderr.so_far() };
+        String::from_utf8(bytes).unwrap()
     }
 
     pub fn end(mut self) -> Ended {

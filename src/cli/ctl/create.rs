@@ -82,24 +82,27 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     // `create` reads the name anew: the slash keeps one that begins with "shm:" as it is.
     let ring = options.create(&args.ring.os_id()).map_err(failed)?;
     args.say_rounding(ring.capacity(), ring.slot_size());
-    if args.json {
-        output::emit(
-            output::json_line(&Created {
-                schema: "ringpipe.create/1",
-                ring: name,
-                id: super::hex(ring.id()),
-                capacity: ring.capacity(),
-                slot_size: ring.slot_size(),
-                max_item: ring.max_item(),
-                size,
-                exclusive: ring.is_exclusive(),
-                timestamps: ring.has_timestamps(),
-                sync: ring.discipline().to_string(),
-            })?
-            .as_bytes(),
-        )?;
+    if !args.json {
+        return Ok(());
     }
-    Ok(())
+    let created = Created {
+        schema: "ringpipe.create/1",
+        ring: name,
+        id: super::hex(ring.id()),
+        capacity: ring.capacity(),
+        slot_size: ring.slot_size(),
+        max_item: ring.max_item(),
+        size,
+        exclusive: ring.is_exclusive(),
+        timestamps: ring.has_timestamps(),
+        sync: ring.discipline().to_string(),
+    };
+    let told = output::json_line(&created).and_then(|line| output::emit(line.as_bytes()));
+    if told.is_err() {
+        // A command that fails leaves no ring, unless somebody was quick to use it.
+        let _ = ring.remove_if_deserted(false);
+    }
+    told
 }
 
 impl Args {

@@ -21,7 +21,7 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use super::{
     consumer,
@@ -88,6 +88,11 @@ enum Verb {
     /// As the command `consumer`
     #[command(hide = true)]
     Consumer(consumer::Options),
+}
+
+/// All of `ringctl`'s verbs and options, as the parser of arguments knows them.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs `ringctl` with the arguments of this process, and answers with its exit code.

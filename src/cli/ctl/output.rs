@@ -7,14 +7,26 @@ use std::{
 use serde::Serialize;
 
 use crate::cli::exit::{Failure, code};
+use crate::sys::stdio;
 
-/// Writes everything and flushes. A closed standard output is nobody's loss.
+/// Writes everything to standard output and flushes. That nobody reads it any more is nobody's loss; that it was
+/// closed from the beginning is an error where there is something to be said.
 pub fn emit(bytes: &[u8]) -> Result<(), Failure> {
+    if !stdio::was_open(1) && !bytes.is_empty() {
+        return Err(Failure::closed("standard output"));
+    }
     emit_to(&mut io::stdout().lock(), bytes)
 }
 
-/// As [`emit`], to another stream.
-pub fn emit_to(out: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
+/// As [`emit`], to standard error.
+pub fn emit_aside(bytes: &[u8]) -> Result<(), Failure> {
+    if !stdio::was_open(2) && !bytes.is_empty() {
+        return Err(Failure::closed("standard error"));
+    }
+    emit_to(&mut io::stderr(), bytes)
+}
+
+fn emit_to(out: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::io("writing the output", &error)),
         _ => Ok(()),

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     cli::exit::{Failure, code},
     framing::{Fill, Framing, Splitter},
+    sys::stdio,
 };
 
 /// Where received items go, if anywhere.
@@ -22,6 +23,9 @@ pub type Output = Arc<Mutex<Option<Box<dyn Write + Send>>>>;
 pub fn open_output(path: Option<&Path>) -> Result<Output, Failure> {
     let output: Option<Box<dyn Write + Send>> = match path {
         None => None,
+        Some(path) if path == Path::new("-") && !stdio::was_open(1) => {
+            return Err(Failure::closed("standard output"));
+        }
         Some(path) if path == Path::new("-") => Some(Box::new(io::stdout())),
         Some(path) => {
             Some(Box::new(File::create(path).map_err(|error| Failure::io(path.display(), &error))?))

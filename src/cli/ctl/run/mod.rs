@@ -110,7 +110,7 @@ pub fn run(args: &Args, paint: Paint) -> Result<End, Failure> {
     drop(run);
     let text = if args.json { output::json_line(&report)? } else { report.text(paint) };
     match args.output.as_deref() == Some(Path::new("-")) {
-        true => output::emit_to(&mut io::stderr(), text.as_bytes())?,
+        true => output::emit_aside(text.as_bytes())?,
         false => output::emit(text.as_bytes())?,
     }
     complaints.iter().skip(1).for_each(|failure| failure.print("ringctl"));

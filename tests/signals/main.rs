@@ -1,0 +1,14 @@
+//! INT, TERM and HUP at random times, in every state of a producer and a consumer: the process leaves, holds
+//! nothing, leaves nothing, and no item is lost or acknowledged twice.
+//!
+//! A share runs in `cargo test`. In full, on a machine that does nothing else:
+//! `RINGPIPE_SIGNALS=10000 cargo test --release --test signals -- --nocapture`
+#![cfg(feature = "cli")]
+#![allow(missing_docs)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod states;
+mod stopped;
+mod trial;
