@@ -77,6 +77,11 @@ pub fn reached() -> BTreeMap<Site, (Access, Option<Ordering>)> {
     PLAN.with_borrow(|plan| plan.reached.clone())
 }
 
+/// Forgets them.
+pub fn forget_reached() {
+    PLAN.with_borrow_mut(|plan| plan.reached.clear());
+}
+
 /// Called at each access, with the order that the code asks for.
 pub fn verdict(caller: &'static Location<'static>, access: Access, order: Ordering) -> Verdict {
     let site = Site { file: caller.file(), line: caller.line(), column: caller.column() };

@@ -3,7 +3,7 @@
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64 as Plain;
-use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed};
 
 use ringpipe::ring::memory::{Atom, Memory, Reach};
 use ringpipe::ring::{Claim, Nothing, Slots};
@@ -130,7 +130,8 @@ impl Memory for Heap {
     fn is_dead(&self, number: u32) -> bool {
         match &self.shared.dead {
             // The kernel's lock: who finds it free comes after all that its holder did.
-            Some((mortal, gone)) if *mortal == number => gone.load(Acquire) != 0,
+            // It takes a lock of its own to look: what it answers is true at that moment.
+            Some((mortal, gone)) if *mortal == number => gone.fetch_add(0, AcqRel) != 0,
             _ => false,
         }
     }
@@ -357,7 +358,25 @@ impl Handle {
     /// Says that the participant that may die is dead: the kernel lets go of its lock.
     pub fn let_go(&self) {
         let (_, gone) = self.shared().dead.as_ref().expect("some participant that may die");
-        gone.store(1, Release);
+        gone.fetch_add(1, AcqRel);
+    }
+
+    /// Its number is granted again, to this handle.
+    pub fn comes_to_life(&self) {
+        let (_, gone) = self.shared().dead.as_ref().expect("some participant that may die");
+        gone.fetch_add(u64::MAX, AcqRel);
+    }
+
+    /// Whether the first word of a claim still says whose it is.
+    pub fn owns(&self, claim: Claim) -> bool {
+        let word = self.slots.memory().word(self.slot(claim.position) as u64).load(Relaxed);
+        ringpipe::ring::word::Word(word).owner() == self.number && word == claim.word.0
+    }
+
+    /// The bytes of a slot, without a claim.
+    pub fn peek(&self, slot: u64) -> u64 {
+        let payload = &self.shared().payload[slot as usize];
+        payload.guard.read(|| payload.item.load(Relaxed))
     }
 }
 
