@@ -1,0 +1,93 @@
+//! Running a story in every order, as far as its bounds allow.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Once;
+
+use crate::heap::faults;
+use crate::heap::scenarios::Scenario;
+use crate::heap::tale;
+
+/// What an exploration came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Explored {
+    pub runs: u64,
+    /// Whether all runs within the bound of preemptions were made.
+    pub finished: bool,
+}
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a story at most so many times, until something is wrong, and says what. A story with a death is run so often
+/// for each.
+pub fn explore(scenario: &Scenario, limit: usize) -> Result<Explored, String> {
+    let mut explored = Explored { runs: 0, finished: true };
+    for steps in 0..scenario.deaths.max(1) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = scenario.preemptions;
+        model.max_branches = 20_000;
+        model.max_permutations = Some(limit);
+        // The limit is looked at once in so many runs.
+        model.checkpoint_interval = limit;
+        let (runs, run) = (Counter::default(), scenario.run);
+        let story = {
+            let runs = runs.clone();
+            move || {
+                runs.add();
+                tale::begin();
+                run(steps)
+            }
+        };
+        quietly(|| model.check(story))?;
+        explored.runs += runs.0.get();
+        explored.finished &= runs.0.get() < limit as u64 - 1;
+    }
+    Ok(explored)
+}
+
+/// A count that loom's closures may have: its threads are all one.
+#[derive(Clone, Default)]
+struct Counter(Rc<Cell<u64>>);
+
+// SAFETY: loom explores in the thread that asks it to.
+unsafe impl Send for Counter {}
+// SAFETY: as above.
+unsafe impl Sync for Counter {}
+
+impl Counter {
+    fn add(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+/// Runs what may panic, and answers with the panic's words instead of printing them.
+fn quietly(work: impl FnOnce()) -> Result<(), String> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                usual(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    QUIET.set(false);
+    result.map_err(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        text.or_else(|| payload.downcast_ref::<&str>().map(|text| text.to_string())).unwrap_or_default()
+    })
+}
+
+/// Explores with a fault at one site: what was wrong, if it was noticed; and whether the site was come to.
+pub fn explore_with(fault: faults::Fault, scenario: &Scenario, limit: usize) -> (Result<Explored, String>, bool) {
+    faults::set(Some(fault));
+    let result = explore(scenario, limit);
+    let hit = faults::hit();
+    faults::set(None);
+    (result, hit)
+}
