@@ -84,11 +84,12 @@ impl Life<'_> {
     /// A choice, after which this worker's end may come: at once, or in the next call.
     fn choose(&mut self, ways: u64) -> u64 {
         match self.choices {
-            Some(0) if self.random.one_in(8) => signal::raise(Signal::SIGKILL).expect("a kill"),
+            Some(0) if self.random.one_in(16) => signal::raise(Signal::SIGKILL).expect("a kill"),
             Some(0) => {
                 self.choices = None;
                 let most = [500, 2_000, 8_000, 50_000][self.random.below(4) as usize];
-                self.doom = Some(Duration::from_nanos(self.random.below(most)));
+                // Less is over before the timer's own call has come back.
+                self.doom = Some(Duration::from_nanos(700 + self.random.below(most)));
             }
             Some(left) => self.choices = Some(left - 1),
             None => {}
