@@ -11,6 +11,7 @@
 //!
 //! Operations of more than 2,000 instructions (attaching, which is mostly the C library's, and waits) are killed
 //! after each change and at 500 others; `RINGPIPE_KILLS=every` leaves none out, and takes hours.
+//! Of pairs (`pairs.rs`) there are 25,000 points in full, `RINGPIPE_PAIRS=N` says another number.
 //! `RINGPIPE_KILLS_ONLY=TEXT` runs the rows that contain the text.
 //!
 //! The states that a death can leave are the prefixes of the victim's instructions, because SIGKILL loses no
@@ -21,6 +22,7 @@ mod processes;
 
 mod check;
 mod lives;
+mod pairs;
 mod scenario;
 mod table;
 mod textbook;
@@ -145,6 +147,12 @@ fn a_recoverer_killed_at_any_instruction_leaves_the_rest_to_the_next() {
 #[test]
 fn who_is_stopped_at_any_instruction_is_not_dead_and_goes_on_later() {
     nothing_goes_wrong("stopped");
+}
+
+/// One is stopped at an instruction while the other runs to one of its own, then one or both are killed.
+#[test]
+fn two_of_whom_either_or_both_are_killed_in_the_middle_of_things_cost_nobody_anything() {
+    nothing_goes_wrong("pairs");
 }
 
 /// The same harness on a ring that cannot survive: were this one clean, the others would mean nothing.

@@ -24,7 +24,7 @@ pub fn disciplines() -> Vec<Kind> {
     DISCIPLINES.iter().map(|(name, discipline)| (*name, options().sync(*discipline))).collect()
 }
 
-type Hook = fn(&mut World);
+pub type Hook = fn(&mut World);
 
 /// One operation in one state of the ring.
 #[derive(Clone, Copy)]
@@ -127,39 +127,39 @@ impl Scenario {
 
 // States.
 
-fn empty(_: &mut World) {}
+pub fn empty(_: &mut World) {}
 
 fn lap_later(world: &mut World) {
     world.advance(CAPACITY);
 }
 
 /// Two slots are left before the end.
-fn near_the_end(world: &mut World) {
+pub fn near_the_end(world: &mut World) {
     world.advance(CAPACITY - 2);
 }
 
-fn one(world: &mut World) {
+pub fn one(world: &mut World) {
     world.send(&[1]);
 }
 
-fn two(world: &mut World) {
+pub fn two(world: &mut World) {
     world.send(&[1, 2]);
 }
 
-fn four(world: &mut World) {
+pub fn four(world: &mut World) {
     world.send(&[1, 2, 3, 4]);
 }
 
-fn four_over_the_end(world: &mut World) {
+pub fn four_over_the_end(world: &mut World) {
     near_the_end(world);
     four(world);
 }
 
-fn full(world: &mut World) {
+pub fn full(world: &mut World) {
     world.send(&[1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
-fn wide(world: &mut World) {
+pub fn wide(world: &mut World) {
     world.send(&[WIDE + 1, 2]);
 }
 

@@ -23,6 +23,8 @@ const MOST_STEPS: u64 = 5_000_000;
 const MOST_STEPS_TO_BEGIN: u64 = 10_000;
 /// After so long a victim that does not come back from one instruction waits for somebody.
 const BLOCKED: Duration = Duration::from_millis(3);
+/// Between two helps for who goes on, and may wait.
+const HELP: Duration = Duration::from_millis(30);
 const WATCHDOG: Duration = Duration::from_secs(30);
 
 const WAITING: u64 = 0;
@@ -192,7 +194,13 @@ impl<'s> Victim<'s> {
     }
 
     /// Lets it go on after [`stop`](Self::stop), to the end of its life. False: it does not come to it.
-    pub fn go_on(mut self) -> bool {
+    pub fn go_on(self) -> bool {
+        self.go_on_with(&mut || {})
+    }
+
+    /// Likewise; `help` is called now and then, since it may wait for somebody.
+    pub fn go_on_with(mut self, help: &mut dyn FnMut()) -> bool {
+        let mut helped = Instant::now();
         kill(self.pid, Signal::SIGCONT).expect("not reaped yet");
         let begin = Instant::now();
         while begin.elapsed() < WATCHDOG {
@@ -202,7 +210,13 @@ impl<'s> Victim<'s> {
                     assert_eq!(code, 0, "the victim panicked");
                     return true;
                 }
-                WaitStatus::StillAlive => std::thread::sleep(Duration::from_micros(200)),
+                WaitStatus::StillAlive => {
+                    std::thread::sleep(Duration::from_micros(200));
+                    if helped.elapsed() > HELP {
+                        help();
+                        helped = Instant::now();
+                    }
+                }
                 status => panic!("the victim was to go on: {status:?}"),
             }
         }

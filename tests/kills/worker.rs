@@ -7,6 +7,7 @@ use ringpipe::{Discipline, RingOptions};
 
 use crate::check;
 use crate::lives;
+use crate::pairs;
 use crate::processes::die_with_parent;
 use crate::scenario::{self, Scenario, disciplines, kinds};
 use crate::table::{Row, Share};
@@ -35,6 +36,9 @@ pub fn run_if_told() {
             textbook::run(&stage, part);
         }
         return;
+    }
+    if group == "pairs" {
+        return pairs::run(part, &only);
     }
     let stops = |all: Vec<Scenario>| all.into_iter().filter(|one| one.stops).collect();
     let scenarios: Vec<Scenario> = match group {
@@ -86,7 +90,7 @@ fn pin(part: u64) {
     }
 }
 
-fn is_exclusive(options: &RingOptions) -> bool {
+pub fn is_exclusive(options: &RingOptions) -> bool {
     // Said by the ring alone.
     let world = World::new(options, None);
     let exclusive = world.ring.is_exclusive();
@@ -102,7 +106,7 @@ pub struct Part {
 }
 
 impl Part {
-    pub fn of(self, points: Vec<u64>) -> Vec<u64> {
+    pub fn of<P>(self, points: Vec<P>) -> Vec<P> {
         match Share::of_env() {
             Share::Sample => points,
             _ => points.into_iter().skip(self.part as usize).step_by(self.parts as usize).collect(),
@@ -110,7 +114,7 @@ impl Part {
     }
 
     /// Whether this process has to do with a row: of a sample each has some rows, in full each some points.
-    fn has(self, row: usize) -> bool {
+    pub fn has(self, row: usize) -> bool {
         Share::of_env() != Share::Sample || row as u64 % self.parts == self.part
     }
 }

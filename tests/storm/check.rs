@@ -9,7 +9,11 @@ use crate::log::{Event, Record};
 /// Everything the logs say about one item.
 #[derive(Debug, Default)]
 struct Fate {
-    hash: u64,
+    hash: u32,
+    slots: u16,
+    /// When it was surely in, and from when on it may have left.
+    sent_at: Option<u64>,
+    leaving_at: Option<u64>,
     producer: u32,
     sequence: u32,
     attempted: bool,
@@ -54,9 +58,39 @@ pub struct Counts {
     pub held_twice: u64,
     /// First deliveries that came to one consumer in another order than they were sent in.
     pub inverted: u64,
+    /// Moments at which the items that were surely in the ring filled more slots than it has.
+    pub over_capacity: u64,
 }
 
 impl Counts {
+    const MANY: usize = 14;
+
+    /// All of them, in the order in which they are declared.
+    pub fn to_numbers(self) -> [u64; Self::MANY] {
+        let Counts { attempts, sent, acknowledged, recovered, redelivered, unsure, lost, .. } = self;
+        let Counts { unexpected, corrupted, duplicated, acknowledged_twice, held_twice, .. } = self;
+        let good = [attempts, sent, acknowledged, recovered, redelivered, unsure];
+        let bad = [lost, unexpected, corrupted, duplicated, acknowledged_twice, held_twice];
+        let [a, b, c, d, e, f] = good;
+        let [g, h, i, j, k, l] = bad;
+        [a, b, c, d, e, f, g, h, i, j, k, l, self.inverted, self.over_capacity]
+    }
+
+    pub fn from_numbers(numbers: &[u64]) -> Option<Counts> {
+        let [attempts, sent, acknowledged, recovered, redelivered, unsure, lost, rest @ ..] = numbers else {
+            return None;
+        };
+        let [unexpected, corrupted, duplicated, acknowledged_twice, held_twice, inverted, over_capacity] =
+            *<&[u64; 7]>::try_from(rest).ok()?;
+        let mut counts =
+            Counts { unexpected, corrupted, duplicated, acknowledged_twice, ..Counts::default() };
+        (counts.attempts, counts.sent, counts.acknowledged) = (*attempts, *sent, *acknowledged);
+        (counts.recovered, counts.redelivered, counts.unsure) = (*recovered, *redelivered, *unsure);
+        (counts.lost, counts.held_twice) = (*lost, held_twice);
+        (counts.inverted, counts.over_capacity) = (inverted, over_capacity);
+        Some(counts)
+    }
+
     pub fn add(&mut self, more: &Counts) {
         let sum = |to: &mut u64, more: u64| *to += more;
         sum(&mut self.attempts, more.attempts);
@@ -72,14 +106,24 @@ impl Counts {
         sum(&mut self.acknowledged_twice, more.acknowledged_twice);
         sum(&mut self.held_twice, more.held_twice);
         sum(&mut self.inverted, more.inverted);
+        sum(&mut self.over_capacity, more.over_capacity);
     }
 
     /// Whether nothing went wrong.
     pub fn clean(&self) -> bool {
         let Counts {
-            lost, unexpected, corrupted, duplicated, acknowledged_twice, held_twice, inverted, ..
+            lost,
+            unexpected,
+            corrupted,
+            duplicated,
+            acknowledged_twice,
+            held_twice,
+            inverted,
+            over_capacity,
+            ..
         } = *self;
-        lost + unexpected + corrupted + duplicated + acknowledged_twice + held_twice + inverted == 0
+        let items = lost + unexpected + corrupted + duplicated + acknowledged_twice + held_twice;
+        items + inverted + over_capacity == 0
     }
 }
 
@@ -89,7 +133,7 @@ impl fmt::Display for Counts {
             f,
             "{} attempts, {} sent, {} acknowledged, {} recovered, {} redelivered, {} unsure; \
              {} lost, {} acknowledged twice, {} duplicated, {} held twice, {} unexpected, {} corrupted, \
-             {} inverted",
+             {} inverted, {} over capacity",
             self.attempts,
             self.sent,
             self.acknowledged,
@@ -102,14 +146,15 @@ impl fmt::Display for Counts {
             self.held_twice,
             self.unexpected,
             self.corrupted,
-            self.inverted
+            self.inverted,
+            self.over_capacity
         )
     }
 }
 
 /// Counts what the logs tell; each is in the order of one worker and those that came after it. The texts
-/// say what went wrong with which item.
-pub fn check(logs: &[Vec<Record>]) -> (Counts, Vec<String>) {
+/// say what went wrong with which item. `capacity` is the ring's, in slots.
+pub fn check(logs: &[Vec<Record>], capacity: u64) -> (Counts, Vec<String>) {
     let mut counts = Counts::default();
     let mut wrong = Vec::new();
     let mut items: HashMap<(u32, u32), Fate> = HashMap::new();
@@ -133,7 +178,36 @@ pub fn check(logs: &[Vec<Record>]) -> (Counts, Vec<String>) {
     for (item, fate) in &mut items {
         fate.judge(item, &mut counts, &mut wrong);
     }
+    fullness(items.values(), capacity, &mut counts, &mut wrong);
     (counts, wrong)
+}
+
+/// Goes through the moments at which items were surely in, and those from which on they may have left.
+fn fullness<'f>(
+    items: impl Iterator<Item = &'f Fate>,
+    capacity: u64,
+    counts: &mut Counts,
+    wrong: &mut Vec<String>,
+) {
+    let mut moments = Vec::new();
+    for fate in items {
+        // Who was killed in between has not told when it was sent: such an item is left out.
+        if let (Some(sent), Some(leaving)) = (fate.sent_at, fate.leaving_at)
+            && sent < leaving
+        {
+            moments.push((sent, fate.slots as i64));
+            moments.push((leaving, -(fate.slots as i64)));
+        }
+    }
+    moments.sort_unstable();
+    let mut there = 0;
+    for (time, slots) in moments {
+        there += slots;
+        if slots > 0 && there > capacity as i64 {
+            counts.over_capacity += 1;
+            wrong.push(format!("over capacity: {there} slots of {capacity} at {time}"));
+        }
+    }
 }
 
 /// Looks for first deliveries of one producer's items that came in another order than they were sent.
@@ -154,13 +228,20 @@ impl Fate {
             Event::Attempt => {
                 self.attempted = true;
                 (self.hash, self.producer, self.sequence) = (record.hash, record.producer, record.sequence);
+                self.slots = record.slots;
             }
-            Event::Sent => self.sent = true,
+            Event::Sent => {
+                self.sent = true;
+                self.sent_at = Some(record.time);
+            }
             Event::Refused => self.refused = true,
             Event::Got | Event::Corrupt => {
                 self.deliveries.push(Delivery { attempt: record.attempt, acking: false, acked: false });
             }
-            Event::Acking => self.delivery(record).acking = true,
+            Event::Acking => {
+                self.delivery(record).acking = true;
+                self.leaving_at = Some(self.leaving_at.map_or(record.time, |time| time.min(record.time)));
+            }
             Event::Acked => self.delivery(record).acked = true,
         }
     }
@@ -208,7 +289,8 @@ mod tests {
     use super::*;
 
     fn record(event: Event, attempt: u8, count: u32) -> Record {
-        Record { event, attempt, worker: 1, count, producer: 9, sequence: count, hash: 5 }
+        let hash = 5;
+        Record { event, attempt, slots: 1, worker: 1, count, producer: 9, sequence: count, hash, time: 0 }
     }
 
     fn sent(count: u32) -> Vec<Record> {
@@ -220,7 +302,7 @@ mod tests {
     }
 
     fn found(logs: &[Vec<Record>]) -> Counts {
-        let (counts, wrong) = check(logs);
+        let (counts, wrong) = check(logs, 2);
         assert_eq!(counts.clean(), wrong.is_empty());
         counts
     }
@@ -248,5 +330,23 @@ mod tests {
         assert_eq!(found(&[sent(1), taken(1, 1), taken(1, 1)]).held_twice, 1);
         let order = [taken(1, 2), taken(1, 1)].concat();
         assert_eq!(found(&[sent(1), sent(2), order]).inverted, 1);
+    }
+
+    #[test]
+    fn the_checker_finds_more_items_than_there_is_room_for() {
+        let at = |time, records: Vec<Record>| -> Vec<Record> {
+            records.into_iter().map(|record| Record { time, ..record }).collect()
+        };
+        let first = || [at(1, sent(1)), at(1, sent(2))].concat();
+        let taken = || [at(5, taken(1, 1)), at(6, taken(1, 2)), at(7, taken(1, 3))].concat();
+        // The third comes when one of two may have left, and before that.
+        assert!(found(&[first(), at(6, sent(3)), taken()]).clean());
+        assert_eq!(found(&[first(), at(4, sent(3)), taken()]).over_capacity, 1);
+    }
+
+    #[test]
+    fn counts_survive_being_told() {
+        let numbers = std::array::from_fn(|n| n as u64 + 1);
+        assert_eq!(Counts::from_numbers(&numbers).map(Counts::to_numbers), Some(numbers));
     }
 }

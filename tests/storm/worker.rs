@@ -1,7 +1,6 @@
 //! One of the processes in the storm: it sends or receives in every way there is until it is killed, or
-//! kills itself between two calls.
+//! kills itself between two calls, or in one.
 
-use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::{self, SigEvent, SigevNotify, Signal};
@@ -9,18 +8,13 @@ use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
 use nix::time::ClockId;
 use ringpipe::{Consumer, Error, Item, Producer, Ring, Role};
 
-use crate::log::{Event, Log, Record};
+use crate::log::{Call, Event, Log, Record};
 use crate::payload;
-use crate::processes::{Random, die_with_parent};
+use crate::processes::Random;
 
-/// Says what a worker is to do; the variable that carries it through `exec`.
-pub const ORDERS: &str = "RINGPIPE_STORM_WORKER";
-
-/// What a worker is told.
+/// What a worker is to be.
 #[derive(Debug, Clone)]
 pub struct Orders {
-    pub ring: String,
-    pub log: String,
     pub role: Role,
     pub worker: u32,
     pub seed: u64,
@@ -31,58 +25,44 @@ pub struct Orders {
     pub choices: Option<u64>,
 }
 
-impl Orders {
-    pub fn to_text(&self) -> String {
-        let Orders { ring, log, worker, seed, .. } = self;
-        let number = |n: Option<u64>| n.map_or("-".into(), |n| n.to_string());
-        let (alarm, choices) = (number(self.alarm), number(self.choices));
-        format!("{ring} {log} {} {worker} {seed} {alarm} {choices}", self.role)
-    }
-
-    fn from_text(text: &str) -> Option<Orders> {
-        let mut words = text.split(' ');
-        Some(Orders {
-            ring: words.next()?.into(),
-            log: words.next()?.into(),
-            role: if words.next()? == "producer" { Role::Producer } else { Role::Consumer },
-            worker: words.next()?.parse().ok()?,
-            seed: words.next()?.parse().ok()?,
-            alarm: words.next()?.parse().ok(),
-            choices: words.next()?.parse().ok(),
-        })
-    }
-}
-
-/// Does nothing by itself; in a process that the storm made, it is that worker, and does not return.
-pub fn run_if_told() {
-    let Ok(text) = std::env::var(ORDERS) else { return };
-    die_with_parent();
-    let orders = Orders::from_text(&text).expect("orders of the right form");
-    let ring = Ring::open(&orders.ring).expect("the storm's ring");
+/// The life of a worker, in a process of its own.
+pub fn live(name: &str, log: Log<'_>, orders: &Orders) -> ! {
+    let ring = log.within(Call::Attach, || Ring::open(name)).expect("the storm's ring");
     let mut life = Life {
-        log: Log::append_to(Path::new(&orders.log)),
+        log,
         random: Random::new(orders.seed),
         choices: orders.choices,
+        doom: None,
         alarm: Alarm::new(),
         worker: orders.worker,
         count: 0,
+        slot_size: ring.slot_size(),
     };
     if let Some(after) = orders.alarm {
         life.alarm.set(Duration::from_micros(after));
     }
     match orders.role {
-        Role::Producer => life.produce(&mut ring.producer().expect("a place for a producer")),
-        Role::Consumer => life.consume(&mut ring.consumer().expect("a place for a consumer")),
+        Role::Producer => {
+            let mut producer = log.within(Call::Attach, || ring.producer()).expect("a place for a producer");
+            life.produce(&mut producer)
+        }
+        Role::Consumer => {
+            let mut consumer = log.within(Call::Attach, || ring.consumer()).expect("a place for a consumer");
+            life.consume(&mut consumer)
+        }
     }
 }
 
-struct Life {
-    log: Log,
+struct Life<'b> {
+    log: Log<'b>,
     random: Random,
     choices: Option<u64>,
+    /// When it dies after the beginning of the next call.
+    doom: Option<Duration>,
     alarm: Alarm,
     worker: u32,
     count: u32,
+    slot_size: u64,
 }
 
 /// A timer whose signal is SIGKILL.
@@ -100,14 +80,16 @@ impl Alarm {
     }
 }
 
-impl Life {
-    /// A point just before a call, at which this worker's end may come.
+impl Life<'_> {
+    /// A choice, after which this worker's end may come: at once, or in the next call.
     fn choose(&mut self, ways: u64) -> u64 {
         match self.choices {
-            Some(0) if self.random.one_in(8) => signal::raise(Signal::SIGKILL).expect("a kill"),
+            Some(0) if self.random.one_in(16) => signal::raise(Signal::SIGKILL).expect("a kill"),
             Some(0) => {
                 self.choices = None;
-                self.alarm.set(Duration::from_nanos(self.random.below(12_000)));
+                let most = [500, 2_000, 8_000, 50_000][self.random.below(4) as usize];
+                // Less is over before the timer's own call has come back.
+                self.doom = Some(Duration::from_nanos(700 + self.random.below(most)));
             }
             Some(left) => self.choices = Some(left - 1),
             None => {}
@@ -115,13 +97,34 @@ impl Life {
         self.random.below(ways)
     }
 
+    /// The last thing before a call: the one that is to be its last begins.
+    fn brace(&mut self) {
+        if let Some(doom) = self.doom.take() {
+            self.alarm.set(doom);
+        }
+    }
+
+    /// Now and then long enough that others pass who sleeps.
+    fn nap(&mut self) {
+        let most = if self.random.one_in(8) { 8000 } else { 100 };
+        std::thread::sleep(Duration::from_micros(self.random.below(most)));
+    }
+
+    /// In between, holding nothing.
+    fn pause(&mut self) {
+        std::thread::sleep(Duration::from_micros(self.random.below(100)));
+    }
+
     fn produce(&mut self, producer: &mut Producer) -> ! {
         loop {
-            match self.choose(10) {
-                0..5 => self.send_one(producer),
-                5..7 => self.send_batch(producer),
-                7 | 8 => self.reserve(producer),
-                _ => std::thread::sleep(Duration::from_micros(self.random.below(300))),
+            if self.log.is_calm() {
+                self.pause();
+            }
+            match self.choose(40) {
+                0..20 => self.send_one(producer),
+                20..29 => self.send_batch(producer),
+                29..39 => self.reserve(producer),
+                _ => self.pause(),
             }
         }
     }
@@ -139,10 +142,11 @@ impl Life {
     }
 
     fn sending(&self, event: Event, producer: &Producer, ahead: u64, bytes: &[u8]) -> Record {
-        let (worker, count, _) = payload::check(bytes);
+        let (worker, count) = payload::item(bytes);
         let sequence = (producer.sent() + ahead) as u32;
         let (attempt, producer, hash) = (0, producer.id(), payload::hash(bytes));
-        Record { event, attempt, worker, count, producer, sequence, hash }
+        let slots = (bytes.len() as u64).div_ceil(self.slot_size) as u16;
+        Record { event, attempt, slots, worker, count, producer, sequence, hash, time: 0 }
     }
 
     fn send_one(&mut self, producer: &mut Producer) {
@@ -150,11 +154,13 @@ impl Life {
         let record = self.sending(Event::Attempt, producer, 0, &bytes);
         self.log.write(&[record]);
         let patience = Duration::from_micros(self.random.below(3000));
-        let result = match self.choose(4) {
+        let way = self.choose(4);
+        self.brace();
+        let result = self.log.within(Call::Send, || match way {
             0 => producer.try_send(&bytes),
             1 => producer.send_timeout(&bytes, patience),
             _ => producer.send(&bytes),
-        };
+        });
         let event = outcome(result);
         self.log.write(&[Record { event, ..record }]);
     }
@@ -167,10 +173,12 @@ impl Life {
             .collect();
         self.log.write(&records);
         let patience = Duration::from_micros(self.random.below(3000));
-        let result = match self.choose(2) {
+        let way = self.choose(2);
+        self.brace();
+        let result = self.log.within(Call::SendBatch, || match way {
             0 => producer.send_batch_timeout(&items, patience),
             _ => producer.send_batch(&items),
-        };
+        });
         let sent = match result {
             Ok(sent) => sent,
             Err(error) => {
@@ -191,15 +199,21 @@ impl Life {
         let spare = self.random.below(40).min(producer.max_item() - bytes.len() as u64);
         let patience = Duration::from_micros(self.random.below(3000));
         let mut event = Event::Refused;
-        match producer.reserve_timeout(bytes.len() as u64 + spare, patience) {
+        let log = self.log;
+        self.brace();
+        match log.within(Call::Reserve, || producer.reserve_timeout(bytes.len() as u64 + spare, patience)) {
             Ok(mut reservation) => {
                 assert!(reservation.write_at(0, &bytes));
-                if self.choose(8) == 0 {
-                    std::thread::sleep(Duration::from_micros(self.random.below(8000)));
+                if self.choose(16) == 0 {
+                    self.nap();
                 }
                 if self.choose(4) > 0 {
-                    reservation.commit_first(bytes.len() as u64);
+                    self.brace();
+                    log.within(Call::Commit, || reservation.commit_first(bytes.len() as u64));
                     event = Event::Sent;
+                } else {
+                    self.brace();
+                    log.within(Call::Commit, || drop(reservation));
                 }
             }
             Err(error) => drop(outcome(Err(error))),
@@ -209,21 +223,26 @@ impl Life {
 
     fn consume(&mut self, consumer: &mut Consumer) -> ! {
         loop {
-            match self.choose(10) {
-                0..6 => self.receive_one(consumer),
-                6..9 => self.receive_batch(consumer),
-                _ => std::thread::sleep(Duration::from_micros(self.random.below(300))),
+            if self.log.is_calm() {
+                self.pause();
+            }
+            match self.choose(40) {
+                0..25 => self.receive_one(consumer),
+                25..39 => self.receive_batch(consumer),
+                _ => self.pause(),
             }
         }
     }
 
     fn receive_one(&mut self, consumer: &mut Consumer) {
         let patience = Duration::from_micros(self.random.below(3000));
-        let result = match self.choose(4) {
+        let way = self.choose(4);
+        self.brace();
+        let result = self.log.within(Call::Receive, || match way {
             0 => consumer.try_recv(),
             1 => consumer.recv_timeout(patience),
             _ => consumer.recv(),
-        };
+        });
         match result {
             Ok(item) => self.handle(item),
             Err(error) => no_item(error),
@@ -234,15 +253,22 @@ impl Life {
         let record = got(&item, item.attempt(), item.producer(), item.sequence());
         self.log.write(&[record]);
         match self.choose(16) {
-            0 => item.give_back(),
-            1 => drop(item),
+            0 => {
+                self.brace();
+                self.log.within(Call::GiveBack, || item.give_back());
+            }
+            1 => {
+                self.brace();
+                self.log.within(Call::GiveBack, || drop(item));
+            }
             way => {
-                if way == 2 {
-                    std::thread::sleep(Duration::from_micros(self.random.below(8000)));
+                if way == 2 && self.random.one_in(2) {
+                    self.nap();
                 }
                 self.log.write(&[Record { event: Event::Acking, ..record }]);
                 self.choose(1);
-                item.ack();
+                self.brace();
+                self.log.within(Call::Acknowledge, || item.ack());
                 self.log.write(&[Record { event: Event::Acked, ..record }]);
             }
         }
@@ -251,10 +277,13 @@ impl Life {
     fn receive_batch(&mut self, consumer: &mut Consumer) {
         let most = 2 + self.choose(7) as usize;
         let patience = Duration::from_micros(self.random.below(3000));
-        let result = match self.choose(2) {
+        let way = self.choose(2);
+        let log = self.log;
+        self.brace();
+        let result = log.within(Call::ReceiveBatch, || match way {
             0 => consumer.recv_batch_timeout(most, patience),
             _ => consumer.recv_batch(most),
-        };
+        });
         let mut batch = match result {
             Ok(batch) => batch,
             Err(error) => return no_item(error),
@@ -269,15 +298,20 @@ impl Life {
         for record in records.drain(..singly as usize) {
             self.log.write(&[Record { event: Event::Acking, ..record }]);
             self.choose(1);
-            assert!(batch.ack_first());
+            self.brace();
+            assert!(log.within(Call::Acknowledge, || batch.ack_first()));
             self.log.write(&[Record { event: Event::Acked, ..record }]);
         }
         if self.choose(8) > 0 {
             let told = |event| records.iter().map(|record| Record { event, ..*record }).collect::<Vec<_>>();
             self.log.write(&told(Event::Acking));
             self.choose(1);
-            batch.ack();
+            self.brace();
+            log.within(Call::Acknowledge, || batch.ack());
             self.log.write(&told(Event::Acked));
+        } else {
+            self.brace();
+            log.within(Call::GiveBack, || drop(batch));
         }
     }
 }
@@ -286,7 +320,8 @@ impl Life {
 pub fn got(bytes: &[u8], attempt: u8, producer: u32, sequence: u64) -> Record {
     let (worker, count, whole) = payload::check(bytes);
     let event = if whole { Event::Got } else { Event::Corrupt };
-    Record { event, attempt, worker, count, producer, sequence: sequence as u32, hash: payload::hash(bytes) }
+    let (sequence, hash) = (sequence as u32, payload::hash(bytes));
+    Record { event, attempt, slots: 0, worker, count, producer, sequence, hash, time: 0 }
 }
 
 fn outcome(result: Result<(), Error>) -> Event {
