@@ -139,6 +139,7 @@ pub fn run(options: &Options) -> Result<End, Failure> {
         attach::producer(&options.ring, &options.create, options.framing.is_in_pieces(), &report)?;
     let mut sender = Sender::new(options, ring, producer, &report, &stop)?;
     let result = sender.send_all(options, first, inputs);
+    let result = result.map_err(|failure| attach::explained(&sender.ring, failure));
     sender.finish(options);
     result
 }

@@ -80,7 +80,8 @@ pub(super) struct Participant {
     pub slots: SegmentSlots,
     pub number: u32,
     pub serial: u32,
-    generation: u32,
+    /// See `process::epoch`.
+    epoch: Cell<u64>,
     left: bool,
     /// Guards that own a claim: a handle has at most one at a time, unless some were forgotten.
     guards: Cell<u32>,
@@ -89,7 +90,11 @@ pub(super) struct Participant {
 impl Participant {
     /// Attaches to the ring of `view`.
     pub fn attach(view: &View, role: Role) -> Result<Self> {
-        let generation = process::fork_generation();
+        process::fork_generation();
+        let epoch = Cell::new(process::epoch());
+        if view.segment().is_lost() {
+            return Err(Error::Truncated);
+        }
         // Relaxed: a number no other participant has; it orders nothing.
         let serial = view.head_word(head::SERIAL).fetch_add(1, Relaxed) as u32;
         if !fence::register() {
@@ -103,7 +108,7 @@ impl Participant {
             slots: Slots::new(memory),
             number,
             serial,
-            generation,
+            epoch,
             left: false,
             guards: Cell::new(0),
         };
@@ -115,6 +120,7 @@ impl Participant {
         if view.geometry().is_exclusive() && role == Role::Producer {
             participant.slots.resume_tail();
         }
+        participant.check()?;
         Ok(participant)
     }
 
@@ -140,13 +146,10 @@ impl Participant {
         }
     }
 
-    /// Refuses to work in a child of the process that attached.
+    /// Refuses to work in a child of the process that attached, and where the memory is lost.
     #[inline]
     pub fn check(&self) -> Result<()> {
-        match process::is_generation(self.generation) {
-            true => Ok(()),
-            false => Err(Error::Forked),
-        }
+        self.view().segment().check(&self.epoch)
     }
 
     /// Adds to one of this participant's counters.

@@ -16,6 +16,7 @@
 //! | [`io`] | reading into and writing from shared memory |
 //! | [`stdio`] | which standard descriptors this process was started with |
 //! | [`trace`] | how many system calls a process makes |
+//! | [`truncation`] | what becomes of memory that somebody cuts off |
 //! | [`abi`] | what must be equal on both sides before memory can be shared |
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
@@ -41,6 +42,7 @@ pub mod signal;
 pub mod stdio;
 #[cfg(feature = "cli")]
 pub mod trace;
+pub mod truncation;
 
 #[cfg(test)]
 mod testing;
