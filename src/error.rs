@@ -37,6 +37,10 @@ pub enum Error {
     /// The bytes of the segment contradict the protocol.
     #[error("the shared memory is damaged: {0}")]
     Damaged(Box<str>),
+    /// Somebody cut the shared memory short while it was in use, and what was in it is lost to this handle. Only
+    /// after [`survive_truncation`](crate::survive_truncation); without it, a process dies of it.
+    #[error("the shared memory was truncated by another program, and what was in it is lost")]
+    Truncated,
     /// The shared-memory file system has too little room for the ring.
     #[error("not enough shared memory: {required} bytes required, {available} available")]
     NoSpace {
@@ -116,6 +120,8 @@ pub enum ErrorKind {
     Incompatible,
     /// The segment's bytes contradict the protocol.
     Damaged,
+    /// The segment was cut short.
+    Truncated,
     /// Too little shared memory.
     NoSpace,
     /// The item is larger than half of the ring.
@@ -162,6 +168,7 @@ impl Error {
             Error::Exists(_) => ErrorKind::Exists,
             Error::Incompatible { .. } => ErrorKind::Incompatible,
             Error::Damaged(_) => ErrorKind::Damaged,
+            Error::Truncated => ErrorKind::Truncated,
             Error::NoSpace { .. } => ErrorKind::NoSpace,
             Error::TooLarge { .. } => ErrorKind::TooLarge,
             Error::Mismatch { .. } => ErrorKind::Mismatch,

@@ -56,6 +56,7 @@ pub use handles::*;
 pub use layout::discipline::{Discipline, Thresholds};
 pub use sync::StopFlag;
 pub use sys::name::RingName;
+pub use sys::truncation::survive_truncation;
 
 /// The README's example is tested.
 #[cfg(doctest)]

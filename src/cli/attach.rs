@@ -252,6 +252,14 @@ pub fn is_nameless(ring: &Ring) -> bool {
     ring.name_state().is_ok_and(|state| state != NameState::Current)
 }
 
+/// A failure, unless the reason is that somebody has cut the ring short: that is said instead.
+pub fn explained(ring: &Ring, failure: Failure) -> Failure {
+    match ring.check() {
+        Err(error @ Error::Truncated) => Failure::of_ring(ring.name(), &error),
+        _ => failure,
+    }
+}
+
 /// Whether some participant with this role is, or may be, alive.
 pub fn has_live(ring: &Ring, role: Role) -> bool {
     ring.participants().iter().any(|one| one.role == role && one.liveness != Liveness::Dead)

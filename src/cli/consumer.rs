@@ -132,7 +132,7 @@ pub fn run(options: &Options) -> Result<End, Failure> {
         return Ok(signals::end());
     };
     let mut receiver = Receiver::new(options, ring, consumer, output, &report, &stop);
-    let result = receiver.receive_all();
+    let result = receiver.receive_all().map_err(|failure| attach::explained(&receiver.ring, failure));
     let told = receiver.finish(&report);
     result.and_then(|end| if end == End::Done { told.map(|()| end) } else { Ok(end) })
 }

@@ -85,6 +85,7 @@ impl Failure {
             ErrorKind::Incompatible | ErrorKind::Damaged => {
                 failure.hint(format!("ringctl rm -f {ring} removes it if it is a damaged or half-made ring"))
             }
+            ErrorKind::Truncated => failure.hint(format!("ringctl rm -f {ring} removes what is left of it")),
             ErrorKind::Busy => failure.hint(format!("ringctl inspect {ring} shows who takes part")),
             _ => failure,
         }
@@ -108,7 +109,7 @@ pub fn code_of(kind: ErrorKind) -> u8 {
         ErrorKind::NotFound | ErrorKind::Empty => code::EMPTY,
         ErrorKind::Full | ErrorKind::TimedOut => code::FULL,
         ErrorKind::Closed => code::CLOSED,
-        ErrorKind::Incompatible | ErrorKind::Damaged => code::DAMAGED,
+        ErrorKind::Incompatible | ErrorKind::Damaged | ErrorKind::Truncated => code::DAMAGED,
         _ => code::RUNTIME,
     }
 }

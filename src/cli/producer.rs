@@ -141,6 +141,7 @@ pub fn run(options: &Options) -> Result<End, Failure> {
     let mut made_for_nothing = made;
     let result = Sender::new(options, ring.clone(), producer, &report, &stop).and_then(|mut sender| {
         let result = sender.send_all(options, first, inputs);
+        let result = result.map_err(|failure| attach::explained(&sender.ring, failure));
         made_for_nothing = made && sender.producer.totals().sent == 0;
         let told = sender.finish(options);
         result.and_then(|end| if end == End::Done { told.map(|()| end) } else { Ok(end) })

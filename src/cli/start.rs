@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use super::exit::{Failure, code};
-use crate::sys::{signal, stdio};
+use crate::Error;
+use crate::sys::{signal, stdio, truncation};
 
 /// Reads the command line, or answers with the exit code: of help and version, which go to standard
 /// output, or of a usage error, which goes to standard error.
@@ -15,7 +16,11 @@ use crate::sys::{signal, stdio};
 /// The exit code.
 pub fn parse<Options: Parser>(program: &str) -> Result<Options, ExitCode> {
     let error = match Options::try_parse() {
-        Ok(options) => return Ok(options),
+        Ok(options) => {
+            // Whoever cannot survive it dies of it, as others do.
+            let _ = truncation::survive_truncation();
+            return Ok(options);
+        }
         Err(error) => error,
     };
     if error.use_stderr() {
@@ -52,6 +57,12 @@ pub enum End {
 /// ended by, so that a shell sees it; or with 0.
 pub fn exit(program: &str, result: Result<End, Failure>) -> ExitCode {
     match result {
+        // Whatever came of it, it is not what there was.
+        Ok(_) if truncation::has_happened() => {
+            let line = format!("{}", Error::Truncated);
+            Failure::new(code::DAMAGED, line).print(program);
+            ExitCode::from(code::DAMAGED)
+        }
         Ok(End::Done) => ExitCode::from(code::DONE),
         Ok(End::Signal(number)) => signal::end_by(number),
         Err(failure) => {

@@ -65,6 +65,7 @@ impl io::Read for ReadItems<'_> {
                 Ok(item) => {
                     self.bytes.resize(item.len(), 0);
                     item.copy_to(&mut self.bytes);
+                    item.check().map_err(as_io)?;
                     (self.held, self.read) = (Some(item.into_claim()), 0);
                 }
                 Err(Error::Ended) => return Ok(0),

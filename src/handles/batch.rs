@@ -6,6 +6,7 @@ use std::{io, os::fd::BorrowedFd};
 
 use super::consumer::Consumer;
 use super::memory::{SegmentMemory, length};
+use crate::Result;
 use crate::ring::Claim;
 #[cfg(feature = "cli")]
 use crate::sys::io::Wait;
@@ -27,7 +28,7 @@ pub struct Batch<'c> {
 }
 
 impl<'c> Batch<'c> {
-    pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Self {
+    pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Result<Self> {
         let mut spans = std::mem::take(&mut consumer.spans);
         let slots = &consumer.participant.slots;
         let run = slots.run(claim);
@@ -37,7 +38,20 @@ impl<'c> Batch<'c> {
             None => measure(slots.memory(), slot, run, &mut spans),
         };
         consumer.received(items as u64, bytes);
-        Batch { consumer, claim: Some(claim), items, spans, attempt: claim.word.attempt() }
+        let attempt = claim.word.attempt();
+        let batch = Batch { consumer, claim: Some(claim), items, spans, attempt };
+        // What was found in lost memory are no items.
+        batch.check()?;
+        Ok(batch)
+    }
+
+    /// Whether the bytes that were read so far were those of the items: see [`Item::check`](super::Item::check).
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn check(&self) -> Result<()> {
+        self.consumer.participant.check()
     }
 
     /// Number of items still held.

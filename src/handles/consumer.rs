@@ -90,6 +90,15 @@ impl Consumer {
         self.follow = follow;
     }
 
+    /// Whether this handle can still be used: an error in a child of the process that attached, and, after
+    /// [`survive_truncation`](crate::survive_truncation), when the ring's memory was lost.
+    ///
+    /// # Errors
+    /// [`Error::Forked`], [`Error::Truncated`].
+    pub fn check(&self) -> Result<()> {
+        self.participant.check()
+    }
+
     /// Counters of this handle: what it received, acknowledged and gave back.
     pub fn totals(&self) -> Totals {
         Totals::of(&self.participant)
@@ -107,7 +116,7 @@ impl Consumer {
             Some(claim) => claim,
             None => self.claim(1, Deadline::never())?,
         };
-        Ok(Item::new(self, claim))
+        Item::new(self, claim)
     }
 
     /// Receives the next item, and waits for it at most `timeout`.
@@ -130,7 +139,7 @@ impl Consumer {
             Some(claim) => claim,
             None => self.claim(1, Deadline::after(timeout))?,
         };
-        Ok(Item::new(self, claim))
+        Item::new(self, claim)
     }
 
     /// Receives the next item if there is one now; what is dropped comes back, and says so.
@@ -157,7 +166,7 @@ impl Consumer {
             Some(claim) => claim,
             None => self.claim_once()?.ok_or(Error::Empty)?,
         };
-        Ok(Item::new(self, claim))
+        Item::new(self, claim)
     }
 
     /// Receives up to `most` items, at least one, and waits for the first.
@@ -182,7 +191,7 @@ impl Consumer {
             Some(claim) => claim,
             None => self.claim(most, Deadline::never())?,
         };
-        Ok(Batch::new(self, claim))
+        Batch::new(self, claim)
     }
 
     /// As [`recv_batch`](Self::recv_batch), waiting at most `timeout` for the first; a zero timeout looks
@@ -196,7 +205,7 @@ impl Consumer {
             None if timeout.is_zero() => self.claim(most, Deadline::immediate())?,
             None => self.claim(most, Deadline::after(timeout))?,
         };
-        Ok(Batch::new(self, claim))
+        Batch::new(self, claim)
     }
 
     /// The items as owned bytes, to the end of the stream. An item is acknowledged when the next one is
@@ -251,6 +260,7 @@ impl Consumer {
         let claim =
             strategy.attempt(side, &wanted, depth, |depth| search.look(participant, depth, most, *follow));
         strategy.end_turn(side);
+        participant.check()?;
         claim
     }
 
@@ -262,6 +272,7 @@ impl Consumer {
         let there = |more| slots.items_there(more) || slots.memory().returned().load(Relaxed) != news;
         // Only while it really waits does what it holds not count for the end of others (E10).
         let look = |look| {
+            participant.check()?;
             participant.set_activity(Activity::Busy);
             let found = search.look(participant, look, most, *follow);
             if matches!(found, Ok(None)) {
@@ -274,6 +285,8 @@ impl Consumer {
         let claim = strategy.wait(side, &wanted, there, look);
         strategy.end_turn(side);
         self.waited();
+        // What a look at lost memory says is nothing.
+        self.participant.check()?;
         claim
     }
 
@@ -361,6 +374,9 @@ impl Iterator for Items<'_> {
             Ok(item) => {
                 let mut bytes = vec![0; item.len()];
                 item.copy_to(&mut bytes);
+                if let Err(error) = item.check() {
+                    return Some(Err(error));
+                }
                 self.held = Some(item.into_claim());
                 Some(Ok(bytes))
             }

@@ -6,6 +6,7 @@ use std::ops::Deref;
 
 use super::consumer::Consumer;
 use super::memory::SegmentMemory;
+use crate::Result;
 use crate::ring::Claim;
 
 /// What an item's header says.
@@ -52,11 +53,27 @@ pub struct Item<'c> {
 
 impl<'c> Item<'c> {
     #[inline(always)]
-    pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Self {
+    pub(super) fn new(consumer: &'c mut Consumer, claim: Claim) -> Result<Self> {
         consumer.copied.forget();
         let item = Item { consumer, claim };
         item.consumer.received(1, item.length());
-        item
+        // What was found in lost memory is no item.
+        item.check()?;
+        Ok(item)
+    }
+
+    /// Whether the bytes that were read so far were the item's.
+    ///
+    /// Whoever called [`survive_truncation`](crate::survive_truncation) asks this after reading them, before
+    /// doing what cannot be undone: of an item whose memory was lost meanwhile, nothing is left but zeros, or no
+    /// bytes at all. To acknowledge it then does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`](crate::Error::Truncated) if the memory was lost, [`Error::Forked`](crate::Error::Forked)
+    /// in a child of the process that received it.
+    #[inline]
+    pub fn check(&self) -> Result<()> {
+        self.consumer.participant.check()
     }
 
     #[inline]
@@ -168,6 +185,10 @@ impl Deref for Item<'_> {
         self.consumer.copied.get_or_copy(|bytes| {
             let copied = self.memory().view.copy_out(self.slot(), 0, self.length(), bytes);
             debug_assert!(copied, "a claim never wraps");
+            if self.memory().view.segment().is_lost() {
+                // Half of an item, and zeros, would look like one.
+                bytes.clear();
+            }
         })
     }
 }

@@ -79,7 +79,8 @@ pub(super) struct Participant {
     pub slots: SegmentSlots,
     pub number: u32,
     pub serial: u32,
-    generation: u32,
+    /// See `process::epoch`.
+    epoch: Cell<u64>,
     left: bool,
     /// Guards that own a claim: a handle has at most one at a time, unless some were forgotten.
     guards: Cell<u32>,
@@ -92,7 +93,11 @@ impl Participant {
     /// Attaches to the ring of `view`. It `watches` for deaths if it stays for longer than a slice: before, it
     /// has no use for a thread.
     pub fn attach(view: &View, role: Role, watches: bool) -> Result<Self> {
-        let generation = process::fork_generation();
+        process::fork_generation();
+        let epoch = Cell::new(process::epoch());
+        if view.segment().is_lost() {
+            return Err(Error::Truncated);
+        }
         // Relaxed: a number no other participant has; it orders nothing.
         let serial = view.head_word(head::SERIAL).fetch_add(1, Relaxed) as u32;
         if !fence::register() {
@@ -106,7 +111,7 @@ impl Participant {
             slots: Slots::new(memory),
             number,
             serial,
-            generation,
+            epoch,
             left: false,
             guards: Cell::new(0),
             watches_from: watches.then(|| clock::coarse_ns() + SLICE.as_nanos() as u64),
@@ -120,6 +125,7 @@ impl Participant {
         if view.geometry().is_exclusive() && role == Role::Producer {
             participant.slots.resume_tail();
         }
+        participant.check()?;
         Ok(participant)
     }
 
@@ -145,13 +151,10 @@ impl Participant {
         }
     }
 
-    /// Refuses to work in a child of the process that attached.
+    /// Refuses to work in a child of the process that attached, and where the memory is lost.
     #[inline]
     pub fn check(&self) -> Result<()> {
-        match process::is_generation(self.generation) {
-            true => Ok(()),
-            false => Err(Error::Forked),
-        }
+        self.view().segment().check(&self.epoch)
     }
 
     /// Adds to one of this participant's counters.

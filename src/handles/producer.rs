@@ -124,6 +124,16 @@ impl Producer {
         self.sequence
     }
 
+    /// Whether this handle can still be used: an error in a child of the process that attached, and, after
+    /// [`survive_truncation`](crate::survive_truncation), when the ring's memory was lost. To be asked after
+    /// [`Reservation::commit`], which cannot tell.
+    ///
+    /// # Errors
+    /// [`Error::Forked`], [`Error::Truncated`].
+    pub fn check(&self) -> Result<()> {
+        self.participant.check()
+    }
+
     /// Counters of this handle: what it sent and dropped.
     pub fn totals(&self) -> Totals {
         Totals::of(&self.participant)
@@ -189,7 +199,8 @@ impl Producer {
             _ => self.claim_wide(span)?,
         };
         self.write_and_publish(claim, bytes);
-        Ok(())
+        // What went into lost memory was not sent.
+        self.participant.check()
     }
 
     #[inline(never)]
@@ -221,7 +232,8 @@ impl Producer {
             OnFull::DropOldest => self.claim_dropping(span, deadline)?,
         };
         self.write_and_publish(claim, bytes);
-        Ok(())
+        // What went into lost memory was not sent.
+        self.participant.check()
     }
 
     /// Sends as many of `items` as there is room for, waits only for the first, and answers how many
@@ -295,6 +307,7 @@ impl Producer {
             Err(Error::Full) => self.claim(span, span, |_| span, deadline)?,
             result => result?,
         };
+        self.participant.check()?;
         Ok(Reservation::new(self, claim, len))
     }
 

@@ -235,6 +235,15 @@ impl Ring {
         self.view().geometry().participants
     }
 
+    /// Whether the ring's memory is all there, as the system says now.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`] if somebody has cut it short; [`Error::Io`] when the system refuses to tell.
+    pub fn check(&self) -> Result<()> {
+        let segment = self.view().segment();
+        if segment.is_lost() || segment.truncated()? { Err(Error::Truncated) } else { Ok(()) }
+    }
+
     /// What the ring's name stands for by now: this ring, nothing, or another ring.
     ///
     /// # Errors

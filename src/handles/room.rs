@@ -139,6 +139,8 @@ impl Producer {
         let look = |look| look_for_room(participant, look, first, most, &fit);
         let result = strategy.wait(participant.side(Role::Producer), &wanted, there, look);
         self.waited(first);
+        // What a look at lost memory says is nothing.
+        self.participant.check()?;
         self.pass_door(result?)
     }
 
@@ -233,6 +235,7 @@ fn look_for_room(
     fit: &impl Fn(u64) -> u64,
 ) -> Result<Option<Claim>> {
     let (slots, me) = (&participant.slots, participant.number);
+    participant.check()?;
     let courtesy = participant.view().head_word(head::COURTESY);
     if Door::read(participant.view().head_word(head::DOOR)).is_closed() {
         return Err(Error::Closed);

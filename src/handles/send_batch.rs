@@ -46,6 +46,7 @@ impl Producer {
             let Some(claim) = self.claim_run(head, 1, most, |free| free, deadline)? else { return Ok(1) };
             let count = self.participant.slots.run(claim) as usize;
             self.publish_batch(claim, &items[..count], |_| 1);
+            self.participant.check()?;
             return Ok(count);
         }
         let first = self.span(head.len() as u64)?;
@@ -54,6 +55,8 @@ impl Producer {
         let Some(claim) = self.claim_run(head, first, most, fit, deadline)? else { return Ok(1) };
         let (count, _) = fitting(&geometry, items, self.participant.slots.run(claim));
         self.publish_batch(claim, &items[..count], |item| geometry.span(item.len() as u64));
+        // As in `try_send`.
+        self.participant.check()?;
         Ok(count)
     }
 

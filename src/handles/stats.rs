@@ -6,7 +6,6 @@ use super::door::Door;
 use super::item::Header;
 use super::participant::{Activity, Participant, numbers, role_of};
 use super::{Ring, Role};
-use crate::Result;
 use crate::layout::discipline::Discipline;
 use crate::layout::fields::{entry, head};
 use crate::ring::inspect::Seen;
@@ -16,6 +15,7 @@ use crate::sync::owner_of;
 use crate::sys::clock;
 use crate::sys::process::{self, ProcessState};
 use crate::sys::segment::Attributes;
+use crate::{Error, Result};
 
 /// A ring at one moment; the parts were read one after the other while others went on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,7 +224,7 @@ impl Ring {
     ///
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) when the system refuses to describe the segment.
+    /// [`Error::Io`] when the system refuses to describe the segment; [`Error::Truncated`].
     pub fn snapshot(&self) -> Result<Snapshot> {
         let (view, slots) = (self.view(), self.observer());
         let geometry = view.geometry();
@@ -263,6 +263,9 @@ impl Ring {
         let now = clock::realtime_ns();
         let mut covered_until = None;
         slots.survey(|seen| self.account(&mut snapshot, seen, now, &mut covered_until));
+        if view.segment().is_lost() {
+            return Err(Error::Truncated);
+        }
         Ok(snapshot)
     }
 

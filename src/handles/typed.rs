@@ -122,7 +122,9 @@ pub struct TypedItem<'c, T> {
 
 impl<'c, T: CheckedBitPattern> TypedItem<'c, T> {
     fn new(item: Item<'c>) -> Result<Self> {
-        match bytemuck::checked::try_pod_read_unaligned(&item) {
+        let read = bytemuck::checked::try_pod_read_unaligned(&item);
+        item.check()?;
+        match read {
             Ok(value) => Ok(TypedItem { item, value }),
             Err(_) => {
                 let (len, expected) = (item.len() as u64, size_of::<T>() as u64);

@@ -91,7 +91,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if process::is_generation(self.0.1) {
+        if process::fork_generation() == self.0.1 {
             WATCHED.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| *one != self.0);
         }
     }

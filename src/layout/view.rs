@@ -49,6 +49,9 @@ impl View {
         // SAFETY: the segment has at least HEAD_BYTES > Preamble::BYTES bytes, mapped while it lives;
         // `bytes` is ours and does not overlap a mapping.
         unsafe { ptr::copy_nonoverlapping(segment.base().as_ptr(), bytes.as_mut_ptr(), bytes.len()) };
+        if segment.is_lost() {
+            return Err(Error::Truncated);
+        }
         let preamble: Preamble = bytemuck::pod_read_unaligned(&bytes);
         let geometry = preamble.check(name, segment.len() as u64, abi::TAG)?;
         let base = segment.base();
@@ -280,6 +283,9 @@ impl Words {
         // SAFETY: a segment has at least MIN_LEN > Preamble::BYTES bytes, mapped while it lives; `bytes` is
         // ours and does not overlap a mapping.
         unsafe { ptr::copy_nonoverlapping(segment.base().as_ptr(), bytes.as_mut_ptr(), bytes.len()) };
+        if segment.is_lost() {
+            return Err(Error::Truncated);
+        }
         let preamble: named::Preamble = bytemuck::pod_read_unaligned(&bytes);
         let geometry = preamble.check(segment.name().as_str(), segment.len() as u64, abi::TAG, kind)?;
         Ok(Words { base: segment.base(), segment, geometry })

@@ -17,6 +17,7 @@
 //! | [`io`] | reading into and writing from shared memory |
 //! | [`stdio`] | which standard descriptors this process was started with |
 //! | [`trace`] | how many system calls a process makes |
+//! | [`truncation`] | what becomes of memory that somebody cuts off |
 //! | [`abi`] | what must be equal on both sides before memory can be shared |
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
@@ -42,6 +43,7 @@ pub mod signal;
 pub mod stdio;
 #[cfg(feature = "cli")]
 pub mod trace;
+pub mod truncation;
 pub mod watch;
 
 #[cfg(test)]

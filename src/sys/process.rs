@@ -10,7 +10,7 @@ use std::{
     process::Command,
     sync::{
         OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -133,30 +133,57 @@ pub fn allowed_processors() -> Vec<u32> {
     (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).map(|cpu| cpu as u32).collect()
 }
 
-static FORKS: AtomicU32 = AtomicU32::new(0);
+/// In the low half, how often this process and its ancestors were forked; in the high half, how often this
+/// process has lost a mapping (see [`truncation`](super::truncation)).
+static EPOCH: AtomicU64 = AtomicU64::new(0);
 
 /// A number that differs in a forked child from what it was in the parent.
 ///
-/// A handle keeps the number it was made under and asks [`is_generation`]: a load and a branch, where
-/// `getpid` is a system call. The first call in a process registers the counting. A child made by a bare
-/// `clone` system call, around the C library, is not counted.
+/// The first call in a process registers the counting. A child made by a bare `clone` system call, around the C
+/// library, is not counted.
 pub fn fork_generation() -> u32 {
     static COUNTED: OnceLock<bool> = OnceLock::new();
     // Refused only for want of memory, in a process that has just begun: then nothing is counted.
     COUNTED.get_or_init(count_forks);
-    FORKS.load(Ordering::Relaxed)
+    generation_of(epoch())
 }
 
-/// Whether the generation is still the one that [`fork_generation`] told.
+/// The [`fork_generation`] that an epoch belongs to.
+pub fn generation_of(epoch: u64) -> u32 {
+    epoch as u32
+}
+
+/// A number that changes when the process is forked, in the child, and when a mapping is lost.
+///
+/// A handle keeps the number that it was made under and asks [`is_epoch`]: a load and a branch, where `getpid` is
+/// a system call. Only when it has changed is there more to ask.
+pub fn epoch() -> u64 {
+    EPOCH.load(Ordering::Relaxed) // Relaxed: as in `is_epoch`.
+}
+
+/// Whether the epoch is still that one.
 #[inline]
-pub fn is_generation(generation: u32) -> bool {
-    // Relaxed: written only in a child that has just one thread yet.
-    FORKS.load(Ordering::Relaxed) == generation
+pub fn is_epoch(epoch: u64) -> bool {
+    // Relaxed: forks are counted in a child that has just one thread yet; a loss, before anything is lost, and
+    // who relies on that fences (see `Watched::is_lost`).
+    EPOCH.load(Ordering::Relaxed) == epoch
+}
+
+/// How many mappings this process has lost.
+#[cfg(feature = "cli")]
+pub(super) fn losses() -> u32 {
+    (epoch() >> 32) as u32
+}
+
+/// A mapping is lost. To be called in a signal handler.
+pub(super) fn next_epoch() {
+    EPOCH.fetch_add(1 << 32, Ordering::Release); // Release: who sees it sees which one.
 }
 
 fn count_forks() -> bool {
     unsafe extern "C" fn in_child() {
-        FORKS.fetch_add(1, Ordering::Relaxed);
+        // Relaxed: the only thread. The low half has room for more forks than there will be.
+        EPOCH.fetch_add(1, Ordering::Relaxed);
     }
     // SAFETY: the function is never unloaded before the process ends, and does in the child only what is
     // allowed there: one atomic addition.

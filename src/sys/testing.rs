@@ -102,6 +102,21 @@ impl Child {
     }
 }
 
+/// How a forked child ends that runs `work`, which must be async-signal-safe.
+pub fn ended(work: impl FnOnce()) -> wait::WaitStatus {
+    // SAFETY: the child only runs `work`, setrlimit and _exit, which are async-signal-safe.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => wait::waitpid(child, None).unwrap(),
+        // SAFETY: as above; the limit is a local. No core file is wanted of who dies on purpose.
+        ForkResult::Child => unsafe {
+            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::setrlimit(libc::RLIMIT_CORE, &none);
+            work();
+            libc::_exit(0)
+        },
+    }
+}
+
 impl Drop for Child {
     fn drop(&mut self) {
         let _ = signal::kill(self.0, signal::Signal::SIGKILL);

@@ -83,7 +83,7 @@ impl Watcher {
     /// Ends the thread's present sleep.
     pub fn wake(&self) {
         // In a child the counter behind the descriptor is the parent's. A full one wakes as well.
-        if process::is_generation(self.generation) {
+        if process::fork_generation() == self.generation {
             let _ = self.vigil.bell.write(1);
         }
     }
@@ -92,7 +92,7 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        if !process::is_generation(self.generation) {
+        if process::fork_generation() != self.generation {
             // The thread is the parent's, and so is the counter behind the descriptor.
             std::mem::forget(thread);
             return;

@@ -320,7 +320,7 @@ impl Trial<'_> {
         (self.pair.before)(&mut world);
         let name = world.name.to_string();
         let victim = |stage, does: Does| {
-            let live = |stage: &Stage| does.live(stage, &Ring::open(&name).expect("the ring"));
+            let live = |stage: &Stage| does.live(stage, &crate::world::open(&name));
             Victim::start(stage, live).expect("tracing was tried before")
         };
         let first = victim(&self.stages[0], self.pair.first);

@@ -84,7 +84,11 @@ fn quietly(work: impl FnOnce()) -> Result<(), String> {
 }
 
 /// Explores with a fault at one site: what was wrong, if it was noticed; and whether the site was come to.
-pub fn explore_with(fault: faults::Fault, scenario: &Scenario, limit: usize) -> (Result<Explored, String>, bool) {
+pub fn explore_with(
+    fault: faults::Fault,
+    scenario: &Scenario,
+    limit: usize,
+) -> (Result<Explored, String>, bool) {
     faults::set(Some(fault));
     let result = explore(scenario, limit);
     let hit = faults::hit();

@@ -1,9 +1,9 @@
 //! The ring's own code under loom: every order of steps of small stories, with the weak orders of memory that the
 //! language allows. Work in progress.
 
+mod explore;
 #[path = "../heap/mod.rs"]
 mod heap;
-mod explore;
 mod orders;
 mod world;
 

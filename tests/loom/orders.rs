@@ -92,7 +92,8 @@ impl Map {
             let text = fs::read_to_string(&path).expect("the source is there");
             for (at, line) in text.lines().enumerate() {
                 let code = line.split("//").next().unwrap_or_default();
-                let named = ["Acquire", "Release", "AcqRel", "SeqCst"].iter().any(|order| code.contains(order));
+                let named =
+                    ["Acquire", "Release", "AcqRel", "SeqCst"].iter().any(|order| code.contains(order));
                 // The counter's exchange has its order from its callers.
                 if !named || code.trim_start().starts_with("use ") || code.contains("self.move_counter(") {
                     continue;

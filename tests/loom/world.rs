@@ -1,8 +1,8 @@
 //! Words, cells and threads as loom has them.
 
 pub use loom::sync::atomic::fence;
-use std::sync::atomic::Ordering;
 pub use loom::thread::ThreadId;
+use std::sync::atomic::Ordering;
 pub use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 /// Bytes that are not atomic: loom checks that no two accesses are concurrent.

@@ -81,6 +81,16 @@ impl Puppet {
         self.child.pid()
     }
 
+    /// How it ended by itself, within 20 seconds.
+    pub fn end(&mut self) -> Option<std::process::ExitStatus> {
+        let mut ended = None;
+        super::wait_until("the puppet ends", || {
+            ended = self.child.0.try_wait().expect("it can be asked");
+            ended.is_some()
+        });
+        ended
+    }
+
     pub fn signal(&self, signal: Signal) {
         self.child.signal(signal);
     }

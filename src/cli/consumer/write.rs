@@ -32,6 +32,10 @@ pub(super) fn write_batch(
     }
     while !batch.is_empty() {
         framer.frame(&batch)?;
+        if batch.check().is_err() {
+            // What was read is not theirs, and whoever asks for more is told why.
+            return Ok(None);
+        }
         let (written, cut) = output.write(&framer.bytes, &framer.ends);
         let complete = framer.ends.partition_point(|&end| end <= written);
         tally.items += complete as u64;

@@ -1,7 +1,7 @@
 //! The `ringctl` command: one file per verb.
 
 mod bench;
-mod check;
+pub mod check;
 mod children;
 mod clean;
 mod create;

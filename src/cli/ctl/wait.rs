@@ -177,6 +177,8 @@ fn is_true(name: &RingName, known: &mut Option<Ring>, until: &Condition) -> Resu
             (least..=most).contains(&number)
         }
     };
+    // What a look at lost memory says is nothing.
+    ring.check()?;
     if name_state == NameState::Replaced {
         // The next look is at the one that has the name by now.
         *known = None;

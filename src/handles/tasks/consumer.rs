@@ -126,7 +126,7 @@ impl AsyncConsumer {
     /// a tokio runtime, or in one that shuts down.
     pub async fn recv(&mut self) -> Result<Item<'_>> {
         let claim = Claiming { consumer: self, most: 1 }.await?;
-        Ok(Item::new(&mut self.consumer, claim))
+        Item::new(&mut self.consumer, claim)
     }
 
     /// Receives up to `most` items, at least one, and waits for the first.
@@ -152,7 +152,7 @@ impl AsyncConsumer {
     /// As [`recv`](Self::recv).
     pub async fn recv_batch(&mut self, most: usize) -> Result<Batch<'_>> {
         let claim = Claiming { consumer: self, most }.await?;
-        Ok(Batch::new(&mut self.consumer, claim))
+        Batch::new(&mut self.consumer, claim)
     }
 
     fn poll_claim(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Result<Claim>> {
@@ -242,9 +242,10 @@ impl Stream for AsyncConsumer {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         Poll::Ready(match ready!(self.poll_claim(cx, 1)) {
             Ok(claim) => {
-                let item = Item::new(&mut self.consumer, claim);
+                let item = Item::new(&mut self.consumer, claim)?;
                 let mut bytes = vec![0; item.len()];
                 item.copy_to(&mut bytes);
+                item.check()?;
                 self.held = Some(item.into_claim());
                 Some(Ok(bytes))
             }

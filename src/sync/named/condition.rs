@@ -268,6 +268,7 @@ impl ConditionGuard<'_> {
         // Whatever came of it, this guard's lock was released: without it again, there is no guard.
         let (abandoned, notified) = notified?;
         self.abandoned = abandoned;
+        self.member.object.check()?;
         Ok((self, notified))
     }
 }

@@ -113,6 +113,7 @@ impl Event {
         let before = self.object.words.word(head::EVENT).swap(SET, Release);
         // Also if it was set: who set it may have died before it woke anybody.
         self.object.signal().notify_all();
+        self.object.check()?;
         Ok(before == 0)
     }
 
@@ -123,7 +124,9 @@ impl Event {
     pub fn reset(&self) -> Result<bool> {
         self.object.check()?;
         // P3: who resets it may rely on what was written before it was set.
-        Ok(self.object.words.word(head::EVENT).swap(0, Acquire) != 0)
+        let before = self.object.words.word(head::EVENT).swap(0, Acquire);
+        self.object.check()?;
+        Ok(before != 0)
     }
 
     /// Whether the event is set.
@@ -177,14 +180,18 @@ impl Event {
     fn wait_until(&self, deadline: Deadline, done: impl Fn(&Event) -> bool) -> Result<()> {
         self.object.check()?;
         if done(self) {
-            return Ok(());
+            return self.object.check();
         }
         let mut waiter = self.waiter.take();
         let word = self.object.words.word(head::EVENT);
         let there = |n| n == 0 && word.load(Relaxed) != 0; // Relaxed: a hint, looked at again.
-        let look = |_| Ok(done(self).then_some(()));
+        let look = |_| {
+            self.object.check()?;
+            Ok(done(self).then_some(()))
+        };
         let result = waiter.wait_on(&self.object.signal(), deadline, self.stop.as_ref(), there, look);
         self.waiter.replace(waiter);
+        self.object.check()?;
         result
     }
 }

@@ -130,6 +130,7 @@ impl Lock {
     pub fn try_lock(&mut self) -> Result<Option<LockGuard<'_>>> {
         self.member.object.check()?;
         let taken = take(&self.member, Look::Thorough)?;
+        self.member.object.check()?;
         Ok(taken.map(|abandoned| LockGuard::new(&mut self.member, abandoned)))
     }
 
@@ -240,6 +241,7 @@ pub(super) fn take(member: &Member, look: Look) -> Result<Option<bool>> {
 /// Takes the lock, and waits for it. True: it was abandoned.
 pub(super) fn acquire(member: &Member, deadline: Deadline) -> Result<bool> {
     if let Some(abandoned) = take(member, Look::Quick)? {
+        member.object.check()?;
         return Ok(abandoned);
     }
     let word = member.words().word(head::OWNER);

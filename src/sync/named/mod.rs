@@ -104,7 +104,8 @@ impl Numbers {
 #[derive(Debug)]
 struct Object {
     words: Words,
-    generation: u32,
+    /// See `process::epoch`.
+    epoch: Cell<u64>,
 }
 
 impl Object {
@@ -136,19 +137,22 @@ impl Object {
     }
 
     fn new(segment: Segment, kind: Kind) -> Result<Object> {
-        let generation = process::fork_generation();
+        process::fork_generation();
+        let epoch = Cell::new(process::epoch());
         let words = Words::new(Arc::new(segment), kind)?;
         // Whoever wakes others relies on it.
         if !fence::register() {
             // Relaxed: until a waker sees it, wake-ups that are missed are made good by slices.
             words.word(head::FENCES).store(1, Relaxed);
         }
-        Ok(Object { words, generation })
+        let object = Object { words, epoch };
+        object.check()?;
+        Ok(object)
     }
 
-    /// Refuses to work in a child of the process that opened it.
+    /// Refuses to work in a child of the process that opened it, and where the memory is lost.
     fn check(&self) -> Result<()> {
-        if process::is_generation(self.generation) { Ok(()) } else { Err(Error::Forked) }
+        self.words.segment().check(&self.epoch)
     }
 
     fn name(&self) -> &str {
@@ -231,12 +235,18 @@ impl Member {
         signal: &Signal<'_>,
         deadline: Deadline,
         there: impl Fn() -> bool,
-        look: impl FnMut(Look) -> Result<Option<T>>,
+        mut look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<T> {
         let mut waiter = self.waiter.take();
+        let look = |depth| {
+            self.object.check()?;
+            look(depth)
+        };
         // There is never more than one thing to find.
         let result = waiter.wait_on(signal, deadline, self.stop.as_ref(), |n| n == 0 && there(), look);
         self.waiter.replace(waiter);
+        // What was found in lost memory is nothing.
+        self.object.check()?;
         result
     }
 

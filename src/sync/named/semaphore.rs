@@ -136,6 +136,7 @@ impl Semaphore {
             self.member.sweep();
             index = self.claim();
         }
+        self.member.object.check()?;
         Ok(index.map(|index| self.permit(index)))
     }
 
@@ -154,9 +155,10 @@ impl Semaphore {
             if is_none(seen) && word.compare_exchange(seen, FREE, Release, Relaxed).is_ok() {
                 self.hint.set(index);
                 announce(words, 1);
-                return Ok(());
+                return self.member.object.check();
             }
         }
+        self.member.object.check()?;
         Err(Error::Full)
     }
 
@@ -180,6 +182,7 @@ impl Semaphore {
     fn acquire_by(&self, deadline: Deadline) -> Result<Permit<'_>> {
         self.member.object.check()?;
         if let Some(index) = self.claim() {
+            self.member.object.check()?;
             return Ok(self.permit(index));
         }
         let news = || self.member.words().word(head::NEWS).load(Relaxed); // Relaxed: a hint.

@@ -22,6 +22,7 @@ mod open;
 mod tests;
 
 use std::{
+    cell::Cell,
     fs::{self, File},
     io,
     os::{
@@ -32,7 +33,7 @@ use std::{
     ptr::NonNull,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering, fence},
     },
     time::Duration,
 };
@@ -52,6 +53,8 @@ use super::{
     clock::Deadline,
     liveness::{self, REMOVAL},
     name::RingName,
+    process,
+    truncation::Watched,
 };
 use crate::{Error, Result};
 
@@ -90,6 +93,8 @@ struct Mapped {
     len: usize,
     inode: (u64, u64),
     identity: [u8; 16],
+    /// Dropped before the mapping.
+    watched: Watched,
     /// Unmaps when dropped.
     _mapping: Shmem,
 }
@@ -181,6 +186,38 @@ impl Segment {
         reopen(&self.name, &self.file, self.mapped.inode)
     }
 
+    /// Refuses to go on where this process was forked since `epoch`, or has lost this mapping. What was read from
+    /// it before this call was there, then, and so was what was written into.
+    ///
+    /// # Errors
+    /// [`Error::Forked`], [`Error::Truncated`].
+    #[inline]
+    pub fn check(&self, epoch: &Cell<u64>) -> Result<()> {
+        // Acquire: as in `Watched::is_lost`.
+        fence(Ordering::Acquire);
+        if process::is_epoch(epoch.get()) { Ok(()) } else { self.check_anew(epoch) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check_anew(&self, epoch: &Cell<u64>) -> Result<()> {
+        let now = process::epoch();
+        if process::generation_of(now) != process::generation_of(epoch.get()) {
+            return Err(Error::Forked);
+        }
+        if self.is_lost() {
+            return Err(Error::Truncated);
+        }
+        // It was another mapping.
+        epoch.set(now);
+        Ok(())
+    }
+
+    /// Whether the mapping was lost and is one of zeros now: see [`truncation`](super::truncation).
+    pub fn is_lost(&self) -> bool {
+        self.mapped.watched.is_lost()
+    }
+
     /// Whether somebody cut the file shorter than the mapping: touching what is missing would be a SIGBUS.
     ///
     /// # Errors
@@ -236,10 +273,15 @@ impl Mapped {
         if len as u64 != metadata.len() || metadata.len() < MIN_LEN {
             return Ok(None);
         }
+        let watched = Watched::new(base, len);
         // Equal random identities prove that both are one object; the name's inode says so even of objects
         // that are not rings.
         let mut identity = [0; 16];
-        file.read_exact_at(&mut identity, IDENTITY_AT as u64).map_err(failed)?;
+        match file.read_exact_at(&mut identity, IDENTITY_AT as u64) {
+            // Cut short at this moment.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            result => result.map_err(failed)?,
+        }
         let word = |at| {
             // SAFETY: the mapping is page-aligned and at least MIN_LEN long, so an aligned word lies here;
             // shared words are only accessed atomically. It outlives the reference: `mapping` is kept.
@@ -253,7 +295,7 @@ impl Mapped {
         if !made || identity[..8] != low || identity[8..] != high || name_inode(name)? != Some(inode) {
             return Ok(None);
         }
-        Ok(Some(Mapped { base, len, inode, identity, _mapping: mapping }))
+        Ok(Some(Mapped { base, len, inode, identity, watched, _mapping: mapping }))
     }
 }
 

@@ -109,7 +109,11 @@ fn wait_until_made(name: &RingName, file: &File) -> Result<()> {
         let len = file.metadata().map_err(failed)?.len();
         let mut first_word = [0; 8];
         if len >= MIN_LEN {
-            file.read_exact_at(&mut first_word, 0).map_err(failed)?;
+            match file.read_exact_at(&mut first_word, 0) {
+                // Cut short at this moment: look again.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
+                result => result.map_err(failed)?,
+            }
             if first_word != [0; 8] && !being_made {
                 return check_reserved(name, file);
             }

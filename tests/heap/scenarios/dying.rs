@@ -7,7 +7,9 @@ pub const ALL: &[Scenario] = &[
     dying("a producer dies, one recovers, one takes and sends", 2, 7, |steps| {
         producer_dies(steps, Shape::MANY, &[A], vec![2], &[&[B], &[C]])
     }),
-    dying("a producer dies while two recover", 2, 7, |steps| producer_dies(steps, Shape::MANY, &[A], vec![4], &[&[B]])),
+    dying("a producer dies while two recover", 2, 7, |steps| {
+        producer_dies(steps, Shape::MANY, &[A], vec![4], &[&[B]])
+    }),
     dying("a producer of a batch dies, one recovers, one takes and sends", 2, 9, |steps| {
         producer_dies(steps, many(4), &[A, B], vec![2], &[&[C, D]])
     }),

@@ -64,14 +64,22 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args, paint: Paint) -> Result<(), Failure> {
-    let mut logs = Logs::open(&args.files)?;
-    let mut checker = Checker::new(args.capacity, args.describe);
+/// What the logs of a run say about it.
+///
+/// # Errors
+/// The [`Failure`] of a file that cannot be read, or of a line that is no event.
+pub fn judge(files: &[String], capacity: Option<u64>, describe: usize) -> Result<Report, Failure> {
+    let mut logs = Logs::open(files)?;
+    let mut checker = Checker::new(capacity, describe);
     while let Some((event, place)) = logs.next()? {
         checker.take(&event, place);
     }
     checker.finish();
-    let report = Report::new(&checker, &logs, args.files.len() as u64);
+    Ok(Report::new(&checker, &logs, files.len() as u64))
+}
+
+pub(super) fn run(args: &Args, paint: Paint) -> Result<(), Failure> {
+    let report = judge(&args.files, args.capacity, args.describe)?;
     let text = if args.json { output::json_line(&report)? } else { report.text(paint) };
     output::emit(text.as_bytes())?;
     report.failure().map_or(Ok(()), Err)
