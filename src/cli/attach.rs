@@ -1,25 +1,22 @@
 //! How the two sides come to their ring.
 
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::args::{ByteSize, Count, ModeArg};
 use super::exit::{Failure, code};
 use super::report::Report;
 use super::signals;
 use super::sync_args::{self, SyncArgs};
-use crate::sys::segment::{DIRECTORY, NameState};
+use crate::sys::segment::NameState;
 use crate::{Consumer, Error, Liveness, Producer, Ring, RingName, RingOptions, Role, StopFlag};
 
-/// A ring that is waited for is looked for so often, whatever was announced: a look costs microseconds.
-const LOOK: Duration = Duration::from_millis(100);
-/// A producer that is started together with its consumer has a ring this soon. Until then the name is just
-/// looked at: to be told of names costs the system 15 ms in the end.
-const SOON: Duration = Duration::from_millis(20);
-const SOON_LOOK: Duration = Duration::from_micros(500);
+/// Shortest and longest time between two looks for a ring that is waited for; in between, a sixteenth of the time
+/// waited so far. A look costs microseconds. To be told of new names instead (inotify) would cost whoever leaves the
+/// system's time to take that back: 15 ms, and seconds on a machine that is busy.
+const LOOKS: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(25));
+const LOOK_SHARE: u32 = 16;
 /// A wait longer than this is worth saying.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -187,7 +184,6 @@ pub fn consumer(
     stop: &StopFlag,
 ) -> Result<Option<(Ring, Consumer)>, Failure> {
     let start = Instant::now();
-    let mut news = None;
     let mut said = false;
     loop {
         let waited = start.elapsed();
@@ -197,21 +193,12 @@ pub fn consumer(
             Ok((consumer, ring)) => {
                 let (slots, bytes) = (ring.capacity(), ring.slot_size());
                 report.detail(format!("found ring \"{name}\": {slots} slots of {bytes} bytes"));
-                if let Some(Some(news)) = news {
-                    // The system takes about 15 ms to close it, and the first item is not to wait for that.
-                    let _ = std::thread::Builder::new().spawn(move || drop::<Inotify>(news));
-                }
                 return Ok(Some((ring, consumer)));
-            }
-            Err(Error::NotFound(_)) if patience != Patience::None && news.is_none() && waited >= SOON => {
-                news = Some(watch_names());
-                // Once more, so that nothing comes in between.
-                continue;
             }
             Err(Error::NotFound(_)) if patience != Patience::None => {}
             Err(error) => return Err(Failure::of_ring(name.as_str(), &error)),
         }
-        let mut pause = if waited < SOON { SOON_LOOK } else { LOOK };
+        let mut pause = (waited / LOOK_SHARE).clamp(LOOKS.0, LOOKS.1);
         if let Patience::Limited(limit) = patience {
             if waited >= limit {
                 return Err(missing(name, limit));
@@ -222,29 +209,10 @@ pub fn consumer(
             report.note(format!("waiting for ring \"{name}\", which does not exist yet"));
             said = true;
         }
-        let goes_on = match news.iter().flatten().next() {
-            Some(news) => wait_for_news(news, pause, stop),
-            None => signals::sleep(pause, stop),
-        };
-        if !goes_on {
+        if !signals::sleep(pause, stop) {
             return Ok(None);
         }
     }
-}
-
-/// Announces new names of shared memory. `None`: the system has no more watches to give.
-fn watch_names() -> Option<Inotify> {
-    let news = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
-    news.add_watch(DIRECTORY, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO).ok()?;
-    Some(news)
-}
-
-/// Sleeps for `pause`, or until there are news. False: the flag was raised first.
-fn wait_for_news(news: &Inotify, pause: Duration, stop: &StopFlag) -> bool {
-    let goes_on = signals::sleep_or_hear(news.as_fd(), pause, stop);
-    // What they say does not matter, nor whether there are any.
-    let _ = news.read_events();
-    goes_on
 }
 
 /// Whether the name stands for this ring no more: who comes now does not find it.

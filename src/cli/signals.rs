@@ -64,15 +64,6 @@ pub fn end() -> End {
 
 /// Sleeps for `time`. False: the flag was raised first.
 pub fn sleep(time: Duration, stop: &StopFlag) -> bool {
-    wait(None, time, stop)
-}
-
-/// Sleeps for `time`, or until something can be read from `news`. False: the flag was raised first.
-pub fn sleep_or_hear(news: BorrowedFd<'_>, time: Duration, stop: &StopFlag) -> bool {
-    wait(Some(news), time, stop)
-}
-
-fn wait(news: Option<BorrowedFd<'_>>, time: Duration, stop: &StopFlag) -> bool {
     let start = Instant::now();
     loop {
         if stop.is_raised() {
@@ -82,13 +73,10 @@ fn wait(news: Option<BorrowedFd<'_>>, time: Duration, stop: &StopFlag) -> bool {
         if left.is_zero() {
             return true;
         }
-        let mut fds: Vec<PollFd> = news.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-        fds.extend(signal::wake_fd().map(|wake| PollFd::new(wake, PollFlags::POLLIN)));
+        let mut fds = Vec::from_iter(signal::wake_fd().map(|wake| PollFd::new(wake, PollFlags::POLLIN)));
         // An interruption is a reason to look at the flag, and an error one to look again after a while.
         match ppoll(&mut fds, Some(TimeSpec::from_duration(left.min(slice()))), None) {
-            Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) if news.is_some() && fds[0].any() == Some(true) => return true,
-            Ok(_) => {}
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => std::thread::sleep(left.min(SLICE)),
         }
     }

@@ -6,10 +6,11 @@ pub mod namespace;
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{PipeReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 use ringpipe::{Activity, ParticipantInfo, Ring, RingOptions, Role};
 
 /// Nothing here takes a tenth of this; what does is stuck.
-const WATCHDOG: Duration = Duration::from_secs(60);
+pub const WATCHDOG: Duration = Duration::from_secs(60);
 
 /// A name for a ring that nobody else uses. When the test is over the ring must be gone.
 pub struct TestRing {
@@ -106,6 +107,7 @@ pub struct Run {
     command: Command,
     input: Option<Vec<u8>>,
     reads_late: bool,
+    paused: Option<PipeReader>,
 }
 
 pub fn producer(ring: &TestRing, args: &[&str]) -> Run {
@@ -128,7 +130,7 @@ impl Run {
     pub fn new(program: &str) -> Self {
         let mut command = Command::new(program);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        Run { command, input: None, reads_late: false }.with_signals(&[])
+        Run { command, input: None, reads_late: false, paused: None }.with_signals(&[])
     }
 
     /// Starts with these signals ignored, and the others that end a process as they are by default.
@@ -199,7 +201,17 @@ impl Run {
 
     /// Standard output is a pipe that is read when the process has ended, not before, and has little room.
     pub fn paused_output(mut self) -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+        self.command.stdout(writer);
+        self.paused = Some(reader);
+        self
+    }
+
+    /// What it writes is not collected: its output is [`Running::take_stdout`], its messages go nowhere.
+    pub fn uncollected(mut self) -> Self {
         self.reads_late = true;
+        self.command.stderr(Stdio::null());
         self
     }
 
@@ -211,6 +223,8 @@ impl Run {
 
     pub fn spawn(mut self) -> Running {
         let mut child = self.command.spawn().unwrap();
+        // It has copies of what its outputs go to, and no end is seen while they are open.
+        self.command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut stdin = child.stdin.take();
         if let Some(bytes) = self.input {
             let mut pipe = stdin.take().unwrap();
@@ -230,10 +244,10 @@ impl Run {
             });
             Collected { seen, reader }
         };
-        let late = self.reads_late.then(|| child.stdout.take()).flatten();
-        if let Some(pipe) = &late {
-            nix::fcntl::fcntl(pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
-        }
+        let late = match self.reads_late {
+            true => child.stdout.take().map(|pipe| OwnedFd::from(pipe).into()),
+            false => self.paused,
+        };
         let stdout = collect(child.stdout.take().map(|out| Box::new(out) as _));
         let stderr = collect(child.stderr.take().map(|err| Box::new(err) as _));
         Running { child, stdin, stdout, stderr, reaped: false, late }
@@ -270,7 +284,7 @@ pub struct Running {
     stderr: Collected,
     reaped: bool,
     /// Read at the end.
-    late: Option<ChildStdout>,
+    late: Option<PipeReader>,
 }
 
 impl Running {
@@ -316,6 +330,11 @@ impl Running {
             assert!(start.elapsed() < WATCHDOG, "watchdog: no end of the process");
             thread::sleep(Duration::from_micros(100));
         }
+    }
+
+    /// The output of a process that is [`Run::uncollected`].
+    pub fn take_stdout(&mut self) -> PipeReader {
+        self.late.take().unwrap()
     }
 
     /// What it has written so far, or in all if it has ended.
