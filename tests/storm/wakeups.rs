@@ -33,8 +33,10 @@ const ORDERS: &str = "RINGPIPE_TEST_WAKEUPS";
 const RACES: [&str; 3] = ["items", "room", "sender"];
 /// What `cargo test` tries.
 const FEW: u64 = 240;
-/// So long after a post somebody is killed, at most, in nanoseconds; and before it.
+/// So long after a post somebody is killed, at most, in nanoseconds; or a quarter of it before.
 const AROUND: u64 = 60_000;
+/// So long after it has begun to send a sender is killed, at most.
+const AFTER: u64 = 40_000;
 
 fn disciplines() -> [(&'static str, Discipline, Option<u64>); 4] {
     // How often a survivor may go to sleep after the wake-up was due. It may be about to sleep at that
@@ -203,7 +205,13 @@ impl Trial<'_> {
             self.await_that("the sender is there", |this| this.ring.participants().len() == 3);
             self.both_wait(Activity::WaitingForItems, 1);
             let before = self.sleeps();
-            self.around_a_kill(|words| words[GO].store(trial, Release));
+            self.words[DUE].store(0, Relaxed);
+            self.words[GO].store(trial, Release);
+            // It may have to wait for a processor.
+            self.await_that("the sender begins", |this| this.words[DUE].load(Relaxed) != 0);
+            spin(self.random.below(AFTER));
+            self.kill_other();
+            self.reap_other();
             self.settle(&mut stalls, before, |this| this.ring.snapshot().is_ok_and(|it| it.used_slots == 0));
         }
         stalls
@@ -211,25 +219,25 @@ impl Trial<'_> {
 
     /// Posts, and kills the other one shortly before or after.
     fn around_a_kill(&mut self, post: impl FnOnce(&[AtomicU64])) {
-        let other = self.other.take().expect("another one");
-        let kill = || kill(other, Signal::SIGKILL).expect("not reaped yet");
-        let (at, before) = (self.random.below(AROUND), self.random.one_in(4));
-        if before {
-            kill();
+        let at = self.random.below(AROUND);
+        if self.random.one_in(4) {
+            self.kill_other();
+            spin(at / 4);
+            post(self.words);
+        } else {
+            post(self.words);
+            spin(at);
+            self.kill_other();
         }
-        let begin = Instant::now();
-        while before && begin.elapsed() < Duration::from_nanos(at / 4) {
-            std::hint::spin_loop();
-        }
-        post(self.words);
-        let begin = Instant::now();
-        while !before && begin.elapsed() < Duration::from_nanos(at) {
-            std::hint::spin_loop();
-        }
-        if !before {
-            kill();
-        }
-        waitpid(other, None).expect("a child of ours");
+        self.reap_other();
+    }
+
+    fn kill_other(&self) {
+        kill(self.other.expect("another one"), Signal::SIGKILL).expect("not reaped yet");
+    }
+
+    fn reap_other(&mut self) {
+        waitpid(self.other.take(), None).expect("a child of ours");
     }
 
     /// Waits until nothing is left in the ring, and notes whether it came to the survivor.
@@ -269,6 +277,7 @@ impl Trial<'_> {
             match role {
                 Role::Consumer => {
                     let mut consumer = ring.consumer().expect("a place");
+                    consumer.set_follow(true);
                     loop {
                         consumer.recv().expect("an item").ack();
                     }
@@ -309,8 +318,16 @@ impl Trial<'_> {
         while !condition(self) {
             let (trial, ring) = (self.trial, self.ring);
             assert!(begin.elapsed() < WATCHDOG, "trial {trial}, not yet: {what}\n{:#?}", ring.snapshot());
-            std::thread::sleep(Duration::from_micros(50));
+            // Sleeping would be too slow for who is to be killed in the middle of something.
+            std::thread::yield_now();
         }
+    }
+}
+
+fn spin(ns: u64) {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_nanos(ns) {
+        std::hint::spin_loop();
     }
 }
 
@@ -332,6 +349,7 @@ fn tell(words: &[AtomicU64], got: u64, time: u64) {
 }
 
 fn receive_for_ever(mut consumer: Consumer, words: &[AtomicU64]) {
+    consumer.set_follow(true);
     loop {
         let item = consumer.recv().expect("an item");
         let (time, bytes) = (clock::monotonic_ns(), item.to_vec());
