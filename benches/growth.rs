@@ -1,7 +1,7 @@
 //! Whether an item costs the same in a large ring, in a crowd, and after many deaths.
 //!
 //! ```text
-//! cargo bench --bench growth        # about twenty seconds
+//! cargo bench --bench growth        # about a minute
 //! ```
 //!
 //! One thread sends 32 items of 8 bytes and receives them, again and again, around the whole ring. Rounds are
@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use ringpipe::{Consumer, Error, Producer, Ring, RingOptions};
+use ringpipe::{Consumer, Discipline, Error, Producer, Ring, RingOptions, Thresholds};
 
 /// Items sent before they are received.
 const STRETCH: u64 = 32;
@@ -37,12 +37,18 @@ fn main() -> Result<(), Error> {
     println!("nanoseconds to send and to receive an item; medians of {ROUNDS} rounds");
     by_capacity()?;
     by_participants()?;
-    by_deaths()
+    by_deaths("adaptive", Discipline::Adaptive)?;
+    by_deaths("semaphore", Discipline::Semaphore)?;
+    by_deaths("polling", Discipline::Polling)?;
+    by_deaths("monitor", Discipline::Monitor(Thresholds::default()))
 }
 
 fn by_capacity() -> Result<(), Error> {
     let slots = [6, 10, 14, 17, 20].map(|bits| 1_u64 << bits);
-    let mut rings = slots.into_iter().map(|slots| Pair::new(slots, 2)).collect::<Result<Vec<_>, _>>()?;
+    let mut rings = slots
+        .into_iter()
+        .map(|slots| Pair::new(slots, 2, Discipline::Adaptive))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut times = vec![Vec::new(); rings.len()];
     for _ in 0..ROUNDS {
         for (pair, times) in rings.iter_mut().zip(&mut times) {
@@ -56,7 +62,7 @@ fn by_capacity() -> Result<(), Error> {
 fn by_participants() -> Result<(), Error> {
     let (mut pairs, mut idle) = (Vec::new(), Vec::new());
     for count in [2, 100, 1000] {
-        let pair = Pair::new(1024, 1024)?;
+        let pair = Pair::new(1024, 1024, Discipline::Adaptive)?;
         for _ in 2..count {
             idle.push(pair.ring.consumer()?);
         }
@@ -73,8 +79,9 @@ fn by_participants() -> Result<(), Error> {
     Ok(())
 }
 
-fn by_deaths() -> Result<(), Error> {
-    let (mut calm, mut struck) = (Pair::new(1024, 1024)?, Pair::new(1024, 1024)?);
+/// In each discipline consumers that wait are killed: while they sleep, under most.
+fn by_deaths(name: &str, discipline: Discipline) -> Result<(), Error> {
+    let (mut calm, mut struck) = (Pair::new(1024, 1024, discipline)?, Pair::new(1024, 1024, discipline)?);
     for _ in 0..DEATHS / 20 {
         let mut waiters: Vec<Child> = (0..20).map(|_| struck.waiter()).collect();
         for waiter in &mut waiters {
@@ -93,7 +100,7 @@ fn by_deaths() -> Result<(), Error> {
         times[0].push(calm.measure()?);
         times[1].push(struck.measure()?);
     }
-    table("killed waiters", ["0".to_string(), DEATHS.to_string()].into_iter().zip(times));
+    table(&format!("killed, {name}"), ["0".to_string(), DEATHS.to_string()].into_iter().zip(times));
     Ok(())
 }
 
@@ -112,9 +119,10 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(slots: u64, participants: u32) -> Result<Self, Error> {
+    fn new(slots: u64, participants: u32, discipline: Discipline) -> Result<Self, Error> {
         let name = format!("bench-growth-{}-{}", std::process::id(), fastrand::u64(..));
-        let options = RingOptions::new().capacity(slots).slot_size(8).participants(participants);
+        let options =
+            RingOptions::new().capacity(slots).slot_size(8).participants(participants).sync(discipline);
         let ring = options.prefault(true).create(&name)?;
         Ok(Pair { producer: ring.producer()?, consumer: ring.consumer()?, ring })
     }
@@ -152,11 +160,11 @@ impl Drop for Pair {
 }
 
 fn table(what: &str, rows: impl Iterator<Item = (String, Vec<f64>)>) {
-    println!("\n{what:>15}     ns  ratio");
+    println!("\n{what:>17}     ns  ratio");
     let mut first = None;
     for (name, mut times) in rows {
         times.sort_by(f64::total_cmp);
         let median = times[times.len() / 2];
-        println!("{name:>15}  {median:>5.1}  {:>5.2}", median / *first.get_or_insert(median));
+        println!("{name:>17}  {median:>5.1}  {:>5.2}", median / *first.get_or_insert(median));
     }
 }

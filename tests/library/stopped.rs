@@ -67,6 +67,41 @@ fn a_stopped_consumer_costs_one_slot_for_each_item_and_acknowledges_later() {
     ring.remove().unwrap();
 }
 
+/// An hour is thousands of laps here. Each lap uses every slot that is not held.
+#[test]
+fn who_holds_one_item_for_an_hour_costs_one_slot_working_or_stopped() {
+    const LAPS: u64 = 5000;
+    let (name, ring) = ring("hour", 8);
+    let mut holders = [Puppet::attached(&name, "consumer"), Puppet::attached(&name, "consumer")];
+    for (holder, text) in holders.iter_mut().zip(["working", "stopped"]) {
+        ring.producer().unwrap().send(text.as_bytes()).unwrap();
+        assert_eq!(holder.does("recv"), format!("got 1 {text}"));
+    }
+    let [mut working, stopped] = holders;
+    stopped.stop();
+    for _ in 0..5 {
+        // Six at a time: all that is free, not one more and not one less.
+        go_round(&ring, LAPS / 5 * 6, 6);
+        let mut producer = ring.producer().unwrap();
+        (0..6).for_each(|_| producer.try_send(b"x").unwrap());
+        assert!(matches!(producer.try_send(b"x"), Err(Error::Full)));
+        let mut consumer = ring.consumer().unwrap();
+        (0..6).for_each(|_| consumer.recv().unwrap().ack());
+        assert_eq!(ring.snapshot().unwrap().held.len(), 2, "nobody was robbed");
+    }
+    assert_eq!(working.does("ack"), "done");
+    stopped.signal(Signal::SIGKILL);
+    let mut consumer = ring.consumer().unwrap();
+    let item = consumer.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!((&*item, item.attempt()), (&b"stopped"[..], 2));
+    item.ack();
+    assert!(matches!(consumer.try_recv(), Err(Error::Empty | Error::Ended)));
+    drop(consumer);
+    assert_whole(&ring);
+    assert_eq!(ring.snapshot().unwrap().totals.acknowledged, 2 + LAPS * 6 + 5 * 6 + 8);
+    ring.remove().unwrap();
+}
+
 #[test]
 fn several_stopped_consumers_cost_their_slots_until_none_is_left() {
     let (name, ring) = ring("holders", 8);

@@ -2,12 +2,12 @@
 //! forked them, a log for each place. A record counts from the moment the log's length has grown, so that none
 //! is torn. Beside it stands which call of the library the worker is in, so that its death can be placed.
 
-use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, compiler_fence};
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use ringpipe::sys::clock;
+
+use crate::shared::Words;
 
 /// What a record tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,33 +126,18 @@ const LOGS: usize = 16;
 
 /// The logs of all places of a storm. What is not written takes no memory.
 pub struct Board {
-    words: NonNull<AtomicU64>,
+    words: Words,
     places: usize,
 }
 
 impl Board {
     pub fn new(places: usize) -> Board {
-        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
-        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        let bytes = Self::bytes(places).try_into().expect("not zero");
-        // SAFETY: a new mapping at a place of the kernel's choice.
-        let words = unsafe { mmap_anonymous(None, bytes, protection, flags) };
-        Board { words: words.expect("memory for the logs").cast(), places }
-    }
-
-    fn bytes(places: usize) -> usize {
-        (LOGS + places * LOG) * size_of::<AtomicU64>()
-    }
-
-    fn words(&self) -> &[AtomicU64] {
-        // SAFETY: so many words are mapped until this is dropped, zeroed at first, and nobody uses them but
-        // as atomics through this.
-        unsafe { std::slice::from_raw_parts(self.words.as_ptr(), LOGS + self.places * LOG) }
+        Board { words: Words::new(LOGS + places * LOG), places }
     }
 
     pub fn log(&self, place: usize) -> Log<'_> {
-        let calm = &self.words()[CALM];
-        Log { words: &self.words()[LOGS + place * LOG..][..LOG], calm }
+        let calm = &self.words[CALM];
+        Log { words: &self.words[LOGS + place * LOG..][..LOG], calm }
     }
 
     pub fn logs(&self) -> impl Iterator<Item = Log<'_>> {
@@ -161,14 +146,7 @@ impl Board {
 
     /// Has everybody take it easy from now on.
     pub fn calm(&self) {
-        self.words()[CALM].store(1, Relaxed); // Relaxed: seen soon.
-    }
-}
-
-impl Drop for Board {
-    fn drop(&mut self) {
-        // SAFETY: nobody refers to the words any more: logs borrow this.
-        unsafe { munmap(self.words.cast(), Self::bytes(self.places)) }.expect("it was mapped");
+        self.words[CALM].store(1, Relaxed); // Relaxed: seen soon.
     }
 }
 

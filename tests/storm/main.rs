@@ -25,7 +25,9 @@ mod log;
 mod payload;
 mod round;
 mod shapes;
+mod shared;
 mod tally;
+mod wakeups;
 mod worker;
 
 use std::io::{BufRead, BufReader};
@@ -122,6 +124,12 @@ fn env_seconds(name: &str) -> Option<u64> {
 #[test]
 fn storms() {
     round::run_if_told();
+}
+
+/// Not a test: what the processes that post and kill run.
+#[test]
+fn posting_and_killing() {
+    wakeups::run_if_told();
 }
 
 /// Not a test: what the puppets run.
