@@ -1,6 +1,7 @@
 //! Words, cells and threads as loom has them.
 
 pub use loom::sync::atomic::fence;
+pub use loom::sync::{Condvar, Mutex};
 use std::sync::atomic::Ordering;
 pub use loom::thread::ThreadId;
 pub use std::sync::atomic::Ordering::{Relaxed, SeqCst};
