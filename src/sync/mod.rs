@@ -50,6 +50,8 @@
 
 mod mutex;
 mod named;
+#[doc(hidden)]
+pub mod parts;
 mod signal;
 mod stop;
 mod strategy;

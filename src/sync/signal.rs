@@ -5,24 +5,32 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{compiler_fence, fence as full_fence};
 use std::time::Duration;
 
+use super::parts::{Count, Parts, Shared, Tokens};
 use crate::Result;
-use crate::sys::fence;
 use crate::sys::process;
-use crate::sys::semaphore::{Semaphore, Wake};
+use crate::sys::semaphore::Wake;
 
 /// Most sleepers that are woken at once when everybody is: a lying count must not keep a waker busy.
 const MOST_POSTS: u64 = 1024;
 
 /// One direction of waking: from those who make items (or room) to those who wait for them.
-#[derive(Debug, Clone, Copy)]
-pub struct Signal<'a> {
+#[derive(Debug)]
+pub struct Signal<'a, P: Parts = Shared> {
     /// About how many sleep.
-    pub waiting: &'a AtomicU64,
+    pub waiting: &'a P::Count,
     /// What they sleep on.
-    pub semaphore: Semaphore,
+    pub semaphore: P::Tokens,
     /// Not 0: somebody cannot be reached by asymmetric fences.
-    pub fences: &'a AtomicU64,
+    pub fences: &'a P::Count,
 }
+
+impl<P: Parts<Tokens: Clone>> Clone for Signal<'_, P> {
+    fn clone(&self) -> Self {
+        Signal { waiting: self.waiting, semaphore: self.semaphore.clone(), fences: self.fences }
+    }
+}
+
+impl<P: Parts<Tokens: Copy>> Copy for Signal<'_, P> {}
 
 /// The frequent side of E4. `fences` is not 0 if some participant, perhaps this one, cannot be reached by
 /// asymmetric fences: it said so when it attached, and everybody fences fully.
@@ -36,7 +44,7 @@ pub fn light_fence(fences: &AtomicU64) {
     }
 }
 
-impl Signal<'_> {
+impl<P: Parts> Signal<'_, P> {
     /// Wakes up to `count` sleepers, but no more than there are processors for them: who is woken and finds
     /// more than its own share wakes the next. Without a sleeper, a load and no system call.
     #[inline]
@@ -49,7 +57,7 @@ impl Signal<'_> {
     #[inline]
     fn are_waiting(&self) -> bool {
         // E4: after the store of the slot's word, before the look at `waiting`.
-        light_fence(self.fences);
+        P::light_fence(self.fences);
         // Relaxed: E4's fence orders it.
         self.waiting.load(Relaxed) != 0
     }
@@ -57,7 +65,7 @@ impl Signal<'_> {
     #[cold]
     fn post(&self, count: u64) {
         // Relaxed: the count is a hint.
-        let Ok(before) = self.waiting.fetch_update(Relaxed, Relaxed, |n| Some(n.saturating_sub(count)))
+        let Ok(before) = self.waiting.fetch_update(Relaxed, |n| Some(n.saturating_sub(count)))
         else {
             return;
         };
@@ -79,14 +87,14 @@ impl Signal<'_> {
         // Relaxed: E4's fence orders it.
         self.waiting.fetch_add(1, Relaxed);
         // E4: before the look at the slots.
-        fence::heavy();
+        P::heavy_fence();
     }
 
     /// Takes the announcement back. If a waker has taken it before, its token is taken instead, or tokens
     /// would pile up that wake the next sleepers for nothing.
     pub fn withdraw(&self) {
         // Relaxed: the count is a hint.
-        if self.waiting.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_err() {
+        if self.waiting.fetch_update(Relaxed, |n| n.checked_sub(1)).is_err() {
             let _ = self.semaphore.try_wait();
         }
     }
@@ -99,7 +107,7 @@ impl Signal<'_> {
     /// It sleeps no more.
     pub fn count_out(&self) {
         // Relaxed: a hint; whoever woke everybody has taken it off.
-        let _ = self.waiting.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+        let _ = self.waiting.fetch_update(Relaxed, |n| n.checked_sub(1));
     }
 
     /// Sleeps until posted, interrupted, or the end of the slice; whoever posted has already

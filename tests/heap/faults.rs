@@ -42,8 +42,6 @@ pub enum Fault {
 #[derive(Default)]
 struct Plan {
     fault: Option<Fault>,
-    /// Whether the faulty site was come to.
-    hit: bool,
     reached: BTreeMap<Site, (Access, Option<Ordering>)>,
 }
 
@@ -60,15 +58,7 @@ pub struct Verdict {
 
 /// Puts a fault into all that this thread explores from now on.
 pub fn set(fault: Option<Fault>) {
-    PLAN.with_borrow_mut(|plan| {
-        plan.fault = fault;
-        plan.hit = false;
-    });
-}
-
-/// Whether the faulty site was come to since the fault was set.
-pub fn hit() -> bool {
-    PLAN.with_borrow(|plan| plan.hit)
+    PLAN.with_borrow_mut(|plan| plan.fault = fault);
 }
 
 /// The sites that this thread's explorations have come to, with the strongest order asked for there: none if it
@@ -91,13 +81,9 @@ pub fn verdict(caller: &'static Location<'static>, access: Access, order: Orderi
         known.1 = known.1.or(asked);
         match plan.fault {
             Some(Fault::Weaken(at, weaker)) if at == site && asked.is_some() => {
-                plan.hit = true;
                 Verdict { order: weaker, left_out: false }
             }
-            Some(Fault::LeaveOut(at)) if at == site => {
-                plan.hit = true;
-                Verdict { order, left_out: true }
-            }
+            Some(Fault::LeaveOut(at)) if at == site => Verdict { order, left_out: true },
             _ => Verdict { order, left_out: false },
         }
     })

@@ -6,3 +6,4 @@ pub mod life;
 pub mod ring;
 pub mod scenarios;
 pub mod tale;
+pub mod waking;

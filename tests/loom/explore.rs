@@ -26,26 +26,38 @@ thread_local! {
 pub fn explore(scenario: &Scenario, limit: usize) -> Result<Explored, String> {
     let mut explored = Explored { runs: 0, finished: true };
     for steps in 0..scenario.deaths.max(1) {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = scenario.preemptions;
-        model.max_branches = 20_000;
-        model.max_permutations = Some(limit);
-        // The limit is looked at once in so many runs.
-        model.checkpoint_interval = limit;
-        let (runs, run) = (Counter::default(), scenario.run);
-        let story = {
-            let runs = runs.clone();
-            move || {
-                runs.add();
-                tale::begin();
-                run(steps)
-            }
-        };
-        quietly(|| model.check(story))?;
-        explored.runs += runs.0.get();
-        explored.finished &= runs.0.get() < limit as u64 - 1;
+        let run = scenario.run;
+        let part = explore_story(scenario.preemptions, limit, move || run(steps))?;
+        explored.runs += part.runs;
+        explored.finished &= part.finished;
     }
     Ok(explored)
+}
+
+/// The same for anything.
+pub fn explore_story(
+    preemptions: Option<usize>,
+    limit: usize,
+    story: impl Fn() + Send + Sync + 'static,
+) -> Result<Explored, String> {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = preemptions;
+    model.max_branches = 20_000;
+    model.max_permutations = Some(limit);
+    // The limit is looked at once in so many runs.
+    model.checkpoint_interval = limit;
+    let runs = Counter::default();
+    let counted = {
+        let runs = runs.clone();
+        move || {
+            runs.add();
+            tale::begin();
+            story();
+        }
+    };
+    quietly(|| model.check(counted))?;
+    let runs = runs.0.get();
+    Ok(Explored { runs, finished: runs < limit as u64 - 1 })
 }
 
 /// A count that loom's closures may have: its threads are all one.
@@ -83,15 +95,10 @@ fn quietly(work: impl FnOnce()) -> Result<(), String> {
     })
 }
 
-/// Explores with a fault at one site: what was wrong, if it was noticed; and whether the site was come to.
-pub fn explore_with(
-    fault: faults::Fault,
-    scenario: &Scenario,
-    limit: usize,
-) -> (Result<Explored, String>, bool) {
+/// Explores with a fault at one site: what was wrong, if it was noticed.
+pub fn explore_with(fault: faults::Fault, scenario: &Scenario, limit: usize) -> Result<Explored, String> {
     faults::set(Some(fault));
     let result = explore(scenario, limit);
-    let hit = faults::hit();
     faults::set(None);
-    (result, hit)
+    result
 }

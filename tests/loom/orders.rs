@@ -1,17 +1,21 @@
-//! Every order in the ring's code that is not a relaxed one, weakened, one at a time.
+//! Faults in single accesses of the ring's code, one at a time: every order that is not a relaxed one made weaker, and every
+//! change of a shared word left out. Each must be noticed by some story, or be known for harmless, with the reason.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use crate::explore::{explore, explore_with};
-use crate::heap::faults::{self, Fault, Site};
+use crate::heap::faults::{self, Access, Fault, Site};
 use crate::heap::scenarios::{self, Scenario};
-use crate::say;
 
-/// The orders weaker than one: each of its halves, or nothing.
+/// Runs of each story that show where it comes to.
+const RUNS_FOR_MAP: usize = 500;
+
+/// The orders weaker than one: without either of its halves.
 fn weaker(order: Ordering) -> &'static [Ordering] {
     match order {
         AcqRel => &[Acquire, Release],
@@ -19,12 +23,12 @@ fn weaker(order: Ordering) -> &'static [Ordering] {
     }
 }
 
-/// One order at one site made weaker.
+/// A fault at one site.
 #[derive(Clone, Copy, Debug)]
 pub struct Mutant {
     pub site: Site,
-    pub from: Ordering,
-    pub to: Ordering,
+    /// The order that it has instead of its own. None: it is left out.
+    pub weaker: Option<(Ordering, Ordering)>,
 }
 
 impl Mutant {
@@ -33,51 +37,84 @@ impl Mutant {
         let text = fs::read_to_string(self.site.file).expect("the source is there");
         text.lines().nth(self.site.line as usize - 1).unwrap_or_default().trim().to_string()
     }
+
+    fn fault(&self) -> Fault {
+        match self.weaker {
+            Some((_, to)) => Fault::Weaken(self.site, to),
+            None => Fault::LeaveOut(self.site),
+        }
+    }
+
+    /// Why it need not be noticed.
+    pub fn harmless(&self) -> Option<&'static str> {
+        let (code, to) = (self.code(), self.weaker.map(|(_, to)| to));
+        let file = Path::new(self.site.file).file_name()?.to_str()?;
+        let known = super::harmless::ALL.iter().find(|known| {
+            known.file == file && known.weakened_to == to && code.contains(known.code)
+        });
+        known.map(|known| known.why)
+    }
 }
 
-/// Which stories come to which sites, and with what order.
+impl fmt::Display for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.weaker {
+            Some((from, to)) => write!(f, "{} {from:?} -> {to:?}: {}", self.site, self.code()),
+            None => write!(f, "{} left out: {}", self.site, self.code()),
+        }
+    }
+}
+
+/// Which stories come to which sites, with what access and order.
 pub struct Map {
-    sites: BTreeMap<Site, (Ordering, Vec<&'static Scenario>)>,
+    sites: BTreeMap<Site, (Access, Option<Ordering>, Vec<&'static Scenario>)>,
 }
 
 /// Explores each story for a moment, to see where it comes to.
-pub fn map(limit: usize) -> Map {
-    let mut sites: BTreeMap<Site, (Ordering, Vec<&'static Scenario>)> = BTreeMap::new();
+pub fn map() -> Map {
+    let mut map = Map { sites: BTreeMap::new() };
     let mut breadth = BTreeMap::new();
     for scenario in scenarios::all() {
         faults::forget_reached();
-        explore(scenario, limit).unwrap_or_else(|wrong| panic!("{}: {wrong}", scenario.name));
-        breadth.insert(scenario.name, faults::reached().len());
-        for (site, (_, order)) in faults::reached() {
-            if let Some(order) = order.filter(|_| site.file.starts_with("src/")) {
-                sites.entry(site).or_insert((order, Vec::new())).1.push(scenario);
-            }
+        explore(scenario, RUNS_FOR_MAP).unwrap_or_else(|wrong| panic!("{}: {wrong}", scenario.name));
+        let reached = faults::reached();
+        breadth.insert(scenario.name, reached.len());
+        for (site, (access, order)) in reached {
+            let known = map.sites.entry(site).or_insert((access, None, Vec::new()));
+            known.1 = known.1.or(order);
+            known.2.push(scenario);
         }
     }
+    map.sites.retain(|site, _| site.file.starts_with("src/"));
     // First the stories that come to few sites: they are short, and made for these.
-    for (_, stories) in sites.values_mut() {
+    for (_, _, stories) in map.sites.values_mut() {
         stories.sort_by_key(|story| breadth[story.name]);
     }
-    Map { sites }
+    map
 }
 
 impl Map {
     /// All orders made weaker.
-    pub fn mutants(&self) -> Vec<Mutant> {
-        let sites = self.sites.iter();
+    pub fn weakened(&self) -> Vec<Mutant> {
+        let sites = self.sites.iter().filter_map(|(site, (_, order, _))| Some((*site, (*order)?)));
         sites
-            .flat_map(|(site, (from, _))| {
-                weaker(*from).iter().map(|to| Mutant { site: *site, from: *from, to: *to })
+            .flat_map(|(site, from)| {
+                weaker(from).iter().map(move |to| Mutant { site, weaker: Some((from, *to)) })
             })
             .collect()
     }
 
+    /// All changes left out.
+    pub fn left_out(&self) -> Vec<Mutant> {
+        let changes = self.sites.iter().filter(|(_, (access, _, _))| *access != Access::Load);
+        changes.map(|(site, _)| Mutant { site: *site, weaker: None }).collect()
+    }
+
     /// The story that notices, what was wrong, and how long it took. None: no story did.
-    pub fn hunt(&self, mutant: Mutant, limit: usize) -> Option<(&'static str, String, Duration)> {
+    pub fn hunt(&self, mutant: Mutant, most: usize) -> Option<(&'static str, String, Duration)> {
         let begin = Instant::now();
-        self.sites[&mutant.site].1.iter().find_map(|scenario| {
-            let (result, _) = explore_with(Fault::Weaken(mutant.site, mutant.to), scenario, limit);
-            let wrong = result.err()?;
+        self.sites[&mutant.site].2.iter().find_map(|scenario| {
+            let wrong = explore_with(mutant.fault(), scenario, most).err()?;
             Some((scenario.name, wrong, begin.elapsed()))
         })
     }
@@ -106,30 +143,4 @@ impl Map {
         }
         missing
     }
-}
-
-/// What is weakened and not noticed, and why that is no fault of the stories.
-pub const HARMLESS: &[(&str, Ordering, &str)] = &[];
-
-pub fn hunt_all(limit: usize) {
-    let map = map(500);
-    for line in map.not_reached() {
-        say(&format!("not reached: {line}"));
-    }
-    let mutants = map.mutants();
-    let mut survivors = 0;
-    for mutant in &mutants {
-        let what = format!("{} {:?} -> {:?}: {}", mutant.site, mutant.from, mutant.to, mutant.code());
-        match map.hunt(*mutant, limit) {
-            Some((story, wrong, time)) => {
-                let wrong = wrong.lines().find(|l| !l.trim().is_empty()).unwrap_or_default();
-                say(&format!("caught: {what}\n    by {story:?} after {:.1} s: {wrong}", time.as_secs_f32()))
-            }
-            None => {
-                survivors += 1;
-                say(&format!("SURVIVES: {what}"));
-            }
-        }
-    }
-    say(&format!("{} mutants, {survivors} survive", mutants.len()));
 }

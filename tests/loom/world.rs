@@ -1,8 +1,9 @@
 //! Words, cells and threads as loom has them.
 
 pub use loom::sync::atomic::fence;
-pub use loom::thread::ThreadId;
+pub use loom::sync::{Condvar, Mutex};
 use std::sync::atomic::Ordering;
+pub use loom::thread::ThreadId;
 pub use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 /// Bytes that are not atomic: loom checks that no two accesses are concurrent.
