@@ -5,6 +5,7 @@
 //! | [`name`] | names of rings |
 //! | [`segment`] | named shared memory that appears whole or not at all |
 //! | [`semaphore`] | process-shared POSIX semaphores, to sleep and to wake |
+//! | `gnu_semaphore` | how one sleeps on those of glibc, and posts them, whatever a peer writes there |
 //! | `named_semaphore` | POSIX semaphores with a name, as any program may open them |
 //! | [`liveness`] | who is alive: one kernel-held lock per participant |
 //! | [`watch`] | to be told of deaths |
@@ -27,6 +28,8 @@ pub mod abi;
 pub mod clock;
 pub mod copy;
 pub mod fence;
+#[cfg(target_env = "gnu")]
+mod gnu_semaphore;
 #[cfg(feature = "cli")]
 pub mod io;
 pub mod liveness;

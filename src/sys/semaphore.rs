@@ -72,7 +72,7 @@ impl Semaphore {
     pub fn post(&self) -> Result<bool> {
         self.check_shared()?;
         // SAFETY: `at` vouches for the memory.
-        match errno_of(unsafe { libc::sem_post(self.0.as_ptr()) }) {
+        match unsafe { timed::post(self.0.as_ptr()) } {
             0 => Ok(true),
             libc::EOVERFLOW => Ok(false),
             errno => Err(refused("posting a semaphore", errno)),
@@ -102,7 +102,7 @@ impl Semaphore {
     pub fn wait_for(&self, slice: Duration) -> Result<Wake> {
         self.check_shared()?;
         // SAFETY: `at` vouches for the memory.
-        match errno_of(unsafe { timed::wait(self.0.as_ptr(), slice) }) {
+        match unsafe { timed::wait(self.0.as_ptr(), slice) } {
             0 => Ok(Wake::Posted),
             libc::ETIMEDOUT => Ok(Wake::TimedOut),
             libc::EINTR => Ok(Wake::Interrupted),
@@ -154,8 +154,7 @@ impl Semaphore {
     /// Refuses a semaphore that would end or hang this process.
     ///
     /// glibc hands the word that tells shared from private to the kernel as part of the futex command, and
-    /// aborts the process if the kernel does not know the command. A writer that changes it again between
-    /// this look and the call is not held off.
+    /// aborts the process if the kernel does not know the command. We do not, but others may.
     pub(super) fn check_shared(&self) -> Result<()> {
         #[cfg(target_env = "gnu")]
         {
@@ -187,6 +186,7 @@ fn refused(what: &str, errno: libc::c_int) -> Error {
 }
 
 /// The end of a slice that begins now, on a clock in nanoseconds.
+#[cfg(not(target_env = "gnu"))]
 fn after(now_ns: u64, slice: Duration) -> libc::timespec {
     let end = Duration::from_nanos(now_ns).saturating_add(slice);
     libc::timespec {
@@ -195,27 +195,8 @@ fn after(now_ns: u64, slice: Duration) -> libc::timespec {
     }
 }
 
-/// The wait by the monotonic clock, which glibc has had since 2.30.
 #[cfg(target_env = "gnu")]
-mod timed {
-    use super::*;
-    use crate::sys::clock;
-
-    unsafe extern "C" {
-        fn sem_clockwait(
-            semaphore: *mut libc::sem_t,
-            clock: libc::clockid_t,
-            end: *const libc::timespec,
-        ) -> libc::c_int;
-    }
-
-    pub unsafe fn wait(semaphore: *mut libc::sem_t, slice: Duration) -> libc::c_int {
-        let end = after(clock::monotonic_ns(), slice);
-        // SAFETY: the caller vouches for the semaphore; `end` is ours and well-formed. The declaration is
-        // that of glibc's semaphore.h.
-        unsafe { sem_clockwait(semaphore, libc::CLOCK_MONOTONIC, &end) }
-    }
-}
+use super::gnu_semaphore as timed;
 
 #[cfg(not(target_env = "gnu"))]
 mod timed {
@@ -225,7 +206,12 @@ mod timed {
     pub unsafe fn wait(semaphore: *mut libc::sem_t, slice: Duration) -> libc::c_int {
         let end = after(clock::realtime_ns(), slice);
         // SAFETY: the caller vouches for the semaphore; `end` is ours and well-formed.
-        unsafe { libc::sem_timedwait(semaphore, &end) }
+        errno_of(unsafe { libc::sem_timedwait(semaphore, &end) })
+    }
+
+    pub unsafe fn post(semaphore: *mut libc::sem_t) -> libc::c_int {
+        // SAFETY: the caller vouches for the semaphore.
+        errno_of(unsafe { libc::sem_post(semaphore) })
     }
 }
 
