@@ -94,6 +94,28 @@ pub unsafe fn post(semaphore: *mut libc::sem_t) -> libc::c_int {
     errno_of(unsafe { libc::syscall(libc::SYS_futex, tokens(semaphore), libc::FUTEX_WAKE, 1) })
 }
 
+/// How many sleep; who was killed asleep is among them.
+///
+/// # Safety
+/// As [`wait`].
+pub unsafe fn sleepers(semaphore: *mut libc::sem_t) -> u32 {
+    // SAFETY: as the caller promises.
+    let word = unsafe { AtomicU64::from_ptr(semaphore.cast()) };
+    (word.load(Ordering::Relaxed) / SLEEPER) as u32 // Relaxed: a hint.
+}
+
+/// Sets their number to 0. Who sleeps in truth takes itself off when it wakes, and leaves the largest number; the
+/// tokens stay as they are.
+///
+/// # Safety
+/// As [`wait`].
+pub unsafe fn forget_sleepers(semaphore: *mut libc::sem_t) {
+    // SAFETY: as the caller promises.
+    let word = unsafe { AtomicU64::from_ptr(semaphore.cast()) };
+    // Relaxed: neither the tokens nor what they stand for change.
+    word.fetch_and(TOKENS, Ordering::Relaxed);
+}
+
 /// The half of the word that has the tokens.
 fn tokens(semaphore: *mut libc::sem_t) -> *mut AtomicU32 {
     semaphore.cast::<AtomicU32>().wrapping_add(cfg!(target_endian = "big") as usize)

@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 #[cfg(target_env = "gnu")]
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::{io, ptr::NonNull, time::Duration};
 
 use crate::{Error, Result};
@@ -121,10 +121,8 @@ impl Semaphore {
     /// How many sleep, as the C library counts them for itself: who was killed asleep is among them for ever. 0
     /// where that is not known.
     pub fn sleepers(&self) -> u32 {
-        #[cfg(target_env = "gnu")]
-        return (self.gnu_data().load(Ordering::Relaxed) >> 32) as u32; // Relaxed: a hint.
-        #[cfg(not(target_env = "gnu"))]
-        0
+        // SAFETY: `at` vouches for the memory.
+        unsafe { timed::sleepers(self.0.as_ptr()) }
     }
 
     /// Has the C library forget all that it takes for sleepers. As long as there are some, each post is a
@@ -134,21 +132,8 @@ impl Semaphore {
     /// which again means a system call for each post, until the next call of this. The value is never
     /// touched.
     pub fn forget_sleepers(&self) {
-        #[cfg(target_env = "gnu")]
-        {
-            // Relaxed: neither the value nor what it stands for changes.
-            let _ = self.gnu_data().fetch_update(Ordering::Relaxed, Ordering::Relaxed, |data| {
-                (data >> 32 != 0).then_some(u64::from(data as u32))
-            });
-        }
-    }
-
-    /// The word in which glibc (2.21 and later, 64 bits) keeps the value below, and the sleepers above.
-    #[cfg(target_env = "gnu")]
-    fn gnu_data(&self) -> &AtomicU64 {
-        // SAFETY: the first word of the sem_t that `at` vouches for, aligned, and only ever accessed atomically
-        // after `init`; the C library's own accesses are atomic, too.
-        unsafe { AtomicU64::from_ptr(self.0.as_ptr().cast()) }
+        // SAFETY: `at` vouches for the memory.
+        unsafe { timed::forget_sleepers(self.0.as_ptr()) }
     }
 
     /// Refuses a semaphore that would end or hang this process.
@@ -213,6 +198,13 @@ mod timed {
         // SAFETY: the caller vouches for the semaphore.
         errno_of(unsafe { libc::sem_post(semaphore) })
     }
+
+    /// Not known.
+    pub unsafe fn sleepers(_: *mut libc::sem_t) -> u32 {
+        0
+    }
+
+    pub unsafe fn forget_sleepers(_: *mut libc::sem_t) {}
 }
 
 #[cfg(test)]

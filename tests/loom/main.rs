@@ -1,10 +1,10 @@
 //! The ring's own code under loom: every order of steps of small stories, with the weak orders of memory that the
 //! language allows. Work in progress.
 
-#[path = "../heap/mod.rs"]
-mod heap;
 mod explore;
 mod harmless;
+#[path = "../heap/mod.rs"]
+mod heap;
 mod orders;
 mod world;
 
@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use explore::{Explored, explore, explore_story};
 use heap::scenarios;
-use orders::{Map, Mutant};
 use heap::waking::{self, Both, NoHeavy, NoLight};
+use orders::{Map, Mutant};
 
 /// Past the test harness, which would keep it to itself.
 fn say(text: &str) {

@@ -49,9 +49,9 @@ impl Mutant {
     pub fn harmless(&self) -> Option<&'static str> {
         let (code, to) = (self.code(), self.weaker.map(|(_, to)| to));
         let file = Path::new(self.site.file).file_name()?.to_str()?;
-        let known = super::harmless::ALL.iter().find(|known| {
-            known.file == file && known.weakened_to == to && code.contains(known.code)
-        });
+        let known = super::harmless::ALL
+            .iter()
+            .find(|known| known.file == file && known.weakened_to == to && code.contains(known.code));
         known.map(|known| known.why)
     }
 }
