@@ -282,6 +282,8 @@ fn the_least_and_the_most_that_an_option_can_say_end_in_good_order() {
                     crate::common::producer(&ring, &["--item", "x"]).run().with_code(0);
                 }
                 let ended = leaf.run(&arguments).run();
+                // What `sem create` made is asked for no more.
+                let _ = std::fs::remove_file(format!("/dev/shm/sem.{}", ring.name));
                 is_orderly(&ended, &call);
                 let makes_rings =
                     matches!(leaf.name().as_str(), "producer" | "ringctl producer" | "ringctl create");
