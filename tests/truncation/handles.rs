@@ -39,10 +39,7 @@ fn what_is_sent_into_lost_memory_is_refused_whatever_way_it_is_sent() {
             1 => producer.send(&long),
             2 => producer.send_batch(&["lost", "too"]).map(|_| ()),
             3 => producer.send_timeout(b"lost", Duration::from_secs(9)),
-            4 => producer.reserve(4).and_then(|room| {
-                room.commit();
-                Ok(())
-            }),
+            4 => producer.reserve(4).map(|room| room.commit()),
             _ => producer.writer(5).write_all(b"lost").map_err(|error| {
                 let inner = error.into_inner().expect("the library's").downcast::<Error>();
                 *inner.expect("its error")

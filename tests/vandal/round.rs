@@ -160,12 +160,12 @@ fn judge(program: &str, ended: Ended, asked: bool, what: &str, seen: &mut Seen) 
     assert!(fine, "{program} ended by {code:?} {signal:?}: {what}\n{stderr}");
     let failed = code.is_some_and(|code| code != 0);
     let begins = format!("{program}: ");
-    let whys = stderr.lines().filter(|line| line.starts_with(&begins));
+    let mut whys = stderr.lines().filter(|line| line.starts_with(&begins));
     let others = stderr.lines().filter(|line| !line.starts_with(&begins) && !line.starts_with("hint: "));
     // Statistics, where they were asked for, are the only other lines.
     assert!(others.clone().count() <= 3 && (!failed || whys.clone().count() >= 1), "{what}\n{stderr}");
     assert!(!stderr.contains("panicked") && !stderr.contains("(os error"), "{what}\n{stderr}");
-    let why = if failed { whys.last().map(kind_of).unwrap_or_default() } else { String::new() };
+    let why = if failed { whys.next_back().map(kind_of).unwrap_or_default() } else { String::new() };
     let code = code.map_or("asked to end".into(), |code| code.to_string());
     *seen.ends.entry(format!("{program} {code}{why}")).or_default() += 1;
     seen.processes += 1;
