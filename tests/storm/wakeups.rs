@@ -82,7 +82,8 @@ pub fn run_if_told() {
     let ring = options.create(&ring_name).expect("a ring");
     let words = Words::new(WORDS);
     let random = Random::new(seed);
-    let mut trial = Trial { ring: &ring, words: &words, random, sleeper: None, other: None, trial: 0 };
+    let mut trial =
+        Trial { ring: &ring, words: &words, random, sleeper: None, other: None, trial: 0, slept: 0 };
     let stalls = match RACES[race as usize] {
         "items" => trial.items(trials),
         "room" => trial.room(trials),
@@ -148,6 +149,8 @@ struct Trial<'a> {
     sleeper: Option<Pid>,
     other: Option<Pid>,
     trial: u64,
+    /// How often the survivor had gone to sleep when the wake-up was due.
+    slept: u64,
 }
 
 impl Trial<'_> {
@@ -159,13 +162,12 @@ impl Trial<'_> {
             self.ring.repair();
             self.start_other(Role::Consumer);
             self.both_wait(Activity::WaitingForItems, 2);
-            let before = self.sleeps();
             self.around_a_kill(|words| {
                 words[DUE].store(clock::monotonic_ns(), Relaxed);
                 producer.send(&trial.to_le_bytes()).expect("room");
             });
             // It comes to the survivor, or the other one has acknowledged it.
-            self.settle(&mut stalls, before, |this| this.ring.snapshot().is_ok_and(|it| it.used_slots == 0));
+            self.settle(&mut stalls, |this| this.ring.snapshot().is_ok_and(|it| it.used_slots == 0));
         }
         stalls
     }
@@ -178,7 +180,6 @@ impl Trial<'_> {
             self.ring.repair();
             self.start_other(Role::Producer);
             self.both_wait(Activity::WaitingForRoom, 2);
-            let before = self.sleeps();
             let got = self.got();
             let item = consumer.recv_timeout(WATCHDOG).expect("a full ring");
             self.around_a_kill(|words| {
@@ -188,7 +189,7 @@ impl Trial<'_> {
             // The slot is the survivor's, or the other one's item is in it.
             let full = |this: &Self| this.ring.peek(8).len() as u64 == this.ring.capacity();
             self.await_that("the slot is taken", |this| this.got() > got || full(this));
-            self.note(&mut stalls, before, got);
+            self.note(&mut stalls, got);
         }
         stalls
     }
@@ -204,20 +205,21 @@ impl Trial<'_> {
             self.other = Some(forked(|| send_when_told(name, words, trial)));
             self.await_that("the sender is there", |this| this.ring.participants().len() == 3);
             self.both_wait(Activity::WaitingForItems, 1);
-            let before = self.sleeps();
             self.words[DUE].store(0, Relaxed);
             self.words[GO].store(trial, Release);
             // It may have to wait for a processor.
             self.await_that("the sender begins", |this| this.words[DUE].load(Relaxed) != 0);
             spin(self.random.below(AFTER));
             self.kill_other();
+            self.slept = self.sleeps();
             self.reap_other();
-            self.settle(&mut stalls, before, |this| this.ring.snapshot().is_ok_and(|it| it.used_slots == 0));
+            self.settle(&mut stalls, |this| this.ring.snapshot().is_ok_and(|it| it.used_slots == 0));
         }
         stalls
     }
 
-    /// Posts, and kills the other one shortly before or after.
+    /// Posts, and kills the other one shortly before or after. How often the survivor has slept by then is read
+    /// after the post: this process may have waited for a processor before it.
     fn around_a_kill(&mut self, post: impl FnOnce(&[AtomicU64])) {
         let at = self.random.below(AROUND);
         if self.random.one_in(4) {
@@ -229,6 +231,7 @@ impl Trial<'_> {
             spin(at);
             self.kill_other();
         }
+        self.slept = self.sleeps();
         self.reap_other();
     }
 
@@ -241,21 +244,21 @@ impl Trial<'_> {
     }
 
     /// Waits until nothing is left in the ring, and notes whether it came to the survivor.
-    fn settle(&mut self, stalls: &mut Stalls, before: u64, over: impl Fn(&Self) -> bool) {
+    fn settle(&mut self, stalls: &mut Stalls, over: impl Fn(&Self) -> bool) {
         let got = self.trial;
         self.await_that("what was sent is taken", |this| this.got() == got || over(this));
         // The survivor tells after it has acknowledged.
         std::thread::sleep(Duration::from_micros(200));
-        self.note(stalls, before, got - 1);
+        self.note(stalls, got - 1);
     }
 
-    fn note(&self, stalls: &mut Stalls, before: u64, got: u64) {
+    fn note(&self, stalls: &mut Stalls, got: u64) {
         if self.got() <= got {
             stalls.others += 1;
             return;
         }
         let word = |n: usize| self.words[n].load(Relaxed);
-        let (ns, sleeps) = (word(TIME).saturating_sub(word(DUE)), word(SLEEPS).saturating_sub(before));
+        let (ns, sleeps) = (word(TIME).saturating_sub(word(DUE)), word(SLEEPS).saturating_sub(self.slept));
         stalls.seen.push(Stall { ns, sleeps });
     }
 
