@@ -17,8 +17,8 @@ use crate::trace::{Stage, Victim};
 use crate::worker::{Course, Part, course, is_exclusive};
 use crate::world::{Fate, Ledger, Outcome, PATIENCE, WIDE, World, Wrong, id_of, payload, trouble};
 
-/// A consumer's first look takes some 1,500. Who waits makes no progress: more of a wait shows nothing new.
-const MOST: u64 = 2_500;
+/// A consumer's first look takes some 2,300. Who waits makes no progress: more of a wait shows nothing new.
+const MOST: u64 = 4_000;
 /// What the first and the second producer send, and what is sent for a consumer that would wait for ever.
 const A: u64 = 101;
 const B: u64 = 105;

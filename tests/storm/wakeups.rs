@@ -36,7 +36,7 @@ const FEW: u64 = 240;
 /// So long after a post somebody is killed, at most, in nanoseconds; or a quarter of it before.
 const AROUND: u64 = 60_000;
 /// So long after it has begun to send a sender is killed, at most.
-const AFTER: u64 = 40_000;
+const AFTER: u64 = 10_000;
 
 fn disciplines() -> [(&'static str, Discipline, Option<u64>); 4] {
     // How often a survivor may go to sleep after the wake-up was due. It may be about to sleep at that
