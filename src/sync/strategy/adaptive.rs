@@ -39,7 +39,6 @@ pub struct Waiter {
     in_vain: u32,
     linger: u32,
     waits: u32,
-    slices: Slices,
     /// The last sleep brought something: the next look before a sleep may be a quick one.
     content: bool,
 }
@@ -53,7 +52,6 @@ impl Default for Waiter {
             in_vain: 0,
             linger: 0,
             waits: 0,
-            slices: Slices::default(),
             content: false,
         }
     }
@@ -90,6 +88,7 @@ impl Waiter {
         if let Some(found) = self.spin(there, &mut look)? {
             return Ok(found);
         }
+        let mut slices = Slices::default();
         loop {
             signal.announce();
             // Who will not sleep after this look will have no other.
@@ -102,11 +101,10 @@ impl Waiter {
                 signal.withdraw();
                 return answer;
             }
-            signal.sleep(self.slices.next(deadline))?;
+            signal.sleep(slices.next(deadline))?;
             let found = look(Look::Quick)?;
             self.content = found.is_some();
             if let Some(found) = found {
-                self.slices.restart();
                 return Ok(found);
             }
         }

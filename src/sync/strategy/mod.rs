@@ -274,7 +274,8 @@ impl Slices {
         deadline.remaining().map_or(slice, |left| left.min(slice))
     }
 
-    /// Something came.
+    /// Something came, and the next wait is another one.
+    #[cfg(feature = "tokio")]
     pub fn restart(&mut self) {
         self.0 = 0;
     }

@@ -26,7 +26,6 @@ use crate::sync::mutex::Turn;
 pub struct Monitor {
     thresholds: Thresholds,
     turn: Turn,
-    slices: Slices,
     /// This side waits to be let go on; how often it had been when that began.
     halted: Option<u64>,
     /// The level at which this side let the other one go on, since it found something: once is enough, or two
@@ -39,8 +38,7 @@ pub struct Monitor {
 impl Monitor {
     /// For participant `number`.
     pub fn new(number: u32, thresholds: Thresholds) -> Self {
-        let slices = Slices::default();
-        Monitor { thresholds, turn: Turn::new(number), slices, halted: None, told: None, content: false }
+        Monitor { thresholds, turn: Turn::new(number), halted: None, told: None, content: false }
     }
 
     /// Whether the level allows a halted side to go on.
@@ -121,6 +119,7 @@ impl Monitor {
         if let Some(found) = self.look(side, Look::Quick, &mut look)? {
             return Ok(found);
         }
+        let mut slices = Slices::default();
         loop {
             // E4: whoever changes something after the look wakes this one.
             side.own.signal.announce();
@@ -137,11 +136,10 @@ impl Monitor {
                 self.halt(side);
             }
             self.turn.end(side.mutex);
-            side.own.signal.sleep(self.slices.next(wanted.deadline))?;
+            side.own.signal.sleep(slices.next(wanted.deadline))?;
             let found = self.look(side, Look::Quick, &mut look)?;
             self.content = found.is_some();
             if let Some(found) = found {
-                self.slices.restart();
                 return Ok(found);
             }
         }

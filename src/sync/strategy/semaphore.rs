@@ -37,7 +37,6 @@ pub struct Counting {
     /// In hand.
     tokens: u64,
     turn: Turn,
-    slices: Slices,
     /// The last sleep brought something.
     content: bool,
 }
@@ -45,7 +44,7 @@ pub struct Counting {
 impl Counting {
     /// For participant `number`.
     pub fn new(number: u32) -> Self {
-        Counting { tokens: 0, turn: Turn::new(number), slices: Slices::default(), content: false }
+        Counting { tokens: 0, turn: Turn::new(number), content: false }
     }
 
     /// Takes tokens, as long as there are some, until there are `wanted` in hand.
@@ -91,7 +90,7 @@ impl Counting {
         wanted: &Wanted<'_, T>,
         mut look: impl FnMut(Look) -> Result<Option<T>>,
     ) -> Result<T> {
-        let mut slept = false;
+        let (mut slept, mut slices) = (false, Slices::default());
         loop {
             self.take(side.own, wanted.slots)?;
             let worth = self.tokens > 0 || self.content;
@@ -99,11 +98,10 @@ impl Counting {
             let found = self.look(side, wanted, depth, &mut look)?;
             self.content = slept && found.is_some();
             if let Some(found) = found {
-                self.slices.restart();
                 return Ok(found);
             }
             wanted.go_on()?;
-            slept = sleep(side.own, self.slices.next(wanted.deadline))? == Wake::Posted;
+            slept = sleep(side.own, slices.next(wanted.deadline))? == Wake::Posted;
             self.tokens += u64::from(slept);
         }
     }
