@@ -16,7 +16,11 @@ pub trait Count {
     /// Adds to it.
     fn fetch_add(&self, more: u64, order: Ordering) -> u64;
     /// Changes it as `change` says; `Err` with what is there if that says nothing. Answers with what was there.
-    fn fetch_update(&self, order: Ordering, change: impl FnMut(u64) -> Option<u64>) -> std::result::Result<u64, u64>;
+    fn fetch_update(
+        &self,
+        order: Ordering,
+        change: impl FnMut(u64) -> Option<u64>,
+    ) -> std::result::Result<u64, u64>;
 }
 
 /// What is slept on.
@@ -71,7 +75,11 @@ impl Count for AtomicU64 {
         AtomicU64::fetch_add(self, more, order)
     }
     #[inline(always)]
-    fn fetch_update(&self, order: Ordering, change: impl FnMut(u64) -> Option<u64>) -> std::result::Result<u64, u64> {
+    fn fetch_update(
+        &self,
+        order: Ordering,
+        change: impl FnMut(u64) -> Option<u64>,
+    ) -> std::result::Result<u64, u64> {
         // Relaxed: of what is only looked at nothing follows.
         AtomicU64::fetch_update(self, order, Ordering::Relaxed, change)
     }

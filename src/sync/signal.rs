@@ -65,8 +65,7 @@ impl<P: Parts> Signal<'_, P> {
     #[cold]
     fn post(&self, count: u64) {
         // Relaxed: the count is a hint.
-        let Ok(before) = self.waiting.fetch_update(Relaxed, |n| Some(n.saturating_sub(count)))
-        else {
+        let Ok(before) = self.waiting.fetch_update(Relaxed, |n| Some(n.saturating_sub(count))) else {
             return;
         };
         for _ in 0..before.min(count) {

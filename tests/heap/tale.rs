@@ -34,7 +34,9 @@ pub fn word(bits: u64) -> String {
     let word = Word(bits);
     match bits < 1 << 22 {
         true => format!("{bits}"),
-        false => format!("{:?}(place {}, of {}, try {})", word.tag(), bits >> 22, word.owner(), word.attempt()),
+        false => {
+            format!("{:?}(place {}, of {}, try {})", word.tag(), bits >> 22, word.owner(), word.attempt())
+        }
     }
 }
 

@@ -222,11 +222,12 @@ pub fn two_are_woken<F: Fences>() {
         assert_eq!(producer.send(&[one(id)]), 1);
         bells.items.signal::<F>().notify(1);
     }
-    let acknowledged = consumers.into_iter().flat_map(|consumer| consumer.join().expect("a part that ends")).collect();
+    let acknowledged =
+        consumers.into_iter().flat_map(|consumer| consumer.join().expect("a part that ends")).collect();
     ring.settle(Story { sent: vec![1, 2], acknowledged, ..Story::default() });
 }
 
-/// Producers and consumers that all wait, for items of several rounds through the ring.
+/// Producers and consumers that all wait: too much for loom, for items of several rounds through the ring.
 pub fn all_wait<F: Fences>(producers: u32, consumers: u32, items: u64) {
     let (ring, bells) = (ring(), bells());
     let senders: Vec<_> = (0..producers)
@@ -245,6 +246,7 @@ pub fn all_wait<F: Fences>(producers: u32, consumers: u32, items: u64) {
         })
         .collect();
     senders.into_iter().for_each(|sender| sender.join().expect("a part that ends"));
-    let acknowledged = receivers.into_iter().flat_map(|receiver| receiver.join().expect("a part that ends")).collect();
+    let acknowledged =
+        receivers.into_iter().flat_map(|receiver| receiver.join().expect("a part that ends")).collect();
     ring.settle(Story { sent: (1..=all).collect(), acknowledged, ..Story::default() });
 }

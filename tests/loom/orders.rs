@@ -13,7 +13,7 @@ use crate::heap::faults::{self, Access, Fault, Site};
 use crate::heap::scenarios::{self, Scenario};
 
 /// Runs of each story that show where it comes to.
-const RUNS_FOR_MAP: usize = 500;
+const RUNS_FOR_MAP: usize = 200;
 
 /// The orders weaker than one: without either of its halves.
 fn weaker(order: Ordering) -> &'static [Ordering] {
@@ -49,9 +49,9 @@ impl Mutant {
     pub fn harmless(&self) -> Option<&'static str> {
         let (code, to) = (self.code(), self.weaker.map(|(_, to)| to));
         let file = Path::new(self.site.file).file_name()?.to_str()?;
-        let known = super::harmless::ALL.iter().find(|known| {
-            known.file == file && known.weakened_to == to && code.contains(known.code)
-        });
+        let known = super::harmless::ALL
+            .iter()
+            .find(|known| known.file == file && known.weakened_to == to && code.contains(known.code));
         known.map(|known| known.why)
     }
 }
@@ -113,9 +113,12 @@ impl Map {
     /// The story that notices, what was wrong, and how long it took. None: no story did.
     pub fn hunt(&self, mutant: Mutant, most: usize) -> Option<(&'static str, String, Duration)> {
         let begin = Instant::now();
-        self.sites[&mutant.site].2.iter().find_map(|scenario| {
-            let wrong = explore_with(mutant.fault(), scenario, most).err()?;
-            Some((scenario.name, wrong, begin.elapsed()))
+        // Some stories notice at once, and which ones is not known: each gets a little first, and then more.
+        [64, 512, most].into_iter().find_map(|runs| {
+            self.sites[&mutant.site].2.iter().find_map(|scenario| {
+                let wrong = explore_with(mutant.fault(), scenario, runs).err()?;
+                Some((scenario.name, wrong, begin.elapsed()))
+            })
         })
     }
 
@@ -129,7 +132,8 @@ impl Map {
             let text = fs::read_to_string(&path).expect("the source is there");
             for (at, line) in text.lines().enumerate() {
                 let code = line.split("//").next().unwrap_or_default();
-                let named = ["Acquire", "Release", "AcqRel", "SeqCst"].iter().any(|order| code.contains(order));
+                let named =
+                    ["Acquire", "Release", "AcqRel", "SeqCst"].iter().any(|order| code.contains(order));
                 // The counter's exchange has its order from its callers.
                 if !named || code.trim_start().starts_with("use ") || code.contains("self.move_counter(") {
                     continue;

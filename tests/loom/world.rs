@@ -2,8 +2,8 @@
 
 pub use loom::sync::atomic::fence;
 pub use loom::sync::{Condvar, Mutex};
-use std::sync::atomic::Ordering;
 pub use loom::thread::ThreadId;
+use std::sync::atomic::Ordering;
 pub use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 /// Bytes that are not atomic: loom checks that no two accesses are concurrent.

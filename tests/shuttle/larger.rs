@@ -9,18 +9,32 @@ use std::sync::{Arc, Mutex};
 use shuttle::rand::Rng;
 
 pub const ALL: &[(&str, fn())] = &[
-    ("two producers and two consumers, single items", || crowd(Shape::MANY, 2, 2, &[&[1], &[1], &[1], &[1]], 0)),
+    ("two producers and two consumers, single items", || {
+        crowd(Shape::MANY, 2, 2, &[&[1], &[1], &[1], &[1]], 0)
+    }),
     ("two producers and two consumers, batches", || {
         crowd(Shape { capacity: 4, ..Shape::MANY }, 2, 2, &[&[1, 1], &[1], &[1, 1], &[1, 1]], 0)
     }),
     ("two producers and two consumers, batches with wide items", || {
-        crowd(Shape { capacity: 8, wide: true, base: 5, ..Shape::MANY }, 2, 2, &[&[1, 2], &[2], &[1, 1, 2]], 0)
+        crowd(
+            Shape { capacity: 8, wide: true, base: 5, ..Shape::MANY },
+            2,
+            2,
+            &[&[1, 2], &[2], &[1, 1, 2]],
+            0,
+        )
     }),
     ("two producers, two consumers, some items are given back", || {
         crowd(Shape { capacity: 4, ..Shape::MANY }, 2, 2, &[&[1, 1], &[1], &[1, 1], &[1]], 3)
     }),
     ("one of each, exclusive, batches with wide items", || {
-        crowd(Shape { capacity: 8, wide: true, exclusive: true, base: 3, ..Shape::MANY }, 1, 1, &[&[1, 2], &[3], &[1, 1, 2], &[2, 2]], 0)
+        crowd(
+            Shape { capacity: 8, wide: true, exclusive: true, base: 3, ..Shape::MANY },
+            1,
+            1,
+            &[&[1, 2], &[3], &[1, 1, 2], &[2, 2]],
+            0,
+        )
     }),
     ("a producer dies among others", || death(1)),
     ("a consumer dies among others", || death(10)),
@@ -71,7 +85,13 @@ fn take_some(handle: &Handle, times: u64, back: u64) -> Vec<u64> {
     ids
 }
 
-fn producers(ring: &Ring, first: u32, count: u32, spans: &[&[u64]], sent: &Arc<Mutex<Vec<u64>>>) -> Vec<JoinHandle<()>> {
+fn producers(
+    ring: &Ring,
+    first: u32,
+    count: u32,
+    spans: &[&[u64]],
+    sent: &Arc<Mutex<Vec<u64>>>,
+) -> Vec<JoinHandle<()>> {
     (0..count)
         .map(|at| {
             let (handle, sent) = (ring.handle(first + at), sent.clone());

@@ -5,7 +5,7 @@
 //! wrong prints its schedule, with which `shuttle::replay` makes it again.
 
 #[path = "../heap/mod.rs"]
-#[allow(dead_code, reason = "loom puts the faults in")]
+#[allow(dead_code, reason = "each test binary uses its part")]
 mod heap;
 mod larger;
 mod world;

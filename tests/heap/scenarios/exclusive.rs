@@ -20,8 +20,7 @@ pub const ALL: &[Scenario] = &[
     complete("exclusive: batches are sent, taken, freed, and used again", |_| {
         let (ring, sent) = (exclusive(4).ring(), Sent::default());
         let producer = filled(&ring, 0, &[&[A, B], &[C]]);
-        let acknowledged =
-            together(vec![consumes(ring.handle(1), 2, 2), sends(producer, &sent, &[&[E, F]])]);
+        let acknowledged = together(vec![consumes(ring.handle(1), 2, 2), sends(producer, &sent, &[&[E, F]])]);
         ring.settle(sent.story(&[1, 2, 3], acknowledged));
     }),
     complete("exclusive: wide items are sent past a gap at the end, and taken", |_| {
@@ -50,28 +49,31 @@ pub const ALL: &[Scenario] = &[
     }),
     Scenario {
         deaths: 6,
-        ..complete("an exclusive producer of a wide item has died, its item is taken while another one follows", |steps| {
-            let (ring, sent) = (Shape { wide: true, ..exclusive(4) }.ring(), Sent::default());
-            let victim = ring.handle(0);
-            let died = mortal(steps, || victim.send(&[WIDE])).is_none();
-            let acknowledged = together(vec![
-                part(ring.handle(0), {
-                    let sent = sent.clone();
-                    move |follower| {
-                        follower.slots.resume_tail();
-                        (0..follower.send(&[A])).for_each(|_| sent.note(1));
-                        Vec::new()
-                    }
-                }),
-                consumes(ring.handle(1), 2, 1),
-            ]);
-            let mut story = sent.story(&[], acknowledged);
-            match died {
-                true => story.perhaps_sent = vec![5],
-                false => story.sent.push(5),
-            }
-            ring.settle(story);
-        })
+        ..complete(
+            "an exclusive producer of a wide item has died, its item is taken while another one follows",
+            |steps| {
+                let (ring, sent) = (Shape { wide: true, ..exclusive(4) }.ring(), Sent::default());
+                let victim = ring.handle(0);
+                let died = mortal(steps, || victim.send(&[WIDE])).is_none();
+                let acknowledged = together(vec![
+                    part(ring.handle(0), {
+                        let sent = sent.clone();
+                        move |follower| {
+                            follower.slots.resume_tail();
+                            (0..follower.send(&[A])).for_each(|_| sent.note(1));
+                            Vec::new()
+                        }
+                    }),
+                    consumes(ring.handle(1), 2, 1),
+                ]);
+                let mut story = sent.story(&[], acknowledged);
+                match died {
+                    true => story.perhaps_sent = vec![5],
+                    false => story.sent.push(5),
+                }
+                ring.settle(story);
+            },
+        )
     },
     dying("an exclusive producer dies in a batch, and another one follows", 3, 6, |steps| {
         let (ring, sent) = (Shape { mortal: Some(0), ..exclusive(4) }.ring(), Sent::default());

@@ -136,7 +136,8 @@ pub const ALL: &[Scenario] = &[
     }),
     bounded("given up while another one comes round to the slot", 3, |_| {
         let (ring, sent) = (many(2).ring(), Sent::default());
-        let acknowledged = together(vec![gives_up(ring.handle(1)), sends(ring.handle(2), &sent, &[&[B], &[C]])]);
+        let acknowledged =
+            together(vec![gives_up(ring.handle(1)), sends(ring.handle(2), &sent, &[&[B], &[C]])]);
         ring.settle(sent.story(&[], acknowledged));
     }),
     bounded("given up, stepped over, and used again", 3, |_| {

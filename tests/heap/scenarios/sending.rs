@@ -57,10 +57,8 @@ pub const ALL: &[Scenario] = &[
     complete("a batch is freed, and used again by a batch", |_| {
         let (ring, sent) = (many(4).ring(), Sent::default());
         filled(&ring, 1, &[&[A, B], &[C, D]]);
-        let acknowledged = together(vec![
-            consumes(ring.handle(3), 1, 2),
-            sends(ring.handle(2), &sent, &[&[E, F]]),
-        ]);
+        let acknowledged =
+            together(vec![consumes(ring.handle(3), 1, 2), sends(ring.handle(2), &sent, &[&[E, F]])]);
         ring.settle(sent.story(&[1, 2, 3, 4], acknowledged));
     }),
     complete("a batch is acknowledged one by one, and its slots are used again", |_| {
@@ -83,10 +81,8 @@ pub const ALL: &[Scenario] = &[
     complete("a batch with a wide item is freed, and its slots are used again", |_| {
         let (ring, sent) = (Shape { wide: true, ..many(8) }.ring(), Sent::default());
         filled(&ring, 1, &[&[A, WIDE], &[B, WIDER], &[C, D]]);
-        let acknowledged = together(vec![
-            consumes(ring.handle(3), 1, 2),
-            sends(ring.handle(2), &sent, &[&[E, WIDEST]]),
-        ]);
+        let acknowledged =
+            together(vec![consumes(ring.handle(3), 1, 2), sends(ring.handle(2), &sent, &[&[E, WIDEST]])]);
         ring.settle(sent.story(&[1, 2, 3, 4, 5, 6], acknowledged));
     }),
     bounded("the same, and the counter is moved between the two", 3, |_| wide_is_split(1)),
