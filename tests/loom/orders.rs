@@ -86,9 +86,10 @@ pub fn map() -> Map {
         }
     }
     map.sites.retain(|site, _| site.file.starts_with("src/"));
-    // First the stories that come to few sites: they are short, and made for these.
+    // First the stories that are told once, and of these the ones that come to few sites: they are short, and made
+    // for these.
     for (_, _, stories) in map.sites.values_mut() {
-        stories.sort_by_key(|story| breadth[story.name]);
+        stories.sort_by_key(|story| (story.deaths, breadth[story.name]));
     }
     map
 }
