@@ -296,6 +296,11 @@ impl Handle {
         self.slots.claim_returned(self.number, None).map(|claim| self.read(claim))
     }
 
+    /// The same, searched for from a slot on.
+    pub fn take_returned_from(&self, slot: u64) -> Option<Taken> {
+        self.slots.claim_returned(self.number, Some(slot)).map(|claim| self.read(claim))
+    }
+
     /// Whether items were returned since it was last asked.
     pub fn has_news(&self) -> bool {
         let news = self.slots.memory().returned().load(Acquire); // E9, as in `handles/search.rs`.
@@ -365,12 +370,6 @@ impl Handle {
     pub fn comes_to_life(&self) {
         let (_, gone) = self.shared().dead.as_ref().expect("some participant that may die");
         gone.fetch_add(u64::MAX, AcqRel);
-    }
-
-    /// Whether the first word of a claim still says whose it is.
-    pub fn owns(&self, claim: Claim) -> bool {
-        let word = self.slots.memory().word(self.slot(claim.position) as u64).load(Relaxed);
-        ringpipe::ring::word::Word(word).owner() == self.number && word == claim.word.0
     }
 
     /// The bytes of a slot, without a claim.

@@ -18,7 +18,7 @@ use heap::waking::{self, Both};
 
 /// Runs of each story.
 fn runs() -> usize {
-    std::env::var("RINGPIPE_SHUTTLE").ok().and_then(|text| text.parse().ok()).unwrap_or(400)
+    std::env::var("RINGPIPE_SHUTTLE").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
 }
 
 fn explore(name: &str, story: impl Fn() + Send + Sync + Copy + 'static) {
