@@ -409,9 +409,8 @@ impl Ring {
         // In an exclusive ring a consumer that follows has the number of the one before it.
         let last = self.handle(9);
         if let Some((number, _)) = &self.shared.dead {
-            if self.shared.dead.as_ref().is_some_and(|(_, gone)| gone.load(Acquire) != 0) {
-                last.slots.recover(*number);
-            }
+            // Of the living it changes nothing.
+            last.slots.recover(*number);
         }
         if self.shared.exclusive {
             last.slots.resume_tail();

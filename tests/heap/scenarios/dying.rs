@@ -28,6 +28,35 @@ pub const ALL: &[Scenario] = &[
     dying("a consumer of a batch dies while two recover", 2, 10, |steps| {
         consumer_dies(steps, 4, &[&[A, B]], 2, true)
     }),
+    dying(
+        "what a dead consumer of a batch held is taken by one who knows it from its recoverer alone",
+        2,
+        4,
+        |steps| {
+            let ring = Shape { mortal: Some(3), ..many(4) }.ring();
+            let (producer, victim, recoverer) = (ring.handle(1), ring.handle(3), ring.handle(5));
+            let acknowledged = together(vec![
+                part(producer, move |producer| {
+                    assert_eq!(producer.send(&[A, B]), 2);
+                    let taken = victim.take(2).expect("a batch was sent");
+                    let done = mortal(steps, || victim.acknowledge_each(taken));
+                    if done.is_none() {
+                        victim.let_go();
+                        recoverer.slots.recover(3);
+                    }
+                    done.unwrap_or_default()
+                }),
+                part(ring.handle(4), |other| {
+                    // Its second item: whose word was written in the midst of the first one's acknowledgement.
+                    let taken = other.take_returned_from(1);
+                    taken.map(|taken| other.acknowledge(taken)).unwrap_or_default()
+                }),
+            ]);
+            let mut story = Sent::default().story(&[1, 2], acknowledged);
+            story.perhaps_acknowledged = vec![1];
+            ring.settle(story);
+        },
+    ),
     bounded("a dead consumer's number is used again while another one still recovers", 2, |_| {
         // E5: the slow one has seen the dead one's run, and must not take what its successor holds.
         let ring = Shape { mortal: Some(3), ..many(4) }.ring();
