@@ -296,6 +296,11 @@ impl Handle {
         self.slots.claim_returned(self.number, None).map(|claim| self.read(claim))
     }
 
+    /// The same, searched for from a slot on.
+    pub fn take_returned_from(&self, slot: u64) -> Option<Taken> {
+        self.slots.claim_returned(self.number, Some(slot)).map(|claim| self.read(claim))
+    }
+
     /// Whether items were returned since it was last asked.
     pub fn has_news(&self) -> bool {
         let news = self.slots.memory().returned().load(Acquire); // E9, as in `handles/search.rs`.
@@ -367,12 +372,6 @@ impl Handle {
         gone.fetch_add(u64::MAX, AcqRel);
     }
 
-    /// Whether the first word of a claim still says whose it is.
-    pub fn owns(&self, claim: Claim) -> bool {
-        let word = self.slots.memory().word(self.slot(claim.position) as u64).load(Relaxed);
-        ringpipe::ring::word::Word(word).owner() == self.number && word == claim.word.0
-    }
-
     /// The bytes of a slot, without a claim.
     pub fn peek(&self, slot: u64) -> u64 {
         let payload = &self.shared().payload[slot as usize];
@@ -410,9 +409,8 @@ impl Ring {
         // In an exclusive ring a consumer that follows has the number of the one before it.
         let last = self.handle(9);
         if let Some((number, _)) = &self.shared.dead {
-            if self.shared.dead.as_ref().is_some_and(|(_, gone)| gone.load(Acquire) != 0) {
-                last.slots.recover(*number);
-            }
+            // Of the living it changes nothing.
+            last.slots.recover(*number);
         }
         if self.shared.exclusive {
             last.slots.resume_tail();

@@ -227,7 +227,7 @@ pub fn two_are_woken<F: Fences>() {
     ring.settle(Story { sent: vec![1, 2], acknowledged, ..Story::default() });
 }
 
-/// Producers and consumers that all wait, for items of several rounds through the ring.
+/// Producers and consumers that all wait: too much for loom, for items of several rounds through the ring.
 pub fn all_wait<F: Fences>(producers: u32, consumers: u32, items: u64) {
     let (ring, bells) = (ring(), bells());
     let senders: Vec<_> = (0..producers)

@@ -1,9 +1,19 @@
-//! The ring's own code under loom: every order of steps of small stories, with the weak orders of memory that the
-//! language allows. Work in progress.
+//! The ring's own code under loom: small stories of some handles in every order of steps, with the weak orders of memory that
+//! the language allows. A missing order shows as a data race of the payload, as a lost or doubled item, or as a sleep without
+//! end.
+//!
+//! `cargo test --test loom` makes a bounded number of runs of each story, and tries those faults (`orders.rs`) that must be
+//! noticed. `RINGPIPE_LOOM=100000 cargo test --test loom -- --nocapture` makes up to so many of each, says which stories were
+//! explored completely, and tries the faults that are known for harmless as well. With RINGPIPE_LOOM_ONLY only stories with that
+//! text in their name are told, and with RINGPIPE_TALE one that goes wrong is told access by access.
+//!
+//! What loom leaves out: an exchange that fails reads the newest value; a thread of loom has no signal handlers and no deaths but
+//! those of `heap/life.rs`; five threads at most.
 
 mod explore;
 mod harmless;
 #[path = "../heap/mod.rs"]
+#[allow(dead_code, reason = "each test binary uses its part")]
 mod heap;
 mod orders;
 mod world;
@@ -21,9 +31,14 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "loom: {text}");
 }
 
-/// Most runs of each story.
-fn most_runs(default: usize) -> usize {
-    std::env::var("RINGPIPE_LOOM").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+/// The runs that were asked for, of each story.
+fn asked_runs() -> Option<usize> {
+    std::env::var("RINGPIPE_LOOM").ok().and_then(|text| text.parse().ok())
+}
+
+/// What the name of a story, or the line of a fault, must contain.
+fn only() -> String {
+    std::env::var("RINGPIPE_LOOM_ONLY").unwrap_or_default()
 }
 
 /// How far an exploration came.
@@ -37,10 +52,9 @@ fn end(explored: Explored, preemptions: Option<usize>) -> String {
 
 #[test]
 fn every_story_ends_well() {
-    let filter = std::env::var("RINGPIPE_LOOM_ONLY").unwrap_or_default();
-    for scenario in scenarios::all().filter(|scenario| scenario.name.contains(&filter)) {
+    for scenario in scenarios::all().filter(|scenario| scenario.name.contains(&only())) {
         let begin = Instant::now();
-        let explored = explore(scenario, most_runs(2_000))
+        let explored = explore(scenario, asked_runs().unwrap_or(500))
             .unwrap_or_else(|wrong| panic!("{}: {wrong}\n{}", scenario.name, heap::tale::end()));
         let end = end(explored, scenario.preemptions);
         let time = begin.elapsed().as_secs_f32();
@@ -50,7 +64,7 @@ fn every_story_ends_well() {
 
 #[test]
 fn nobody_sleeps_for_ever() {
-    let most = most_runs(2_000);
+    let most = asked_runs().unwrap_or(2_000);
     for (name, preemptions, story) in [
         ("a consumer is woken", None, waking::consumer_is_woken::<Both> as fn()),
         ("a producer is woken", None, waking::producer_is_woken::<Both>),
@@ -77,9 +91,13 @@ fn a_fence_that_is_left_out_is_noticed() {
 
 /// Tries each fault, and prints what notices it. Those that nothing does, without a known reason.
 fn hunt(map: &Map, mutants: Vec<Mutant>) -> Vec<String> {
-    let most = most_runs(1_000);
+    let most = asked_runs().unwrap_or(3_000);
     let (mut unnoticed, mut harmless) = (Vec::new(), 0);
-    for mutant in &mutants {
+    for mutant in mutants.iter().filter(|mutant| mutant.to_string().contains(&only())) {
+        if mutant.harmless().is_some() && asked_runs().is_none() {
+            harmless += 1;
+            continue;
+        }
         match (map.hunt(*mutant, most), mutant.harmless()) {
             (Some((story, wrong, time)), _) => {
                 let wrong = wrong.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();

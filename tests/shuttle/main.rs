@@ -5,7 +5,7 @@
 //! wrong prints its schedule, with which `shuttle::replay` makes it again.
 
 #[path = "../heap/mod.rs"]
-#[allow(dead_code, reason = "loom puts the faults in")]
+#[allow(dead_code, reason = "each test binary uses its part")]
 mod heap;
 mod larger;
 mod world;
@@ -18,7 +18,7 @@ use heap::waking::{self, Both};
 
 /// Runs of each story.
 fn runs() -> usize {
-    std::env::var("RINGPIPE_SHUTTLE").ok().and_then(|text| text.parse().ok()).unwrap_or(400)
+    std::env::var("RINGPIPE_SHUTTLE").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
 }
 
 fn explore(name: &str, story: impl Fn() + Send + Sync + Copy + 'static) {
