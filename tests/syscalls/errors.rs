@@ -36,7 +36,6 @@ pub fn of(number: u64) -> &'static [Errno] {
         libc::SYS_clone | libc::SYS_clone3 => &[EAGAIN, ENOMEM],
         libc::SYS_futex | libc::SYS_clock_nanosleep => &[EINTR],
         libc::SYS_ppoll => &[EINTR, ENOMEM],
-        libc::SYS_inotify_init1 | libc::SYS_inotify_add_watch => &[EMFILE, ENOMEM, ENOSPC],
         libc::SYS_prlimit64 => &[EPERM],
         libc::SYS_exit | libc::SYS_exit_group | libc::SYS_rt_sigreturn | libc::SYS_restart_syscall => &[],
         libc::SYS_brk => &[],
