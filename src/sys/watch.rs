@@ -26,7 +26,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         eventfd::{EfdFlags, EventFd},
-        signal::{SigSet, SigmaskHow},
+        signal::{SigSet, SigmaskHow, Signal},
     },
 };
 
@@ -34,6 +34,11 @@ use super::process;
 
 /// What the thread needs at most: it buries, and calls nothing of its user's.
 const STACK: usize = 128 * 1024;
+
+/// What a thread brings upon itself. Blocked, these would end the process without its handlers, that of
+/// [`truncation`](super::truncation) among them.
+const FAULTS: [Signal; 6] =
+    [Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGSEGV, Signal::SIGSYS, Signal::SIGTRAP];
 
 /// A descriptor that is readable as soon as the process is dead; `None` if there is none, or the system
 /// (before Linux 5.3) cannot tell.
@@ -64,7 +69,8 @@ pub struct Vigil {
 }
 
 impl Watcher {
-    /// Starts the thread. No signal is delivered to it: its process' own threads get them as before.
+    /// Starts the thread. No signal is delivered to it but for its own faults: its process' own threads get them as
+    /// before.
     ///
     /// # Errors
     /// The system's answer, for want of descriptors, memory or threads.
@@ -73,7 +79,9 @@ impl Watcher {
         let bell = EventFd::from_value_and_flags(0, flags)?;
         let vigil = Arc::new(Vigil { bell, over: AtomicBool::new(false) });
         let own = Arc::clone(&vigil);
-        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let mut blocked = SigSet::all();
+        FAULTS.into_iter().for_each(|fault| blocked.remove(fault));
+        let before = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let thread =
             Builder::new().name("ringpipe-watch".into()).stack_size(STACK).spawn(move || watch(&own));
         before.thread_set_mask()?;
@@ -180,12 +188,13 @@ mod tests {
     }
 
     #[test]
-    fn no_signal_is_delivered_to_the_thread() {
+    fn no_signal_is_delivered_to_the_thread_but_for_its_own_faults() {
         let (told, hear) = mpsc::channel();
         let _watcher =
             Watcher::start(move |_| told.send(SigSet::thread_get_mask().unwrap()).unwrap()).unwrap();
         let mask = hear.recv_timeout(LONG).unwrap();
         assert!(mask.contains(Signal::SIGTERM) && mask.contains(Signal::SIGINT));
+        assert!(!FAULTS.into_iter().any(|fault| mask.contains(fault)));
         assert!(!SigSet::thread_get_mask().unwrap().contains(Signal::SIGTERM));
     }
 }

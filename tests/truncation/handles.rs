@@ -158,6 +158,22 @@ fn who_waits_learns_of_it_under_each_discipline() {
 }
 
 #[test]
+fn the_thread_that_watches_for_deaths_survives_it_too() {
+    survive_truncation().unwrap();
+    let (name, ring, _) = ring("truncated-watch");
+    let mut consumer = ring.consumer().unwrap();
+    // It is the only one to look for the dead, and has the thread after the second look at the latest.
+    (0..5).for_each(|_| {
+        assert!(matches!(consumer.recv_timeout(Duration::from_millis(100)), Err(Error::TimedOut)))
+    });
+    cut(&name, 0);
+    // This does not touch the memory: the thread does, at its next look.
+    wait_until("it finds the memory lost", || consumer.check().is_err());
+    assert!(is_lost(consumer.check()) && is_lost(consumer.recv()));
+    ring.remove().unwrap();
+}
+
+#[test]
 fn other_rings_of_the_process_go_on() {
     survive_truncation().unwrap();
     let ((name, lost, _), (_other, whole, _)) = (ring("truncated-one"), ring("truncated-other"));
