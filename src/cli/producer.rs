@@ -142,7 +142,8 @@ pub fn run(options: &Options) -> Result<End, Failure> {
     let result = Sender::new(options, ring.clone(), producer, &report, &stop).and_then(|mut sender| {
         let result = sender.send_all(options, first, inputs);
         let result = result.map_err(|failure| attach::explained(&sender.ring, failure));
-        made_for_nothing = made && sender.producer.totals().sent == 0;
+        // The handle's own count: the ring's says 0 when its memory was lost.
+        made_for_nothing = made && sender.producer.sent() == 0;
         let told = sender.finish(options);
         result.and_then(|end| if end == End::Done { told.map(|()| end) } else { Ok(end) })
     });

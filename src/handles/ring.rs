@@ -291,7 +291,7 @@ impl Ring {
     /// [`Error::NotFound`].
     ///
     /// # Errors
-    /// [`Error::Io`] when the system refuses.
+    /// [`Error::Io`] when the system refuses; [`Error::Truncated`].
     pub fn remove_if_deserted(&self, with_items: bool) -> Result<bool> {
         let word = self.view().head_word(head::DOOR);
         // Who comes after this look is counted, and then the ring is not retired.
@@ -299,6 +299,10 @@ impl Ring {
         let deserted = self.participants().iter().all(|one| one.liveness == Liveness::Dead);
         if !deserted || !(with_items || self.is_drained()) {
             return Ok(false);
+        }
+        // Lost memory looks deserted.
+        if self.view().segment().is_lost() {
+            return Err(Error::Truncated);
         }
         if !door.is_retired() && !door.retire(word) {
             return Ok(false);

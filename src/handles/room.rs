@@ -54,7 +54,11 @@ impl Producer {
         let Producer { participant, strategy, .. } = self;
         let (deadline, weight) = (Deadline::immediate(), &|claim: &Claim| participant.slots.run(*claim));
         let wanted = Wanted { slots: first, deadline, stop: None, waits, weight };
-        strategy.attempt(participant.side(Role::Producer), &wanted, depth, |depth| look(participant, depth))
+        let claim = strategy
+            .attempt(participant.side(Role::Producer), &wanted, depth, |depth| look(participant, depth));
+        // What a look at lost memory says is nothing.
+        participant.check()?;
+        claim
     }
 
     #[inline(always)]

@@ -43,8 +43,8 @@ type Watched = ([u8; 16], u32);
 #[derive(Debug)]
 pub(super) struct DeathWatch {
     watcher: Watcher,
-    /// Participants that had come when it last took notice.
-    serial: Cell<u64>,
+    /// The door when it last took notice: it counts who comes, once its entry is there.
+    door: Cell<u64>,
     _entry: Entry,
 }
 
@@ -59,14 +59,14 @@ impl DeathWatch {
             Group { slots, numbers, known: Vec::new() }.keep(vigil);
             drop(seat);
         });
-        Some(DeathWatch { watcher: watcher.ok()?, serial: Cell::new(0), _entry: entry })
+        Some(DeathWatch { watcher: watcher.ok()?, door: Cell::new(0), _entry: entry })
     }
 
     /// Has it take notice of those who have come.
     pub fn look(&self, view: &View) {
-        // Relaxed: who is not seen yet is seen next time.
-        let serial = view.head_word(head::SERIAL).load(Relaxed);
-        if self.serial.replace(serial) != serial {
+        // E8: who is counted has its entry, which the thread finds.
+        let door = view.head_word(head::DOOR).load(Acquire);
+        if self.door.replace(door) != door {
             self.watcher.wake();
         }
     }

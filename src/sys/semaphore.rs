@@ -32,7 +32,7 @@ pub enum Wake {
     Posted,
     /// The slice of time is over.
     TimedOut,
-    /// A signal handler ran.
+    /// A signal handler ran, or the token was gone.
     Interrupted,
 }
 

@@ -126,7 +126,8 @@ static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 ///
 /// A process that shares memory with programs it does not trust calls this once, at its start: it installs a handler
 /// for SIGBUS in the whole process. What does not concern a mapping of this library goes on to the handler that
-/// was there before; whoever installs one later does the same. There is no way back.
+/// was there before; whoever installs one later does the same. There is no way back. A thread that blocks SIGBUS
+/// ends the process all the same.
 ///
 /// An item whose memory is lost while it is read is not handed out as good: see
 /// [`Item::check`](crate::Item::check). The commands `producer`, `consumer` and `ringctl` call this.

@@ -21,6 +21,10 @@ pub(super) fn write_batch(
     tally.redelivered += batch.iter().filter(BatchItem::redelivered).count() as u64;
     while let Some(item) = framer.bare_item(&batch) {
         let (len, (written, cut)) = (item.len(), output.write_item(&item));
+        if batch.check().is_err() {
+            // What was written may be zeros: it counts as nothing, and whoever asks for more is told why.
+            return Ok(None);
+        }
         if written == len {
             tally.items += 1;
             tally.bytes += len as u64;
