@@ -14,6 +14,9 @@ use crate::worker::{self, Orders};
 
 /// No record by anybody for so long is a hang.
 pub const WATCHDOG: Duration = Duration::from_secs(20);
+/// Looks without anything new that are a hang, if they took as long as the watchdog: a machine that lets nobody
+/// run for so long lets nobody look, either.
+const HANG_TURNS: u32 = 40_000;
 /// The pause between two rounds of looking at the workers.
 const TICK: Duration = Duration::from_micros(100);
 /// A worker that has been in one call for so long waits in it.
@@ -52,7 +55,7 @@ pub struct Crowd<'r> {
     pub stops: u64,
     pub deaths: Deaths,
     /// How long all logs were, and since when.
-    progress: (usize, Instant),
+    progress: (usize, Patience),
 }
 
 /// Forks a process that runs `life`; a panic in it ends it with 101, which nobody here takes for a kill.
@@ -74,6 +77,24 @@ pub fn forked(life: impl FnOnce()) -> Pid {
     }
 }
 
+/// How long nothing new has been seen.
+struct Patience {
+    since: Instant,
+    turns: u32,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Patience { since: Instant::now(), turns: 0 }
+    }
+
+    /// To be asked once a turn.
+    fn is_over(&mut self) -> bool {
+        self.turns += 1;
+        self.turns > HANG_TURNS && self.since.elapsed() > WATCHDOG
+    }
+}
+
 impl<'r> Crowd<'r> {
     pub fn new(ring: &'r Ring, roles: &[Role], board: &'r Board, random: Random) -> Self {
         let now = Instant::now();
@@ -87,12 +108,22 @@ impl<'r> Crowd<'r> {
         };
         let places = roles.iter().map(place).collect();
         let deaths = Deaths::default();
-        Crowd { ring, board, places, random, next_worker: 1, kills: 0, stops: 0, deaths, progress: (0, now) }
+        Crowd {
+            ring,
+            board,
+            places,
+            random,
+            next_worker: 1,
+            kills: 0,
+            stops: 0,
+            deaths,
+            progress: (0, Patience::new()),
+        }
     }
 
     /// Storms until so many were killed, or a log is long, and answers whether it was the former.
     pub fn storm(&mut self, kills: u64) {
-        self.progress.1 = Instant::now();
+        self.progress.1 = Patience::new();
         while self.kills < kills && !self.board.logs().any(|log| log.is_long()) {
             self.reap();
             for n in 0..self.places.len() {
@@ -114,14 +145,14 @@ impl<'r> Crowd<'r> {
             (self.places[n].kill_at, self.places[n].stop_at) = (None, None);
         }
         let before: Vec<usize> = self.board.logs().map(|log| log.len()).collect();
-        let begin = Instant::now();
+        let mut patience = Patience::new();
         let mut waiting: Vec<usize> = (0..self.places.len()).collect();
         while !waiting.is_empty() {
             // Alarms and counted choices of those that were there before still end some.
             self.reap();
             (0..self.places.len()).for_each(|n| self.replace(n, false));
             waiting.retain(|&n| self.board.log(n).len() < before[n] + CALM);
-            if begin.elapsed() > WATCHDOG {
+            if patience.is_over() {
                 panic!("hang: nothing new from {waiting:?}\n{:#?}", self.ring.snapshot());
             }
             std::thread::sleep(TICK);
@@ -223,9 +254,9 @@ impl<'r> Crowd<'r> {
     fn watch(&mut self) {
         let written = self.board.logs().map(|log| log.len()).sum();
         if written != self.progress.0 {
-            self.progress = (written, Instant::now());
+            self.progress = (written, Patience::new());
         }
-        if self.progress.1.elapsed() > WATCHDOG {
+        if self.progress.1.is_over() {
             panic!("hang: nobody has done anything for 20 s\n{:#?}", self.ring.snapshot());
         }
     }
