@@ -75,7 +75,8 @@ pub fn parse(text: &str) -> Result<Vec<Mutant>, String> {
             ("-", line) => add(&mut last.old, line),
             ("+", line) => add(&mut last.new, line),
             ("noticed", rest) => {
-                let check = rest.strip_prefix("by ").ok_or_else(|| format!("line {}: by what?", number + 1))?;
+                let check =
+                    rest.strip_prefix("by ").ok_or_else(|| format!("line {}: by what?", number + 1))?;
                 last.fate = Fate::Noticed(check.into());
             }
             ("harmless", rest) => {

@@ -53,7 +53,15 @@ impl Scratch {
         let binary = self.binaries.get(binary).unwrap_or_else(|| panic!("{check}: no such test: {binary}"));
         let log = File::create(self.path.with_extension("log")).expect("a file for what it says");
         let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ]);
         command.args(["sh", "-c", "mount -t tmpfs none /dev/shm && exec \"$@\"", "sh"]);
         command.arg(binary).args(arguments).envs(settings).current_dir(&self.path);
         command.env("RINGPIPE_MUTANT", mutant.unwrap_or_default());
@@ -103,7 +111,8 @@ fn copy(root: &Path, to: &Path, part: &Path, changed: &[(String, String)]) -> io
         }
         return Ok(());
     }
-    let new = changed.iter().find(|(name, _)| Path::new(name) == part).map(|(_, text)| text.clone().into_bytes());
+    let new =
+        changed.iter().find(|(name, _)| Path::new(name) == part).map(|(_, text)| text.clone().into_bytes());
     let mut new = new.map_or_else(|| fs::read(&from), Ok)?;
     if part == Path::new("src/lib.rs") {
         new.extend_from_slice(SWITCH.as_bytes());
@@ -116,14 +125,17 @@ fn copy(root: &Path, to: &Path, part: &Path, changed: &[(String, String)]) -> io
 
 fn build(root: &Path, path: &Path, tests: &[String]) -> BTreeMap<String, PathBuf> {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["test", "--no-run", "--offline", "--config", "profile.dev.package.ringpipe.debug=0"]).current_dir(path);
+    command
+        .args(["test", "--no-run", "--offline", "--config", "profile.dev.package.ringpipe.debug=0"])
+        .current_dir(path);
     for test in tests {
         match test.as_str() {
             "lib" => command.arg("--lib"),
             test => command.args(["--test", test]),
         };
     }
-    let target = std::env::var_os("RINGPIPE_MUTANTS_TARGET").map_or_else(|| root.join("target/mutants"), PathBuf::from);
+    let target = std::env::var_os("RINGPIPE_MUTANTS_TARGET")
+        .map_or_else(|| root.join("target/mutants"), PathBuf::from);
     command.env("CARGO_TARGET_DIR", target);
     let output = command.output().expect("cargo runs");
     let said = String::from_utf8_lossy(&output.stderr);
