@@ -1,0 +1,162 @@
+//! What a burial and a leaving change, one by one, looked at right afterwards. Others make good nearly all of it later: the next in
+//! turn takes over from the dead, the sleepers look after a slice, a request ends with time. So whoever only sees
+//! that everybody goes on does not see that a step is missing.
+
+mod processes;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use nix::sys::signal::Signal;
+use ringpipe::layout::fields::head;
+use ringpipe::{Buried, Discipline, Liveness, Ring, RingOptions};
+
+use processes::puppet::Puppet;
+use processes::{TestName, wait_until};
+
+/// Not a test: what the puppets run.
+#[test]
+fn puppet() {
+    processes::puppet::run_if_told();
+}
+
+fn ring(what: &str, discipline: Discipline) -> (TestName, Ring) {
+    let name = TestName::new(what);
+    let mut ring = RingOptions::new().capacity(8).slot_size(64).sync(discipline).create(&name).unwrap();
+    ring.set_death_watch(false);
+    (name, ring)
+}
+
+/// Kills it, and returns when the kernel says so.
+fn killed(ring: &Ring, victim: &Puppet) -> u32 {
+    victim.signal(Signal::SIGKILL);
+    let dead = || ring.participants().into_iter().find(|one| one.liveness == Liveness::Dead);
+    wait_until("it is dead", || dead().is_some());
+    dead().unwrap().number
+}
+
+fn word(name: &TestName, offset: u64) -> u64 {
+    let mut bytes = [0; 8];
+    File::open(name.path()).unwrap().read_exact_at(&mut bytes, offset).unwrap();
+    u64::from_le_bytes(bytes)
+}
+
+/// Overwrites a word of the ring's fixed part.
+fn forge(name: &TestName, offset: u64, value: u64) {
+    let file = File::options().write(true).open(name.path()).unwrap();
+    file.write_all_at(&value.to_le_bytes(), offset).unwrap();
+}
+
+/// Overwrites what a semaphore counts.
+fn forge_tokens(name: &TestName, semaphore: u64, tokens: u32) {
+    let file = File::options().write(true).open(name.path()).unwrap();
+    file.write_all_at(&tokens.to_ne_bytes(), semaphore).unwrap();
+}
+
+#[test]
+fn what_the_dead_had_counts_again_in_the_semaphores() {
+    let (name, ring) = ring("counts-again", Discipline::Semaphore);
+    let tokens = || {
+        let snapshot = ring.snapshot().unwrap();
+        (snapshot.items_semaphore.0, snapshot.room_semaphore.0)
+    };
+    let mut sender = ring.producer().unwrap();
+    sender.send(b"one").unwrap();
+    sender.send(b"two").unwrap();
+    let mut holder = Puppet::attached(&name, "consumer");
+    assert_eq!(holder.does("recv"), "got 1 one");
+    assert_eq!(tokens(), (1, 6));
+    killed(&ring, &holder);
+    assert_eq!(ring.repair(), Buried { participants: 1, abandoned: 0, returned: 1 });
+    assert_eq!(tokens(), (2, 6), "the item that came back");
+    let mut writer = Puppet::attached(&name, "producer");
+    assert_eq!(writer.does("reserve half"), "reserved");
+    assert_eq!(tokens(), (2, 5));
+    killed(&ring, &writer);
+    assert_eq!(ring.repair(), Buried { participants: 1, abandoned: 1, returned: 0 });
+    assert_eq!(tokens(), (2, 6), "the room that was given up");
+    ring.remove().unwrap();
+}
+
+#[test]
+fn the_turn_of_the_dead_ends_with_their_burial_and_nobody_elses() {
+    let (name, ring) = ring("turn-ends", Discipline::Semaphore);
+    let _living = ring.consumer().unwrap();
+    let living = ring.participants()[0].number;
+    for (of_the_dead, tokens) in [(true, 0), (true, 1), (false, 0)] {
+        let victim = Puppet::attached(&name, "producer");
+        let dead = killed(&ring, &victim);
+        let owner = if of_the_dead { dead } else { living };
+        forge(&name, head::MUTEX_OWNER, 7 << 16 | (u64::from(owner) + 1));
+        forge_tokens(&name, head::MUTEX_SEMAPHORE, tokens);
+        assert_eq!(ring.repair().participants, 1);
+        let expected = if of_the_dead { (1, None) } else { (0, Some(living)) };
+        assert_eq!(ring.snapshot().unwrap().mutex, expected, "{of_the_dead}, {tokens}");
+    }
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_request_of_the_dead_that_others_hold_back_is_taken_back_and_nobody_elses() {
+    let (name, ring) = ring("request", Discipline::Adaptive);
+    for of_the_dead in [true, false] {
+        let victim = Puppet::attached(&name, "producer");
+        let dead = u64::from(killed(&ring, &victim));
+        let request = 1024 * 1_000_000 + if of_the_dead { dead } else { dead + 1 };
+        forge(&name, head::COURTESY, request);
+        assert_eq!(ring.repair().participants, 1);
+        assert_eq!(word(&name, head::COURTESY), if of_the_dead { 0 } else { request });
+    }
+    ring.remove().unwrap();
+}
+
+#[test]
+#[cfg(target_env = "gnu")]
+fn who_died_waiting_for_its_turn_is_forgotten_by_the_semaphore() {
+    let (name, ring) = ring("turn-asleep", Discipline::Semaphore);
+    let victim = Puppet::attached(&name, "producer");
+    killed(&ring, &victim);
+    // glibc counts sleepers in the upper half.
+    forge(&name, head::MUTEX_SEMAPHORE, 1 << 32 | 1);
+    assert_eq!(ring.repair().participants, 1);
+    assert_eq!(word(&name, head::MUTEX_SEMAPHORE), 1);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn whoever_goes_frees_its_entry_keeps_what_it_counted_and_tells_all_who_sleep() {
+    for dies in [true, false] {
+        let (name, ring) = ring("goes", Discipline::Adaptive);
+        let mut one = Puppet::attached(&name, "producer");
+        assert_eq!(one.does("send one"), "sent");
+        forge(&name, head::ITEMS_WAITING, 3);
+        forge(&name, head::ROOM_WAITING, 2);
+        let news = word(&name, head::NEWS);
+        if dies {
+            killed(&ring, &one);
+            assert_eq!(ring.repair(), Buried { participants: 1, abandoned: 0, returned: 0 });
+        } else {
+            assert_eq!(one.does("leave"), "left");
+        }
+        assert_eq!(ring.participants(), [], "dies: {dies}");
+        let snapshot = ring.snapshot().unwrap();
+        assert_eq!(snapshot.totals.sent, 1, "dies: {dies}");
+        assert!(word(&name, head::NEWS) > news, "who looks looks thoroughly; dies: {dies}");
+        assert_eq!((word(&name, head::ITEMS_WAITING), word(&name, head::ROOM_WAITING)), (0, 0));
+        assert_eq!((snapshot.items_semaphore.0, snapshot.room_semaphore.0), (3, 2), "dies: {dies}");
+        ring.remove().unwrap();
+    }
+}
+
+#[test]
+fn the_next_holder_of_a_number_begins_at_nothing() {
+    let (name, ring) = ring("begins", Discipline::Adaptive);
+    let mut first = Puppet::attached(&name, "producer");
+    assert_eq!(first.does("send one"), "sent");
+    assert_eq!(first.does("leave"), "left");
+    let next = ring.producer().unwrap();
+    assert_eq!((ring.participants()[0].number, ring.snapshot().unwrap().totals.sent), (0, 1));
+    drop(next);
+    assert_eq!(ring.snapshot().unwrap().totals.sent, 1, "counted once");
+    ring.remove().unwrap();
+}

@@ -1,0 +1,133 @@
+//! What a wait, a wake-up and a refusal leave in the segment, looked at right afterwards. Slices and later looks make good
+//! what is missing here, at a price.
+
+mod processes;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use ringpipe::layout::fields::head;
+use ringpipe::{Activity, Discipline, Error, OnFull, Ring, RingOptions};
+
+use processes::{TestName, wait_until, within_20_s};
+
+fn ring(what: &str, discipline: Discipline) -> (TestName, Ring) {
+    let name = TestName::new(what);
+    let mut ring = RingOptions::new().capacity(8).slot_size(64).sync(discipline).create(&name).unwrap();
+    ring.set_death_watch(false);
+    (name, ring)
+}
+
+fn word(name: &TestName, offset: u64) -> u64 {
+    let mut bytes = [0; 8];
+    File::open(name.path()).unwrap().read_exact_at(&mut bytes, offset).unwrap();
+    u64::from_le_bytes(bytes)
+}
+
+fn forge(name: &TestName, offset: u64, value: u64) {
+    let file = File::options().write(true).open(name.path()).unwrap();
+    file.write_all_at(&value.to_le_bytes(), offset).unwrap();
+}
+
+#[test]
+fn each_sleeper_is_posted_once_and_nobody_else() {
+    let (name, ring) = ring("posted", Discipline::Adaptive);
+    let mut producer = ring.producer().unwrap();
+    forge(&name, head::ITEMS_WAITING, 2);
+    for (sent, left) in [(1, 1), (2, 0), (3, 0)] {
+        producer.send(b"x").unwrap();
+        assert_eq!(word(&name, head::ITEMS_WAITING), left);
+        assert_eq!(ring.snapshot().unwrap().items_semaphore.0, sent.min(2));
+    }
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_wait_that_is_over_is_announced_no_more() {
+    for discipline in [Discipline::Adaptive, processes::DISCIPLINES[2].1] {
+        let (name, ring) = ring("announced", discipline);
+        let mut consumer = ring.consumer().unwrap();
+        for _ in 0..3 {
+            assert!(matches!(consumer.recv_timeout(Duration::from_millis(30)), Err(Error::TimedOut)));
+            assert_eq!(word(&name, head::ITEMS_WAITING), 0, "{discipline}");
+        }
+        let waiter = std::thread::spawn(move || consumer.recv().map(|item| item.ack()));
+        wait_until("it is announced", || word(&name, head::ITEMS_WAITING) == 1);
+        ring.close();
+        assert!(waiter.join().unwrap().is_err());
+        ring.remove().unwrap();
+    }
+}
+
+#[test]
+fn who_needs_several_slots_asks_the_others_to_hold_back_and_thanks_them() {
+    let (name, ring) = ring("asks", Discipline::Adaptive);
+    let mut producer = ring.producer().unwrap();
+    (0..8).for_each(|_| producer.send(b"x").unwrap());
+    let mut consumer = ring.consumer().unwrap();
+    let waiter = std::thread::spawn(move || {
+        producer.send(&[1; 200]).unwrap();
+        producer
+    });
+    wait_until("it asks", || word(&name, head::COURTESY) != 0);
+    let mut other = ring.producer().unwrap();
+    within_20_s("it has its room", move || {
+        (0..8).for_each(|_| consumer.recv().unwrap().ack());
+        drop(consumer);
+    });
+    let producer = waiter.join().unwrap();
+    assert_eq!(word(&name, head::COURTESY), 0, "it has thanked them");
+    let doing: Vec<Activity> = ring.participants().iter().map(|one| one.activity).collect();
+    assert_eq!(doing, [Activity::Busy; 2], "it waits no more");
+    other.try_send(b"y").unwrap();
+    drop((producer, other));
+    ring.remove().unwrap();
+}
+
+#[test]
+fn who_is_asked_to_hold_back_treats_the_ring_as_full() {
+    let (name, ring) = ring("asked", Discipline::Adaptive);
+    let mut producer = ring.producer().unwrap();
+    let asked = |name: &TestName| {
+        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
+        let now = now.tv_sec() as u64 * 1000 + now.tv_nsec() as u64 / 1_000_000;
+        forge(name, head::COURTESY, (now + 40) * 1024 + 7);
+    };
+    // A request ends so soon that a busy machine may be too late.
+    wait_until("it is refused", || {
+        asked(&name);
+        let refused = matches!(producer.try_send(b"x"), Err(Error::Full));
+        ring.consumer().unwrap().try_recv().map(|item| item.ack()).ok();
+        refused
+    });
+    wait_until("it waits", || {
+        asked(&name);
+        let waited = matches!(producer.send_timeout(b"x", Duration::from_millis(1)), Err(Error::TimedOut));
+        ring.consumer().unwrap().try_recv().map(|item| item.ack()).ok();
+        waited
+    });
+    wait_until("the request ends", || producer.try_send(b"x").is_ok());
+    ring.remove().unwrap();
+}
+
+#[test]
+fn what_is_dropped_counts_no_more() {
+    let (_name, ring) = ring("dropped", Discipline::Semaphore);
+    let mut producer = ring.producer().unwrap();
+    producer.set_on_full(OnFull::DropOldest).unwrap();
+    (0..10).for_each(|_| producer.send(b"x").unwrap());
+    let snapshot = ring.snapshot().unwrap();
+    assert_eq!((snapshot.items_semaphore.0, snapshot.room_semaphore.0), (8, 0));
+    ring.remove().unwrap();
+}
+
+#[test]
+fn an_ephemeral_ring_stays_as_long_as_no_consumer_came() {
+    let name = TestName::new("no-consumer");
+    let ring = RingOptions::new().capacity(8).ephemeral(true).create(&name).unwrap();
+    drop(ring.producer().unwrap());
+    assert!(name.exists());
+    drop(ring.consumer().unwrap());
+    assert!(!name.exists());
+}
