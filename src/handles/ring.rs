@@ -158,7 +158,8 @@ impl Ring {
     /// that sleeps until the process of another participant is gone, and has what the dead held delivered again
     /// at once: within a millisecond, where otherwise it is the next end of somebody's slice of 20 to 80
     /// milliseconds. Of a process one thread watches at most, of a ring two processes for each 64 participants.
-    /// It ends with its producer or consumer, and no signal is delivered to it.
+    /// It ends with its producer or consumer, and no signal is delivered to it. It has up to 67 descriptors open, one
+    /// for each participant that it watches.
     pub fn set_death_watch(&mut self, on: bool) {
         self.death_watch = on;
     }
@@ -266,6 +267,8 @@ impl Ring {
     /// # ring.remove()?;
     /// # Ok::<(), ringpipe::Error>(())
     /// ```
+    ///
+    /// Who survived a truncation (see [`check`](Self::check)) is told so by nothing here.
     ///
     /// On an exclusive ring an item that is sent at this very moment may stay for the next consumer.
     pub fn close(&self) -> bool {
