@@ -18,7 +18,7 @@ use ringpipe::{Consumer, Discipline, Error, Producer, Ring, RingOptions, Thresho
 const STRETCH: u64 = 32;
 /// Items in a measurement; more in a large ring, which is gone around.
 const ITEMS: u64 = 1 << 18;
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 51;
 const DEATHS: usize = 1000;
 /// The child that waits, and is killed.
 const WAITER: &str = "wait";
