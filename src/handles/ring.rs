@@ -238,6 +238,10 @@ impl Ring {
 
     /// Whether the ring's memory is all there, as the system says now.
     ///
+    /// What cannot fail, as [`close`](Self::close), [`is_drained`](Self::is_drained),
+    /// [`participants`](Self::participants) or [`repair`](Self::repair), answers from what it finds: once the memory is
+    /// lost, that is zeros. Who survives a truncation asks this after them.
+    ///
     /// # Errors
     /// [`Error::Truncated`] if somebody has cut it short; [`Error::Io`] when the system refuses to tell.
     pub fn check(&self) -> Result<()> {
@@ -267,8 +271,6 @@ impl Ring {
     /// # ring.remove()?;
     /// # Ok::<(), ringpipe::Error>(())
     /// ```
-    ///
-    /// Who survived a truncation (see [`check`](Self::check)) is told so by nothing here.
     ///
     /// On an exclusive ring an item that is sent at this very moment may stay for the next consumer.
     pub fn close(&self) -> bool {
