@@ -94,7 +94,7 @@ impl Drop for ReadItems<'_> {
 }
 
 /// A raised stop flag is no `Interrupted`: the standard library would try again, for ever.
-fn as_io(error: Error) -> io::Error {
+pub(super) fn as_io(error: Error) -> io::Error {
     let kind = match error.kind() {
         ErrorKind::Closed => io::ErrorKind::BrokenPipe,
         ErrorKind::Full | ErrorKind::Empty => io::ErrorKind::WouldBlock,

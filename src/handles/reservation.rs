@@ -4,6 +4,7 @@ use std::io;
 #[cfg(feature = "cli")]
 use std::os::fd::BorrowedFd;
 
+use super::adapters::as_io;
 use super::producer::Producer;
 use crate::ring::Claim;
 #[cfg(feature = "cli")]
@@ -73,12 +74,10 @@ impl<'p> Reservation<'p> {
     /// Meanwhile those who wait for this item wait for the file.
     ///
     /// # Errors
-    /// As `sys::io::read_into`.
+    /// As `sys::io::read_into`, or the library's: as when writing.
     #[cfg(feature = "cli")]
     pub(crate) fn read_from(&mut self, file: BorrowedFd<'_>, len: u64, wait: Wait) -> io::Result<u64> {
-        if self.producer.participant.check().is_err() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
+        self.producer.participant.check().map_err(as_io)?;
         let view = self.producer.participant.view();
         view.read_from(self.slot, len.min(self.len), file, wait).map(|read| read as u64)
     }
@@ -106,12 +105,16 @@ impl<'p> Reservation<'p> {
     }
 }
 
-/// Appends after what this adapter has written so far; full when the reserved length is reached.
+/// Appends after what this adapter has written so far; full when the reserved length is reached. In a child of the process
+/// that reserved, and once the memory is lost, it fails with the library's error.
 impl io::Write for Reservation<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let take = (self.len - self.written).min(bytes.len() as u64);
-        let fitted = self.write_at(self.written, &bytes[..take as usize]);
-        debug_assert!(fitted);
+        if !self.write_at(self.written, &bytes[..take as usize]) {
+            // As far as the length goes it fits: the memory was lost, or the reservation is the parent's.
+            self.producer.participant.check().map_err(as_io)?;
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         self.written += take;
         Ok(take as usize)
     }

@@ -59,6 +59,9 @@ fn a_committed_reservation_is_refused_by_the_check_that_follows() {
     let mut room = producer.reserve(SLOT).unwrap();
     cut(&name, payload);
     assert!(room.write_at(0, &[7; 100]), "nobody knows yet that it went nowhere");
+    assert!(!room.write_at(0, &[7; 100]));
+    let error = room.write(&[7; 100]).unwrap_err();
+    assert!(error.to_string().contains("truncated"), "{error}");
     room.commit();
     assert!(is_lost(producer.check()));
     ring.remove().unwrap();
