@@ -140,7 +140,8 @@ impl Condition {
         self.member.object.check()?;
         let abandoned = acquire(&self.member, deadline)?;
         self.member.guard_made();
-        Ok(ConditionGuard { member: &mut self.member, abandoned, panicking: std::thread::panicking() })
+        let panicking = std::thread::panicking();
+        Ok(ConditionGuard { member: &mut self.member, abandoned, panicking, gives_up: false })
     }
 }
 
@@ -174,6 +175,7 @@ pub struct ConditionGuard<'a> {
     member: &'a mut Member,
     abandoned: bool,
     panicking: bool,
+    gives_up: bool,
 }
 
 impl ConditionGuard<'_> {
@@ -185,8 +187,8 @@ impl ConditionGuard<'_> {
 
     /// Releases the lock and tells the next one that what it protects may be half changed. All who wait are
     /// woken, as after a death.
-    pub fn abandon(self) {
-        lock::release(self.member, true);
+    pub fn abandon(mut self) {
+        self.gives_up = true;
     }
 
     /// Notifies the one that has waited longest, if somebody waits: it goes on when it gets the lock.
@@ -278,7 +280,7 @@ impl Drop for ConditionGuard<'_> {
         // In a child of the process that took it, it is the parent's still.
         if self.member.object.check().is_ok() {
             // Does nothing when a wait has failed, and the lock is not this one's.
-            lock::release(self.member, std::thread::panicking() && !self.panicking);
+            lock::release(self.member, self.gives_up || std::thread::panicking() && !self.panicking);
             self.member.guard_done();
         }
     }

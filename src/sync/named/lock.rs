@@ -179,12 +179,13 @@ pub struct LockGuard<'a> {
     member: &'a mut Member,
     abandoned: bool,
     panicking: bool,
+    gives_up: bool,
 }
 
 impl<'a> LockGuard<'a> {
     fn new(member: &'a mut Member, abandoned: bool) -> Self {
         member.guard_made();
-        LockGuard { member, abandoned, panicking: std::thread::panicking() }
+        LockGuard { member, abandoned, panicking: std::thread::panicking(), gives_up: false }
     }
 
     /// Whether the last holder died, or said [`abandon`](Self::abandon): what the lock protects may be half
@@ -205,8 +206,8 @@ impl<'a> LockGuard<'a> {
     /// # lock.remove()?;
     /// # Ok::<(), ringpipe::Error>(())
     /// ```
-    pub fn abandon(self) {
-        release(self.member, true);
+    pub fn abandon(mut self) {
+        self.gives_up = true;
     }
 }
 
@@ -214,7 +215,7 @@ impl Drop for LockGuard<'_> {
     fn drop(&mut self) {
         // In a child of the process that took it, it is the parent's still.
         if self.member.object.check().is_ok() {
-            release(self.member, std::thread::panicking() && !self.panicking);
+            release(self.member, self.gives_up || std::thread::panicking() && !self.panicking);
             self.member.guard_done();
         }
     }
