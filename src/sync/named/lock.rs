@@ -10,7 +10,7 @@ use crate::sync::{Look, StopFlag};
 use crate::sys::clock::Deadline;
 use crate::{Error, Result};
 
-/// In the owner's word: a holder died, and nobody has released the lock in good order since.
+/// The word of a lock that nobody holds, and whose last holder died, or gave it up as it was.
 const ABANDONED: u64 = 2;
 
 /// A lock between processes, by name: held by one handle at a time, and by nobody who is dead.
@@ -234,7 +234,7 @@ pub(super) fn take(member: &Member, look: Look) -> Result<Option<bool>> {
         Some(owner) if look == Look::Thorough && member.is_owner_dead(owner)? => true,
         Some(_) => return Ok(None),
     };
-    let mine = member.me.word() | if abandoned { ABANDONED } else { 0 };
+    let mine = member.me.word();
     // P1: what was written under the lock; of the dead, the kernel's answer ordered it. P4: whose it is.
     Ok(word.compare_exchange(seen, mine, AcqRel, Relaxed).is_ok().then_some(abandoned))
 }
