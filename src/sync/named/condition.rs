@@ -341,6 +341,11 @@ fn give_up(words: &Words, word: &std::sync::atomic::AtomicU64, waiting: u64) {
 
 /// Notifies the one that has waited longest. False: nobody waits.
 fn notify_next(words: &Words) -> bool {
+    offer(words, |number, seen| notify(words, number, seen))
+}
+
+/// Offers a notification to the one that has waited longest, until it is taken. False: nobody waits.
+fn offer(words: &Words, notify: impl Fn(u32, u64) -> bool) -> bool {
     // Who stops waiting meanwhile, or is notified by another, is looked past: each time it is one less.
     for _ in 0..=words.geometry().participants {
         let waits = |number| {
@@ -349,7 +354,7 @@ fn notify_next(words: &Words) -> bool {
             (seen & WHAT == WAITING).then_some((seen, number))
         };
         let Some((seen, number)) = numbers(words).filter_map(waits).min() else { return false };
-        if notify(words, number, seen) {
+        if notify(number, seen) {
             return true;
         }
     }
@@ -417,3 +422,6 @@ pub(super) fn repair(words: &Words, number: u32, stands: &dyn Fn() -> bool) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
