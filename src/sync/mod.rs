@@ -55,6 +55,8 @@ pub mod parts;
 mod signal;
 mod stop;
 mod strategy;
+#[cfg(test)]
+mod testing;
 
 #[doc(hidden)]
 pub use mutex::{Mutex, owner_of};

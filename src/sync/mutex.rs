@@ -125,3 +125,65 @@ impl Turn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::testing::Stage;
+    use std::cell::Cell;
+
+    /// Turn number `turn` of participant `number`.
+    fn word(turn: u64, number: u64) -> u64 {
+        turn << OWNER_BITS | (number + 1)
+    }
+
+    #[test]
+    fn the_dead_are_not_waited_for() {
+        let stage = Stage::new();
+        let mutex = stage.mutex();
+        mutex.owner.store(word(7, 3), Relaxed);
+        let asked = Cell::new(0);
+        let is_dead = |number| {
+            asked.set(asked.get() + 1);
+            number == 3
+        };
+        mutex.lock(word(1, 0), is_dead).unwrap();
+        assert_eq!((stage.turn(), asked.get()), (word(1, 0), 1), "taken over at the first look");
+    }
+
+    #[test]
+    fn who_ends_its_turns_in_time_is_not_passed_however_many_there_are() {
+        let stage = Stage::new();
+        let mutex = stage.mutex();
+        let turns = Cell::new(1);
+        mutex.owner.store(word(1, 3), Relaxed);
+        // By each look another turn has begun, and after the fifth none.
+        let goes_on = |_| {
+            turns.set(turns.get() + 1);
+            mutex.owner.store(if turns.get() > 5 { 0 } else { word(turns.get(), 3) }, Relaxed);
+            false
+        };
+        mutex.lock(word(1, 0), goes_on).unwrap();
+        assert_eq!((stage.turn(), turns.get()), (word(1, 0), 6));
+    }
+
+    #[test]
+    fn each_turn_has_a_word_of_its_own_and_ends_no_other() {
+        let stage = Stage::new();
+        let (mutex, mut turn) = (stage.mutex(), Turn::new(3));
+        let words = [(); 2].map(|()| {
+            turn.begin(Some(mutex), |_| false).unwrap();
+            let word = stage.turn();
+            turn.end(Some(mutex));
+            assert_eq!((stage.turn(), mutex.semaphore.value()), (0, 1));
+            word
+        });
+        assert_eq!(words.map(owner_of), [Some(3); 2]);
+        assert_ne!(words[0], words[1]);
+        turn.begin(Some(mutex), |_| false).unwrap();
+        // It was taken for stuck, and passed.
+        mutex.owner.store(word(9, 7), Relaxed);
+        turn.end(Some(mutex));
+        assert_eq!((stage.turn(), mutex.semaphore.value()), (word(9, 7), 0));
+    }
+}

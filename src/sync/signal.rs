@@ -119,3 +119,36 @@ impl<P: Parts> Signal<'_, P> {
         Ok(posted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::sync::testing::Stage;
+
+    #[test]
+    fn each_that_sleeps_is_posted_once_and_all_of_them_when_all_are_woken() {
+        let stage = Stage::new();
+        let own = stage.consumer().own;
+        own.forge(1);
+        own.signal.notify(2);
+        assert_eq!(own.counts(), (0, 1));
+        own.forge(3);
+        own.signal.notify_all();
+        assert_eq!(own.counts(), (0, 4));
+        own.signal.notify_all();
+        assert_eq!(own.counts(), (0, 4));
+    }
+
+    #[test]
+    fn who_withdraws_takes_its_announcement_off_or_else_the_token_that_came_for_it() {
+        let stage = Stage::new();
+        let own = stage.consumer().own;
+        own.signal.announce();
+        own.signal.announce();
+        own.signal.withdraw();
+        assert_eq!(own.counts(), (1, 0));
+        own.signal.notify_all();
+        assert_eq!(own.counts(), (0, 1));
+        own.signal.withdraw();
+        assert_eq!(own.counts(), (0, 0));
+    }
+}

@@ -206,17 +206,28 @@ fn a_number_is_granted_again_only_after_its_traces_were_repaired() {
 
 #[test]
 fn a_forked_child_can_use_nothing_and_changes_nothing() {
-    let names = [(); 2].map(|()| TestName::new("fork"));
+    [false, true].into_iter().for_each(forks);
+}
+
+/// The child drops its copies of what its parent holds, or says that it gives the locks up as they are.
+fn forks(gives_up: bool) {
+    let names = [(); 3].map(|()| TestName::new("fork"));
     let (mut lock, semaphore) =
         (Lock::create(&names[0]).unwrap(), Semaphore::create(&names[1], 2, 2).unwrap());
+    let mut condition = Condition::create(&names[2]).unwrap();
+    let idle = Semaphore::open(&names[1]).unwrap();
     let permit = semaphore.acquire().unwrap();
-    let guard = lock.lock().unwrap();
+    let (guard, other_guard) = (lock.lock().unwrap(), condition.lock().unwrap());
     // SAFETY: the child only calls what answers at once, and ends without running anything else.
     match unsafe { nix::unistd::fork() }.unwrap() {
         nix::unistd::ForkResult::Child => {
             let refused = semaphore.try_acquire().is_err_and(|error| error.kind() == ErrorKind::Forked)
                 && semaphore.release().is_err_and(|error| error.kind() == ErrorKind::Forked);
-            drop((guard, permit));
+            match gives_up {
+                true => (guard.abandon(), other_guard.abandon()),
+                false => (drop(guard), drop(other_guard)),
+            };
+            drop((permit, idle));
             // SAFETY: ends the process at once.
             unsafe { nix::libc::_exit(if refused { 0 } else { 1 }) }
         }
@@ -226,12 +237,19 @@ fn a_forked_child_can_use_nothing_and_changes_nothing() {
         }
     }
     assert!(Lock::open(&names[0]).unwrap().try_lock().unwrap().is_none());
+    let mut other = Condition::open(&names[2]).unwrap();
+    assert_eq!(other.lock_timeout(Duration::ZERO).unwrap_err().kind(), ErrorKind::TimedOut);
     assert_eq!(semaphore.value(), 1);
-    drop((guard, permit));
+    let mut state = [0; 8];
+    let file = std::fs::File::open(names[1].path()).unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut state, named::HEAD_BYTES + 8).unwrap();
+    assert_ne!(state, [0; 8], "the second handle takes part as before");
+    drop((guard, other_guard, permit, idle));
     assert_eq!(semaphore.value(), 2);
-    within_20_s("both are free", move || {
-        drop(lock.lock().unwrap());
+    within_20_s("all are free", move || {
+        assert!(!lock.lock().unwrap().is_abandoned() && !other.lock().unwrap().is_abandoned());
         lock.remove().unwrap();
+        condition.remove().unwrap();
         semaphore.remove().unwrap();
     });
 }

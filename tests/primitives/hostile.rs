@@ -127,6 +127,7 @@ fn a_lock_held_by_a_number_that_nobody_can_have_is_damaged() {
     let file = create(Kind::Lock, &name);
     file.write_all_at(&(0xfff_u64 << 8 | 1).to_le_bytes(), head::OWNER).unwrap();
     let mut lock = Lock::open(&name).unwrap();
+    assert_eq!(lock.try_lock().unwrap_err().kind(), ErrorKind::Damaged);
     assert_eq!(lock.lock().unwrap_err().kind(), ErrorKind::Damaged);
     lock.remove().unwrap();
 }

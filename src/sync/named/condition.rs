@@ -140,7 +140,8 @@ impl Condition {
         self.member.object.check()?;
         let abandoned = acquire(&self.member, deadline)?;
         self.member.guard_made();
-        Ok(ConditionGuard { member: &mut self.member, abandoned, panicking: std::thread::panicking() })
+        let panicking = std::thread::panicking();
+        Ok(ConditionGuard { member: &mut self.member, abandoned, panicking, gives_up: false })
     }
 }
 
@@ -174,6 +175,7 @@ pub struct ConditionGuard<'a> {
     member: &'a mut Member,
     abandoned: bool,
     panicking: bool,
+    gives_up: bool,
 }
 
 impl ConditionGuard<'_> {
@@ -185,8 +187,8 @@ impl ConditionGuard<'_> {
 
     /// Releases the lock and tells the next one that what it protects may be half changed. All who wait are
     /// woken, as after a death.
-    pub fn abandon(self) {
-        lock::release(self.member, true);
+    pub fn abandon(mut self) {
+        self.gives_up = true;
     }
 
     /// Notifies the one that has waited longest, if somebody waits: it goes on when it gets the lock.
@@ -278,7 +280,7 @@ impl Drop for ConditionGuard<'_> {
         // In a child of the process that took it, it is the parent's still.
         if self.member.object.check().is_ok() {
             // Does nothing when a wait has failed, and the lock is not this one's.
-            lock::release(self.member, std::thread::panicking() && !self.panicking);
+            lock::release(self.member, self.gives_up || std::thread::panicking() && !self.panicking);
             self.member.guard_done();
         }
     }
@@ -339,6 +341,11 @@ fn give_up(words: &Words, word: &std::sync::atomic::AtomicU64, waiting: u64) {
 
 /// Notifies the one that has waited longest. False: nobody waits.
 fn notify_next(words: &Words) -> bool {
+    offer(words, |number, seen| notify(words, number, seen))
+}
+
+/// Offers a notification to the one that has waited longest, until it is taken. False: nobody waits.
+fn offer(words: &Words, notify: impl Fn(u32, u64) -> bool) -> bool {
     // Who stops waiting meanwhile, or is notified by another, is looked past: each time it is one less.
     for _ in 0..=words.geometry().participants {
         let waits = |number| {
@@ -347,7 +354,7 @@ fn notify_next(words: &Words) -> bool {
             (seen & WHAT == WAITING).then_some((seen, number))
         };
         let Some((seen, number)) = numbers(words).filter_map(waits).min() else { return false };
-        if notify(words, number, seen) {
+        if notify(number, seen) {
             return true;
         }
     }
@@ -415,3 +422,6 @@ pub(super) fn repair(words: &Words, number: u32, stands: &dyn Fn() -> bool) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

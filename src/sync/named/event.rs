@@ -171,8 +171,13 @@ impl Event {
     }
 
     fn taken(&self) -> bool {
+        // Relaxed: the exchange decides.
+        self.take_seen(self.object.words.word(head::EVENT).load(Relaxed))
+    }
+
+    /// Takes an event whose word was `seen`; not if it changed.
+    fn take_seen(&self, seen: u64) -> bool {
         let word = self.object.words.word(head::EVENT);
-        let seen = word.load(Relaxed); // Relaxed: the exchange decides.
         // P3: what was written before it was set.
         seen != 0 && word.compare_exchange(seen, 0, AcqRel, Relaxed).is_ok()
     }
@@ -193,5 +198,33 @@ impl Event {
         self.waiter.replace(waiter);
         self.object.check()?;
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::sleeping;
+    use super::*;
+    use crate::sys::testing::TestName;
+
+    #[test]
+    fn all_who_sleep_are_woken_each_time_it_is_set_also_when_it_was() {
+        let name = TestName::new();
+        let event = Event::create(name.0.as_str()).unwrap();
+        let words = &event.object.words;
+        for (first, sleepers, posted) in [(true, 2, 2), (false, 1, 3)] {
+            sleeping(words, sleepers);
+            assert_eq!(event.set().unwrap(), first);
+            assert_eq!(words.semaphore().value(), posted);
+        }
+    }
+
+    #[test]
+    fn an_event_that_was_taken_meanwhile_is_not_taken_again() {
+        let name = TestName::new();
+        let mut event = Event::create(name.0.as_str()).unwrap();
+        event.set().unwrap();
+        event.take().unwrap();
+        assert!(!event.take_seen(SET));
     }
 }

@@ -10,7 +10,7 @@ use crate::sync::{Look, StopFlag};
 use crate::sys::clock::Deadline;
 use crate::{Error, Result};
 
-/// In the owner's word: a holder died, and nobody has released the lock in good order since.
+/// The word of a lock that nobody holds, and whose last holder died, or gave it up as it was.
 const ABANDONED: u64 = 2;
 
 /// A lock between processes, by name: held by one handle at a time, and by nobody who is dead.
@@ -179,12 +179,13 @@ pub struct LockGuard<'a> {
     member: &'a mut Member,
     abandoned: bool,
     panicking: bool,
+    gives_up: bool,
 }
 
 impl<'a> LockGuard<'a> {
     fn new(member: &'a mut Member, abandoned: bool) -> Self {
         member.guard_made();
-        LockGuard { member, abandoned, panicking: std::thread::panicking() }
+        LockGuard { member, abandoned, panicking: std::thread::panicking(), gives_up: false }
     }
 
     /// Whether the last holder died, or said [`abandon`](Self::abandon): what the lock protects may be half
@@ -205,8 +206,8 @@ impl<'a> LockGuard<'a> {
     /// # lock.remove()?;
     /// # Ok::<(), ringpipe::Error>(())
     /// ```
-    pub fn abandon(self) {
-        release(self.member, true);
+    pub fn abandon(mut self) {
+        self.gives_up = true;
     }
 }
 
@@ -214,7 +215,7 @@ impl Drop for LockGuard<'_> {
     fn drop(&mut self) {
         // In a child of the process that took it, it is the parent's still.
         if self.member.object.check().is_ok() {
-            release(self.member, std::thread::panicking() && !self.panicking);
+            release(self.member, self.gives_up || std::thread::panicking() && !self.panicking);
             self.member.guard_done();
         }
     }
@@ -222,8 +223,12 @@ impl Drop for LockGuard<'_> {
 
 /// Takes the lock if it is free, or, at a thorough look, if its holder is dead. True: it was abandoned.
 pub(super) fn take(member: &Member, look: Look) -> Result<Option<bool>> {
-    let word = member.words().word(head::OWNER);
-    let seen = word.load(Relaxed); // Relaxed: the exchange below decides.
+    // Relaxed: the exchange decides.
+    take_seen(member, member.words().word(head::OWNER).load(Relaxed), look)
+}
+
+/// Takes a lock whose word was `seen`; not if it changed.
+fn take_seen(member: &Member, seen: u64, look: Look) -> Result<Option<bool>> {
     let abandoned = match Owner::of(seen) {
         None => seen & ABANDONED != 0,
         Some(owner) if owner == member.me => {
@@ -233,7 +238,7 @@ pub(super) fn take(member: &Member, look: Look) -> Result<Option<bool>> {
         Some(owner) if look == Look::Thorough && member.is_owner_dead(owner)? => true,
         Some(_) => return Ok(None),
     };
-    let mine = member.me.word() | if abandoned { ABANDONED } else { 0 };
+    let (word, mine) = (member.words().word(head::OWNER), member.me.word());
     // P1: what was written under the lock; of the dead, the kernel's answer ordered it. P4: whose it is.
     Ok(word.compare_exchange(seen, mine, AcqRel, Relaxed).is_ok().then_some(abandoned))
 }
@@ -280,5 +285,66 @@ pub(super) fn repair(words: &Words, number: u32, stands: &dyn Fn() -> bool) {
         if word.compare_exchange(seen, ABANDONED, AcqRel, Relaxed).is_ok() {
             signal(words).notify(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{dead, get, member, set, sleeping};
+    use super::*;
+
+    #[test]
+    fn a_lock_that_was_taken_meanwhile_is_not_taken_again() {
+        let (_name, member) = member(Kind::Lock);
+        let other = Owner { number: 1, serial: 9 }.word();
+        set(member.words(), head::OWNER, other);
+        for seen in [0, ABANDONED] {
+            assert_eq!(take_seen(&member, seen, Look::Thorough).unwrap(), None);
+            assert_eq!(get(member.words(), head::OWNER), other);
+        }
+    }
+
+    #[test]
+    fn who_releases_frees_what_it_holds_and_nothing_else_and_wakes_one() {
+        let (_name, member) = member(Kind::Lock);
+        let (words, mine) = (member.words(), member.me.word());
+        let other = Owner { number: 1, serial: 9 }.word();
+        for (held, free, posted) in [(other, other, 0), (ABANDONED, ABANDONED, 0), (mine, 0, 1)] {
+            set(words, head::OWNER, held);
+            sleeping(words, 1);
+            release(&member, false);
+            assert_eq!((get(words, head::OWNER), words.semaphore().value()), (free, posted));
+        }
+    }
+
+    #[test]
+    fn who_waits_for_the_condition_sees_that_its_lock_was_left() {
+        let (_name, member) = member(Kind::Condition);
+        let dead = dead(member.words(), 5);
+        for (word, quick, thorough) in [
+            (0, false, false),
+            (ABANDONED, true, true),
+            (member.me.word(), false, false),
+            (dead.word(), false, true),
+        ] {
+            set(member.words(), head::OWNER, word);
+            let left = [Look::Quick, Look::Thorough].map(|look| is_left(&member, look).unwrap());
+            assert_eq!(left, [quick, thorough], "{word:x}");
+        }
+    }
+
+    #[test]
+    fn the_lock_of_the_dead_is_freed_with_a_mark_and_one_is_woken_and_nobody_elses_is() {
+        let (_name, member) = member(Kind::Lock);
+        let words = member.words();
+        let (dead, other) = (dead(words, 5), dead(words, 6));
+        sleeping(words, 1);
+        for (owner, stands) in [(other, true), (dead, false)] {
+            set(words, head::OWNER, owner.word());
+            repair(words, 5, &|| stands);
+            assert_eq!((get(words, head::OWNER), words.semaphore().value()), (owner.word(), 0));
+        }
+        repair(words, 5, &|| true);
+        assert_eq!((get(words, head::OWNER), words.semaphore().value()), (ABANDONED, 1));
     }
 }

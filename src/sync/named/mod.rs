@@ -19,9 +19,11 @@ mod condition;
 mod event;
 mod lock;
 mod semaphore;
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -194,7 +196,7 @@ impl Member {
         let words = &object.words;
         // Relaxed: a number no other participant has; it orders nothing.
         let serial = words.word(head::SERIAL).fetch_add(1, Relaxed) as u32;
-        let lock = take_number(words)?;
+        let lock = take_number(words, ParticipantLock::try_acquire)?;
         let number = lock.number();
         if words.geometry().kind == Kind::Condition {
             // Relaxed: a hint.
@@ -308,8 +310,11 @@ fn numbers(words: &Words) -> std::ops::Range<u32> {
     0..highest.min(u64::from(words.geometry().participants)) as u32
 }
 
-/// The lowest number that is free; the dead are buried if there is none.
-fn take_number(words: &Words) -> Result<ParticipantLock> {
+/// The lowest number that is free, and that `acquire` can have; the dead are buried if there is none.
+fn take_number(
+    words: &Words,
+    acquire: impl Fn(OwnedFd, u32) -> Result<std::result::Result<ParticipantLock, OwnedFd>>,
+) -> Result<ParticipantLock> {
     let participants = words.geometry().participants;
     for _ in 0..3 {
         let mut fd = words.segment().reopen()?;
@@ -319,7 +324,7 @@ fn take_number(words: &Words) -> Result<ParticipantLock> {
             if state.load(Acquire) != 0 {
                 continue;
             }
-            match ParticipantLock::try_acquire(fd, number)? {
+            match acquire(fd, number)? {
                 Ok(lock) if state.load(Acquire) == 0 => return Ok(lock), // P2: nor has anybody come meanwhile.
                 // Somebody came and died between the two looks.
                 Ok(lock) => {

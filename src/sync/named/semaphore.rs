@@ -213,15 +213,20 @@ impl Semaphore {
     fn claim(&self) -> Option<u32> {
         let words = self.member.words();
         let taken = self.all().find(|index| {
-            let word = words.word(words.geometry().permit(*index));
-            // Relaxed: the exchange decides. P1: what was handed over. P4: whose it is.
-            word.load(Relaxed) == FREE
-                && word.compare_exchange(FREE, self.member.me.word(), AcqRel, Relaxed).is_ok()
+            // Relaxed: the exchange decides.
+            words.word(words.geometry().permit(*index)).load(Relaxed) == FREE && self.take_free(*index)
         });
         if let Some(index) = taken {
             self.hint.set(index);
         }
         taken
+    }
+
+    /// Takes a permit that was free; not if it changed.
+    fn take_free(&self, index: u32) -> bool {
+        let word = self.member.words().word(self.member.words().geometry().permit(index));
+        // P1: what was handed over. P4: whose it is.
+        word.compare_exchange(FREE, self.member.me.word(), AcqRel, Relaxed).is_ok()
     }
 
     fn permit(&self, index: u32) -> Permit<'_> {
@@ -351,5 +356,47 @@ pub(super) fn repair(words: &Words, number: u32, stands: &dyn Fn() -> bool) {
     }
     if freed > 0 {
         announce(words, freed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{dead, get, set, sleeping};
+    use super::*;
+    use crate::sys::testing::TestName;
+
+    #[test]
+    fn a_permit_that_was_taken_meanwhile_is_not_taken_again() {
+        let name = TestName::new();
+        let semaphore = Semaphore::create(name.0.as_str(), 2, 3).unwrap();
+        let words = semaphore.member.words();
+        let other = Owner { number: 1, serial: 9 }.word();
+        for there in [other, NONE] {
+            set(words, words.geometry().permit(1), there);
+            assert!(!semaphore.take_free(1));
+            assert_eq!(get(words, words.geometry().permit(1)), there);
+        }
+    }
+
+    #[test]
+    fn each_permit_that_becomes_free_is_news_and_wakes_one() {
+        let name = TestName::new();
+        let semaphore = Semaphore::create(name.0.as_str(), 1, 2).unwrap();
+        let words = semaphore.member.words();
+        let (dead, permit) = (dead(words, 5), semaphore.acquire().unwrap());
+        let told = || (get(words, head::NEWS), words.semaphore().value());
+        sleeping(words, 1);
+        semaphore.release().unwrap();
+        assert_eq!(told(), (1, 1), "made");
+        sleeping(words, 1);
+        drop(permit);
+        assert_eq!(told(), (2, 2), "given back");
+        set(words, words.geometry().permit(0), dead.word());
+        sleeping(words, 1);
+        repair(words, 6, &|| true);
+        repair(words, 5, &|| false);
+        assert_eq!(told(), (2, 2), "nobody's");
+        repair(words, 5, &|| true);
+        assert_eq!(told(), (3, 3), "of the dead");
     }
 }

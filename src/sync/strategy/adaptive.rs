@@ -158,3 +158,54 @@ impl Waiter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::testing::{Stage, wanted};
+    use std::time::Duration;
+
+    #[test]
+    fn after_the_announcement_it_looks_thoroughly_before_it_sleeps() {
+        let stage = Stage::new();
+        let (side, mut seen) = (stage.consumer(), Vec::new());
+        let look = |depth| {
+            let announced = side.own.counts().0 == 1;
+            seen.push((depth, announced));
+            Ok(announced.then_some(1))
+        };
+        let soon = Deadline::after(Duration::from_millis(200));
+        Waiter::default().wait(side, &wanted(1, soon), |_| false, look).unwrap();
+        assert_eq!(seen, [(Look::Quick, false), (Look::Thorough, true)]);
+        assert_eq!(side.own.counts(), (0, 0), "withdrawn");
+    }
+
+    #[test]
+    fn the_last_look_of_a_wait_is_thorough_although_the_last_sleep_brought_something() {
+        let stage = Stage::new();
+        let (side, mut waiter) = (stage.consumer(), Waiter::default());
+        let mut looks = |deadline, most: usize| {
+            let mut seen = Vec::new();
+            let look = |depth| {
+                seen.push(depth);
+                // Whoever sleeps is woken.
+                side.own.signal.notify_all();
+                Ok((seen.len() == most).then_some(1))
+            };
+            let _ = waiter.wait(side, &wanted(1, deadline), |_| false, look);
+            seen
+        };
+        assert_eq!(looks(Deadline::never(), 3), [Look::Quick, Look::Thorough, Look::Quick]);
+        assert_eq!(looks(Deadline::never(), 2), [Look::Quick, Look::Quick]);
+        assert_eq!(looks(Deadline::immediate(), 9), [Look::Quick, Look::Thorough]);
+    }
+
+    #[test]
+    fn who_made_something_wakes_one_that_sleeps() {
+        let stage = Stage::new();
+        let side = stage.producer();
+        side.other.forge(2);
+        Waiter::default().done(side, Made { items: 1, slots: 3 });
+        assert_eq!(side.other.counts(), (1, 1));
+    }
+}

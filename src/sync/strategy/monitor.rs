@@ -217,3 +217,113 @@ impl WaitStrategy for Monitor {
         start(sleepers);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use crate::sync::testing::{Stage, wanted};
+    use crate::sys::clock::Deadline;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    fn monitor(wake_at: u64, resume_at: Option<u64>) -> Monitor {
+        Monitor::new(0, Thresholds { wake_at, resume_at })
+    }
+
+    /// How the slots are looked at in one look that `finds` something or not, and is part of a wait or not.
+    fn look(monitor: &mut Monitor, side: Side<'_>, waits: bool, finds: bool) -> Look {
+        let wanted = Wanted { waits, ..wanted(1, Deadline::immediate()) };
+        let mut seen = None;
+        let look = |depth| {
+            seen = Some(depth);
+            Ok(finds.then_some(1))
+        };
+        monitor.attempt(side, &wanted, Look::Quick, look).unwrap();
+        monitor.end_turn(side);
+        seen.unwrap()
+    }
+
+    #[test]
+    fn producers_halt_at_the_level_and_go_on_when_it_fell_or_when_they_were_let_go_on() {
+        let stage = Stage::new();
+        let (side, mut monitor) = (stage.producer(), monitor(5, Some(2)));
+        let mut depth_at = |level| {
+            stage.level.set(level);
+            look(&mut monitor, side, true, true)
+        };
+        let depths = [4, 5, 3, 2, 5].map(&mut depth_at);
+        assert_eq!(depths, [Look::Quick, Look::Aside, Look::Aside, Look::Quick, Look::Aside]);
+        side.own.starts.fetch_add(1, Relaxed);
+        assert_eq!([5, 5].map(depth_at), [Look::Quick, Look::Aside], "let go on once");
+    }
+
+    #[test]
+    fn who_begins_to_wait_lets_the_others_go_on_once_for_each_time_it_found_something() {
+        let stage = Stage::new();
+        let (side, mut monitor) = (stage.consumer(), monitor(1, None));
+        side.other.forge(2);
+        look(&mut monitor, side, true, false);
+        assert_eq!((side.other.started(), side.other.counts()), (1, (0, 2)), "all are woken");
+        for (finds, started) in [(false, 1), (true, 1), (false, 2)] {
+            // It may look again.
+            side.own.starts.fetch_add(1, Relaxed);
+            look(&mut monitor, side, true, finds);
+            assert_eq!(side.other.started(), started);
+        }
+    }
+
+    #[test]
+    fn consumers_that_only_try_take_what_there_is_and_producers_that_are_refused_let_them() {
+        let stage = Stage::new();
+        stage.level.set(3);
+        let (side, mut consumer) = (stage.consumer(), monitor(5, Some(0)));
+        let depths = [true, true, false].map(|waits| look(&mut consumer, side, waits, false));
+        assert_eq!(depths, [Look::Quick, Look::Aside, Look::Quick]);
+        assert_eq!((side.other.started(), side.own.started()), (1, 0));
+        look(&mut monitor(5, Some(0)), stage.producer(), false, false);
+        assert_eq!(side.own.started(), 1);
+    }
+
+    #[test]
+    fn who_finds_nothing_has_no_turn_any_more() {
+        let stage = Stage::new();
+        let (side, mut monitor) = (stage.consumer(), monitor(1, None));
+        let wanted = wanted(1, Deadline::immediate());
+        assert_eq!(monitor.attempt(side, &wanted, Look::Quick, |_| Ok(None)).unwrap(), None);
+        assert_eq!(stage.turn(), 0, "tried in vain");
+        let found = monitor.wait(side, &wanted, |_| false, |_| Ok(None));
+        assert!(matches!(found, Err(Error::TimedOut)));
+        assert_eq!(stage.turn(), 0, "waited in vain");
+    }
+
+    #[test]
+    fn who_sleeps_has_no_turn_and_takes_another_afterwards() {
+        let stage = Stage::new();
+        let (side, mut monitor) = (stage.consumer(), monitor(1, None));
+        let mut turns = Vec::new();
+        let look = |_| {
+            turns.push(stage.turn());
+            // Whoever sleeps is woken.
+            side.own.signal.notify_all();
+            Ok((turns.len() == 3).then_some(1))
+        };
+        monitor.wait(side, &wanted(1, Deadline::never()), |_| false, look).unwrap();
+        assert!(turns[0] == turns[1] && turns[1] != turns[2], "{turns:?}");
+    }
+
+    #[test]
+    fn what_was_made_is_for_those_who_wait_at_the_level_and_what_was_given_back_at_any() {
+        let stage = Stage::new();
+        let (side, monitor) = (stage.producer(), monitor(5, None));
+        let made = Made { items: 1, slots: 1 };
+        for (level, given_back, started) in [(4, false, 0), (5, false, 1), (4, true, 2)] {
+            stage.level.set(level);
+            side.other.forge(1);
+            match given_back {
+                true => monitor.wake_now(side.other, side.around, made),
+                false => monitor.wake(side.other, side.around, made),
+            }
+            assert_eq!((side.other.started(), side.other.counts().1), (started, started as i32));
+        }
+    }
+}

@@ -50,3 +50,29 @@ impl WaitStrategy for Polling {
 
     fn wake(&self, _: Sleepers<'_>, _: &dyn Around, _: Made) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use crate::sync::StopFlag;
+    use crate::sync::testing::{Stage, wanted};
+    use crate::sys::clock::Deadline;
+
+    #[test]
+    fn between_its_looks_it_looks_whether_it_is_to_stop() {
+        let (stage, stop) = (Stage::new(), StopFlag::new());
+        let mut seen = Vec::new();
+        let look = |depth| {
+            seen.push(depth);
+            if depth == Look::Quick {
+                stop.raise();
+            }
+            Ok(None)
+        };
+        let wanted = Wanted { stop: Some(&stop), ..wanted(1, Deadline::never()) };
+        let result = Polling.wait(stage.consumer(), &wanted, |_| false, look);
+        assert!(matches!(result, Err(Error::Interrupted)));
+        assert_eq!(seen, [Look::Thorough, Look::Quick], "none after it was raised");
+    }
+}

@@ -168,3 +168,79 @@ impl WaitStrategy for Counting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use crate::sync::testing::{Stage, wanted};
+    use crate::sys::clock::Deadline;
+
+    #[test]
+    fn tokens_in_hand_that_are_not_needed_go_to_others() {
+        let stage = Stage::new();
+        let (side, mut counting) = (stage.consumer(), Counting::new(0));
+        side.own.add_tokens(3);
+        let wanted = wanted(3, Deadline::immediate());
+        let found = counting.attempt(side, &wanted, Look::Quick, |_| Ok(Some(1)));
+        assert_eq!((found.unwrap(), side.own.counts()), (Some(1), (0, 2)), "it took one slot of three");
+        counting.end_turn(side);
+        let found = counting.attempt(side, &wanted, Look::Quick, |_| Ok(None));
+        assert_eq!((found.unwrap(), side.own.counts()), (None, (0, 2)), "tried in vain");
+        let found = counting.wait(side, &wanted, |_| false, |_| Ok(None));
+        assert!(matches!(found, Err(Error::TimedOut)));
+        assert_eq!(side.own.counts(), (0, 2), "waited in vain");
+    }
+
+    #[test]
+    fn a_token_with_which_nothing_is_found_is_gone() {
+        let stage = Stage::new();
+        let (side, mut counting) = (stage.consumer(), Counting::new(0));
+        side.own.add_tokens(2);
+        let wanted = wanted(1, Deadline::immediate());
+        assert_eq!(counting.attempt(side, &wanted, Look::Quick, |_| Ok(None)).unwrap(), None);
+        assert_eq!(side.own.counts(), (0, 1));
+    }
+
+    #[test]
+    fn who_has_no_token_or_no_time_looks_thoroughly() {
+        let stage = Stage::new();
+        let (side, mut counting) = (stage.consumer(), Counting::new(0));
+        for (tokens, deadline, expected) in [
+            (0, Deadline::never(), Look::Thorough),
+            (1, Deadline::never(), Look::Quick),
+            (1, Deadline::immediate(), Look::Thorough),
+        ] {
+            side.own.add_tokens(tokens);
+            let look = |depth| {
+                assert_eq!(depth, expected);
+                Ok(Some(1))
+            };
+            counting.wait(side, &wanted(1, deadline), |_| false, look).unwrap();
+            counting.end_turn(side);
+        }
+    }
+
+    #[test]
+    fn the_token_that_ended_a_sleep_pays_and_nobody_elses_and_others_that_sleep_stay_counted() {
+        let stage = Stage::new();
+        let (side, mut counting) = (stage.consumer(), Counting::new(0));
+        side.own.forge(1);
+        let mut looks = 0;
+        let look = |_| {
+            looks += 1;
+            side.own.add_tokens(if looks == 1 { 2 } else { 0 });
+            Ok((looks == 2).then_some(1))
+        };
+        counting.wait(side, &wanted(1, Deadline::never()), |_| false, look).unwrap();
+        assert_eq!(side.own.counts(), (1, 1));
+    }
+
+    #[test]
+    fn what_was_made_counts_by_its_slots() {
+        let stage = Stage::new();
+        let side = stage.producer();
+        Counting::new(0).done(side, Made { items: 1, slots: 3 });
+        assert_eq!(side.other.counts(), (0, 3));
+    }
+}
