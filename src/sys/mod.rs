@@ -50,4 +50,4 @@ pub mod truncation;
 pub mod watch;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
