@@ -8,8 +8,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use nix::sys::signal::Signal;
-use ringpipe::layout::fields::head;
-use ringpipe::{Buried, Discipline, Liveness, Ring, RingOptions};
+use ringpipe::layout::fields::{entry, head};
+use ringpipe::layout::geometry::HEAD_BYTES;
+use ringpipe::{Activity, Buried, Discipline, Liveness, Ring, RingOptions};
 
 use processes::puppet::Puppet;
 use processes::{TestName, wait_until};
@@ -154,8 +155,12 @@ fn the_next_holder_of_a_number_begins_at_nothing() {
     let mut first = Puppet::attached(&name, "producer");
     assert_eq!(first.does("send one"), "sent");
     assert_eq!(first.does("leave"), "left");
+    // As if it had been killed while it waited.
+    forge(&name, HEAD_BYTES + entry::ACTIVITY, 1);
     let next = ring.producer().unwrap();
-    assert_eq!((ring.participants()[0].number, ring.snapshot().unwrap().totals.sent), (0, 1));
+    let seen = &ring.participants()[0];
+    assert_eq!((seen.number, seen.activity), (0, Activity::Busy));
+    assert_eq!(ring.snapshot().unwrap().totals.sent, 1);
     drop(next);
     assert_eq!(ring.snapshot().unwrap().totals.sent, 1, "counted once");
     ring.remove().unwrap();

@@ -116,7 +116,8 @@ fn what_is_dropped_counts_no_more() {
     let (_name, ring) = ring("dropped", Discipline::Semaphore);
     let mut producer = ring.producer().unwrap();
     producer.set_on_full(OnFull::DropOldest).unwrap();
-    (0..10).for_each(|_| producer.send(b"x").unwrap());
+    // It makes its own room, and waits for nobody.
+    (0..10).for_each(|_| producer.send_timeout(b"x", Duration::from_secs(5)).unwrap());
     let snapshot = ring.snapshot().unwrap();
     assert_eq!((snapshot.items_semaphore.0, snapshot.room_semaphore.0), (8, 0));
     ring.remove().unwrap();
@@ -130,4 +131,15 @@ fn an_ephemeral_ring_stays_as_long_as_no_consumer_came() {
     assert!(name.exists());
     drop(ring.consumer().unwrap());
     assert!(!name.exists());
+}
+
+#[test]
+fn what_is_given_up_wakes_one_who_may_have_waited_for_what_comes_behind_it() {
+    let (name, ring) = ring("given-up", Discipline::Adaptive);
+    let mut producer = ring.producer().unwrap();
+    forge(&name, head::ITEMS_WAITING, 2);
+    drop(producer.reserve(1).unwrap());
+    assert_eq!(word(&name, head::ITEMS_WAITING), 1);
+    assert_eq!(ring.snapshot().unwrap().items_semaphore.0, 1);
+    ring.remove().unwrap();
 }

@@ -134,3 +134,80 @@ pub(super) fn forget_dead_sleepers(memory: &SegmentMemory) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handles::RingOptions;
+    use crate::handles::testing::{attached, dies, ring};
+    use crate::sys::testing::TestName;
+
+    #[test]
+    fn burying_whoever_lives_changes_nothing() {
+        let (_name, ring) = ring(Discipline::Semaphore);
+        let (view, living) = (ring.view(), attached(&ring, Role::Producer));
+        let state = view.entry_word(living.number, entry::STATE).load(Relaxed);
+        let turn = 7 << 16 | (u64::from(living.number) + 1);
+        view.head_word(head::MUTEX_OWNER).store(turn, Relaxed);
+        assert_eq!(bury(ring.observer(), living.number), Buried::default());
+        assert_eq!(view.head_word(head::MUTEX_OWNER).load(Relaxed), turn, "its turn goes on");
+        assert_eq!(view.entry_word(living.number, entry::STATE).load(Relaxed), state);
+    }
+
+    #[test]
+    fn of_two_that_bury_one_at_once_one_counts_it() {
+        // So many slots that one has not looked through them all before the other begins.
+        let name = TestName::new();
+        let ring = RingOptions::new().capacity(1 << 15).slot_size(8).create(name.0.as_str()).unwrap();
+        for _ in 0..20 {
+            let number = dies(attached(&ring, Role::Consumer));
+            let begin = std::sync::Barrier::new(2);
+            let buries = || {
+                begin.wait();
+                bury(ring.observer(), number).participants
+            };
+            let both = std::thread::scope(|scope| {
+                let other = scope.spawn(buries);
+                buries() + other.join().unwrap()
+            });
+            assert_eq!(both, 1);
+        }
+    }
+
+    #[test]
+    fn nobody_is_there_when_all_who_came_are_dead_and_they_are_buried() {
+        let (_name, ring) = ring(Discipline::Adaptive);
+        let number = dies(attached(&ring, Role::Consumer));
+        let _other = attached(&ring, Role::Producer);
+        assert!(!any(ring.observer(), |role| role == Role::Consumer));
+        assert_eq!(ring.view().entry_word(number, entry::STATE).load(Relaxed), 0);
+    }
+
+    /// glibc counts sleepers in the upper half.
+    #[test]
+    #[cfg(target_env = "gnu")]
+    fn who_was_killed_asleep_is_forgotten_unless_somebody_alive_says_that_it_waits() {
+        let (_name, ring) = ring(Discipline::Semaphore);
+        let semaphore = ring.view().head_word(head::ITEMS_SEMAPHORE);
+        semaphore.store(3 << 32 | 2, Relaxed);
+        let waiter = attached(&ring, Role::Consumer);
+        waiter.set_activity(Activity::WaitingForItems);
+        forget_dead_sleepers(ring.observer().memory());
+        assert_eq!(semaphore.load(Relaxed), 3 << 32 | 2, "it lives");
+        dies(waiter);
+        forget_dead_sleepers(ring.observer().memory());
+        assert_eq!(semaphore.load(Relaxed), 2, "it is dead, whatever it says");
+    }
+
+    #[test]
+    #[cfg(target_env = "gnu")]
+    fn more_sleepers_than_participants_are_forgotten_by_the_mutex() {
+        let (_name, ring) = ring(Discipline::Monitor(Default::default()));
+        let semaphore = ring.view().head_word(head::MUTEX_SEMAPHORE);
+        for (sleepers, left) in [(1024, 1024), (1025, 0), (u64::from(u32::MAX), 0)] {
+            semaphore.store(sleepers << 32 | 1, Relaxed);
+            forget_dead_sleepers(ring.observer().memory());
+            assert_eq!(semaphore.load(Relaxed), left << 32 | 1);
+        }
+    }
+}

@@ -78,6 +78,15 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_second_does_not_take_the_place_of_the_first() {
+        let word = AtomicU64::new(0);
+        ask(&word, 3);
+        ask(&word, 5);
+        assert!(is_asked(&word, 5));
+        assert!(!is_asked(&word, 3));
+    }
+
+    #[test]
     fn a_request_that_is_over_or_impossible_is_cleared() {
         for request in [7, u64::MAX] {
             let word = AtomicU64::new(request);

@@ -87,6 +87,7 @@ mod tests {
         Door::enter(&word, Role::Producer).unwrap();
         assert!(!seen.retire(&word));
         assert!(Door::read(&word).retire(&word));
+        assert!(Door::read(&word).is_closed(), "who is in sends nothing more");
         assert!(Door::enter(&word, Role::Consumer).unwrap_err().is_retired());
     }
 

@@ -4,7 +4,7 @@ use super::Role;
 use super::burial::any;
 use super::door::Door;
 use super::memory::SegmentSlots;
-use super::participant::{Activity, Participant, role_of, tell_news};
+use super::participant::{Activity, Participant, role_of};
 use crate::layout::fields::{entry, head};
 use crate::ring::memory::Memory;
 use crate::sys::fence;
@@ -76,8 +76,7 @@ pub(super) fn retire_if_over(participant: &Participant) {
     }
     if door.is_retired() || door.retire(view.head_word(head::DOOR)) {
         // Whoever is killed before this leaves a retired ring, which the next to open it removes. A
-        // refusal leaves the name, and costs nobody an item.
+        // refusal leaves the name, and costs nobody an item. Nobody is left to be told.
         let _ = view.segment().unlink();
-        tell_news(slots.memory());
     }
 }

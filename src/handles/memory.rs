@@ -186,3 +186,28 @@ impl Memory for SegmentMemory {
         matches!(alive, Ok(false))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handles::testing::ring;
+    use std::fs::File;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    #[test]
+    fn a_number_that_nobody_can_have_is_nobodys_and_not_a_dead_ones() {
+        let (_name, ring) = ring(Default::default());
+        let memory = ring.observer().memory();
+        assert!(memory.is_dead(1023));
+        assert!(!memory.is_dead(1024) && !memory.is_dead(u32::MAX));
+    }
+
+    #[test]
+    fn a_question_that_the_system_refuses_is_not_a_death() {
+        let (name, ring) = ring(Default::default());
+        // What is open only as a place answers nothing about locks.
+        let place = File::options().read(true).custom_flags(libc::O_PATH).open(name.path()).unwrap();
+        let memory = SegmentMemory::new(ring.view(), Liveness::Observer(place.into()));
+        assert!(!memory.is_dead(0));
+    }
+}

@@ -22,6 +22,8 @@ mod slots;
 mod stats;
 #[cfg(feature = "tokio")]
 mod tasks;
+#[cfg(test)]
+mod testing;
 mod typed;
 mod watch;
 

@@ -355,3 +355,50 @@ pub(super) fn observer(view: &View) -> Result<SegmentSlots> {
     let memory = SegmentMemory::new(view, Liveness::Observer(fd));
     Ok(Slots::new(memory))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handles::testing::{attached, dies, ring};
+    use std::time::Duration;
+
+    #[test]
+    fn a_number_is_not_granted_again_before_its_last_holder_is_buried() {
+        let (_name, ring) = ring(Default::default());
+        let number = dies(attached(&ring, Role::Consumer));
+        assert_ne!(attached(&ring, Role::Consumer).number, number);
+        bury_all(ring.observer());
+        assert_eq!(attached(&ring, Role::Consumer).number, number);
+    }
+
+    #[test]
+    fn one_in_a_slice_looks_for_the_dead_and_tells_the_watch_who_came() {
+        let (_name, ring) = ring(Default::default());
+        let one = attached(&ring, Role::Consumer);
+        let (watch, hear) = DeathWatch::heard(ring.view());
+        one.watch.set(watch).unwrap();
+        let swept_at = ring.view().head_word(head::SWEPT_AT);
+        for long_ago_or_to_come in [0, u64::MAX] {
+            dies(attached(&ring, Role::Producer));
+            swept_at.store(long_ago_or_to_come, Relaxed);
+            assert!(one.sweep_in_turn());
+            hear.recv_timeout(Duration::from_secs(20)).unwrap();
+        }
+        // On a busy machine the slice may be over before it looks.
+        assert!((0..100).any(|_| {
+            dies(attached(&ring, Role::Producer));
+            swept_at.store(clock::coarse_ns(), Relaxed);
+            !one.sweep_in_turn()
+        }));
+    }
+
+    #[test]
+    fn who_stands_in_the_way_is_buried_if_it_is_dead() {
+        let (_name, ring) = ring(Default::default());
+        let (one, other) = (attached(&ring, Role::Consumer), attached(&ring, Role::Consumer));
+        assert!(!one.bury_owner(one.number) && !one.bury_owner(other.number));
+        let number = dies(other);
+        assert!(one.bury_owner(number));
+        assert_eq!(ring.view().entry_word(number, entry::STATE).load(Relaxed), 0);
+    }
+}

@@ -275,3 +275,51 @@ pub(super) fn full(error: Error) -> Error {
         error => error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handles::testing::{attached, dies, ring};
+    use crate::layout::fields::entry;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    #[test]
+    fn whoever_has_waited_wakes_the_next_if_there_is_room_for_it_and_all_who_held_back() {
+        let (_name, ring) = ring(Default::default());
+        let mut producer = ring.producer().unwrap();
+        let waiting = ring.view().head_word(head::ROOM_WAITING);
+        waiting.store(3, Relaxed);
+        producer.waited(1);
+        assert_eq!(waiting.load(Relaxed), 2, "there is room for one more");
+        while producer.try_send(b"x").is_ok() {}
+        producer.waited(1);
+        assert_eq!(waiting.load(Relaxed), 2, "there is none");
+        producer.waited(2);
+        assert_eq!(waiting.load(Relaxed), 0, "all who held back");
+        assert_eq!(producer.participant.memory().room().semaphore.value(), 3);
+    }
+
+    #[test]
+    fn a_dead_writer_in_the_way_is_buried_and_its_room_taken_at_once() {
+        let (_name, ring) = ring(Default::default());
+        let (mut dead, mut producer) = (ring.producer().unwrap(), ring.producer().unwrap());
+        std::mem::forget(dead.reserve(1).unwrap());
+        drop(dead);
+        (0..3).for_each(|_| producer.try_send(b"x").unwrap());
+        // Not its turn to look for all the dead, unless this machine is slow.
+        ring.view().head_word(head::SWEPT_AT).store(crate::sys::clock::coarse_ns(), Relaxed);
+        let found = look_for_room(&producer.participant, Look::Thorough, 1, 1, &|_| 1);
+        assert_eq!(found.unwrap().map(|claim| claim.position), Some(4));
+    }
+
+    #[test]
+    fn who_finds_no_room_buries_the_dead_if_it_is_time() {
+        let (_name, ring) = ring(Default::default());
+        let mut producer = ring.producer().unwrap();
+        (0..4).for_each(|_| producer.try_send(b"x").unwrap());
+        let number = dies(attached(&ring, Role::Consumer));
+        let found = look_for_room(&producer.participant, Look::Thorough, 1, 1, &|_| 1);
+        assert!(matches!(found, Ok(None)));
+        assert_eq!(ring.view().entry_word(number, entry::STATE).load(Relaxed), 0);
+    }
+}

@@ -208,3 +208,75 @@ impl Search {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handles::participant::tell_news;
+    use crate::handles::testing::{attached, dies, ring};
+    use crate::handles::{Ring, Role};
+    use crate::layout::fields::entry;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    /// One that looks at what it is told to look at, and takes what it finds.
+    struct Looker(Participant, Search);
+
+    impl Looker {
+        /// It has looked once.
+        fn on(ring: &Ring) -> Looker {
+            let mut looker = Looker(attached(ring, Role::Consumer), Search::new());
+            assert!(matches!(looker.looks(Look::Quick), Ok(None)));
+            looker
+        }
+
+        fn looks(&mut self, depth: Look) -> Result<Option<Claim>> {
+            self.1.look(&self.0, depth, 1, false)
+        }
+    }
+
+    #[test]
+    fn news_make_a_quick_look_thorough_and_are_news_once() {
+        let (_name, ring) = ring(Default::default());
+        let producer = ring.producer().unwrap();
+        let mut looker = Looker::on(&ring);
+        tell_news(looker.0.memory());
+        assert!(looker.1.has_news(&looker.0));
+        assert!(matches!(looker.looks(Look::Quick), Ok(None)));
+        assert!(!looker.1.has_news(&looker.0), "they are known");
+        drop(producer);
+        assert!(matches!(looker.looks(Look::Quick), Err(Error::Ended)), "who leaves tells it");
+    }
+
+    #[test]
+    fn a_dead_writer_at_head_is_buried_and_what_is_behind_it_is_found_at_once() {
+        let (_name, ring) = ring(Default::default());
+        let (mut dead, mut producer) = (ring.producer().unwrap(), ring.producer().unwrap());
+        let mut looker = Looker::on(&ring);
+        std::mem::forget(dead.reserve(1).unwrap());
+        drop(dead);
+        producer.send(b"behind").unwrap();
+        assert_eq!(looker.looks(Look::Thorough).unwrap().map(|claim| claim.position), Some(1));
+    }
+
+    #[test]
+    fn a_thorough_look_buries_the_dead_if_it_is_time() {
+        let (_name, ring) = ring(Default::default());
+        let _producer = ring.producer().unwrap();
+        let mut looker = Looker::on(&ring);
+        let number = dies(attached(&ring, Role::Consumer));
+        ring.view().head_word(crate::layout::fields::head::SWEPT_AT).store(0, Relaxed);
+        assert!(matches!(looker.looks(Look::Thorough), Ok(None)));
+        assert_eq!(ring.view().entry_word(number, entry::STATE).load(Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_left_for_later_is_taken_when_nobody_is_left_to_bring_more() {
+        let (_name, ring) = ring(Default::default());
+        let mut producer = ring.producer().unwrap();
+        let mut looker = Looker::on(&ring);
+        producer.send(b"below the level").unwrap();
+        assert!(matches!(looker.looks(Look::Aside), Ok(None)));
+        drop(producer);
+        assert!(matches!(looker.looks(Look::Aside), Ok(Some(_))));
+    }
+}

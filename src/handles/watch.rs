@@ -72,6 +72,20 @@ impl DeathWatch {
     }
 }
 
+#[cfg(test)]
+impl DeathWatch {
+    /// One that buries nobody, and sends something each time that it is woken.
+    pub fn heard(view: &View) -> (Self, std::sync::mpsc::Receiver<()>) {
+        let (told, hear) = std::sync::mpsc::channel();
+        let watcher = Watcher::start(move |vigil| {
+            while vigil.sleep(&[], Duration::from_secs(60)) {
+                let _ = told.send(());
+            }
+        });
+        (DeathWatch { watcher: watcher.unwrap(), door: Cell::new(0), _entry: tests::entry(view) }, hear)
+    }
+}
+
 /// This process' entry in `WATCHED`.
 #[derive(Debug)]
 struct Entry(Watched);
@@ -171,5 +185,72 @@ impl Group {
                 bury(&self.slots, number);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handles::testing::{attached, dies, ring};
+    use crate::handles::{Ring, Role};
+
+    /// Another test may have the list just now.
+    pub(super) fn entry(view: &View) -> Entry {
+        (0..1000)
+            .find_map(|_| {
+                std::thread::yield_now();
+                Entry::new(view)
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn a_process_has_one_watch_of_a_ring() {
+        let ((_name, one), (_other, another)) = (ring(Default::default()), ring(Default::default()));
+        let first = entry(one.view());
+        assert!(Entry::new(one.view()).is_none());
+        drop(entry(another.view()));
+        drop(first);
+        drop(entry(one.view()));
+    }
+
+    #[test]
+    fn whoever_comes_wakes_the_watch_at_the_next_look() {
+        let (_name, ring) = ring(Default::default());
+        let (watch, hear) = DeathWatch::heard(ring.view());
+        for role in [Role::Consumer, Role::Producer] {
+            drop(attached(&ring, role));
+            watch.look(ring.view());
+            hear.recv_timeout(Duration::from_secs(20)).unwrap();
+        }
+    }
+
+    fn group(ring: &Ring) -> Group {
+        let asks = Liveness::Observer(ring.view().segment().reopen().unwrap());
+        let slots = Slots::new(SegmentMemory::new(ring.view(), asks));
+        Group { slots, numbers: 0..GROUP, known: Vec::new() }
+    }
+
+    #[test]
+    fn who_died_before_it_was_noticed_is_buried() {
+        let (_name, ring) = ring(Default::default());
+        let number = dies(attached(&ring, Role::Consumer));
+        group(&ring).take_notice();
+        assert_eq!(ring.view().entry_word(number, entry::STATE).load(Relaxed), 0);
+    }
+
+    #[test]
+    fn the_next_holder_of_a_number_is_another_one() {
+        let (_name, ring) = ring(Default::default());
+        let mut group = group(&ring);
+        for role in [Role::Consumer, Role::Producer, Role::Consumer] {
+            let one = attached(&ring, role);
+            group.take_notice();
+            let state = ring.view().entry_word(one.number, entry::STATE).load(Relaxed);
+            let known: Vec<_> = group.known.iter().map(|known| (known.number, known.state)).collect();
+            assert_eq!(known, [(0, state)]);
+        }
+        group.take_notice();
+        assert!(group.known.is_empty());
     }
 }

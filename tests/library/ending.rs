@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ringpipe::{Consumer, Error, ErrorKind, Producer, Ring, StopFlag};
+use ringpipe::layout::fields::{entry, head};
+use ringpipe::layout::geometry::{HEAD_BYTES, PARTICIPANT_BYTES};
+use ringpipe::{Consumer, Error, ErrorKind, Producer, Ring, Role, StopFlag};
 
 use crate::processes::puppet::Puppet;
 use crate::processes::{TestName, options, wait_until, within_20_s};
@@ -13,6 +15,20 @@ fn ring(what: &str) -> (TestName, Ring) {
     let name = TestName::new(what);
     let ring = options().capacity(4).slot_size(64).create(&name).unwrap();
     (name, ring)
+}
+
+fn forge(name: &TestName, at: u64, value: u64) {
+    let file = std::fs::OpenOptions::new().write(true).open(name.path()).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &value.to_le_bytes(), at).unwrap();
+}
+
+fn seems_to_wait_for_items(name: &TestName, number: u32) {
+    forge(name, HEAD_BYTES + u64::from(number) * PARTICIPANT_BYTES + entry::ACTIVITY, 1);
+}
+
+/// Looks everywhere, and does not wait.
+fn finds(consumer: &mut Consumer) -> ErrorKind {
+    consumer.recv_batch_timeout(1, Duration::ZERO).map(drop).expect_err("nothing to have").kind()
 }
 
 /// What a wait in another thread ended with.
@@ -96,6 +112,19 @@ fn a_stop_flag_ends_any_wait() {
     stop.raise();
     assert_eq!(ends(waits), [ErrorKind::Interrupted; 6]);
     assert!(full.remove().unwrap() && empty.remove().unwrap());
+}
+
+#[test]
+fn who_is_attached_sends_nothing_more_to_a_closed_ring_and_leaves_nothing_there() {
+    let (_name, ring) = ring("no-more");
+    let mut producer = ring.producer().unwrap();
+    ring.close();
+    let closed = |result: Result<(), Error>| matches!(result, Err(Error::Closed));
+    assert!(closed(producer.send(b"x")) && closed(producer.try_send(&[7; 100])));
+    assert!(closed(producer.send_batch(&["x", "y"]).map(drop)) && closed(producer.reserve(1).map(drop)));
+    assert!(ring.is_drained());
+    assert!(matches!(ring.consumer().unwrap().try_recv(), Err(Error::Ended)));
+    ring.remove().unwrap();
 }
 
 #[test]
@@ -191,6 +220,35 @@ fn the_stream_does_not_end_while_somebody_may_give_an_item_back() {
     ring.remove().unwrap();
 }
 
+/// Were each to wait for what the other one holds, both would wait for ever.
+#[test]
+fn what_one_holds_itself_holds_up_its_end_no_more_than_what_is_held_by_another_that_waits() {
+    let (name, ring) = ring("holders");
+    ring.producer().unwrap().send(b"held").unwrap();
+    let (mut one, mut other) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+    std::mem::forget(one.recv().unwrap());
+    assert_eq!(finds(&mut one), ErrorKind::Ended);
+    assert_eq!(finds(&mut other), ErrorKind::TimedOut, "it may be given back");
+    seems_to_wait_for_items(&name, ring.snapshot().unwrap().held[0].owner);
+    assert_eq!(finds(&mut other), ErrorKind::Ended);
+    ring.remove().unwrap();
+}
+
+/// Forged: what the last holder of a producer's number was doing is read a moment too late.
+#[test]
+fn the_stream_does_not_end_while_a_producer_writes_whatever_it_seems_to_do() {
+    let (name, ring) = ring("writes");
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let room = producer.reserve(4).unwrap();
+    ring.close();
+    let number = ring.participants().iter().find(|one| one.role == Role::Producer).unwrap().number;
+    seems_to_wait_for_items(&name, number);
+    assert_eq!(finds(&mut consumer), ErrorKind::TimedOut);
+    drop(room);
+    assert_eq!(finds(&mut consumer), ErrorKind::Ended);
+    ring.remove().unwrap();
+}
+
 #[test]
 fn deadlines_pass_and_tries_do_not_wait() {
     let (_name, ring) = ring("deadlines");
@@ -212,22 +270,17 @@ fn deadlines_pass_and_tries_do_not_wait() {
 #[test]
 fn the_stream_does_not_end_before_what_a_killed_consumer_held_while_it_seemed_to_wait_came_again() {
     use nix::time::{ClockId, clock_gettime};
-    use ringpipe::layout::fields::{entry, head};
-    use ringpipe::layout::geometry::{HEAD_BYTES, PARTICIPANT_BYTES};
-    use std::os::unix::fs::FileExt;
 
     let (name, ring) = ring("seemed");
     ring.producer().unwrap().send(b"last").unwrap();
     let mut consumer = ring.consumer().unwrap();
     let mut holder = Puppet::attached(&name, "consumer");
     assert_eq!(holder.does("recv"), "got 1 last");
-    let number = ring.snapshot().unwrap().held[0].owner as u64;
+    let number = ring.snapshot().unwrap().held[0].owner;
     drop(holder);
-    let file = std::fs::OpenOptions::new().write(true).open(name.path()).unwrap();
-    let forge = |at: u64, value: u64| file.write_all_at(&value.to_le_bytes(), at).unwrap();
-    forge(HEAD_BYTES + number * PARTICIPANT_BYTES + entry::ACTIVITY, 1);
+    seems_to_wait_for_items(&name, number);
     let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).unwrap());
-    forge(head::SWEPT_AT, now.as_nanos() as u64);
+    forge(&name, head::SWEPT_AT, now.as_nanos() as u64);
     within_20_s("it comes again", move || {
         let item = consumer.recv().unwrap();
         assert_eq!((&*item, item.attempt()), (&b"last"[..], 2));

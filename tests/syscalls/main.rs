@@ -17,6 +17,7 @@
 mod processes;
 
 mod errors;
+mod meanwhile;
 mod operation;
 mod registers;
 mod victim;
@@ -129,7 +130,7 @@ fn starved_from_each_call(operation: Operation) {
     let numbered = calls.calls.iter().enumerate();
     let plans: Vec<Plan> = numbered
         .filter_map(|(index, call)| Some((index, errors::of_starvation(call.number)?)))
-        .map(|fail| Plan { fail: Some(fail), for_good: true, kill: None })
+        .map(|fail| Plan { fail: Some(fail), for_good: true, ..Plan::default() })
         .collect();
     try_all(operation, "starved", &calls, &plans);
 }
@@ -145,7 +146,7 @@ fn killed_without_unnamed_files(operation: Operation) {
     let fail = Some((unnamed, Errno::EOPNOTSUPP));
     let Some(calls) = calls_of(operation, Plan { fail, ..Plan::default() }) else { return };
     let plans: Vec<Plan> = moments(unnamed + 1, calls.calls.len())
-        .map(|moment| Plan { fail, kill: Some(moment), for_good: false })
+        .map(|moment| Plan { fail, kill: Some(moment), ..Plan::default() })
         .collect();
     try_all(operation, "killed, made under its name", &calls, &plans);
 }

@@ -34,6 +34,8 @@ pub struct Plan {
     pub for_good: bool,
     /// It is killed then.
     pub kill: Option<Moment>,
+    /// It stands still once, before the first call that is meant, and then goes on.
+    pub halt: Option<fn(Pid, &Call) -> bool>,
 }
 
 /// A system call that a victim has made.
@@ -58,7 +60,8 @@ impl Outcome {
     }
 }
 
-/// Runs the command as planned. `look` is called while it stands at the moment of its death, before that.
+/// Runs the command as planned. `look` is called while it stands at the moment of its death, before that, or where
+/// it is to stand still.
 ///
 /// # Errors
 /// What the system answers where processes may not be traced.
@@ -133,6 +136,10 @@ impl<L: FnMut()> Traced<L> {
             let (number, arguments) = unsafe { (info.u.entry.nr, info.u.entry.args) };
             let call = Call { number, arguments };
             self.begun |= self.is_about_shared_memory(&call);
+            if self.plan.halt.is_some_and(|is_meant| is_meant(self.pid, &call)) {
+                self.plan.halt = None;
+                (self.look)();
+            }
             if self.begun {
                 self.calls.push(call);
             }

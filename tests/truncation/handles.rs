@@ -52,6 +52,18 @@ fn what_is_sent_into_lost_memory_is_refused_whatever_way_it_is_sent() {
 }
 
 #[test]
+fn whoever_attaches_to_lost_memory_learns_of_it_known_or_not_and_though_its_place_is_taken() {
+    survive_truncation().unwrap();
+    let name = TestName::new("truncated-attach");
+    let ring = options().capacity(8).exclusive(true).create(&name).unwrap();
+    let mut producer = ring.producer().unwrap();
+    cut(&name, 0);
+    assert!(is_lost(ring.consumer()), "attaching is what finds it");
+    assert!(is_lost(ring.producer()) && is_lost(producer.try_send(b"x")));
+    ring.remove().unwrap();
+}
+
+#[test]
 fn a_committed_reservation_is_refused_by_the_check_that_follows() {
     survive_truncation().unwrap();
     let (name, ring, payload) = ring("truncated-commit");
