@@ -138,7 +138,9 @@ pub(super) fn forget_dead_sleepers(memory: &SegmentMemory) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handles::RingOptions;
     use crate::handles::testing::{attached, dies, ring};
+    use crate::sys::testing::TestName;
 
     #[test]
     fn burying_whoever_lives_changes_nothing() {
@@ -150,6 +152,26 @@ mod tests {
         assert_eq!(bury(ring.observer(), living.number), Buried::default());
         assert_eq!(view.head_word(head::MUTEX_OWNER).load(Relaxed), turn, "its turn goes on");
         assert_eq!(view.entry_word(living.number, entry::STATE).load(Relaxed), state);
+    }
+
+    #[test]
+    fn of_two_that_bury_one_at_once_one_counts_it() {
+        // So many slots that one has not looked through them all before the other begins.
+        let name = TestName::new();
+        let ring = RingOptions::new().capacity(1 << 15).slot_size(8).create(name.0.as_str()).unwrap();
+        for _ in 0..20 {
+            let number = dies(attached(&ring, Role::Consumer));
+            let begin = std::sync::Barrier::new(2);
+            let buries = || {
+                begin.wait();
+                bury(ring.observer(), number).participants
+            };
+            let both = std::thread::scope(|scope| {
+                let other = scope.spawn(buries);
+                buries() + other.join().unwrap()
+            });
+            assert_eq!(both, 1);
+        }
     }
 
     #[test]

@@ -191,8 +191,8 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handles::Role;
-    use crate::handles::testing::{attached, ring};
+    use crate::handles::testing::{attached, dies, ring};
+    use crate::handles::{Ring, Role};
 
     /// Another test may have the list just now.
     pub(super) fn entry(view: &View) -> Entry {
@@ -225,12 +225,24 @@ mod tests {
         }
     }
 
+    fn group(ring: &Ring) -> Group {
+        let asks = Liveness::Observer(ring.view().segment().reopen().unwrap());
+        let slots = Slots::new(SegmentMemory::new(ring.view(), asks));
+        Group { slots, numbers: 0..GROUP, known: Vec::new() }
+    }
+
+    #[test]
+    fn who_died_before_it_was_noticed_is_buried() {
+        let (_name, ring) = ring(Default::default());
+        let number = dies(attached(&ring, Role::Consumer));
+        group(&ring).take_notice();
+        assert_eq!(ring.view().entry_word(number, entry::STATE).load(Relaxed), 0);
+    }
+
     #[test]
     fn the_next_holder_of_a_number_is_another_one() {
         let (_name, ring) = ring(Default::default());
-        let asks = Liveness::Observer(ring.view().segment().reopen().unwrap());
-        let slots = Slots::new(SegmentMemory::new(ring.view(), asks));
-        let mut group = Group { slots, numbers: 0..GROUP, known: Vec::new() };
+        let mut group = group(&ring);
         for role in [Role::Consumer, Role::Producer, Role::Consumer] {
             let one = attached(&ring, role);
             group.take_notice();
