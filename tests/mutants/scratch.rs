@@ -35,11 +35,13 @@ pub struct Scratch {
 impl Scratch {
     /// Copies the sources below `root` to `path`, with `changed` files, and builds `tests` there.
     pub fn build(root: &Path, path: PathBuf, changed: &[(String, String)], tests: &[String]) -> Scratch {
+        let manifest = ("Cargo.toml".to_string(), manifest(root, &path));
+        let changed = [changed, &[manifest]].concat();
         for part in ["src", "tests", "bin", "benches", "examples", "docs", "peers", "fuzz"] {
-            copy(root, &path, Path::new(part), changed).expect("the copy can be made");
+            copy(root, &path, Path::new(part), &changed).expect("the copy can be made");
         }
         for file in ["Cargo.toml", "Cargo.lock", "README.md", "CHANGELOG.md"] {
-            copy(root, &path, Path::new(file), changed).expect("the copy can be made");
+            copy(root, &path, Path::new(file), &changed).expect("the copy can be made");
         }
         let begin = Instant::now();
         let binaries = build(root, &path, tests);
@@ -123,17 +125,13 @@ fn copy(root: &Path, to: &Path, part: &Path, changed: &[(String, String)]) -> io
     fs::write(to.join(part), new)
 }
 
-/// Cargo takes two copies for one package, and one whose files are old for built, though it was the other that was
-/// built last: then a file of this one becomes new.
-fn make_new(path: &Path, target: &Path) -> io::Result<()> {
-    let (last, this) = (target.join("last-copy"), path.as_os_str().as_encoded_bytes());
-    if fs::read(&last).is_ok_and(|last| last == this) {
-        return Ok(());
-    }
-    let root = path.join("src/lib.rs");
-    fs::write(&root, fs::read(&root)?)?;
-    fs::create_dir_all(target)?;
-    fs::write(last, this)
+/// The manifest of a copy, with a version of its own: by what else cargo looks at, all copies are one package, and what
+/// was built of another would be taken for built.
+fn manifest(root: &Path, copy: &Path) -> String {
+    let text = fs::read_to_string(root.join("Cargo.toml")).expect("the manifest");
+    let copy = copy.file_name().expect("a folder").to_string_lossy();
+    let version = format!("version = \"{}", env!("CARGO_PKG_VERSION"));
+    text.replacen(&version, &format!("{version}+{copy}"), 1)
 }
 
 fn build(root: &Path, path: &Path, tests: &[String]) -> BTreeMap<String, PathBuf> {
@@ -149,8 +147,7 @@ fn build(root: &Path, path: &Path, tests: &[String]) -> BTreeMap<String, PathBuf
     }
     let target = std::env::var_os("RINGPIPE_MUTANTS_TARGET")
         .map_or_else(|| root.join("target/mutants"), PathBuf::from);
-    command.env("CARGO_TARGET_DIR", &target);
-    make_new(path, &target).expect("the copy can be written");
+    command.env("CARGO_TARGET_DIR", target);
     let output = command.output().expect("cargo runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "the mutants do not build:\n{said}");
