@@ -36,18 +36,6 @@ fn killed(ring: &Ring, victim: &Puppet) -> u32 {
     dead().unwrap().number
 }
 
-fn word(name: &TestName, offset: u64) -> u64 {
-    let mut bytes = [0; 8];
-    File::open(name.path()).unwrap().read_exact_at(&mut bytes, offset).unwrap();
-    u64::from_le_bytes(bytes)
-}
-
-/// Overwrites a word of the ring's fixed part.
-fn forge(name: &TestName, offset: u64, value: u64) {
-    let file = File::options().write(true).open(name.path()).unwrap();
-    file.write_all_at(&value.to_le_bytes(), offset).unwrap();
-}
-
 /// Overwrites what a semaphore counts.
 fn forge_tokens(name: &TestName, semaphore: u64, tokens: u32) {
     let file = File::options().write(true).open(name.path()).unwrap();
@@ -88,7 +76,7 @@ fn the_turn_of_the_dead_ends_with_their_burial_and_nobody_elses() {
         let victim = Puppet::attached(&name, "producer");
         let dead = killed(&ring, &victim);
         let owner = if of_the_dead { dead } else { living };
-        forge(&name, head::MUTEX_OWNER, 7 << 16 | (u64::from(owner) + 1));
+        name.forge(head::MUTEX_OWNER, 7 << 16 | (u64::from(owner) + 1));
         forge_tokens(&name, head::MUTEX_SEMAPHORE, tokens);
         assert_eq!(ring.repair().participants, 1);
         let expected = if of_the_dead { (1, None) } else { (0, Some(living)) };
@@ -104,9 +92,9 @@ fn a_request_of_the_dead_that_others_hold_back_is_taken_back_and_nobody_elses() 
         let victim = Puppet::attached(&name, "producer");
         let dead = u64::from(killed(&ring, &victim));
         let request = 1024 * 1_000_000 + if of_the_dead { dead } else { dead + 1 };
-        forge(&name, head::COURTESY, request);
+        name.forge(head::COURTESY, request);
         assert_eq!(ring.repair().participants, 1);
-        assert_eq!(word(&name, head::COURTESY), if of_the_dead { 0 } else { request });
+        assert_eq!(name.word(head::COURTESY), if of_the_dead { 0 } else { request });
     }
     ring.remove().unwrap();
 }
@@ -118,9 +106,9 @@ fn who_died_waiting_for_its_turn_is_forgotten_by_the_semaphore() {
     let victim = Puppet::attached(&name, "producer");
     killed(&ring, &victim);
     // glibc counts sleepers in the upper half.
-    forge(&name, head::MUTEX_SEMAPHORE, 1 << 32 | 1);
+    name.forge(head::MUTEX_SEMAPHORE, 1 << 32 | 1);
     assert_eq!(ring.repair().participants, 1);
-    assert_eq!(word(&name, head::MUTEX_SEMAPHORE), 1);
+    assert_eq!(name.word(head::MUTEX_SEMAPHORE), 1);
     ring.remove().unwrap();
 }
 
@@ -130,9 +118,9 @@ fn whoever_goes_frees_its_entry_keeps_what_it_counted_and_tells_all_who_sleep() 
         let (name, ring) = ring("goes", Discipline::Adaptive);
         let mut one = Puppet::attached(&name, "producer");
         assert_eq!(one.does("send one"), "sent");
-        forge(&name, head::ITEMS_WAITING, 3);
-        forge(&name, head::ROOM_WAITING, 2);
-        let news = word(&name, head::NEWS);
+        name.forge(head::ITEMS_WAITING, 3);
+        name.forge(head::ROOM_WAITING, 2);
+        let news = name.word(head::NEWS);
         if dies {
             killed(&ring, &one);
             assert_eq!(ring.repair(), Buried { participants: 1, abandoned: 0, returned: 0 });
@@ -142,8 +130,8 @@ fn whoever_goes_frees_its_entry_keeps_what_it_counted_and_tells_all_who_sleep() 
         assert_eq!(ring.participants(), [], "dies: {dies}");
         let snapshot = ring.snapshot().unwrap();
         assert_eq!(snapshot.totals.sent, 1, "dies: {dies}");
-        assert!(word(&name, head::NEWS) > news, "who looks looks thoroughly; dies: {dies}");
-        assert_eq!((word(&name, head::ITEMS_WAITING), word(&name, head::ROOM_WAITING)), (0, 0));
+        assert!(name.word(head::NEWS) > news, "who looks looks thoroughly; dies: {dies}");
+        assert_eq!((name.word(head::ITEMS_WAITING), name.word(head::ROOM_WAITING)), (0, 0));
         assert_eq!((snapshot.items_semaphore.0, snapshot.room_semaphore.0), (3, 2), "dies: {dies}");
         ring.remove().unwrap();
     }
@@ -156,7 +144,7 @@ fn the_next_holder_of_a_number_begins_at_nothing() {
     assert_eq!(first.does("send one"), "sent");
     assert_eq!(first.does("leave"), "left");
     // As if it had been killed while it waited.
-    forge(&name, HEAD_BYTES + entry::ACTIVITY, 1);
+    name.forge(HEAD_BYTES + entry::ACTIVITY, 1);
     let next = ring.producer().unwrap();
     let seen = &ring.participants()[0];
     assert_eq!((seen.number, seen.activity), (0, Activity::Busy));

@@ -3,8 +3,6 @@
 
 mod processes;
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use ringpipe::layout::fields::head;
@@ -19,25 +17,14 @@ fn ring(what: &str, discipline: Discipline) -> (TestName, Ring) {
     (name, ring)
 }
 
-fn word(name: &TestName, offset: u64) -> u64 {
-    let mut bytes = [0; 8];
-    File::open(name.path()).unwrap().read_exact_at(&mut bytes, offset).unwrap();
-    u64::from_le_bytes(bytes)
-}
-
-fn forge(name: &TestName, offset: u64, value: u64) {
-    let file = File::options().write(true).open(name.path()).unwrap();
-    file.write_all_at(&value.to_le_bytes(), offset).unwrap();
-}
-
 #[test]
 fn each_sleeper_is_posted_once_and_nobody_else() {
     let (name, ring) = ring("posted", Discipline::Adaptive);
     let mut producer = ring.producer().unwrap();
-    forge(&name, head::ITEMS_WAITING, 2);
+    name.forge(head::ITEMS_WAITING, 2);
     for (sent, left) in [(1, 1), (2, 0), (3, 0)] {
         producer.send(b"x").unwrap();
-        assert_eq!(word(&name, head::ITEMS_WAITING), left);
+        assert_eq!(name.word(head::ITEMS_WAITING), left);
         assert_eq!(ring.snapshot().unwrap().items_semaphore.0, sent.min(2));
     }
     ring.remove().unwrap();
@@ -50,10 +37,10 @@ fn a_wait_that_is_over_is_announced_no_more() {
         let mut consumer = ring.consumer().unwrap();
         for _ in 0..3 {
             assert!(matches!(consumer.recv_timeout(Duration::from_millis(30)), Err(Error::TimedOut)));
-            assert_eq!(word(&name, head::ITEMS_WAITING), 0, "{discipline}");
+            assert_eq!(name.word(head::ITEMS_WAITING), 0, "{discipline}");
         }
         let waiter = std::thread::spawn(move || consumer.recv().map(|item| item.ack()));
-        wait_until("it is announced", || word(&name, head::ITEMS_WAITING) == 1);
+        wait_until("it is announced", || name.word(head::ITEMS_WAITING) == 1);
         ring.close();
         assert!(waiter.join().unwrap().is_err());
         ring.remove().unwrap();
@@ -70,14 +57,14 @@ fn who_needs_several_slots_asks_the_others_to_hold_back_and_thanks_them() {
         producer.send(&[1; 200]).unwrap();
         producer
     });
-    wait_until("it asks", || word(&name, head::COURTESY) != 0);
+    wait_until("it asks", || name.word(head::COURTESY) != 0);
     let mut other = ring.producer().unwrap();
     within_20_s("it has its room", move || {
         (0..8).for_each(|_| consumer.recv().unwrap().ack());
         drop(consumer);
     });
     let producer = waiter.join().unwrap();
-    assert_eq!(word(&name, head::COURTESY), 0, "it has thanked them");
+    assert_eq!(name.word(head::COURTESY), 0, "it has thanked them");
     let doing: Vec<Activity> = ring.participants().iter().map(|one| one.activity).collect();
     assert_eq!(doing, [Activity::Busy; 2], "it waits no more");
     other.try_send(b"y").unwrap();
@@ -92,7 +79,7 @@ fn who_is_asked_to_hold_back_treats_the_ring_as_full() {
     let asked = |name: &TestName| {
         let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
         let now = now.tv_sec() as u64 * 1000 + now.tv_nsec() as u64 / 1_000_000;
-        forge(name, head::COURTESY, (now + 40) * 1024 + 7);
+        name.forge(head::COURTESY, (now + 40) * 1024 + 7);
     };
     // A request ends so soon that a busy machine may be too late.
     wait_until("it is refused", || {
@@ -137,9 +124,9 @@ fn an_ephemeral_ring_stays_as_long_as_no_consumer_came() {
 fn what_is_given_up_wakes_one_who_may_have_waited_for_what_comes_behind_it() {
     let (name, ring) = ring("given-up", Discipline::Adaptive);
     let mut producer = ring.producer().unwrap();
-    forge(&name, head::ITEMS_WAITING, 2);
+    name.forge(head::ITEMS_WAITING, 2);
     drop(producer.reserve(1).unwrap());
-    assert_eq!(word(&name, head::ITEMS_WAITING), 1);
+    assert_eq!(name.word(head::ITEMS_WAITING), 1);
     assert_eq!(ring.snapshot().unwrap().items_semaphore.0, 1);
     ring.remove().unwrap();
 }

@@ -4,6 +4,8 @@
 
 pub mod puppet;
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -64,6 +66,19 @@ impl TestName {
 
     pub fn exists(&self) -> bool {
         self.path().exists()
+    }
+
+    /// A word of the segment.
+    pub fn word(&self, offset: u64) -> u64 {
+        let mut bytes = [0; 8];
+        File::open(self.path()).unwrap().read_exact_at(&mut bytes, offset).unwrap();
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Overwrites a word of the segment.
+    pub fn forge(&self, offset: u64, value: u64) {
+        let file = File::options().write(true).open(self.path()).unwrap();
+        file.write_all_at(&value.to_le_bytes(), offset).unwrap();
     }
 }
 
