@@ -111,14 +111,12 @@ fn an_exclusive_ring_has_one_of_each_and_lets_a_successor_in_after_a_kill() {
 #[test]
 fn an_exclusive_producer_begins_behind_all_that_its_predecessor_sent() {
     use ringpipe::layout::fields::head::TAIL;
-    use std::os::unix::fs::FileExt;
     let name = TestName::new("successor");
     let ring = options().capacity(8).slot_size(64).exclusive(true).create(&name).unwrap();
     let mut consumer = ring.consumer().unwrap();
     ring.producer().unwrap().send(&[7; 200]).unwrap();
     consumer.recv().unwrap().ack();
-    let file = std::fs::File::options().write(true).open(name.path()).unwrap();
-    file.write_all_at(&[0; 8], TAIL).unwrap();
+    name.forge(TAIL, 0);
     let mut producer = ring.producer().unwrap();
     producer.try_send(b"next").unwrap();
     assert_eq!(&*consumer.try_recv().unwrap(), b"next");

@@ -17,13 +17,8 @@ fn ring(what: &str) -> (TestName, Ring) {
     (name, ring)
 }
 
-fn forge(name: &TestName, at: u64, value: u64) {
-    let file = std::fs::OpenOptions::new().write(true).open(name.path()).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &value.to_le_bytes(), at).unwrap();
-}
-
 fn seems_to_wait_for_items(name: &TestName, number: u32) {
-    forge(name, HEAD_BYTES + u64::from(number) * PARTICIPANT_BYTES + entry::ACTIVITY, 1);
+    name.forge(HEAD_BYTES + u64::from(number) * PARTICIPANT_BYTES + entry::ACTIVITY, 1);
 }
 
 /// Looks everywhere, and does not wait.
@@ -280,7 +275,7 @@ fn the_stream_does_not_end_before_what_a_killed_consumer_held_while_it_seemed_to
     drop(holder);
     seems_to_wait_for_items(&name, number);
     let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).unwrap());
-    forge(&name, head::SWEPT_AT, now.as_nanos() as u64);
+    name.forge(head::SWEPT_AT, now.as_nanos() as u64);
     within_20_s("it comes again", move || {
         let item = consumer.recv().unwrap();
         assert_eq!((&*item, item.attempt()), (&b"last"[..], 2));
