@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use ringpipe::{Consumer, Discipline, Error, Producer, Ring, RingOptions, Thresholds};
+use ringpipe::{Consumer, Discipline, Error, Producer, Ring, RingOptions};
 
 /// Items sent before they are received.
 const STRETCH: u64 = 32;
@@ -37,10 +37,7 @@ fn main() -> Result<(), Error> {
     println!("nanoseconds to send and to receive an item; medians of {ROUNDS} rounds");
     by_capacity()?;
     by_participants()?;
-    by_deaths("adaptive", Discipline::Adaptive)?;
-    by_deaths("semaphore", Discipline::Semaphore)?;
-    by_deaths("polling", Discipline::Polling)?;
-    by_deaths("monitor", Discipline::Monitor(Thresholds::default()))
+    Discipline::ALL.iter().try_for_each(|discipline| by_deaths(*discipline))
 }
 
 fn by_capacity() -> Result<(), Error> {
@@ -80,7 +77,7 @@ fn by_participants() -> Result<(), Error> {
 }
 
 /// In each discipline consumers that wait are killed: while they sleep, under most.
-fn by_deaths(name: &str, discipline: Discipline) -> Result<(), Error> {
+fn by_deaths(discipline: Discipline) -> Result<(), Error> {
     let (mut calm, mut struck) = (Pair::new(1024, 1024, discipline)?, Pair::new(1024, 1024, discipline)?);
     for _ in 0..DEATHS / 20 {
         let mut waiters: Vec<Child> = (0..20).map(|_| struck.waiter()).collect();
@@ -100,7 +97,7 @@ fn by_deaths(name: &str, discipline: Discipline) -> Result<(), Error> {
         times[0].push(calm.measure()?);
         times[1].push(struck.measure()?);
     }
-    table(&format!("killed, {name}"), ["0".to_string(), DEATHS.to_string()].into_iter().zip(times));
+    table(&format!("killed, {discipline}"), ["0".to_string(), DEATHS.to_string()].into_iter().zip(times));
     Ok(())
 }
 

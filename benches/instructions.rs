@@ -11,8 +11,8 @@
 //! how the process started is none of it.
 //!
 //! Counts belong to a compiler and a C library. Where they are those of the file, a count that has grown by
-//! more than 5 % fails; elsewhere the comparison is shown, and nothing fails. Nor do the counts of another
-//! profile mean anything: CARGO_PROFILE_* variables must not be set.
+//! more than 5 % fails; elsewhere the comparison is shown, and nothing fails. They belong to the profile `bench`, which
+//! has the settings of `dist`, too: CARGO_PROFILE_* variables must not be set.
 
 #[path = "hot/cases.rs"]
 #[allow(dead_code)] // `hot` uses more of it.
@@ -101,7 +101,7 @@ fn environment() -> Answer<String> {
 
 fn save() -> Answer<()> {
     let mut text = format!(
-        "# Instructions of a call: cargo bench --bench instructions -- --save\n# {}\n",
+        "# Instructions of a call, profile bench (settings of dist): cargo bench --bench instructions -- --save\n# {}\n",
         environment()?
     );
     for case in Case::all() {

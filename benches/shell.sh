@@ -37,8 +37,9 @@ while [ $# -gt 0 ]; do
 done
 cd "$(dirname "$0")/.."
 if [ -z "$bin" ]; then
-    cargo build --release --quiet
-    bin=${CARGO_TARGET_DIR:-target}/release
+    # The profile of all published figures.
+    cargo build --profile dist --quiet
+    bin=${CARGO_TARGET_DIR:-target}/dist
 fi
 P=$bin/producer C=$bin/consumer R=ringpipe-shell-$$
 work=$(mktemp -d "$dir/ringpipe-shell.XXXXXX")

@@ -2,11 +2,8 @@
 
 use std::process::ExitCode;
 
-use ringpipe::cli::{consumer, start};
+use ringpipe::internal::cli::{common::start, consumer};
 
 fn main() -> ExitCode {
-    match start::parse("consumer") {
-        Ok(options) => start::exit("consumer", consumer::run(&options)),
-        Err(code) => code,
-    }
+    start::run("consumer", consumer::run)
 }

@@ -2,11 +2,8 @@
 
 use std::process::ExitCode;
 
-use ringpipe::cli::{producer, start};
+use ringpipe::internal::cli::{common::start, producer};
 
 fn main() -> ExitCode {
-    match start::parse("producer") {
-        Ok(options) => start::exit("producer", producer::run(&options)),
-        Err(code) => code,
-    }
+    start::run("producer", producer::run)
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ringpipe::cli::ctl::main()
+    ringpipe::internal::cli::ctl::main()
 }

@@ -4,13 +4,13 @@
 //! `items`, never before (a producer that waited for room with the mutex in hand would keep every consumer out, and
 //! none could make room), and given back before the other side is signalled.
 //!
-//! *Right:* any number of each, first in, first out, and nobody polls. *Wrong:* the mutex has no owner. Killed with
+//! *Right:* any number of each, first in, first out, without polling. *Wrong:* the mutex has no owner. Killed with
 //! it in hand, a process keeps all others out for ever; killed elsewhere between wait and signal, it takes a slot
 //! or hides an item. Nearly half of the instructions of its
 //! `push` leave such damage when the process is killed there.
 //!
 //! *Here:* `Discipline::Semaphore` on a shared ring: the same three semaphores in the same order. Beside `mutex`
-//! there is a word that says whose turn it is, and the kernel is asked whether that one lives. This example kills a
+//! a word names the process that has the turn, and the kernel is asked whether it lives. This example kills a
 //! consumer with `kill -9` while it holds an item, and every item still is consumed once.
 //!
 //! ```sh
@@ -37,7 +37,7 @@ struct Options {
     /// Items of each producer
     #[arg(long, value_name = "N", default_value_t = 12)]
     count: u64,
-    /// Longest time that anybody takes for an item
+    /// Longest time that a process takes for an item
     #[arg(long, value_name = "DUR", default_value = "200ms", value_parser = humantime::parse_duration)]
     work: Duration,
     #[command(flatten)]

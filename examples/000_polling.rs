@@ -6,7 +6,7 @@
 //! *Right:* with one producer and one consumer, on a machine that keeps the order of stores, it works, without any
 //! semaphore. *Wrong:* the title says many, but two producers may both see the last free slot, write the same one,
 //! and move `in` twice: an item is lost, and an old one comes again. (`cargo run --example naive -- lost-items`
-//! makes it happen.) One slot always stays empty. And whoever waits takes a whole processor.
+//! makes it happen.) One slot always stays empty. And a waiting process takes a whole processor.
 //!
 //! *Here:* `Discipline::Polling`. The look itself takes the slot, by one compare-exchange on the slot's own word, so
 //! that any number may poll. Each process says at its end how much of its waiting it has spent on a processor: that

@@ -4,7 +4,7 @@
 //! Each side takes a token of its own semaphore, changes the list, gives the other side a token, and sleeps for up
 //! to a second.
 //!
-//! *Right:* nobody polls, and the tokens keep the list between 0 and 10 items. *Wrong:* `queue.append` and
+//! *Right:* no thread polls, and the tokens keep the list between 0 and 10 items. *Wrong:* `queue.append` and
 //! `queue.pop()` work at the same end. That is last in, first out: while new items keep coming, old ones wait for
 //! ever (`cargo run --example naive -- lifo` shows it). The text means a queue, and the later classes of the
 //! same document are one. And neither thread ever ends.

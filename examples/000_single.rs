@@ -9,7 +9,7 @@
 //! token with it for ever.
 //!
 //! *Here:* an exclusive ring with `Discipline::Semaphore`. The order of operations is the document's, and the two
-//! semaphores are printed as they go up and down; a second producer is refused. Tokens that die with somebody
+//! semaphores are printed as they go up and down; a second producer is refused. Tokens that die with a process
 //! come back, since the slots say what is there: `cargo run --example naive -- lost-capacity`.
 //!
 //! ```sh

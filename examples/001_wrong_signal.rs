@@ -10,13 +10,13 @@
 //!     semaphore_items.signal()      # room is meant
 //! ```
 //!
-//! *What comes of it.* Nobody ever signals `room`: when the producer has put as many items in as there are slots it
+//! *What comes of it.* No thread ever signals `room`: when the producer has put as many items in as there are slots it
 //! waits for ever. `items` never goes down: the consumer does not wait when the buffer is empty, but goes round in
 //! it and takes every item again and again. Everything looks well as long as fewer items come than there are
 //! slots. (Document 000 has the same class with the right signal, and a remark at each of these lines.)
 //!
 //! *Here:* `Discipline::Semaphore` signals the other side in one place of the source for each side; and were a token
-//! missing, who waits looks at the slots after 20 ms all the same.
+//! missing, a waiting process still looks at the slots after 20 ms.
 //!
 //! This example runs 001's program word for word (examples/naive), then the same on a ring. `cargo run --example naive
 //! -- wrong-signal` counts instead of showing.

@@ -1,4 +1,4 @@
-//! Document 002: a condition variable. The producer makes goods up to 5, wakes everybody, and waits; consumers with
+//! Document 002: a condition variable. The producer makes goods up to 5, wakes all consumers, and waits; consumers with
 //! money for 7 compete for the goods, and send for the producer when nothing is left.
 //!
 //! What it prints:
@@ -11,14 +11,14 @@
 //! | {0}消费了1个, 剩余{1}个 | {0} consumed 1, {1} left |
 //! | {0}没钱了-回老家 | {0} has no money left - goes home |
 //!
-//! *Right:* waiting lets go of the lock, `notify_all` wakes those who wait, and a consumer takes the lock for each
+//! *Right:* waiting lets go of the lock, `notify_all` wakes all waiters, and a consumer takes the lock for each
 //! purchase anew, so that all may compete. *Wrong:* the producer sleeps a second for each piece with the lock in
 //! hand, and consumers starve meanwhile; `if num <= 0: wait()` instead of `while`, so that with two consumers one
-//! takes from an empty shelf; `money` is looked at outside the lock, and two spend the same coin; and nobody ends
+//! takes from an empty shelf; `money` is looked at outside the lock, and two spend the same coin; and no process ends
 //! the producer. (`cargo run --example naive -- lock-while-producing` and `-- if-not-while`.)
 //!
 //! *Here:* `Discipline::Monitor` with `wake_at: 5` and `resume_at: 0` keeps the document's rhythm: consumers that
-//! found nothing go on at 5, and the producer goes on at 0. No lock is held while something is made, and who wakes
+//! found nothing go on at 5, and the producer goes on at 0. No lock is held while something is made, and a woken consumer
 //! looks again. The money is a second ring, with a coin in each of 7 items: no coin is spent twice, and a
 //! consumer that were killed in a purchase would leave both coin and goods to the others. When the consumers have
 //! gone home the ring is closed, and the producer ends.
@@ -54,7 +54,7 @@ struct Options {
     part: Part,
 }
 
-/// The producer makes goods up to so many.
+/// The producer makes goods up to this number.
 const LEVEL: u64 = 5;
 
 fn main() -> ExitCode {
@@ -99,7 +99,7 @@ fn produce(options: &Options) -> Result {
     let (goods, _) = rings(&options.part)?;
     let mut shelf = goods.producer()?.typed::<u64>();
     for piece in 1.. {
-        // In the document the lock is held here, and nobody else can do anything.
+        // In the document the lock is held here, and no other thread can do anything.
         sleep(options.second);
         let before = goods.snapshot()?.ready;
         let there = match shelf.try_send(&piece) {

@@ -7,8 +7,8 @@
 //! coroutine stops the whole loop, and a loop around `get_nowait()` polls. And a future that is dropped while it
 //! gets an item may take that item with it.
 //!
-//! *Here:* `AsyncProducer` and `AsyncConsumer` (feature `tokio`) on the same rings as everybody else. Each process has
-//! one thread, on which two Homers eat, and a clock ticks meanwhile, which shows that nobody blocks it. One Homer gives
+//! *Here:* `AsyncProducer` and `AsyncConsumer` (feature `tokio`) on the same rings as other handles. Each process has
+//! one thread, on which two Homers eat, and a clock ticks meanwhile, which shows that no task blocks it. One Homer gives
 //! up waiting again and again (`timeout` drops the future), and still no cookie is lost: the futures are cancel-safe.
 //!
 //! `cargo run --features tokio --example 003_async`
@@ -129,7 +129,7 @@ async fn impatient_homer(options: &Options, number: u32, eating: &Cell<u64>) -> 
     Ok(())
 }
 
-/// Ticks while somebody eats.
+/// Ticks while a Homer eats.
 async fn clock(tick: Duration, eating: &Cell<u64>) -> Result<u64> {
     let mut ticks = 0;
     while eating.get() > 0 {

@@ -4,7 +4,7 @@
 //! which blocks while it is full; each Homer looks every 0.1 seconds, passes when the queue is empty, and prints
 //! what he got otherwise. The sides run at different rates, which is what the queue is for.
 //!
-//! *Right:* the queue hides lock and conditions; nobody else touches them. *Wrong:* `get()` blocks and so never
+//! *Right:* the queue hides lock and conditions; no other code touches them. *Wrong:* `get()` blocks and so never
 //! raises `queue.Empty`: what is meant is `get_nowait()`, or `get(timeout=...)`. And Homer eats for ever: no
 //! one tells him that Marge has gone.
 //!

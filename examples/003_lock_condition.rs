@@ -6,7 +6,7 @@
 //!
 //! *Right:* each is what it says. *Wrong:* `if not cookiejar: wait()`: with two consumers the second one wakes up to an
 //! empty jar, and `pop(0)` fails; it must be `while`. An exception between `acquire` and `release` keeps the lock for
-//! ever, and so does `kill -9`. The semaphores leave the choice of who is next to chance.
+//! ever, and so does `kill -9`. The semaphores leave the choice of the next process to chance.
 //!
 //! *Here:* `ringpipe::sync::{Lock, Semaphore, Condition}`, in shared memory, by name. What a lock protects may be
 //! anything; here the jar is a file with a cookie in each line. `wait_while` is the loop. Guards release when they are
@@ -83,7 +83,7 @@ impl Jar<'_> {
         Ok(cookie)
     }
 
-    /// Whether there is none; who cannot look into the jar finds that out when it takes a cookie.
+    /// Whether there is none; a process that cannot look into the jar finds out when it takes a cookie.
     fn is_empty(&self) -> bool {
         self.cookies().is_ok_and(|cookies| cookies.is_empty())
     }
@@ -107,7 +107,7 @@ fn direct(options: &Options) -> Result {
     let clumsy = Actor::start("clumsy marge", 1, &on)?;
     wait_until("half a cookie", START, || Ok(!jar.is_empty()))?;
     (1..=EACH).try_for_each(|number| cast.start("marge with lock", number, &on))?;
-    say("  kill -9: somebody with the lock in hand and half a cookie in the jar");
+    say("  kill -9: a process with the lock in hand and half a cookie in the jar");
     clumsy.kill()?;
     cast.wait()?;
     lock.remove()?;

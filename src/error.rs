@@ -1,12 +1,14 @@
-//! The one error type of the library, and its kinds.
+//! The error type of the library, and its kinds.
 
 use std::io;
 
-/// What can go wrong, one line each: what was wrong and, where it helps, the expected form.
+use crate::sys::size::Size;
+
+/// An error of the library. Its text is one line that says what is wrong and, where it helps, which form is expected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A ring name that no shared-memory object can have.
+    /// The name is not a valid ring name.
     #[error(
         "bad ring name {given:?}: {why}; expected NAME, /NAME or shm:NAME, 1 to 250 bytes, no other slash, no NUL, not . or .."
     )]
@@ -16,17 +18,16 @@ pub enum Error {
         /// Which rule it breaks.
         why: &'static str,
     },
-    /// An option that no ring can be made with.
+    /// An option, or a combination of options, is not valid.
     #[error("{0}")]
     Options(Box<str>),
-    /// No ring, or no named object of [`sync`](crate::sync), of this name.
+    /// There is no ring, or no named object of [`sync`](crate::sync), with this name.
     #[error("{0:?} does not exist")]
     NotFound(Box<str>),
-    /// The name is taken.
+    /// A ring or named object with this name exists already.
     #[error("{0:?} exists already")]
     Exists(Box<str>),
-    /// The name belongs to something else than expected, or to a ring or an object of another version, libc or
-    /// word size.
+    /// The name belongs to another kind of object, or to a ring or an object of another version, libc or word size.
     #[error("{name:?} cannot be used by this program: {why}")]
     Incompatible {
         /// The name of the object.
@@ -34,24 +35,54 @@ pub enum Error {
         /// What was found and what was expected.
         why: Box<str>,
     },
+    /// The object belongs to a user that was not accepted as an owner: see [`Owners`](crate::Owners).
+    #[error(
+        "{name:?} belongs to user {owner}; expected the user of this process, root, or an owner that was accepted"
+    )]
+    Untrusted {
+        /// The name of the object.
+        name: Box<str>,
+        /// The user id of its owner.
+        owner: u32,
+    },
     /// The bytes of the segment contradict the protocol.
     #[error("the shared memory is damaged: {0}")]
     Damaged(Box<str>),
-    /// Somebody cut the shared memory short while it was in use, and what was in it is lost to this handle. Only
-    /// after [`survive_truncation`](crate::survive_truncation); without it, a process dies of it.
+    /// Another program truncated the shared memory while this handle used it; its content is lost. Only after a call of
+    /// [`survive_truncation`](crate::survive_truncation); without that call the process ends by SIGBUS.
     #[error("the shared memory was truncated by another program, and what was in it is lost")]
     Truncated,
     /// The shared-memory file system has too little room for the ring.
-    #[error("not enough shared memory: {required} bytes required, {available} available")]
+    #[error("not enough shared memory: {} required, {} available", Size(*required), Size(*available))]
     NoSpace {
         /// Bytes that the ring needs.
         required: u64,
         /// Bytes that were free.
         available: u64,
     },
-    /// The item does not fit: an item may span up to half of the ring's slots.
+    /// A control group of this process allows too little memory for the ring: with that memory in use, the kernel would kill a
+    /// process of the group.
     #[error(
-        "an item of {len} bytes is too large: this ring takes up to {limit} bytes (half of its slots); make it with more slots (--capacity) or larger ones (--slot-size)"
+        "not enough memory: {} required, {} left of the {} that {file} allows",
+        Size(*required),
+        Size(*available),
+        Size(*limit)
+    )]
+    MemoryLimit {
+        /// Bytes that the ring needs.
+        required: u64,
+        /// Bytes that the group may still use.
+        available: u64,
+        /// Bytes that the group may use in all.
+        limit: u64,
+        /// The file that states the limit.
+        file: Box<str>,
+    },
+    /// The item is too large: an item may span up to half of the ring's slots.
+    #[error(
+        "an item of {} is too large: this ring takes up to {} (half of its slots); make it with more slots (--capacity) or larger ones (--slot-size)",
+        Size(*len),
+        Size(*limit)
     )]
     TooLarge {
         /// Length of the item in bytes.
@@ -59,7 +90,7 @@ pub enum Error {
         /// The largest item in bytes.
         limit: u64,
     },
-    /// The item's bytes are no value of the type that was asked for.
+    /// The item's bytes are not a value of the requested type.
     #[error(
         "an item of {len} bytes is no value of the {expected}-byte type asked for; it stays in the ring, for an untyped consumer"
     )]
@@ -69,39 +100,45 @@ pub enum Error {
         /// Size of the type in bytes.
         expected: u64,
     },
-    /// No room now, and waiting was not asked for.
+    /// The ring is full, and the call does not wait.
     #[error("it is full")]
     Full,
-    /// No item now, and waiting was not asked for.
+    /// The ring is empty, and the call does not wait.
     #[error("the ring is empty")]
     Empty,
-    /// The deadline passed.
+    /// The deadline passed before the call could finish.
     #[error("timed out")]
     TimedOut,
-    /// The ring was closed: it takes no more items.
+    /// The ring is closed: it accepts no more items.
     #[error("the ring is closed")]
     Closed,
-    /// Every item was delivered and acknowledged, and every producer has left: end of stream.
+    /// End of stream: every item was delivered and acknowledged, and every producer has left or died.
     #[error("end of stream")]
     Ended,
-    /// The stop flag was raised while waiting.
+    /// The stop flag was raised during the wait.
     #[error("interrupted")]
     Interrupted,
-    /// The place is taken: an exclusive ring's other producer or consumer, or all participant numbers.
+    /// No place is free: an exclusive ring has a producer or consumer already, or all participant numbers are in use.
     #[error("{0}")]
     Busy(Box<str>),
     /// The handle was made before a `fork` and is used after it, in the child.
     #[error("this handle belongs to the parent process; open the ring anew after fork")]
     Forked,
-    /// What was asked for cannot be had on this ring or this system.
+    /// The handle is no longer a participant: other code of this process closed its descriptors, for example by
+    /// `close_range`, and so released the lock that shows that the handle is alive. Other processes get what it held.
+    #[error(
+        "this handle's descriptors were closed by other code of the process, and others take it for dead; open the ring anew, and keep its descriptors open"
+    )]
+    Evicted,
+    /// This ring or this system does not support the request.
     #[error("{0}")]
     Unsupported(Box<str>),
-    /// The system refused.
+    /// A system call failed.
     #[error("{what}: {source}")]
     Io {
-        /// What was being done.
+        /// The operation that failed.
         what: Box<str>,
-        /// The system's answer.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -110,43 +147,47 @@ pub enum Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A name or an option of the wrong form.
+    /// A name or an option is not valid.
     Usage,
     /// There is no such ring.
     NotFound,
-    /// There is such a ring already.
+    /// A ring with this name exists already.
     Exists,
-    /// Not a ring, or one of another version or ABI.
+    /// The object is not a ring, or one of another version or ABI.
     Incompatible,
+    /// The owner was not accepted.
+    Untrusted,
     /// The segment's bytes contradict the protocol.
     Damaged,
-    /// The segment was cut short.
+    /// The segment was truncated.
     Truncated,
-    /// Too little shared memory.
+    /// There is too little memory.
     NoSpace,
     /// The item is larger than half of the ring.
     TooLarge,
-    /// The item is no value of the type.
+    /// The item is not a value of the requested type.
     Mismatch,
-    /// No room.
+    /// The ring is full.
     Full,
-    /// No item.
+    /// The ring is empty.
     Empty,
     /// The deadline passed.
     TimedOut,
-    /// The ring takes no more items.
+    /// The ring is closed.
     Closed,
     /// End of stream.
     Ended,
     /// The stop flag was raised.
     Interrupted,
-    /// The place is taken.
+    /// No place is free.
     Busy,
-    /// Used after fork.
+    /// The handle was used in a forked child.
     Forked,
-    /// Not to be had here.
+    /// The handle's descriptors were closed by other code.
+    Evicted,
+    /// Not supported here.
     Unsupported,
-    /// The system refused.
+    /// A system call failed.
     Io,
 }
 
@@ -167,9 +208,10 @@ impl Error {
             Error::NotFound(_) => ErrorKind::NotFound,
             Error::Exists(_) => ErrorKind::Exists,
             Error::Incompatible { .. } => ErrorKind::Incompatible,
+            Error::Untrusted { .. } => ErrorKind::Untrusted,
             Error::Damaged(_) => ErrorKind::Damaged,
             Error::Truncated => ErrorKind::Truncated,
-            Error::NoSpace { .. } => ErrorKind::NoSpace,
+            Error::NoSpace { .. } | Error::MemoryLimit { .. } => ErrorKind::NoSpace,
             Error::TooLarge { .. } => ErrorKind::TooLarge,
             Error::Mismatch { .. } => ErrorKind::Mismatch,
             Error::Full => ErrorKind::Full,
@@ -180,12 +222,25 @@ impl Error {
             Error::Interrupted => ErrorKind::Interrupted,
             Error::Busy(_) => ErrorKind::Busy,
             Error::Forked => ErrorKind::Forked,
+            Error::Evicted => ErrorKind::Evicted,
             Error::Unsupported(_) => ErrorKind::Unsupported,
             Error::Io { .. } => ErrorKind::Io,
         }
     }
 
-    /// The system's refusal of `what`.
+    /// The error for callers of [`std::io`]. Does not map a raised stop flag to `Interrupted`, on which the standard
+    /// library would retry for ever.
+    pub(crate) fn into_io(self) -> io::Error {
+        let kind = match self.kind() {
+            ErrorKind::Closed => io::ErrorKind::BrokenPipe,
+            ErrorKind::Full | ErrorKind::Empty => io::ErrorKind::WouldBlock,
+            ErrorKind::TimedOut => io::ErrorKind::TimedOut,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, self)
+    }
+
+    /// The failed system call in `what`.
     pub(crate) fn io(what: impl Into<Box<str>>, source: impl Into<io::Error>) -> Self {
         Error::Io { what: what.into(), source: source.into() }
     }

@@ -1,8 +1,8 @@
 //! A bounded buffer between processes, in named shared memory, that survives `kill -9`.
 //!
 //! A [`Ring`] is a named POSIX shared-memory segment that holds slots. A [`Producer`] and a [`Consumer`]
-//! attach to it from any process; each item goes to one consumer, which acknowledges it. What a process held
-//! that dies is delivered again, and what it had half written vanishes; the others go on.
+//! attach to it from any process; each item goes to one consumer, which acknowledges it. When a process dies, the
+//! items that it held are delivered again, an item that it had half written vanishes, and all other processes continue.
 //!
 //! ```
 //! use ringpipe::RingOptions;
@@ -20,50 +20,111 @@
 //! # Ok::<(), ringpipe::Error>(())
 //! ```
 //!
-//! - [`RingOptions`] says how a ring is made: slots, their size, for many or exclusively for one producer and
-//!   one consumer.
-//! - [`Producer`]: `send`, `try_send`, `send_timeout`, `send_batch`, `reserve`; what to do when the ring is full.
-//! - [`Consumer`]: `recv`, `try_recv`, `recv_timeout`, `recv_batch`, `items`; guards that give back on drop.
-//! - `AsyncProducer` and `AsyncConsumer`, with the feature `tokio`: the same for asynchronous tasks, as a `Sink`
-//!   and a `Stream`.
-//! - [`Ring`]: closing, removing, repairing, and looking without changing anything.
-//! - [`sync`]: locks, semaphores, conditions and events between processes, by themselves.
-//! - [`Error`] and its [`ErrorKind`].
+//! # Where to start
 //!
-//! The floors, from the top: `cli` (the three commands), `framing`, [`handles`], `ring` (the protocol, generic
-//! over its memory), `sync` (waiting), `layout` (the segment's bytes), `sys` (the operating system). Imports go
-//! downwards only. docs/PROTOCOL.md has the table of states and what a death at each step leaves.
+//! - [`RingOptions`] makes a ring: its slots and their size; for many producers and consumers, or exclusively for one
+//!   of each.
+//! - [`Producer`] sends: `send`, `try_send`, `send_timeout`, `send_batch`, `reserve`. [`OnFull`] chooses what happens when
+//!   the ring is full.
+//! - [`Consumer`] receives: `recv`, `try_recv`, `recv_timeout`, `recv_batch`, `items`. An item that is dropped without
+//!   `ack` is delivered again.
+//! - [`Item::into_owned`] makes an [`OwnedItem`], which does not borrow its consumer: see below.
+//! - `AsyncProducer` and `AsyncConsumer` (feature `tokio`) do the same in asynchronous tasks, also as a `Sink` and a
+//!   `Stream`.
+//! - [`Ring`] closes, removes and repairs a ring; [`RingObserver`] reads it and changes nothing.
+//! - [`sync`] has locks, semaphores, conditions and events between processes, without a ring.
+//! - [`Error`] and its [`ErrorKind`] say what went wrong.
+//!
+//! # Several items in hand
+//!
+//! An [`Item`] borrows its [`Consumer`], and a [`Batch`] is acknowledged from the front. A program that works on several
+//! items at once, on threads or in child processes, and finishes them in any order, makes each an [`OwnedItem`]. It can be
+//! kept, sent to another thread and acknowledged there. If this process dies, other consumers get its owned items; until
+//! they are acknowledged, the streams of other consumers do not end.
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `cli` | yes | the three programs `producer`, `consumer` and `ringctl`; without it (`default-features = false`), the library alone |
+//! | `tokio` | no | `AsyncProducer` and `AsyncConsumer` |
+//!
+//! # Limits
+//!
+//! 64-bit Linux. An item spans at most half of the ring's slots. An item is delivered again after its consumer died, so its
+//! effects can happen twice: [`Item::attempt`] tells. A handle works in one thread at a time, and not in a forked
+//! child. A reboot destroys all rings. The repository's README has the guarantees, with the experiments that show them.
+//!
+//! # How it is built
+//!
+//! Each module uses only those below it: `cli` (the three commands), `framing`, `handles` (the types above), [`sync`], `membership`
+//! (participants, and recovery after a death), `wait` (how processes wait), `protocol` (the ring, generic over its memory),
+//! `layout` (the segment's bytes), `sys` (the operating system). docs/ARCHITECTURE.md describes them; docs/PROTOCOL.md
+//! has the table of states, and what a death at each step leaves.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
 #[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod cli;
+mod cli;
 mod error;
 #[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod framing;
-pub mod handles;
-#[doc(hidden)]
-pub mod layout;
-#[doc(hidden)]
-pub mod ring;
+mod framing;
+mod handles;
+mod layout;
+mod membership;
+mod protocol;
 pub mod sync;
-#[doc(hidden)]
-pub mod sys;
+mod sys;
+mod wait;
 
 pub use error::{Error, ErrorKind, Result};
 pub use handles::*;
 pub use layout::discipline::{Discipline, Thresholds};
-pub use sync::StopFlag;
+pub use layout::preamble::LAYOUT_VERSION;
 pub use sys::name::RingName;
+pub use sys::owners::Owners;
+pub use sys::segment::{Attributes, NameState};
 pub use sys::truncation::survive_truncation;
+pub use wait::StopFlag;
 
-/// The README's example is tested.
+/// What the commands, tests, benches and fuzz targets of this repository need of the modules below the public ones.
+/// It promises nothing, and changes without notice.
+#[doc(hidden)]
+pub mod internal {
+    /// The commands.
+    #[cfg(feature = "cli")]
+    pub mod cli {
+        pub use crate::cli::*;
+    }
+    /// Bytes to items.
+    #[cfg(feature = "cli")]
+    pub mod framing {
+        pub use crate::framing::*;
+    }
+    /// The segment's bytes.
+    pub mod layout {
+        pub use crate::layout::*;
+    }
+    /// The ring's protocol, for any memory.
+    pub mod protocol {
+        pub use crate::protocol::*;
+    }
+    /// The operating system.
+    pub mod sys {
+        pub use crate::sys::*;
+    }
+    /// How processes wait.
+    pub mod wait {
+        pub use crate::wait::*;
+    }
+}
+
+/// The example of README.md is tested.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// So is that of docs/PRIMITIVES.md.
+/// The example of docs/PRIMITIVES.md is tested.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/PRIMITIVES.md")]
 struct Primitives;

@@ -1,13 +1,14 @@
 //! Every example is run with short settings: what it prints, how it ends, and that it leaves nothing.
 //!
 //! `cargo test` builds them all; before `cargo test --test examples` they need `cargo build --examples`.
+#![cfg(feature = "cli")]
 
-mod common;
+mod support;
 
 use std::fs;
 use std::path::PathBuf;
 
-use common::{Ended, Run, Running};
+use support::{Ended, Run, Running};
 
 /// An example's program, which cargo puts beside the tests' folder.
 fn program(name: &str) -> PathBuf {
@@ -52,7 +53,7 @@ fn in_order(ended: &Ended, lines: &[&str]) -> bool {
 }
 
 #[test]
-fn random_sleeps_hand_out_first_in_first_out() {
+fn random_sleeps_deliver_in_order() {
     let ended = run("000_random_sleeps", &["--for", "500ms", "--second", "50ms"]);
     let (produced, consumed) =
         (count(&ended, "room has space:  produced:  "), count(&ended, "consume item:  "));
@@ -75,7 +76,7 @@ fn many_survive_the_kill_of_a_consumer_with_an_item_in_hand() {
 }
 
 #[test]
-fn many_may_poll() {
+fn several_processes_poll_one_ring() {
     let ended = run("000_polling", &["--work", "5ms"]);
     assert_eq!(count(&ended, "consumer "), 16 + 2);
     assert!(ended.text().contains("16 produced, 16 consumed"));
@@ -104,7 +105,7 @@ fn goods_are_made_up_to_five_and_bought_with_seven_coins() {
 }
 
 #[test]
-fn every_cookie_is_eaten_however_it_is_got() {
+fn every_cookie_is_eaten_under_each_way_of_waiting() {
     let ended = run("003_cookies", &["--second", "40ms"]);
     assert_eq!(ended.lines().iter().filter(|line| line.contains("  got =>  ")).count(), 15);
     assert!(ended.text().contains("15 cookies baked, 15 eaten"));
@@ -150,10 +151,38 @@ fn an_event_is_waited_for_five_times() {
 }
 
 #[test]
+fn a_worker_pool_loses_no_task_when_a_worker_is_killed() {
+    let ended = run("worker_pool", &["--tasks", "12", "--work", "5ms"]);
+    assert!(in_order(&ended, &["kill -9: a worker with task 0 in hand", "12 tasks, 12 results"]));
+    assert_eq!(ended.lines().iter().filter(|line| line.contains("task 0 again, attempt 2")).count(), 1);
+}
+
+#[test]
+fn a_log_has_every_line_although_its_collector_is_killed() {
+    let ended = run("log_collector", &["--lines", "100"]);
+    assert!(in_order(&ended, &["kill -9: the collector", "300 lines sent, 0 missing, "]));
+}
+
+#[test]
+fn a_sensor_drops_the_oldest_and_the_last_reading_is_shown() {
+    let ended = run("drop_oldest", &["--readings", "60", "--show", "20ms"]);
+    assert!(in_order(&ended, &["reading 60", "60 readings sent: "]));
+    assert!(count(&ended, "reading ") < 60);
+}
+
+/// `cargo test --features tokio` builds this example.
+#[cfg(feature = "tokio")]
+#[test]
+fn two_tasks_share_a_thread_and_a_short_ring() {
+    let ended = run("two_tasks", &[]);
+    assert!(ended.text().contains("1000 items through 16 slots, their sum is 500500"));
+}
+
+#[test]
 fn an_interrupted_example_leaves_nothing() {
     for signal in [libc::SIGINT, libc::SIGTERM] {
         let running = start("000_random_sleeps", &["--for", "1h", "--second", "20ms"]);
-        common::wait_until("an item", || running.has_printed("consume item:"));
+        crate::support::wait_until("an item", || running.has_printed("consume item:"));
         assert!(!left_by(running.pid()).is_empty());
         let pid = running.pid();
         running.signal(signal);
@@ -201,7 +230,7 @@ fn a_naive_producer_keeps_others_waiting_and_ours_does_not() {
 }
 
 #[test]
-fn a_naive_wait_takes_what_is_not_there_and_ours_does_not() {
+fn a_naive_wait_takes_a_missing_item_and_ours_does_not() {
     experiment("if-not-while");
 }
 

@@ -1,5 +1,5 @@
 //! The functions whose cost per call is guarded, and how to call them: in one thread, so that no cache line
-//! travels and nobody waits.
+//! travels and no thread waits.
 
 use std::hint::black_box;
 
@@ -99,7 +99,7 @@ impl Fixture {
         })
     }
 
-    /// Calls so many times, at most [`MOST_CALLS`] without [`fill`](Self::fill) or [`drain`](Self::drain).
+    /// Calls this number of times, at most [`MOST_CALLS`] without [`fill`](Self::fill) or [`drain`](Self::drain).
     pub fn run(&mut self, call: Call, times: usize) -> Result<()> {
         let Fixture { producer, consumer, bytes, batch, copy, .. } = self;
         match call {
@@ -135,12 +135,12 @@ impl Fixture {
         }
     }
 
-    /// Sends what so many calls of a receiving case take.
+    /// Sends the items for this number of calls of a receiving case.
     pub fn fill(&mut self, case: &Case, times: usize) -> Result<()> {
         self.run(if case.items() > 1 { Call::SendBatch } else { Call::Send }, times)
     }
 
-    /// Receives what so many calls of a sending case have sent.
+    /// Receives the items of this number of calls of a sending case.
     pub fn drain(&mut self, case: &Case, times: usize) -> Result<()> {
         self.run(if case.items() > 1 { Call::ReceiveBatch } else { Call::Receive }, times)
     }

@@ -15,7 +15,7 @@ use cases::{Case, Fixture, MOST_CALLS};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringpipe::Result;
 
-/// The time of so many calls, and of nothing else.
+/// The time of this number of calls, and of nothing else.
 fn time(fixture: &mut Fixture, case: &Case, calls: u64) -> Result<Duration> {
     let (mut left, mut time) = (calls, Duration::ZERO);
     while left > 0 {

@@ -126,13 +126,13 @@ fn clean_on_signals() -> Result {
 /// Prints a line, in one piece: several processes do so.
 pub fn say(line: impl Display) {
     if std::io::stdout().write_all(format!("{line}\n").as_bytes()).is_err() {
-        // Nobody reads on.
+        // The output has no reader any more.
         clean();
         std::process::exit(1);
     }
 }
 
-/// The processes that were started; those that still run are killed when this is dropped.
+/// The processes that were started; processes that still run are killed when this is dropped.
 #[derive(Default)]
 pub struct Cast {
     actors: Vec<Actor>,
@@ -145,12 +145,12 @@ pub struct Actor {
 }
 
 impl Cast {
-    /// Nobody yet.
+    /// None yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A name for something shared, which nobody else has, and which is removed at the end.
+    /// A unique name for something shared, which is removed at the end.
     pub fn name(&self, what: &str) -> String {
         let name = format!("ringpipe-{what}-{}", std::process::id());
         names().push(name.clone());

@@ -11,7 +11,7 @@ use crate::common::{Actor, Cast, Part, Result, say, wait_until};
 use crate::ours::{self, Count};
 use crate::textbook::Textbook;
 
-/// The producer makes goods up to so many.
+/// The producer makes goods up to this number.
 const LEVEL: i64 = 5;
 /// Goods in the experiment with the lock, and how long each takes.
 const GOODS: u64 = 15;
@@ -46,7 +46,7 @@ pub fn starving() -> Result<Verdict> {
         ),
         failed: naive == 0,
         ours: format!("{ours} of {GOODS} were taken while something was being made"),
-        // Many: on a busy machine somebody may be late, and the last one cannot be among them.
+        // Many: on a busy machine a process may be late, and the last one cannot be among them.
         held: ours >= GOODS / 3 && received == Count { received: GOODS, again: 0, missing: 0 },
     })
 }

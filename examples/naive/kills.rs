@@ -160,7 +160,7 @@ pub fn random(patience: Duration) -> Result<Verdict> {
     })
 }
 
-/// The semaphores, if nobody can go on any more.
+/// The semaphores, if no process can continue any more.
 fn standstill(buffer: &Textbook) -> Option<String> {
     let (room, items, mutex) = (buffer.value(Room), buffer.value(Items), buffer.value(Mutex));
     let still = mutex == 0 || (room == 0 && items == 0);

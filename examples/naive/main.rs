@@ -41,7 +41,7 @@ enum Experiment {
     WrongSignal,
     /// 000, 001: polling with two producers
     LostItems,
-    /// 000, 001: kill -9 while somebody holds the mutex
+    /// 000, 001: kill -9 while a process holds the mutex
     KilledWithMutex,
     /// 000, 001: kill -9 between wait(room) and signal(items), again and again
     LostCapacity,

@@ -1,5 +1,5 @@
 //! The documents' buffer as they write it, in raw shared memory: semaphores, a lock with its condition, two
-//! indices, a row of slots. Nothing in it knows who is alive.
+//! indices, a row of slots. Nothing in it knows which processes are alive.
 //!
 //! The documents' ordinary variables are atomics that are read and written apart from each other, which is what the
 //! same program does in C, and no more.
@@ -21,7 +21,7 @@ pub enum Semaphore {
     Room,
     /// What is there.
     Items,
-    /// 1 while nobody touches the buffer.
+    /// 1 while no process touches the buffer.
     Mutex,
 }
 
@@ -38,11 +38,11 @@ pub struct Variables {
     pub len: AtomicU64,
     /// `num` of 002.
     pub num: AtomicI64,
-    /// For whoever looks on: how far a process has come.
+    /// For observers: how far a process has come.
     pub stage: AtomicU64,
-    /// For whoever looks on: takes while something was being made.
+    /// For observers: takes while something was being made.
     pub meanwhile: AtomicU64,
-    /// For whoever looks on: puts and takes that are over.
+    /// For observers: finished puts and takes.
     pub put: AtomicU64,
     /// See `put`.
     pub taken: AtomicU64,
@@ -58,7 +58,7 @@ struct Layout {
     variables: Variables,
 }
 
-/// The buffer, mapped; whoever made it removes its name when dropping it.
+/// The buffer, mapped; its creator removes its name when dropping it.
 pub struct Textbook {
     memory: Shmem,
 }
@@ -116,7 +116,7 @@ impl Textbook {
         }
     }
 
-    /// `acquire()`, or `wait()`: for ever if nobody signals.
+    /// `acquire()`, or `wait()`: for ever without a signal.
     pub fn wait(&self, which: Semaphore) {
         // SAFETY: `create` has initialised it.
         while unsafe { libc::sem_wait(self.semaphore(which)) } != 0 {}

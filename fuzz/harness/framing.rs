@@ -2,8 +2,8 @@
 
 use std::io::{ErrorKind, Read};
 
-use ringpipe::cli::ctl::check;
-use ringpipe::framing::{Fill, Framing, Splitter};
+use ringpipe::internal::cli::ctl::check;
+use ringpipe::internal::framing::{Fill, Framing, Splitter};
 
 use super::{Input, Name};
 

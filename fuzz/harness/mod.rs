@@ -1,4 +1,4 @@
-//! What the fuzz targets do with their bytes. tests/fuzz_corpus.rs runs the same on a stable compiler.
+//! What the fuzz targets do with their bytes. tests/hostile/fuzz_corpus.rs runs the same on a stable compiler.
 //!
 //! Whatever the bytes are, nothing may panic, touch what is not its own, or take without end: that is all that is
 //! judged. Every wait here has a deadline below a millisecond.
@@ -65,7 +65,7 @@ impl Name {
         PathBuf::from("/dev/shm").join(&self.0)
     }
 
-    /// The file that it stands for, for whoever wants to damage it.
+    /// The file that it stands for, so that a test can damage it.
     pub fn file(&self) -> Option<File> {
         OpenOptions::new().read(true).write(true).open(self.path()).ok()
     }

@@ -32,7 +32,7 @@ fn begin(name: &Name, input: &mut Input<'_>) -> Option<File> {
         0 => {
             let file = OpenOptions::new().read(true).write(true).create_new(true).open(name.path()).ok()?;
             let text = input.rest();
-            // Not a file without bytes: whoever opens it waits for its maker to go on.
+            // Not a file without bytes: opening it waits for its creator to continue.
             let len = text.len().clamp(4096, LONGEST as usize);
             file.write_all_at(&vec![0; len], 0).ok()?;
             file.write_all_at(&text[..text.len().min(len)], 0).ok()?;

@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 
-use ringpipe::layout::fields::{entry, head, item};
-use ringpipe::layout::geometry::{Geometry, HEAD_BYTES, PARTICIPANT_BYTES};
+use ringpipe::internal::layout::geometry::{Geometry, HEAD_BYTES, PARTICIPANT_BYTES};
+use ringpipe::internal::layout::{entry, head, header};
 use ringpipe::{
     Consumer, Discipline, OnFull, Producer, Ring, RingOptions, StopFlag, Thresholds, survive_truncation,
 };
@@ -89,12 +89,12 @@ impl Scene {
         let at = match input.below(16) {
             // Slot words are what everything hangs on.
             0..6 => geometry.words + 8 * input.below(geometry.capacity),
-            6 => [head::HEAD, head::TAIL, head::DOOR, head::NEWS][input.below(4) as usize],
+            6 => [head::HEAD, head::TAIL, head::STREAM_STATE, head::EVENTS][input.below(4) as usize],
             7 => [
                 head::SERIAL,
                 head::FENCES,
                 head::NUMBERS,
-                head::COURTESY,
+                head::FAIRNESS,
                 head::ITEMS_WAITING,
                 head::SWEPT_AT,
                 head::ITEMS_STARTS,
@@ -120,7 +120,7 @@ impl Scene {
             }
             11..14 => {
                 let header = geometry.headers + geometry.header_stride * input.below(geometry.capacity);
-                header + [item::LENGTH_AND_PRODUCER, item::SEQUENCE][input.below(2) as usize]
+                header + [header::LENGTH_AND_PRODUCER, header::SEQUENCE][input.below(2) as usize]
             }
             14 => 8 * input.below(HEAD_BYTES / 8),
             _ => 8 * input.below(geometry.size / 8),

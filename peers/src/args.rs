@@ -43,7 +43,7 @@ pub struct Run {
     /// Only these tests
     #[arg(long, value_name = "TEST,...", value_delimiter = ',')]
     pub tests: Vec<Test>,
-    /// Only so many messages in a call
+    /// Only this number of messages in a call
     #[arg(long, value_name = "MESSAGES")]
     pub batch: Option<usize>,
     /// Interleaved rounds, of which the median is taken

@@ -23,7 +23,7 @@ pub struct Carrier {
 pub struct External {
     /// Why it cannot do this work, if it cannot.
     pub refuses: fn(&Work) -> Option<&'static str>,
-    /// Sends for so many seconds from the first core to the second.
+    /// Sends for this number of seconds from the first core to the second.
     pub measure: fn(&Work, f64, [usize; 2]) -> Result<Figures, String>,
 }
 

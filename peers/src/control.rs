@@ -25,7 +25,7 @@ pub const WORKERS: usize = 64;
 pub enum Phase {
     /// Workers attach to the link.
     Attach,
-    /// Everybody works, and nothing counts yet.
+    /// All workers work, and nothing counts yet.
     WarmUp,
     /// What is done now counts.
     Measure,
@@ -51,7 +51,7 @@ impl Line {
     #[inline]
     pub fn count(&self, messages: u64, sum: u64) {
         self.sum.store(sum, Relaxed);
-        // Release: whoever reads this count finds a sum that is at least as new.
+        // Release: a reader of this count finds a sum that is at least as new.
         self.messages.store(messages, Release);
     }
 
@@ -139,7 +139,7 @@ impl Control {
         let len = size_of::<Block>().try_into().map_err(io::Error::other)?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice; `create` gave the file this length, and
-        // nobody shortens it.
+        // no process shortens it.
         let block = unsafe { mmap(None, len, access, MapFlags::MAP_SHARED, file.as_fd(), 0) }?;
         Ok(Control { block: block.cast() })
     }
@@ -173,7 +173,7 @@ impl Control {
         self.phase() == Phase::Stop
     }
 
-    /// Says that this worker is ready, and waits until the parent lets everybody go.
+    /// Says that this worker is ready, and waits until the parent lets all workers go.
     pub fn pass_gate(&self, worker: usize) {
         self.line(worker).attached();
         while self.phase() == Phase::Attach {
@@ -184,8 +184,8 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        // SAFETY: mapped by `map` with this length, and unmapped once. A failure leaves it mapped, which harms
-        // nobody.
+        // SAFETY: mapped by `map` with this length, and unmapped once. A failure leaves it mapped, which does no
+        // harm.
         let _ = unsafe { munmap(self.block.cast(), size_of::<Block>()) };
     }
 }

@@ -17,7 +17,7 @@ pub struct Job {
     pub link: String,
     #[serde(with = "WorkFields")]
     pub work: Work,
-    /// Who works in this process: one, or all where a carrier joins threads.
+    /// The workers in this process: one, or all where a carrier joins threads.
     pub seats: Vec<Seat>,
     /// Descriptors that were inherited, by name.
     pub inherited: Vec<(String, RawFd)>,

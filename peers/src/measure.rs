@@ -21,7 +21,7 @@ use crate::{inherit, worker};
 
 /// How long workers may take to attach.
 const ATTACH: Duration = Duration::from_secs(10);
-/// How long nothing may move before somebody is stuck.
+/// How long nothing may move before a worker counts as stuck.
 const STUCK: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(1);
 
@@ -278,7 +278,7 @@ fn is_checked(role: Role) -> bool {
     matches!(role, Role::Receive | Role::Ping(_))
 }
 
-/// Who works where.
+/// The workers and their cores.
 fn seats(shape: &Shape) -> Vec<Seat> {
     let cores = worker::two_cores();
     let core = |sends: bool, number: usize| match shape.place {

@@ -1,6 +1,6 @@
 //! What the messages hold, and how the receiver knows that all of them came whole, once and in order.
 //!
-//! The first word of a message is its stamp: who sent it, and its number. Every other word follows from the
+//! The first word of a message is its stamp: its sender, and its number. Every other word follows from the
 //! stamp and its own place, so that a word of another message, or at another place, is noticed. Sending
 //! fills every word and receiving compares every word, at the cost of an addition and a comparison each.
 
@@ -56,7 +56,7 @@ impl Faults {
 pub struct Checker {
     /// The next number of each sender.
     next: Vec<u64>,
-    /// Whether nobody else receives, so that no number may be left out.
+    /// Whether there is no other receiver, so that no number may be left out.
     alone: bool,
     pub received: u64,
     /// Sum of all stamps.

@@ -48,7 +48,7 @@ pub enum Place {
     Apart,
     /// As many of each on either.
     Mixed,
-    /// Everybody on the first.
+    /// All workers on the first.
     Together,
 }
 

@@ -16,7 +16,7 @@ use crate::{inherit, links};
 
 /// Does what `argument` says. The parent kills this process when all is counted.
 pub fn run(argument: &str) -> Result<(), Box<dyn std::error::Error>> {
-    // A parent that was killed leaves nobody behind.
+    // A killed parent leaves no process behind.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     // One that cannot go on says why, and the others of this process need not wait for it.
     std::panic::set_hook(Box::new(|panic| {
@@ -58,7 +58,7 @@ fn sit(carrier: &Carrier, seat: &Seat, job: &Job, control: &Control) {
         let _ = writeln!(output, "{line}").and_then(|()| output.flush());
     }
     control.line(seat.line).finish();
-    // Whoever ends here, of several threads or alone, waits to be killed: a link may end with its ends.
+    // Each thread that ends here, of several or alone, waits to be killed: a link may end with its ends.
     loop {
         std::thread::park();
     }

@@ -1,20 +1,8 @@
-//! What the three binaries share: arguments, exit codes, signals, reports; and what each of them does.
+//! The three commands. They use the library's public API as any other program could, and `sys::command`.
 #![forbid(unsafe_code)]
 
-pub mod affinity;
-pub mod args;
-pub mod attach;
+pub mod common;
 pub mod consumer;
 pub mod ctl;
-
-mod envelope;
-pub mod exit;
-pub mod framing_args;
-pub mod input;
-pub mod output;
-pub mod pace;
 pub mod producer;
-pub mod report;
-pub mod signals;
-pub mod start;
-pub mod sync_args;
+pub mod transport;

@@ -1,24 +1,28 @@
-//! What can be wrong with an input, one line each.
+//! The errors of an input that cannot be split into items.
 use std::io;
 
-/// Why an input cannot be cut into items, or an item not be framed.
+use crate::sys::size::Size;
+
+/// Why an input cannot be split into items, or an item cannot be framed.
 ///
 /// `item` counts from 1 within the input; `offset` is in bytes from the start of the input.
 #[derive(Debug, thiserror::Error)]
 pub enum FramingError {
     /// An item has more bytes than the limit.
     #[error(
-        "item {item} (at byte {offset}) has {}{length} bytes; the limit is {limit}",
-        if *.complete { "" } else { "at least " }
+        "item {item} (at byte {offset}) has {}{}; the limit is {}",
+        if *.complete { "" } else { "at least " },
+        Size(*.length),
+        Size(*.limit as u64)
     )]
     TooLong {
         /// Number of the item.
         item: u64,
         /// Where the item starts.
         offset: u64,
-        /// Length in bytes as far as it is known.
+        /// Length in bytes, as far as it is known.
         length: u64,
-        /// Whether `length` is the whole length: the end was seen, or the length was declared.
+        /// Whether `length` is the whole length: the end was read, or the length was declared.
         complete: bool,
         /// The limit in bytes.
         limit: usize,
@@ -34,7 +38,7 @@ pub enum FramingError {
         offset: u64,
         /// Length of a prefix in bytes.
         expected: usize,
-        /// Bytes that were there.
+        /// Bytes that the input had.
         found: usize,
     },
     /// The input ends before the declared end of an item.
@@ -48,11 +52,11 @@ pub enum FramingError {
         offset: u64,
         /// The declared length in bytes.
         expected: usize,
-        /// Bytes that were there.
+        /// Bytes that the input had.
         found: usize,
     },
     /// A length prefix cannot express the length of an item to be written.
-    #[error("an item of {length} bytes is too long for a 4-byte length prefix; the limit is 4294967295")]
+    #[error("an item of {} is too long for a 4-byte length prefix, which takes up to 4 GiB - 1", Size(*.length))]
     NoPrefix {
         /// Length of the item in bytes.
         length: u64,
@@ -62,7 +66,7 @@ pub enum FramingError {
     Read {
         /// Bytes that were read before.
         offset: u64,
-        /// The system's answer.
+        /// The error of the system.
         source: io::Error,
     },
 }

@@ -1,15 +1,17 @@
-//! Bytes to items and back.
+//! Converts bytes to items and back.
 //!
-//! [`Splitter`] cuts an input into items; [`Framing`] says how, and what to write around an item so that
-//! a splitter of the same framing finds it again. Bytes are kept as they are: nothing here knows text.
+//! [`Splitter`] splits an input into items. [`Framing`] says how, and what to write around an item so that a
+//! splitter of the same framing finds it again. Bytes stay as they are: nothing here interprets text.
 #![forbid(unsafe_code)]
 
 mod error;
+mod record;
 mod split;
 #[cfg(test)]
 mod tests;
 
 pub use error::FramingError;
+pub use record::Recorded;
 pub use split::{Fill, Items, Splitter};
 
 use std::fmt;
@@ -17,7 +19,7 @@ use std::fmt;
 /// Length in bytes of the prefix of [`Framing::Len32`].
 pub(crate) const PREFIX: usize = 4;
 
-/// How items lie in a stream of bytes.
+/// How items are separated in a stream of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Framing {
     /// Each item ends with `\n`, which is not part of it; `\r` is. Empty lines are items. A last line
@@ -28,22 +30,22 @@ pub enum Framing {
     Null,
     /// As [`Framing::Lines`], with this byte instead of `\n`.
     Delimiter(u8),
-    /// What a read returned, cut into pieces of at most `chunk` bytes and never empty. The items one
-    /// after the other are the input, byte for byte.
+    /// Each read is split into pieces of at most `chunk` bytes, never empty. The concatenated items are the input,
+    /// byte for byte.
     Raw {
-        /// The largest piece in bytes; 0 counts as 1, and the splitter's limit holds as well.
+        /// The largest piece in bytes; 0 counts as 1. The splitter's limit applies as well.
         chunk: usize,
     },
-    /// As many whole lines as a read returned, in blocks of at most `size` bytes; a longer line has one of its
-    /// own. The items one after the other are the input, byte for byte.
+    /// Each block has as many whole lines as a read returned, up to `size` bytes; a longer line is a block of its
+    /// own. The concatenated items are the input, byte for byte.
     Blocks {
-        /// The largest block in bytes; the splitter's limit holds as well.
+        /// The largest block in bytes. The splitter's limit applies as well.
         size: usize,
     },
     /// Each item follows its length in bytes: 4 bytes, most significant first (network order, as in
     /// tokio's `LengthDelimitedCodec` and Erlang's `{packet, 4}`).
     Len32,
-    /// The whole input is one item, also when it is empty.
+    /// The whole input is one item, even if it is empty.
     WholeFile,
 }
 
@@ -60,10 +62,16 @@ impl Framing {
         }
     }
 
+    /// Bytes that each item needs besides its own: its separator, or its prefix.
+    pub fn extra_bytes(self) -> u64 {
+        let prefix = if self == Framing::Len32 { PREFIX } else { 0 };
+        prefix as u64 + u64::from(self.separator().is_some())
+    }
+
     /// The bytes to write before an item of `len` bytes, if there are any.
     ///
     /// # Errors
-    /// [`FramingError::NoPrefix`] when [`Framing::Len32`] cannot express `len`, that is from 4 GiB on.
+    /// [`FramingError::NoPrefix`] when [`Framing::Len32`] cannot express `len`: from 4 GiB on.
     pub fn prefix(self, len: usize) -> Result<Option<[u8; PREFIX]>, FramingError> {
         match self {
             Framing::Len32 => match u32::try_from(len) {
@@ -80,12 +88,12 @@ impl Framing {
     /// As [`Framing::prefix`]; `out` is then unchanged.
     ///
     /// ```
-    /// use ringpipe::framing::Framing;
+    /// use ringpipe::internal::framing::Framing;
     /// let mut out = Vec::new();
     /// Framing::Lines.frame_into(b"one", &mut out)?;
     /// Framing::Len32.frame_into(b"two", &mut out)?;
     /// assert_eq!(out, b"one\n\0\0\0\x03two");
-    /// # Ok::<(), ringpipe::framing::FramingError>(())
+    /// # Ok::<(), ringpipe::internal::framing::FramingError>(())
     /// ```
     pub fn frame_into(self, item: &[u8], out: &mut Vec<u8>) -> Result<(), FramingError> {
         if let Some(prefix) = self.prefix(item.len())? {

@@ -1,19 +1,19 @@
-//! The input side: items as slices of one read buffer.
+//! Splits an input into items, which are slices of one read buffer.
 //!
-//! Bytes are read into the buffer, the ends of the items in it are indexed, and items are lent out as
-//! slices between those ends: per item no allocation, no copy and one index entry.
+//! The splitter reads bytes into the buffer, indexes the ends of the items in it, and lends items as slices
+//! between those ends: without allocation or copy, with one index entry per item.
 //!
 //! ```text
 //! buf   |  consumed  |  indexed, not consumed  |  incomplete item  |  free  |
 //!       0          start                                         filled   len
 //! ```
 //!
-//! A read happens only when no indexed item is left, so lent items never move, and what is complete after
-//! a short read is lent at once.
+//! It reads only when no indexed item is left, so lent items never move, and items that a short read completes are
+//! lent at once.
 use super::{Framing, FramingError, PREFIX};
 use std::io::{ErrorKind, Read};
 
-/// Bytes of buffer to start with: some times a pipe's capacity, and within a core's own cache.
+/// The initial size of the buffer: a few times a pipe's capacity, and within a core's own cache.
 const BUFFER: usize = 256 * 1024;
 /// Items indexed at a time: enough to spread the cost of a block, few enough for the index to stay cached.
 const BLOCK: usize = 1024;
@@ -23,19 +23,20 @@ const BLOCK: usize = 1024;
 pub enum Fill {
     /// [`Splitter::items`] has at least one item.
     Ready,
-    /// The read was interrupted by a signal. Nothing is lost: look at the stop flag and call again.
+    /// A signal interrupted the read. Nothing is lost: check the stop flag and call again.
     Interrupted,
     /// The input has ended and every item was consumed.
     End,
 }
 
-/// Cuts what a reader delivers into items.
+/// Splits the output of a reader into items.
 ///
-/// The reader should not buffer: the splitter does (for standard input, a `File` over descriptor 0).
-/// A splitter whose `fill` failed stays where it is and fails again, or goes on after a read that succeeds.
+/// The reader should not buffer, because the splitter does (for standard input, use a `File` over descriptor 0).
+/// After a failed `fill`, the splitter keeps its state: the next call fails again, or continues if the read
+/// succeeds.
 ///
 /// ```
-/// use ringpipe::framing::{Fill, Framing, Splitter};
+/// use ringpipe::internal::framing::{Fill, Framing, Splitter};
 /// let mut splitter = Splitter::new(&b"one\ntwo\n\nfour"[..], Framing::Lines, 64);
 /// let mut seen = Vec::new();
 /// while splitter.fill()? == Fill::Ready {
@@ -44,20 +45,20 @@ pub enum Fill {
 /// }
 /// assert_eq!(seen, [&b"one"[..], b"two", b"", b"four"]);
 /// assert!(splitter.lacked_last_separator());
-/// # Ok::<(), ringpipe::framing::FramingError>(())
+/// # Ok::<(), ringpipe::internal::framing::FramingError>(())
 /// ```
 #[derive(Debug)]
 pub struct Splitter<R> {
     reader: R,
     framing: Framing,
     limit: usize,
-    /// Grows to hold one item of `limit` bytes and no further.
+    /// Grows to hold one item of `limit` bytes, and no further.
     buf: Vec<u8>,
     /// First byte of the first item that was not consumed.
     start: usize,
-    /// Bytes before this need not be searched again.
+    /// Bytes before this were searched already.
     scanned: usize,
-    /// Bytes before this were read.
+    /// Bytes before this were read already.
     filled: usize,
     /// Where the payloads of the indexed items end; those before `taken` are consumed.
     ends: Vec<usize>,
@@ -76,7 +77,7 @@ impl<R: Read> Splitter<R> {
         let (framing, size) = match framing {
             Framing::Raw { chunk } => {
                 let chunk = chunk.min(limit).max(1);
-                // A multiple of the chunk, so that a full buffer leaves no short piece.
+                // A multiple of the chunk, so that a full buffer leaves no short piece at its end.
                 (Framing::Raw { chunk }, (BUFFER / chunk).max(1) * chunk)
             }
             Framing::Blocks { size } => {
@@ -103,9 +104,9 @@ impl<R: Read> Splitter<R> {
         }
     }
 
-    /// Sees to it that there are items, reading only when none is left.
+    /// Makes at least one item available; reads only if none is left.
     ///
-    /// Returns as soon as one read has completed an item; items before a faulty one are lent first.
+    /// Returns as soon as one read has completed an item. Items before a faulty one are lent first.
     ///
     /// # Errors
     /// - [`FramingError::TooLong`]: the next item exceeds the limit.
@@ -138,7 +139,7 @@ impl<R: Read> Splitter<R> {
             self.start = 0;
         }
         if self.filled == self.buf.len() {
-            // One byte more than the limit tells an item that just fits from one that does not.
+            // One byte more than the limit: it distinguishes an item that just fits from one that does not.
             let most = self.limit.saturating_add(PREFIX + 1);
             self.buf.resize(self.buf.len().saturating_mul(2).min(most), 0);
         }
@@ -151,8 +152,8 @@ impl<R: Read> Splitter<R> {
         Ok(true)
     }
 
-    /// Indexes complete items, up to a block of them or to the first that is too long. That one is an
-    /// error only when it comes first, so that the items before it are lent before it is reported.
+    /// Indexes complete items, up to a block of them or to the first that is too long. That item is an error only
+    /// when it comes first, so that the items before it are lent before the error is reported.
     fn index(&mut self) -> Result<(), FramingError> {
         match self.framing {
             Framing::Lines => self.index_separated(b'\n'),
@@ -205,7 +206,7 @@ impl<R: Read> Splitter<R> {
             let searched = self.scanned.max(from);
             let until = self.filled.min(from + size).max(searched);
             let fitting = memchr::memrchr(b'\n', &self.buf[searched..until]);
-            // A line that is longer than a block is one.
+            // A line that is longer than a block is a block of its own.
             let longer = || memchr::memchr(b'\n', &self.buf[until..self.filled]).map(|at| until + at);
             let Some(end) = fitting.map(|at| searched + at).or_else(longer) else {
                 self.scanned = self.filled;
@@ -241,7 +242,7 @@ impl<R: Read> Splitter<R> {
         Ok(())
     }
 
-    /// What remains when the input has ended and all complete items are consumed.
+    /// Indexes the rest of the input, after it has ended and all complete items are consumed.
     fn index_rest(&mut self) -> Result<Fill, FramingError> {
         let rest = &self.buf[self.start..self.filled];
         match self.framing {
@@ -293,7 +294,22 @@ impl<R: Read> Splitter<R> {
         self.consumed
     }
 
-    /// Whether the input's last item was found to lack its separator, such as a file without a last newline.
+    /// Bytes that were read and are not part of a consumed item.
+    pub fn unconsumed(&self) -> u64 {
+        (self.filled - self.start) as u64
+    }
+
+    /// The reader.
+    pub fn reader(&self) -> &R {
+        &self.reader
+    }
+
+    /// The reader. Do not read from it.
+    pub fn reader_mut(&mut self) -> &mut R {
+        &mut self.reader
+    }
+
+    /// Whether the input's last item has no separator, as in a file without a final newline.
     pub fn lacked_last_separator(&self) -> bool {
         self.lacked_last_separator
     }

@@ -38,7 +38,7 @@ fn script(steps: &[&[u8]]) -> Script {
     Script(steps.iter().map(|bytes| Step::Give(bytes.to_vec())).collect())
 }
 
-/// `input` in random pieces, with interruptions in between.
+/// Splits `input` into random pieces, with interruptions in between.
 fn pieces(input: &[u8], largest: usize, random: &mut fastrand::Rng) -> Script {
     let mut steps = VecDeque::new();
     let mut rest = input;
@@ -53,10 +53,10 @@ fn pieces(input: &[u8], largest: usize, random: &mut fastrand::Rng) -> Script {
     Script(steps)
 }
 
-/// All items, or those before an error.
+/// All items; or an error, and the items before it.
 type Drained = Result<Vec<Vec<u8>>, (Vec<Vec<u8>>, FramingError)>;
 
-/// Takes everything, `step(n)` of n items at a time.
+/// Takes all items, `step(n)` of n items at a time.
 fn drain<R: Read>(splitter: &mut Splitter<R>, mut step: impl FnMut(usize) -> usize) -> Drained {
     let mut seen = Vec::new();
     let before = splitter.consumed();
@@ -84,7 +84,7 @@ fn failure(framing: Framing, limit: usize, input: &[u8]) -> (usize, String) {
     (before.len(), error.to_string())
 }
 
-/// Splitting at separators as one would write it without a buffer.
+/// Splits at separators, without a buffer.
 fn naive(separator: u8, input: &[u8]) -> Vec<Vec<u8>> {
     let mut items: Vec<_> = input.split(|b| *b == separator).map(<[u8]>::to_vec).collect();
     if items.last().is_some_and(Vec::is_empty) {
@@ -150,7 +150,7 @@ fn inputs_larger_than_the_buffer_and_the_block_split_the_same() {
 }
 
 #[test]
-fn what_is_framed_is_split_into_the_same_items() {
+fn framed_items_are_split_into_the_same_items() {
     let mut random = fastrand::Rng::with_seed(3);
     for round in 0..2000 {
         let framing = [Framing::Len32, Framing::Lines, Framing::Null, Framing::Delimiter(b';')][round % 4];
@@ -207,12 +207,12 @@ fn blocks_are_whole_lines_and_the_input_byte_for_byte() {
     }
     assert_eq!(
         failure(Framing::Blocks { size: 4 }, 4, b"a\nb\n12345\nc\n"),
-        (1, "item 2 (at byte 4) has 6 bytes; the limit is 4".to_string())
+        (1, "item 2 (at byte 4) has 6 bytes; the limit is 4 bytes".to_string())
     );
 }
 
 #[test]
-fn an_item_is_there_as_soon_as_a_read_has_completed_it() {
+fn an_item_is_available_as_soon_as_a_read_has_completed_it() {
     // A further read would fail the test.
     let stop = |steps: &[&[u8]]| {
         let mut script = script(steps);
@@ -260,7 +260,7 @@ fn items_not_consumed_stay_for_the_next_call() {
 
 #[test]
 #[should_panic(expected = "consumed 2 items of 1")]
-fn consuming_more_than_there_is_panics() {
+fn consuming_more_items_than_available_panics() {
     let mut splitter = Splitter::new(&b"a\n"[..], Framing::Lines, AMPLE);
     splitter.fill().unwrap();
     splitter.consume(2);
@@ -284,23 +284,23 @@ fn an_item_of_exactly_the_limit_fits() {
 }
 
 #[test]
-fn a_too_long_item_is_named_after_the_ones_before_it_were_given() {
+fn a_too_long_item_is_reported_after_the_items_before_it() {
     let after_two = |message: &str| (2, message.to_string());
     assert_eq!(
         failure(Framing::Lines, 4, b"a\nb\n12345\nc\n"),
-        after_two("item 3 (at byte 4) has 5 bytes; the limit is 4")
+        after_two("item 3 (at byte 4) has 5 bytes; the limit is 4 bytes")
     );
     assert_eq!(
         failure(Framing::Lines, 4, b"a\nb\n1234567"),
-        after_two("item 3 (at byte 4) has at least 7 bytes; the limit is 4")
+        after_two("item 3 (at byte 4) has at least 7 bytes; the limit is 4 bytes")
     );
     assert_eq!(
         failure(Framing::Len32, 4, b"\0\0\0\x01a\0\0\0\x01b\xff\xff\xff\xff"),
-        after_two("item 3 (at byte 10) has 4294967295 bytes; the limit is 4")
+        after_two("item 3 (at byte 10) has 3.99 GiB; the limit is 4 bytes")
     );
     assert_eq!(
         failure(Framing::WholeFile, 4, b"12345"),
-        (0, "item 1 (at byte 0) has at least 5 bytes; the limit is 4".to_string())
+        (0, "item 1 (at byte 0) has at least 5 bytes; the limit is 4 bytes".to_string())
     );
 }
 
@@ -318,7 +318,7 @@ fn an_endless_line_is_refused_in_bounded_memory() {
 }
 
 #[test]
-fn a_truncated_item_is_named_with_offset_and_lengths() {
+fn a_truncated_item_is_reported_with_offset_and_lengths() {
     assert_eq!(
         failure(Framing::Len32, 64, b"\0\0\0\x01a\0\0"),
         (
@@ -338,7 +338,7 @@ fn offsets_count_from_the_start_of_the_input_across_reads() {
     let give = |bytes: &[u8]| Step::Give(bytes.to_vec());
     let script = Script(VecDeque::from([give(b"ab\ncd\nef"), give(b"gh\nxx"), give(b"xxx\n")]));
     let (_, error) = drain(&mut Splitter::new(script, Framing::Lines, 4), |_| 1).unwrap_err();
-    assert_eq!(error.to_string(), "item 4 (at byte 11) has 5 bytes; the limit is 4");
+    assert_eq!(error.to_string(), "item 4 (at byte 11) has 5 bytes; the limit is 4 bytes");
 }
 
 #[test]

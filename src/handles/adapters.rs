@@ -1,10 +1,37 @@
-//! Rings as byte streams.
+//! Reads and writes a ring as a byte stream.
 
 use std::io;
 
 use super::{Consumer, Producer};
-use crate::ring::Claim;
-use crate::{Error, ErrorKind};
+use crate::Error;
+use crate::protocol::Claim;
+
+impl Producer {
+    /// An [`std::io::Write`] that sends each written piece as items of at most `chunk` bytes.
+    ///
+    /// ```
+    /// # let name = format!("doc-writer-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// use std::io::{Read, Write};
+    /// ring.producer()?.writer(4096).write_all(b"some bytes").unwrap();
+    /// let mut text = String::new();
+    /// ring.consumer()?.reader().read_to_string(&mut text).unwrap();
+    /// assert_eq!(text, "some bytes");
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    pub fn writer(&mut self, chunk: usize) -> WriteItems<'_> {
+        WriteItems::new(self, chunk)
+    }
+}
+
+impl Consumer {
+    /// An [`std::io::Read`] over the bytes of the items, one after the other. Reading the last byte of an item
+    /// acknowledges it.
+    pub fn reader(&mut self) -> ReadItems<'_> {
+        ReadItems::new(self)
+    }
+}
 
 /// Sends what is written as items; see [`Producer::writer`].
 #[derive(Debug)]
@@ -14,18 +41,18 @@ pub struct WriteItems<'p> {
 }
 
 impl<'p> WriteItems<'p> {
-    pub(super) fn new(producer: &'p mut Producer, chunk: usize) -> Self {
+    fn new(producer: &'p mut Producer, chunk: usize) -> Self {
         let most = usize::try_from(producer.max_item()).unwrap_or(usize::MAX);
         WriteItems { producer, chunk: chunk.clamp(1, most) }
     }
 }
 
-/// Each call sends one item: what it was given, up to the chunk.
+/// Each call sends one item: the given bytes, up to the chunk's length.
 impl io::Write for WriteItems<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let take = bytes.len().min(self.chunk);
         if take > 0 {
-            self.producer.send(&bytes[..take]).map_err(as_io)?;
+            self.producer.send(&bytes[..take]).map_err(Error::into_io)?;
         }
         Ok(take)
     }
@@ -40,13 +67,13 @@ impl io::Write for WriteItems<'_> {
 pub struct ReadItems<'c> {
     consumer: &'c mut Consumer,
     held: Option<Claim>,
-    /// The bytes of the item that is held, and how many of them were read.
+    /// The bytes of the held item, and how many of them were read.
     bytes: Vec<u8>,
     read: usize,
 }
 
 impl<'c> ReadItems<'c> {
-    pub(super) fn new(consumer: &'c mut Consumer) -> Self {
+    fn new(consumer: &'c mut Consumer) -> Self {
         ReadItems { consumer, held: None, bytes: Vec::new(), read: 0 }
     }
 }
@@ -59,17 +86,17 @@ impl io::Read for ReadItems<'_> {
         }
         while self.read >= self.bytes.len() || self.held.is_none() {
             if let Some(claim) = self.held.take() {
-                self.consumer.acknowledge_item(claim);
+                self.consumer.core.attachment.acknowledge_item(claim);
             }
             match self.consumer.recv() {
                 Ok(item) => {
                     self.bytes.resize(item.len(), 0);
                     item.copy_to(&mut self.bytes);
-                    item.check().map_err(as_io)?;
+                    item.check().map_err(Error::into_io)?;
                     (self.held, self.read) = (Some(item.into_claim()), 0);
                 }
                 Err(Error::Ended) => return Ok(0),
-                Err(error) => return Err(as_io(error)),
+                Err(error) => return Err(error.into_io()),
             }
         }
         let rest = &self.bytes[self.read..];
@@ -79,7 +106,7 @@ impl io::Read for ReadItems<'_> {
         if self.read == self.bytes.len()
             && let Some(claim) = self.held.take()
         {
-            self.consumer.acknowledge_item(claim);
+            self.consumer.core.attachment.acknowledge_item(claim);
         }
         Ok(take)
     }
@@ -88,18 +115,7 @@ impl io::Read for ReadItems<'_> {
 impl Drop for ReadItems<'_> {
     fn drop(&mut self) {
         if let Some(claim) = self.held.take() {
-            self.consumer.return_item(claim);
+            self.consumer.core.attachment.return_item(claim);
         }
     }
-}
-
-/// A raised stop flag is no `Interrupted`: the standard library would try again, for ever.
-pub(super) fn as_io(error: Error) -> io::Error {
-    let kind = match error.kind() {
-        ErrorKind::Closed => io::ErrorKind::BrokenPipe,
-        ErrorKind::Full | ErrorKind::Empty => io::ErrorKind::WouldBlock,
-        ErrorKind::TimedOut => io::ErrorKind::TimedOut,
-        _ => io::ErrorKind::Other,
-    };
-    io::Error::new(kind, error)
 }

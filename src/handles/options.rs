@@ -1,17 +1,18 @@
-//! How a ring is made.
+//! The options of a new ring, and how to create or open one with them.
 
 use super::Ring;
 use crate::layout::discipline::Discipline;
 use crate::layout::geometry::{CAPACITY_RANGE, FLAG_EPHEMERAL, FLAG_EXCLUSIVE, FLAG_TIMESTAMPS, Geometry};
 use crate::sys::name::RingName;
+use crate::sys::owners::Owners;
 use crate::{Error, Result};
 
-/// Slots of a ring when nothing else is asked for.
+/// The default number of slots.
 pub const DEFAULT_CAPACITY: u64 = 8192;
-/// Bytes of payload in a slot when nothing else is asked for: a short line.
+/// The default number of bytes of payload in a slot: a short line.
 pub const DEFAULT_SLOT_SIZE: u64 = 64;
 
-/// The parameters of a ring to be made.
+/// The parameters of a new ring.
 ///
 /// ```
 /// # let name = format!("doc-options-{}", std::process::id());
@@ -32,6 +33,14 @@ pub struct RingOptions {
     flags: u64,
     discipline: Discipline,
     prefault: bool,
+    owners: Owners,
+}
+
+impl Ring {
+    /// Options for a new ring.
+    pub fn options() -> RingOptions {
+        RingOptions::new()
+    }
 }
 
 impl Default for RingOptions {
@@ -45,6 +54,7 @@ impl Default for RingOptions {
             flags: 0,
             discipline: Discipline::default(),
             prefault: false,
+            owners: Owners::Own,
         }
     }
 }
@@ -62,51 +72,52 @@ impl RingOptions {
         self
     }
 
-    /// Bytes of payload in a slot, 1 to 2^30, rounded up to a multiple of 8. Longer items span several.
+    /// Bytes of payload in a slot, 1 to 2^30, rounded up to a multiple of 8. Longer items span several slots.
     pub fn slot_size(mut self, bytes: u64) -> Self {
         self.slot_size = bytes;
         self
     }
 
-    /// Permission bits of the segment: 0600 unless set. Whoever may write the segment may take part.
+    /// Permission bits of the segment: 0600 by default. A process needs write permission to take part.
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Most producers and consumers at a time, 2 to 1024.
+    /// The maximum number of producers and consumers at a time, 2 to 1024.
     pub fn participants(mut self, most: u32) -> Self {
         self.participants = most;
         self
     }
 
-    /// No end of stream before so many producers have attached: 1 unless set.
+    /// The stream does not end before this many producers have attached: 1 by default.
     pub fn expected_producers(mut self, producers: u32) -> Self {
         self.expected_producers = producers;
         self
     }
 
-    /// One producer and one consumer have the ring to themselves, which is faster; a second of either is
-    /// refused, and a dead one's successor goes on where it stopped.
+    /// Makes the ring exclusive: only one producer and one consumer use it, which is faster. A second of either is
+    /// refused. A dead one's successor continues where it stopped.
     pub fn exclusive(mut self, exclusive: bool) -> Self {
         self.set(FLAG_EXCLUSIVE, exclusive);
         self
     }
 
-    /// Items carry the time at which they were sent, and held items since when; costs a clock reading
+    /// Records in each item the time of its sending, and for held items the time since when. Costs a clock reading
     /// for each send and receive.
     pub fn timestamps(mut self, timestamps: bool) -> Self {
         self.set(FLAG_TIMESTAMPS, timestamps);
         self
     }
 
-    /// The last one out removes the ring once it is drained and ended and a consumer has been there.
+    /// The last participant to leave removes the ring, once it is drained and ended and a consumer has attached.
     pub fn ephemeral(mut self, ephemeral: bool) -> Self {
         self.set(FLAG_EPHEMERAL, ephemeral);
         self
     }
 
-    /// How the two sides wait for each other: [`Discipline::Adaptive`] unless set. All who attach follow it.
+    /// How producers and consumers wait for each other: [`Discipline::Adaptive`] by default. All participants
+    /// follow it.
     ///
     /// ```
     /// # let name = format!("doc-sync-{}", std::process::id());
@@ -121,9 +132,25 @@ impl RingOptions {
         self
     }
 
-    /// Touches all of the ring's memory when attaching, so that no page fault comes later.
+    /// Touches all of the ring's memory when attaching, so that no page faults come later.
     pub fn prefault(mut self, prefault: bool) -> Self {
         self.prefault = prefault;
+        self
+    }
+
+    /// Whose rings are opened: by default those of this process's user and of root. A process that sends into a
+    /// ring, or acts on what it receives, trusts the ring's owner.
+    ///
+    /// ```
+    /// # let name = format!("doc-owners-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().mode(0o660).create(&name)?;
+    /// use ringpipe::{Owners, RingOptions};
+    /// let shared = RingOptions::new().owners(Owners::Any).open(&name)?;
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    pub fn owners(mut self, owners: Owners) -> Self {
+        self.owners = owners;
         self
     }
 
@@ -131,7 +158,7 @@ impl RingOptions {
         self.flags = if on { self.flags | flag } else { self.flags & !flag };
     }
 
-    /// The capacity that the ring will really have.
+    /// The capacity that the ring will have after rounding.
     pub fn rounded_capacity(&self) -> u64 {
         match CAPACITY_RANGE.contains(&self.capacity) {
             true => self.capacity.next_power_of_two(),
@@ -139,10 +166,10 @@ impl RingOptions {
         }
     }
 
-    /// Bytes of shared memory that the ring will take.
+    /// Bytes of shared memory that the ring will use.
     ///
     /// # Errors
-    /// [`Error::Options`] if no ring can be made with these options.
+    /// [`Error::Options`] if no ring can be created with these options.
     pub fn size(&self) -> Result<u64> {
         Ok(self.geometry()?.size)
     }
@@ -156,33 +183,44 @@ impl RingOptions {
             .with_discipline(self.discipline)
     }
 
-    /// Makes a ring of this name.
+    /// Creates a ring of this name.
     ///
     /// # Errors
-    /// [`Error::Name`] and [`Error::Options`] for a bad name or option; [`Error::Exists`] when the name is
-    /// taken; [`Error::NoSpace`] when the memory cannot be reserved, and then nothing is left behind;
-    /// [`Error::NotFound`] if somebody removed the new ring before its maker had it.
+    /// [`Error::Name`] and [`Error::Options`] for a bad name or option; [`Error::Exists`] when the name is taken;
+    /// [`Error::NoSpace`] when the memory cannot be reserved, and then nothing is left behind; [`Error::NotFound`]
+    /// if another process removed the new ring before this call had opened it.
     pub fn create(&self, name: &str) -> Result<Ring> {
         let name = RingName::parse(name)?;
         let ring = Ring::create(&name, &self.geometry()?, self.mode);
         self.prefaulted(match ring {
-            // What a participant left that was killed just before it removed the ring is no ring.
-            Err(Error::Exists(_)) if Ring::clear_retired(&name)? => {
+            // The name may be that of a retired ring, whose last participant was killed just before it removed the
+            // name.
+            Err(Error::Exists(_)) if Ring::clear_retired(&name, self.owners)? => {
                 Ring::create(&name, &self.geometry()?, self.mode)?
             }
             result => result?,
         })
     }
 
-    /// Opens the ring of this name, with whatever options it was made.
+    /// Opens the ring of this name. The ring keeps the parameters of its creation; only `owners` and `prefault`
+    /// apply.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Incompatible`] and [`Error::Damaged`] for what is not a ring.
+    /// [`Error::NotFound`]; [`Error::Untrusted`] for a ring of a user that [`owners`](Self::owners) do not include;
+    /// [`Error::Incompatible`] and [`Error::Damaged`] for what is not a ring.
     pub fn open(&self, name: &str) -> Result<Ring> {
-        self.prefaulted(Ring::open(name)?)
+        self.prefaulted(Ring::open_of(name, self.owners)?)
     }
 
-    /// Opens the ring of this name, or makes it. Of several that do so at once, one makes it.
+    /// As [`Ring::look`], for a ring of an owner that [`owners`](Self::owners) accept.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn look(&self, name: &RingName) -> Result<Ring> {
+        self.prefaulted(Ring::look_of(name, self.owners)?)
+    }
+
+    /// Opens the ring of this name, or creates it. Of several processes that do this at once, one creates it.
     ///
     /// # Errors
     /// As [`create`](Self::create) and [`open`](Self::open).
@@ -193,7 +231,7 @@ impl RingOptions {
                 result => return result,
             }
             match self.create(name) {
-                // Somebody made it, or removed it, in between.
+                // Another process created it, or removed it, in between.
                 Err(Error::Exists(_) | Error::NotFound(_)) => {}
                 result => return result,
             }
@@ -202,8 +240,8 @@ impl RingOptions {
 
     fn prefaulted(&self, ring: Ring) -> Result<Ring> {
         if self.prefault {
-            // Where the kernel cannot, pages come when they are touched.
-            let _ = ring.view().segment().prefault();
+            // Where the kernel does not support this, page faults come at the first accesses.
+            let _ = ring.mapping().segment().prefault();
         }
         Ok(ring)
     }

@@ -1,23 +1,27 @@
-//! The ring as a thing with a name.
+//! The handle of a ring: opens, attaches, closes, repairs and removes it.
 
+use std::ops::Deref;
 use std::sync::Arc;
+#[cfg(feature = "cli")]
+use std::sync::atomic::Ordering::Relaxed;
 
-use super::burial::{self, Buried};
-use super::door::Door;
-use super::memory::SegmentSlots;
-use super::participant;
-use super::{Consumer, Liveness, Producer, RingOptions};
-use crate::layout::discipline::Discipline;
-use crate::layout::fields::head;
-use crate::layout::geometry::{Geometry, MAGIC, Preamble};
-use crate::layout::view::View;
+use super::{Consumer, Liveness, Producer, RingObserver};
+use crate::layout::geometry::Geometry;
+use crate::layout::head;
+use crate::layout::mapping::Mapping;
+use crate::layout::preamble::{MAGIC, Preamble};
+use crate::membership::stream_end;
+use crate::membership::stream_state::StreamState;
+use crate::membership::{Repaired, recovery};
 use crate::sys::name::RingName;
+use crate::sys::owners::Owners;
 use crate::sys::segment::{self, NameState, Segment};
-use crate::sys::{abi, clock, fence, process};
+use crate::sys::{abi, clock, process};
 use crate::{Error, Result};
 
-/// A ring in named shared memory, opened: attach to it with [`producer`](Self::producer) and
-/// [`consumer`](Self::consumer), or look at it. Dropping it changes nothing.
+/// An open ring in named shared memory. Attach to it with [`producer`](Self::producer) and
+/// [`consumer`](Self::consumer), or observe it with the methods of [`RingObserver`], which it derefs to. Dropping
+/// it does not change the ring.
 ///
 /// ```
 /// # let name = format!("doc-ring-{}", std::process::id());
@@ -31,44 +35,100 @@ use crate::{Error, Result};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Ring {
-    observer: Arc<SegmentSlots>,
-    preamble: Preamble,
+    /// Its segment is mapped for writing.
+    observer: RingObserver,
     death_watch: bool,
 }
 
-impl Ring {
-    /// Options for a new ring.
-    pub fn options() -> RingOptions {
-        RingOptions::new()
-    }
+impl Deref for Ring {
+    type Target = RingObserver;
 
-    /// Opens the ring of this name.
+    fn deref(&self) -> &RingObserver {
+        &self.observer
+    }
+}
+
+impl Ring {
+    /// Opens the ring of this name if it belongs to the user of this process or to root.
+    /// [`RingOptions::owners`](crate::RingOptions::owners) accepts other users' rings.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is none; [`Error::Incompatible`] if the name belongs to something else
-    /// or to a ring of another version, libc or processor; [`Error::Damaged`] if its geometry contradicts
-    /// itself.
+    /// [`Error::NotFound`] if there is none; [`Error::Untrusted`] if it belongs to another user;
+    /// [`Error::Incompatible`] if the name belongs to another kind of object, or to a ring of another version,
+    /// libc or processor; [`Error::Damaged`] if its geometry contradicts itself.
     pub fn open(name: &str) -> Result<Ring> {
+        Ring::open_of(name, Owners::Own)
+    }
+
+    pub(super) fn open_of(name: &str, owners: Owners) -> Result<Ring> {
         let name = RingName::parse(name)?;
-        let ring = Ring::new(Arc::new(Segment::open(&name)?))?;
-        if Door::read(ring.view().head_word(head::DOOR)).is_retired() {
-            ring.view().segment().unlink()?;
-            return Err(Error::NotFound(name.as_str().into()));
+        let ring = Ring::look_of(&name, owners)?;
+        if StreamState::read(ring.mapping().head_word(head::STREAM_STATE)).is_retired() {
+            if ring.mapping().segment().may_unlink()? {
+                ring.mapping().segment().unlink()?;
+                return Err(Error::NotFound(name.as_str().into()));
+            }
+            // The process that retired the ring died before it removed the name, or is about to remove it. No
+            // process is attached to a retired ring, so the ring can continue where it stopped.
+            ring.reinstate()?;
         }
         Ok(ring)
     }
 
-    /// Opens the ring of this name to look at it. Unlike [`open`](Self::open) it leaves a ring that
-    /// is over, of which only the name is left, as it is: see [`is_over`](Self::is_over).
+    /// Opens the ring of this name as it is. Unlike [`open`](Self::open), it leaves a retired ring retired: one
+    /// that is over, with only its name left (see [`is_over`](RingObserver::is_over)).
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub fn look(name: &RingName) -> Result<Ring> {
-        Ring::new(Arc::new(Segment::open(name)?))
+        Ring::look_of(name, Owners::Own)
     }
 
-    /// The names of all rings in shared memory, sorted, those that are over included. It does not
-    /// wait for anything, and leaves objects of other programs alone.
+    pub(super) fn look_of(name: &RingName, owners: Owners) -> Result<Ring> {
+        Ring::new(Segment::open(name, owners)?)
+    }
+
+    /// Opens the ring of this name for observation only, whoever its owner is. Its memory is mapped for reading
+    /// only, and read permission is enough.
+    ///
+    /// ```
+    /// # let name = format!("doc-observe-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().mode(0o644).create(&name)?;
+    /// # let name = ringpipe::RingName::parse(&name)?;
+    /// let seen = ringpipe::Ring::observe(&name)?;
+    /// assert_eq!(seen.snapshot()?.ready, 0);
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
+    /// It has no methods that change a ring:
+    ///
+    /// ```compile_fail
+    /// fn closes(seen: ringpipe::RingObserver) {
+    ///     seen.close();
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), except [`Error::Untrusted`].
+    pub fn observe(name: &RingName) -> Result<RingObserver> {
+        RingObserver::new(Segment::observe(name)?)
+    }
+
+    /// Undoes the retirement, unless the process that retired the ring has removed the name.
+    fn reinstate(&self) -> Result<()> {
+        let segment = self.mapping().segment();
+        segment.between_removals(|| match segment.name_state()? {
+            NameState::Current => {
+                StreamState::reinstate(self.mapping().head_word(head::STREAM_STATE));
+                Ok(())
+            }
+            _ => Err(Error::NotFound(self.name().into())),
+        })?
+    }
+
+    /// The names of all rings in shared memory, sorted, including rings that are over. It never waits, and does
+    /// not touch other programs' objects.
     ///
     /// ```
     /// # let name = format!("doc-names-{}", std::process::id());
@@ -81,184 +141,87 @@ impl Ring {
     /// # Errors
     /// [`Error::Io`] when the system refuses to list them.
     pub fn names() -> Result<Vec<RingName>> {
-        let mut names = segment::list_names()?;
-        names.retain(|name| segment::first_word(name) == Some(MAGIC));
+        let mut names = Vec::new();
+        for name in segment::list_names()? {
+            if segment::first_word(&name)? == Some(MAGIC) {
+                names.push(name);
+            }
+        }
         Ok(names)
     }
 
-    /// Removes what is left under a name of a ring that cannot be opened: one whose creator died, or one
-    /// that is damaged or of another version. False: somebody else did.
+    /// Removes the name of a ring that cannot be opened: its creator died, or it is damaged or of another version.
+    /// False: another process removed it.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Incompatible`] if it is anything else, which then stays.
+    /// [`Error::NotFound`]; [`Error::Incompatible`] for any other object, which stays.
     pub fn remove_leftover(name: &RingName) -> Result<bool> {
         segment::remove_leftover(name, MAGIC)
     }
 
     pub(super) fn create(name: &RingName, geometry: &Geometry, mode: u32) -> Result<Ring> {
         let preamble = Preamble::new(geometry, abi::TAG, process::id(), clock::realtime_ns());
-        let segment =
-            Segment::create(name, geometry.size, mode, |base, _| View::initialise(base, &preamble))?;
+        let segment = Mapping::create(name, geometry.size, mode, &preamble)?;
         let segment = Arc::new(segment);
         Ring::new(Arc::clone(&segment)).inspect_err(|_| {
-            // Whoever hears that no ring was made finds none. What failed before is what the caller hears of.
+            // After a failed creation no ring may exist. The caller gets the first error, so this one is ignored.
             let _ = segment.unlink();
         })
     }
 
-    /// Removes a ring of this name that is over, and only its name is left. False: there is another.
-    pub(super) fn clear_retired(name: &RingName) -> Result<bool> {
-        match Ring::open(name.as_str()) {
+    /// Removes the name of a ring of this name that is over. False: the name belongs to another ring.
+    pub(super) fn clear_retired(name: &RingName, owners: Owners) -> Result<bool> {
+        match Ring::open_of(&name.os_id(), owners) {
             Err(Error::NotFound(_)) => Ok(true),
             _ => Ok(false),
         }
     }
 
-    fn new(segment: Arc<Segment>) -> Result<Ring> {
-        // Whoever wakes others relies on it: see `sync`.
-        fence::register();
-        let (view, preamble) = View::new(segment)?;
-        Ok(Ring { observer: Arc::new(participant::observer(&view)?), preamble, death_watch: true })
+    fn new(segment: impl Into<Arc<Segment>>) -> Result<Ring> {
+        Ok(Ring { observer: RingObserver::new(segment)?, death_watch: true })
     }
 
-    pub(super) fn view(&self) -> &View {
-        &self.observer.memory().view
-    }
-
-    pub(super) fn observer(&self) -> &SegmentSlots {
-        &self.observer
-    }
-
-    pub(super) fn preamble(&self) -> &Preamble {
-        &self.preamble
+    /// Records how a producer's items are framed: `with` computes the new word from the current one.
+    #[cfg(feature = "cli")]
+    pub fn tell_framing(&self, with: impl Fn(u64) -> u64) {
+        // Relaxed: stored before the first item is published.
+        let _ =
+            self.mapping().head_word(head::FRAMING).fetch_update(Relaxed, Relaxed, |word| Some(with(word)));
     }
 
     /// Attaches a producer.
     ///
     /// # Errors
-    /// [`Error::Closed`] if the ring takes no more items; [`Error::Busy`] if there is no place for it;
-    /// [`Error::NotFound`] if the ring was just removed by the last one out.
+    /// [`Error::Closed`] if the ring accepts no more items; [`Error::Busy`] if there is no place for it;
+    /// [`Error::NotFound`] if the last participant has just removed the ring.
     pub fn producer(&self) -> Result<Producer> {
-        Producer::attach(self.view(), self.death_watch)
+        Producer::attach(self.mapping(), self.death_watch)
     }
 
     /// Attaches a consumer.
     ///
     /// # Errors
-    /// [`Error::Busy`] if there is no place for it; [`Error::NotFound`] if the ring was just removed by
-    /// the last one out.
+    /// [`Error::Busy`] if there is no place for it; [`Error::NotFound`] if the last participant has just removed
+    /// the ring.
     pub fn consumer(&self) -> Result<Consumer> {
-        Consumer::attach(self.view(), self.death_watch)
+        Consumer::attach(self.mapping(), self.death_watch)
     }
 
-    /// Whether producers and consumers that are attached through this handle from now on may watch for
-    /// deaths: they do, unless this says `false`.
+    /// Whether producers and consumers that attach through this handle from now on may watch for deaths. The
+    /// default is `true`.
     ///
-    /// One that waits, has been there for 20 milliseconds, and finds too few others watching, starts a thread
-    /// that sleeps until the process of another participant is gone, and has what the dead held delivered again
-    /// at once: within a millisecond, where otherwise it is the next end of somebody's slice of 20 to 80
-    /// milliseconds. Of a process one thread watches at most, of a ring two processes for each 64 participants.
-    /// It ends with its producer or consumer, and no signal is delivered to it. It has up to 67 descriptors open, one
-    /// for each participant that it watches.
+    /// A participant that waits, has been attached for 20 milliseconds, and finds too few others watching, starts
+    /// a thread. The thread sleeps until the process of another participant ends, and returns the items that it
+    /// held for redelivery within a millisecond. Without such a thread this happens at the next end of some
+    /// participant's slice of 20 to 80 milliseconds. At most one thread per process watches, and two processes for
+    /// each 64 participants of a ring. The thread ends with its producer or consumer, and no signal is delivered
+    /// to it. It has up to 67 descriptors open, one for each participant that it watches.
     pub fn set_death_watch(&mut self, on: bool) {
         self.death_watch = on;
     }
 
-    /// The ring's name, without a slash.
-    pub fn name(&self) -> &str {
-        self.view().segment().name().as_str()
-    }
-
-    /// The ring's identity: random, and another one for every ring that has had its name.
-    pub fn id(&self) -> [u8; 16] {
-        self.preamble.id
-    }
-
-    /// Number of slots.
-    pub fn capacity(&self) -> u64 {
-        self.view().geometry().capacity
-    }
-
-    /// Bytes of payload in a slot.
-    pub fn slot_size(&self) -> u64 {
-        self.view().geometry().slot_size
-    }
-
-    /// Largest item in bytes: half of the slots.
-    pub fn max_item(&self) -> u64 {
-        self.view().geometry().max_item()
-    }
-
-    /// Whether one producer and one consumer have the ring to themselves.
-    pub fn is_exclusive(&self) -> bool {
-        self.view().geometry().is_exclusive()
-    }
-
-    /// How the two sides wait for each other.
-    pub fn discipline(&self) -> Discipline {
-        self.view().geometry().discipline
-    }
-
-    /// Whether the last one out removes the ring.
-    pub fn is_ephemeral(&self) -> bool {
-        self.view().geometry().is_ephemeral()
-    }
-
-    /// No end of stream before so many producers have come.
-    pub fn expected_producers(&self) -> u32 {
-        self.view().geometry().expected_producers
-    }
-
-    /// Whether the ring takes no more items.
-    pub fn is_closed(&self) -> bool {
-        Door::read(self.view().head_word(head::DOOR)).is_closed()
-    }
-
-    /// Whether the ring is over: drained, ended, and left with nothing but its name, which the next to
-    /// open it removes.
-    pub fn is_over(&self) -> bool {
-        Door::read(self.view().head_word(head::DOOR)).is_retired()
-    }
-
-    /// Whether no item waits, none is held, and none is being written. Takes time in proportion to the
-    /// capacity.
-    pub fn is_drained(&self) -> bool {
-        self.observer.find_held(|_| false).is_none()
-    }
-
-    /// Whether items carry the time at which they were sent.
-    pub fn has_timestamps(&self) -> bool {
-        self.view().geometry().has_timestamps()
-    }
-
-    /// Most producers and consumers at a time.
-    pub fn max_participants(&self) -> u32 {
-        self.view().geometry().participants
-    }
-
-    /// Whether the ring's memory is all there, as the system says now.
-    ///
-    /// What cannot fail, as [`close`](Self::close), [`is_drained`](Self::is_drained),
-    /// [`participants`](Self::participants) or [`repair`](Self::repair), answers from what it finds: once the memory is
-    /// lost, that is zeros. Who survives a truncation asks this after them.
-    ///
-    /// # Errors
-    /// [`Error::Truncated`] if somebody has cut it short; [`Error::Io`] when the system refuses to tell.
-    pub fn check(&self) -> Result<()> {
-        let segment = self.view().segment();
-        if segment.is_lost() || segment.truncated()? { Err(Error::Truncated) } else { Ok(()) }
-    }
-
-    /// What the ring's name stands for by now: this ring, nothing, or another ring.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when the system refuses to tell.
-    pub fn name_state(&self) -> Result<NameState> {
-        self.view().segment().name_state()
-    }
-
-    /// Closes the ring: producers get [`Error::Closed`], consumers receive what there is and then
-    /// [`Error::Ended`]. False: it was closed.
+    /// Closes the ring: producers get [`Error::Closed`]; consumers receive the remaining items and then
+    /// [`Error::Ended`]. False: it was closed already.
     ///
     /// ```
     /// # let name = format!("doc-close-{}", std::process::id());
@@ -272,52 +235,61 @@ impl Ring {
     /// # Ok::<(), ringpipe::Error>(())
     /// ```
     ///
-    /// On an exclusive ring an item that is sent at this very moment may stay for the next consumer.
+    /// In an exclusive ring, an item that is sent at this very moment may remain for the next consumer.
     pub fn close(&self) -> bool {
-        let closed = Door::close(self.view().head_word(head::DOOR));
-        participant::tell_news(self.observer.memory());
+        let closed = StreamState::close(self.mapping().head_word(head::STREAM_STATE));
+        self.observer().memory().announce_event();
         closed
     }
 
-    /// Closes the ring and removes its name; those attached keep their memory and finish. False: the
-    /// name was gone, or belonged to another ring by now.
+    /// Closes the ring and removes its name. Attached participants keep the memory and finish. False: the name was
+    /// gone, or belongs to another ring by now. If the process dies, or the system refuses the last step, a closed
+    /// ring remains, which can be removed again.
     ///
     /// # Errors
     /// [`Error::Io`] when the system refuses.
     pub fn remove(&self) -> Result<bool> {
-        // Whoever may not remove the name does not close the ring either.
-        let removed = self.view().segment().unlink()?;
+        let segment = self.mapping().segment();
+        // A process that may not remove the name does not close the ring. One that may remove it closes it first,
+        // while no other process removes it. So a death between the two steps leaves a closed ring under its name,
+        // not an open ring without one.
+        let removed = match segment.name_state()? == NameState::Current && segment.may_unlink()? {
+            true => segment.unlink_if(
+                || {
+                    self.close();
+                    true
+                },
+                || {},
+            )?,
+            false => segment.unlink()?,
+        };
         self.close();
         Ok(removed)
     }
 
-    /// Removes the ring unless somebody alive takes part in it, or, without `with_items`, an item is in
-    /// it. False: it stays. Whoever comes at the same moment either keeps the ring, or is refused with
-    /// [`Error::NotFound`].
+    /// Removes the ring unless a live participant is attached or, without `with_items`, an item is in it. False:
+    /// it stays. A process that attaches at the same moment either keeps the ring, or gets [`Error::NotFound`].
     ///
     /// # Errors
     /// [`Error::Io`] when the system refuses; [`Error::Truncated`].
     pub fn remove_if_deserted(&self, with_items: bool) -> Result<bool> {
-        let word = self.view().head_word(head::DOOR);
-        // Who comes after this look is counted, and then the ring is not retired.
-        let door = Door::read(word);
+        let word = self.mapping().head_word(head::STREAM_STATE);
+        // A participant that attaches after this read is counted, and then the ring is not retired.
+        let stream = StreamState::read(word);
         let deserted = self.participants().iter().all(|one| one.liveness == Liveness::Dead);
         if !deserted || !(with_items || self.is_drained()) {
             return Ok(false);
         }
-        // Lost memory looks deserted.
-        if self.view().segment().is_lost() {
+        // Lost memory reads as a ring without participants and items.
+        if self.mapping().segment().is_lost() {
             return Err(Error::Truncated);
         }
-        if !door.is_retired() && !door.retire(word) {
-            return Ok(false);
-        }
-        self.view().segment().unlink()
+        stream_end::retire(self.mapping(), stream)
     }
 
-    /// Buries the dead: frees their numbers, gives up what they had half written, and has what they held
-    /// delivered again. Waiting participants do the same; this is for when nobody waits.
-    pub fn repair(&self) -> Buried {
-        burial::bury_all(&self.observer)
+    /// Recovers dead participants: frees their numbers, gives up their incomplete items, and returns the items
+    /// that they held for redelivery. Waiting participants do the same; call this when no participant waits.
+    pub fn repair(&self) -> Repaired {
+        recovery::reap_all(self.observer())
     }
 }

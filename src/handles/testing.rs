@@ -1,8 +1,9 @@
-//! What the tests of this floor share: rings that leave nothing behind, and participants that are dead.
+//! Shared by the tests of this module: rings that leave nothing behind, and dead participants.
 
-use super::participant::Participant;
 use super::{Ring, RingOptions, Role};
 use crate::layout::discipline::Discipline;
+use crate::membership::participant::Participant;
+pub use crate::membership::testing::dies;
 use crate::sys::testing::TestName;
 
 /// A ring of 4 slots of 64 bytes.
@@ -13,14 +14,7 @@ pub fn ring(discipline: Discipline) -> (TestName, Ring) {
     (name, ring)
 }
 
-/// One that does not watch for deaths.
+/// A participant of a ring.
 pub fn attached(ring: &Ring, role: Role) -> Participant {
-    Participant::attach(ring.view(), role, false).unwrap()
-}
-
-/// Whoever leaves while a guard is forgotten is to all others as one that was killed: its entry stays, and its lock
-/// is gone. Answers with its number.
-pub fn dies(participant: Participant) -> u32 {
-    participant.guard_made();
-    participant.number
+    Participant::attach(ring.mapping(), role).unwrap()
 }

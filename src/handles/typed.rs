@@ -1,4 +1,4 @@
-//! Items of one plain type.
+//! Producers and consumers of items of one plain type.
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -9,7 +9,7 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 use super::{Consumer, Item, Producer};
 use crate::{Error, Result};
 
-/// Sends values of a plain type as items of exactly their bytes.
+/// Sends values of a plain type; each item has exactly the bytes of its value.
 ///
 /// ```
 /// # let name = format!("doc-typed-{}", std::process::id());
@@ -30,7 +30,7 @@ pub struct TypedProducer<T> {
 }
 
 impl Producer {
-    /// Sends values of type `T` from here on.
+    /// Sends values of type `T` from now on.
     pub fn typed<T: NoUninit>(self) -> TypedProducer<T> {
         TypedProducer { producer: self, _items: PhantomData }
     }
@@ -75,7 +75,7 @@ pub struct TypedConsumer<T> {
 }
 
 impl Consumer {
-    /// Receives values of type `T` from here on.
+    /// Receives values of type `T` from now on.
     pub fn typed<T: CheckedBitPattern>(self) -> TypedConsumer<T> {
         TypedConsumer { consumer: self, _items: PhantomData }
     }
@@ -85,8 +85,9 @@ impl<T: CheckedBitPattern> TypedConsumer<T> {
     /// As [`Consumer::recv`].
     ///
     /// # Errors
-    /// As [`Consumer::recv`], and [`Error::Mismatch`] for an item whose bytes are no `T`: it is given back, and
-    /// comes again; [`into_inner`](Self::into_inner) gives the handle that can take it.
+    /// As [`Consumer::recv`], and [`Error::Mismatch`] for an item whose bytes are not a valid `T`. That item is
+    /// given back, and the next call receives it again; [`into_inner`](Self::into_inner) returns the handle that
+    /// can take it.
     pub fn recv(&mut self) -> Result<TypedItem<'_, T>> {
         TypedItem::new(self.consumer.recv()?)
     }
@@ -113,7 +114,7 @@ impl<T: CheckedBitPattern> TypedConsumer<T> {
     }
 }
 
-/// A received value, which it derefs to; given back when dropped.
+/// A received value, which it derefs to; dropping it gives the item back.
 #[derive(Debug)]
 pub struct TypedItem<'c, T> {
     item: Item<'c>,
@@ -138,7 +139,7 @@ impl<'c, T: CheckedBitPattern> TypedItem<'c, T> {
         self.item.ack();
     }
 
-    /// The item below.
+    /// The item that contains the value.
     pub fn item(&self) -> &Item<'c> {
         &self.item
     }

@@ -1,4 +1,5 @@
-//! How the two sides of a ring wait for each other: chosen when it is made, followed by all who attach.
+//! Disciplines: how the two sides of a ring wait for each other. The creator chooses one, and every handle
+//! follows it.
 
 use std::fmt;
 
@@ -6,42 +7,64 @@ use crate::{Error, Result};
 
 /// How producers and consumers wait, take turns and wake each other.
 ///
-/// The slots' words are the truth under each of them, and so the promises are the same: what differs is what a
-/// look at the slots is surrounded by. docs/CLASSICS.md tells where each comes from, and what it costs.
+/// The slots' words are the truth under each discipline, so all give the same guarantees. They differ in what
+/// a handle does around a check of the slots. docs/CLASSICS.md says where each comes from, and what it costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Discipline {
-    /// Look, spin a little, then sleep on a semaphore that is posted only while somebody sleeps.
+    /// Check, spin a little, then sleep on a semaphore that is posted only while a handle sleeps on it.
     #[default]
     Adaptive,
     /// The classic solution: counting semaphores `room` and `items`, and the semaphore `mutex` around the
     /// slots unless the ring is exclusive.
     Semaphore,
-    /// No semaphore: look, give the processor away with `sched_yield`, look again. Waiting takes a whole
-    /// core.
+    /// No semaphore: check, yield the processor with `sched_yield`, check again. A waiting handle keeps a
+    /// whole core busy.
     Polling,
-    /// A condition variable: look with the lock held; waiting lets go of it; every change wakes all who wait.
+    /// A condition variable: check with the lock held; release the lock while waiting. Every change wakes all
+    /// waiting handles.
     Monitor(Thresholds),
 }
 
-/// When a monitor wakes: counted in slots, which for items of one slot are items.
+/// When a monitor wakes the other side. Counted in slots, which equals items if each item has one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Thresholds {
-    /// Consumers that wait go on when so many slots wait, 1 to the capacity: 1 unless set. Earlier if a
-    /// producer has to wait, or none is left. Those that only try take what there is.
+    /// Waiting consumers start when this many slots are filled: 1 (the default) to the capacity. They start
+    /// earlier if a producer must wait or no producer is left. Consumers that only try take whatever there
+    /// is.
     pub wake_at: u64,
-    /// Producers that filled `wake_at` slots go on when no more than so many wait, or a consumer has to
-    /// wait. Not set: they go on as long as there is room.
+    /// After producers have filled `wake_at` slots, they wait until at most this many are filled, or until a
+    /// consumer must wait. `None`: they continue as long as there is room.
     pub resume_at: Option<u64>,
+}
+
+impl Thresholds {
+    /// Consumers start at the first slot, and producers continue as long as there is room.
+    const NONE: Thresholds = Thresholds { wake_at: 1, resume_at: None };
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Thresholds { wake_at: 1, resume_at: None }
+        Thresholds::NONE
     }
 }
 
 impl Discipline {
+    /// Each discipline once, the default first; the monitor has the default thresholds.
+    ///
+    /// ```
+    /// use ringpipe::Discipline;
+    ///
+    /// let named = |name: &str| Discipline::ALL.iter().find(|discipline| discipline.name() == name);
+    /// assert_eq!(named("polling"), Some(&Discipline::Polling));
+    /// ```
+    pub const ALL: &'static [Discipline] = &[
+        Discipline::Adaptive,
+        Discipline::Semaphore,
+        Discipline::Polling,
+        Discipline::Monitor(Thresholds::NONE),
+    ];
+
     /// Its name, as `--sync` takes it.
     pub fn name(self) -> &'static str {
         match self {
@@ -52,10 +75,31 @@ impl Discipline {
         }
     }
 
-    /// Whether those who look at the slots do so one after the other: by the semaphore `mutex`, but in
-    /// exclusive rings, which have one of each and none.
+    /// How its handles wait, in a few words, as `--help` prints it.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Discipline::Adaptive => "look, spin a little, then sleep",
+            Discipline::Semaphore => "the counting semaphores room and items, and a mutex",
+            Discipline::Polling => "look, sched_yield, look again; waiting takes a whole core",
+            Discipline::Monitor(_) => "a condition variable",
+        }
+    }
+
+    /// Whether handles check the slots one after the other, ordered by the semaphore `mutex`. An exclusive
+    /// ring has no mutex, since each of its sides has one handle.
     pub fn takes_turns(self) -> bool {
         matches!(self, Discipline::Semaphore | Discipline::Monitor(_))
+    }
+
+    /// Whether the semaphores `items` and `room` count the filled and the free slots. Under the other
+    /// disciplines a post only wakes a sleeper.
+    pub fn counts_tokens(self) -> bool {
+        self == Discipline::Semaphore
+    }
+
+    /// Whether a waiting handle sleeps until another wakes it. If not, it keeps a processor busy.
+    pub fn sleeps(self) -> bool {
+        self != Discipline::Polling
     }
 
     /// The thresholds of a monitor.
@@ -73,7 +117,7 @@ impl fmt::Display for Discipline {
     }
 }
 
-/// A discipline in the segment's preamble: its number, `wake_at`, and one more than `resume_at`.
+/// A discipline in the segment's preamble: its number, `wake_at`, and `resume_at` plus one.
 pub(super) type Written = (u32, u64, u64);
 
 impl Discipline {
@@ -88,7 +132,7 @@ impl Discipline {
         }
     }
 
-    /// `None`: another version's.
+    /// `None` for values of another version.
     pub(super) fn read((number, wake_at, resume_at): Written) -> Option<Self> {
         Some(match number {
             0 => Discipline::Adaptive,
@@ -99,7 +143,7 @@ impl Discipline {
         })
     }
 
-    /// Whether a ring of `capacity` slots can follow it.
+    /// Fails if a ring of `capacity` slots cannot have these thresholds.
     pub(super) fn check(self, capacity: u64) -> Result<()> {
         let Discipline::Monitor(Thresholds { wake_at, resume_at }) = self else { return Ok(()) };
         if !(1..=capacity).contains(&wake_at) {
@@ -125,18 +169,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_discipline_is_read_as_it_was_written() {
         let monitor = |wake_at, resume_at| Discipline::Monitor(Thresholds { wake_at, resume_at });
-        let plain = [Discipline::Adaptive, Discipline::Semaphore, Discipline::Polling];
-        for discipline in
-            plain.into_iter().chain([monitor(1, None), monitor(5, Some(0)), monitor(5, Some(4))])
-        {
+        let others = [monitor(5, None), monitor(5, Some(0)), monitor(5, Some(4))];
+        for discipline in Discipline::ALL.iter().copied().chain(others) {
             assert_eq!(Discipline::read(discipline.write()), Some(discipline));
             assert!(discipline.check(8).is_ok());
         }
-        assert_eq!(Discipline::read((4, 0, 0)), None);
+        let unknown = Discipline::ALL.len() as u32;
+        assert_eq!(Discipline::read((unknown, 0, 0)), None);
         for bad in [monitor(0, None), monitor(9, None), monitor(5, Some(5)), monitor(1, Some(u64::MAX))] {
             assert!(bad.check(8).is_err());
         }
+    }
+
+    #[test]
+    fn all_holds_each_discipline_once_in_the_order_of_their_numbers() {
+        for (number, discipline) in Discipline::ALL.iter().enumerate() {
+            assert_eq!(discipline.write().0, number as u32, "{discipline}");
+            let named = Discipline::ALL.iter().filter(|other| other.name() == discipline.name());
+            assert_eq!(named.count(), 1, "{discipline}");
+        }
+        assert_eq!(Discipline::ALL[0], Discipline::default());
     }
 }

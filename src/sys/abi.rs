@@ -1,7 +1,8 @@
-//! What must be equal on both sides before two processes can share memory.
+//! Decides whether two processes can share memory: the ABI tag of a segment.
 //!
-//! A `sem_t` of glibc and one of musl, or of 32 and 64 bits, have different sizes and meanings: mixed,
-//! they lose wake-ups without a word. So the segment carries this tag and a different one is refused.
+//! A `sem_t` of glibc and one of musl, or of 32 and 64 bits, have different sizes and meanings. Two processes that
+//! mix them lose wake-ups silently. So the segment carries this tag, and a process refuses a segment with another
+//! tag.
 use std::fmt;
 
 /// This program's C library, pointer width, semaphore size and byte order, in one number.
@@ -23,7 +24,8 @@ const LIBC: u8 = if cfg!(target_env = "gnu") {
 };
 const BYTE_ORDER: u8 = if cfg!(target_endian = "little") { LITTLE } else { BIG };
 
-/// A tag in words, for the line that refuses it: any number is taken, from any writer.
+/// A tag in words, for the message that refuses it. Any number is accepted, because any program may have written
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abi(pub u32);
 
@@ -44,12 +46,25 @@ impl fmt::Display for Abi {
     }
 }
 
+/// The C library that this process uses, with its version if the library reports one: `glibc 2.36`.
+#[allow(unsafe_code)]
+pub fn c_library() -> String {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: takes no arguments and returns a constant string of the library.
+        let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
+        format!("glibc {}", version.to_string_lossy())
+    }
+    #[cfg(not(target_env = "gnu"))]
+    if cfg!(target_env = "musl") { "musl".into() } else { "another one than glibc and musl".into() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn no_tag_equals_another_one_nor_its_own_bytes_swapped() {
+    fn every_tag_differs_from_the_others_and_from_its_swapped_bytes() {
         let mut tags = Vec::new();
         for order in [LITTLE, BIG] {
             for (pointer, semaphore) in [(8, 32), (4, 16)] {
@@ -67,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_told_in_words() {
+    fn a_tag_is_described_in_words() {
         let tag = u32::from_be_bytes([LITTLE, 32, 8, MUSL]);
         assert_eq!(Abi(tag).to_string(), "musl, 64 bits, little-endian, semaphores of 32 bytes");
         assert_eq!(Abi(7).to_string(), "unknown system 0x00000007");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// Nanoseconds of the monotonic clock: the same for all processes, never set back, stands still in suspend.
+/// Nanoseconds of the monotonic clock: the same for all processes, never set back, stopped during suspend.
 pub fn monotonic_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
@@ -29,7 +29,7 @@ fn read(clock: libc::clockid_t) -> u64 {
 
 /// The end of a wait, on the monotonic clock.
 ///
-/// A duration too long for the clock (584 years) counts as that long.
+/// A duration that is too long for the clock is cut to the longest one, 584 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline {
     at: Option<u64>,
@@ -41,7 +41,7 @@ impl Deadline {
         Deadline { at: None }
     }
 
-    /// Has passed already: look once, do not wait.
+    /// Has passed already: the caller tries once and does not wait.
     pub const fn immediate() -> Self {
         Deadline { at: Some(0) }
     }
@@ -52,7 +52,7 @@ impl Deadline {
         Deadline { at: Some(monotonic_ns().saturating_add(wait)) }
     }
 
-    /// The time left: zero when it has passed, `None` when it never will.
+    /// The time left: zero when the deadline has passed, `None` if it never passes.
     pub fn remaining(&self) -> Option<Duration> {
         match self.at {
             None => None,
@@ -61,7 +61,7 @@ impl Deadline {
         }
     }
 
-    /// Whether the time has come.
+    /// Whether the deadline has passed.
     pub fn passed(&self) -> bool {
         self.remaining() == Some(Duration::ZERO)
     }

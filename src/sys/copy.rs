@@ -9,7 +9,7 @@ use std::ptr;
 /// `from` is valid for reads and `to` for writes of `len` bytes, and they do not overlap.
 #[inline(always)]
 pub unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: as the caller promises; `halves` is given lengths from one size to two.
+    // SAFETY: as the caller promises; `halves` gets lengths from `HALF` to twice that.
     unsafe {
         match len {
             8..=16 => halves::<8>(from, to, len),

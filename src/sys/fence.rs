@@ -5,19 +5,19 @@
 //! full fence on every processor that is just now running a *registered* process, and the frequent side
 //! needs only [`light`], which keeps the compiler from moving its accesses.
 //!
-//! Who must be registered: the side that relies on `light`. The side that calls `heavy` need not be. The
-//! registration belongs to the process, is inherited by `fork` and ends with `exec`.
+//! The side that relies on `light` must be registered. The side that calls `heavy` need not be. The registration
+//! belongs to the process, is inherited by `fork` and ends with `exec`.
 //!
-//! What orders what, as in the manual page:
+//! Which fences order each other, as in the manual page:
 //!
 //! | frequent side | rare side: fence only | rare side: membarrier |
 //! |---|---|---|
 //! | `light` of a registered process | **no** | yes |
 //! | `light` of a process whose registration was refused (a full fence) | yes | yes |
 //!
-//! So one case is open: a rare side to which membarrier is refused (an old kernel, a seccomp filter),
-//! across from a registered frequent side. Then `heavy` answers `false`, and its caller must look again
-//! after a bounded time.
+//! So one case has no order: the system refuses membarrier to the rare side (an old kernel, a seccomp filter), and
+//! the frequent side is registered. Then `heavy` returns `false`, and its caller must check again after a bounded
+//! time.
 #![allow(unsafe_code)]
 
 use std::sync::{
@@ -27,23 +27,39 @@ use std::sync::{
 
 static REGISTERED: OnceLock<bool> = OnceLock::new();
 
-/// Registers this process to be fenced by the [`heavy`] of others; true if it is.
+/// Registers this process to be fenced by the [`heavy`] of other processes; true on success.
 ///
-/// The system is asked once per process. False where the kernel is older than 4.16 or a filter refuses.
+/// Asks the system once per process. False where the kernel is older than 4.16 or a filter refuses.
 pub fn register() -> bool {
     *REGISTERED.get_or_init(|| membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED))
 }
 
 /// The rare side's full fence, which also fences every running thread of every registered process.
 ///
-/// It takes 0.4 us and more, by the number of processors that have to be interrupted. False if only this thread was fenced: then a registered process'
-/// [`light`] is not ordered with it.
+/// Takes 0.4 us and more, by the number of processors that it has to interrupt. False if it fenced only this
+/// thread: then a registered process's [`light`] is not ordered with it.
 pub fn heavy() -> bool {
+    #[cfg(test)]
+    if REFUSED.get() {
+        fence(Ordering::SeqCst);
+        return false;
+    }
     let all = register() && membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED);
     if !all {
         fence(Ordering::SeqCst);
     }
     all
+}
+
+#[cfg(test)]
+thread_local! {
+    static REFUSED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// From now on the system refuses this thread `heavy`, as a seccomp filter installed after `register` would.
+#[cfg(test)]
+pub fn refuse(refused: bool) {
+    REFUSED.set(refused);
 }
 
 /// The frequent side's half of [`heavy`].
@@ -73,7 +89,7 @@ mod tests {
     #[test]
     fn at_least_one_side_sees_the_other() {
         const ROUNDS: u64 = 20_000;
-        // Gives way at times, for a machine whose processors are all taken.
+        // Yields sometimes, in case all processors of the machine are busy.
         let until = |word: &AtomicU64, round| {
             let mut spins = 0;
             while word.load(Ordering::Acquire) < round {

@@ -1,14 +1,14 @@
-//! Sleeping on glibc's semaphores, and posting them, in glibc's way but not by its functions.
+//! Sleeps on glibc's semaphores, and posts them, as glibc does but without its functions.
 //!
-//! `sem_clockwait` and `sem_post` read from the semaphore itself, at each turn of their loops, whether it is shared,
-//! hand that to the kernel as part of the futex command, and abort the process when the kernel does not know the
-//! command, or when the page has gone. A peer that overwrites that word, or truncates the segment, while somebody
-//! sleeps would end the sleeper by SIGABRT. These do what glibc does (nptl/sem_waitcommon.c and sem_post.c,
-//! since 2.21, 64 bits), on the same words, so that any program may post and wait at the other end, and answer with
-//! an error instead.
+//! `sem_clockwait` and `sem_post` read from the semaphore itself, at each turn of their loops, whether it is
+//! shared. They hand that to the kernel as part of the futex command, and abort the process when the kernel does
+//! not know the command, or when the page has gone. A peer that overwrites that word, or truncates the segment,
+//! during a sleep would thus end the sleeper by SIGABRT. The functions here do what glibc does
+//! (nptl/sem_waitcommon.c and sem_post.c, since 2.21, 64 bits) on the same words, so any program may post and wait
+//! at the other end; but they return an error instead.
 //!
-//! The first eight bytes are one atomic word: in the low half the tokens, on which sleepers sleep; in the high half
-//! the number of sleepers.
+//! The first eight bytes are one atomic word: its low half counts the tokens, and sleepers sleep on it; its high
+//! half counts the sleepers.
 #![allow(unsafe_code)]
 
 use std::{
@@ -23,18 +23,18 @@ const SLEEPER: u64 = 1 << 32;
 const TOKENS: u64 = SLEEPER - 1;
 const MOST_TOKENS: u64 = i32::MAX as u64;
 
-/// Takes a token, and sleeps for one at most for the slice. 0, or an errno: ETIMEDOUT; EINTR for a signal, and
-/// for a wake-up whose token was gone.
+/// Takes a token; without one, sleeps at most for the slice. Returns 0 or an errno: ETIMEDOUT; EINTR for a signal,
+/// and for a wake-up whose token another process took.
 ///
 /// # Safety
-/// A sem_t at `semaphore` is mapped, aligned to 8 bytes, and accessed atomically by everybody.
+/// A sem_t at `semaphore` is mapped, aligned to 8 bytes, and all processes access it atomically.
 pub unsafe fn wait(semaphore: *mut libc::sem_t, slice: Duration) -> libc::c_int {
     // SAFETY: as the caller promises.
     let word = unsafe { AtomicU64::from_ptr(semaphore.cast()) };
     if take(word, 0) {
         return 0;
     }
-    // Relaxed: as in glibc; who posts reads it together with the tokens.
+    // Relaxed: as in glibc; a process that posts reads it together with the tokens.
     word.fetch_add(SLEEPER, Ordering::Relaxed);
     // SAFETY: as above.
     let slept = unsafe { sleep(semaphore, slice) };
@@ -49,14 +49,14 @@ pub unsafe fn wait(semaphore: *mut libc::sem_t, slice: Duration) -> libc::c_int 
     }
 }
 
-/// Takes a token if there is one, and `more` off the word with it.
+/// Takes a token if there is one, and subtracts `more` from the word in the same step.
 fn take(word: &AtomicU64, more: u64) -> bool {
     let less = |seen: u64| (seen & TOKENS != 0).then(|| seen.wrapping_sub(1 + more));
-    // Acquire: pairs with the release in `post`, ours or glibc's. Relaxed: looked at again.
+    // Acquire: pairs with the release in `post`, ours or glibc's. Relaxed: a failed exchange reads the word again.
     word.fetch_update(Ordering::Acquire, Ordering::Relaxed, less).is_ok()
 }
 
-/// Sleeps as long as there are no tokens, at most for the slice.
+/// Sleeps while there are no tokens, at most for the slice.
 ///
 /// # Safety
 /// As [`wait`].
@@ -75,7 +75,7 @@ unsafe fn sleep(semaphore: *mut libc::sem_t, slice: Duration) -> libc::c_int {
     errno_of(result)
 }
 
-/// Adds a token and wakes a sleeper. 0, or an errno: EOVERFLOW with the most tokens.
+/// Adds a token and wakes a sleeper. Returns 0 or an errno: EOVERFLOW at the maximum number of tokens.
 ///
 /// # Safety
 /// As [`wait`].
@@ -83,7 +83,7 @@ pub unsafe fn post(semaphore: *mut libc::sem_t) -> libc::c_int {
     // SAFETY: as the caller promises.
     let word = unsafe { AtomicU64::from_ptr(semaphore.cast()) };
     let more = |seen: u64| (seen & TOKENS < MOST_TOKENS).then(|| seen.wrapping_add(1));
-    // Release: hands over what was done before. Relaxed: looked at again.
+    // Release: hands over what this thread did before. Relaxed: a failed exchange reads the word again.
     let Ok(before) = word.fetch_update(Ordering::Release, Ordering::Relaxed, more) else {
         return libc::EOVERFLOW;
     };
@@ -94,7 +94,7 @@ pub unsafe fn post(semaphore: *mut libc::sem_t) -> libc::c_int {
     errno_of(unsafe { libc::syscall(libc::SYS_futex, tokens(semaphore), libc::FUTEX_WAKE, 1) })
 }
 
-/// How many sleep; who was killed asleep is among them.
+/// The number of sleepers. Processes that were killed asleep still count.
 ///
 /// # Safety
 /// As [`wait`].
@@ -104,19 +104,19 @@ pub unsafe fn sleepers(semaphore: *mut libc::sem_t) -> u32 {
     (word.load(Ordering::Relaxed) / SLEEPER) as u32 // Relaxed: a hint.
 }
 
-/// Sets their number to 0. Who sleeps in truth takes itself off when it wakes, and leaves the largest number; the
-/// tokens stay as they are.
+/// Sets the number of sleepers to 0. A live sleeper subtracts itself when it wakes, which wraps the number to the
+/// largest one. The tokens do not change.
 ///
 /// # Safety
 /// As [`wait`].
 pub unsafe fn forget_sleepers(semaphore: *mut libc::sem_t) {
     // SAFETY: as the caller promises.
     let word = unsafe { AtomicU64::from_ptr(semaphore.cast()) };
-    // Relaxed: neither the tokens nor what they stand for change.
+    // Relaxed: neither the tokens nor the data they stand for change.
     word.fetch_and(TOKENS, Ordering::Relaxed);
 }
 
-/// The half of the word that has the tokens.
+/// The half of the word that counts the tokens.
 fn tokens(semaphore: *mut libc::sem_t) -> *mut AtomicU32 {
     semaphore.cast::<AtomicU32>().wrapping_add(cfg!(target_endian = "big") as usize)
 }
@@ -138,7 +138,7 @@ mod tests {
 
     impl Made {
         fn new(value: u32) -> Made {
-            // SAFETY: all zeros is a place for a semaphore, and this one is ours alone yet.
+            // SAFETY: all zeros is a valid sem_t to initialise, and no other thread has this one yet.
             let mut made = Made(Box::new(unsafe { std::mem::zeroed() }));
             // SAFETY: as above.
             assert_eq!(unsafe { libc::sem_init(&raw mut *made.0, 1, value) }, 0);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_overwritten_during_the_sleep_aborts_nobody() {
+    fn a_word_overwritten_during_the_sleep_does_not_abort_the_sleeper() {
         let made = Arc::new(Made::new(0));
         let same = Arc::clone(&made);
         let sleeper = std::thread::spawn(move || {
@@ -185,7 +185,8 @@ mod tests {
             unsafe { wait(same.at(), Duration::from_millis(200)) }
         });
         std::thread::sleep(Duration::from_millis(20));
-        // SAFETY: within the semaphore; what tells shared from private in glibc, and then a wake-up without a token.
+        // SAFETY: within the semaphore: the word that tells shared from private in glibc; then a wake-up without a
+        // token.
         unsafe {
             made.at().cast::<AtomicU32>().add(2).as_ref().unwrap().store(0x7777, Ordering::Relaxed);
             libc::syscall(libc::SYS_futex, tokens(made.at()), libc::FUTEX_WAKE, 1);

@@ -3,12 +3,12 @@ use std::{fmt, str::FromStr};
 
 use crate::{Error, Result};
 
-/// The longest name in bytes. The file system takes 255; five are left for suffixes that people add.
+/// The longest name in bytes. The file system allows 255; five are left for suffixes that people add.
 const MAX_BYTES: usize = 250;
 
 /// The name of a ring, which is the POSIX shared-memory object of the same name.
 ///
-/// Nothing is prefixed: ring `jobs` is the object `/jobs`, and any program can `shm_open` it.
+/// There is no prefix: ring `jobs` is the object `/jobs`, and any program can `shm_open` it.
 ///
 /// ```
 /// use ringpipe::RingName;
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_name_is_a_usage_error() {
+    fn an_invalid_name_is_a_usage_error() {
         let long = "x".repeat(251);
         for given in ["", "/", "shm:", "shm:/", ".", "/..", "a/b", "//a", "a/", "a\0b", &long] {
             assert_eq!(RingName::parse(given).unwrap_err().kind(), ErrorKind::Usage, "{given:?}");

@@ -1,12 +1,13 @@
-//! Process-shared POSIX semaphores in shared memory: to sleep and to wake, never to count the truth.
+//! Process-shared POSIX semaphores in shared memory. They only put processes to sleep and wake them; their value
+//! decides nothing.
 //!
-//! Every call does one thing and returns: nothing loops here. Whoever waits looks at the slots again after
-//! each answer, because a wake-up given to a process that is killed or stopped at that moment is lost.
+//! Every call does one thing and returns: nothing loops here. A waiting process checks the slots again after each
+//! call, because a wake-up is lost if it goes to a process that is killed or stopped at that moment.
 #![allow(unsafe_code)]
 
 #[cfg(target_env = "gnu")]
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::{io, ptr::NonNull, time::Duration};
+use std::{io, marker::PhantomData, ptr::NonNull, time::Duration};
 
 use crate::{Error, Result};
 
@@ -16,59 +17,70 @@ pub const SEMAPHORE_BYTES: usize = 64;
 const _: () =
     assert!(size_of::<libc::sem_t>() <= SEMAPHORE_BYTES && align_of::<libc::sem_t>() <= SEMAPHORE_BYTES);
 
-/// A semaphore somewhere in shared memory.
+/// A semaphore somewhere in shared memory, which stays mapped for `'a`.
+///
+/// No copy of it outlives the mapping:
+///
+/// ```compile_fail,E0597
+/// # use ringpipe::internal::{layout::{head, mapping::Mapping}, sys::segment::Segment};
+/// let semaphore = {
+///     let segment = Segment::open(&"doc-outlived".parse().unwrap(), Default::default()).unwrap();
+///     let (mapping, _) = Mapping::new(segment.into()).unwrap();
+///     mapping.semaphore(head::ITEMS_SEMAPHORE)
+/// };
+/// ```
 #[derive(Debug, Clone, Copy)]
-pub struct Semaphore(NonNull<libc::sem_t>);
+pub struct RawSemaphore<'a>(NonNull<libc::sem_t>, PhantomData<&'a ()>);
 
 // SAFETY: a semaphore is made to be used by many threads at once, and this is only its address.
-unsafe impl Send for Semaphore {}
+unsafe impl Send for RawSemaphore<'_> {}
 // SAFETY: as above.
-unsafe impl Sync for Semaphore {}
+unsafe impl Sync for RawSemaphore<'_> {}
 
-/// Why a wait came to its end.
+/// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Wake {
-    /// It took a token.
+    /// The caller took a token.
     Posted,
-    /// The slice of time is over.
+    /// The slice of time has passed.
     TimedOut,
-    /// A signal handler ran, or the token was gone.
+    /// A signal handler ran, or another process took the token.
     Interrupted,
 }
 
-impl Semaphore {
-    /// Makes a semaphore with `value` tokens, to be shared between processes.
+impl<'a> RawSemaphore<'a> {
+    /// Initialises a semaphore with `value` tokens, shared between processes.
     ///
     /// # Errors
     /// [`Error::Io`] when the value is too large (2^31 - 1 is the most).
     ///
     /// # Safety
-    /// [`SEMAPHORE_BYTES`] bytes at `ptr`, aligned to as many, are mapped and nobody else uses them yet.
+    /// [`SEMAPHORE_BYTES`] bytes at `ptr`, aligned to that number, are mapped, and no other code uses them yet.
     pub unsafe fn init(ptr: NonNull<u8>, value: u32) -> Result<()> {
-        // SAFETY: the memory is large and aligned enough for a sem_t, and the caller's alone.
+        // SAFETY: the memory is large and aligned enough for a sem_t, and only the caller uses it.
         match errno_of(unsafe { libc::sem_init(ptr.as_ptr().cast(), 1, value) }) {
-            // Also sees that this C library's semaphores are as `check_shared` expects them.
-            0 => Semaphore(ptr.cast()).check_shared(),
+            // Also checks that this C library's semaphores look as `check_shared` expects.
+            0 => RawSemaphore(ptr.cast(), PhantomData).check_shared(),
             errno => Err(refused("making a semaphore", errno)),
         }
     }
 
     /// The semaphore at an address.
     ///
-    /// Whatever bytes are there, its methods give a value or an error.
+    /// Its methods return a value or an error for any bytes at that address.
     ///
     /// # Safety
-    /// [`SEMAPHORE_BYTES`] bytes at `ptr`, aligned to as many, stay mapped as long as the handle or a copy
-    /// is used, and are touched by semaphore calls only in this process.
-    pub unsafe fn at(ptr: NonNull<u8>) -> Semaphore {
-        Semaphore(ptr.cast())
+    /// [`SEMAPHORE_BYTES`] bytes at `ptr`, aligned to that number, stay mapped for `'a`, and this process accesses
+    /// them only by semaphore calls.
+    pub unsafe fn at(ptr: NonNull<u8>) -> RawSemaphore<'a> {
+        RawSemaphore(ptr.cast(), PhantomData)
     }
 
-    /// Adds a token and wakes a sleeper if there is one. False: with 2^31 - 1 tokens there are enough, and none
-    /// is added.
+    /// Adds a token and wakes a sleeper if there is one. False: the semaphore has the maximum of 2^31 - 1 tokens,
+    /// and none is added.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when these bytes are no shared semaphore.
+    /// [`Error::Damaged`] when these bytes are not a shared semaphore.
     pub fn post(&self) -> Result<bool> {
         self.check_shared()?;
         // SAFETY: `at` vouches for the memory.
@@ -92,13 +104,13 @@ impl Semaphore {
         }
     }
 
-    /// Sleeps until there is a token to take, the slice of time is over, or a signal came.
+    /// Sleeps until it can take a token, the slice of time has passed, or a signal came.
     ///
-    /// Keep the slice short (milliseconds) and hold it against a deadline of your own: where the C library
-    /// cannot wait by the monotonic clock, a clock that is set changes the length of the slice.
+    /// Keep the slice short (milliseconds) and check a deadline of your own: where the C library cannot wait by
+    /// the monotonic clock, setting the clock changes the length of the slice.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when these bytes are no shared semaphore.
+    /// [`Error::Damaged`] when these bytes are not a shared semaphore.
     pub fn wait_for(&self, slice: Duration) -> Result<Wake> {
         self.check_shared()?;
         // SAFETY: `at` vouches for the memory.
@@ -118,19 +130,19 @@ impl Semaphore {
         value
     }
 
-    /// How many sleep, as the C library counts them for itself: who was killed asleep is among them for ever. 0
-    /// where that is not known.
+    /// The number of sleepers, as the C library counts them. Processes that were killed asleep count for ever. 0
+    /// where the number is unknown.
     pub fn sleepers(&self) -> u32 {
         // SAFETY: `at` vouches for the memory.
         unsafe { timed::sleepers(self.0.as_ptr()) }
     }
 
-    /// Has the C library forget all that it takes for sleepers. As long as there are some, each post is a
-    /// system call (glibc: 0.6 us), whether or not they are alive.
+    /// Sets the C library's count of sleepers to zero. While that count is not zero, each post is a system call
+    /// (glibc: 0.6 us), even if all the counted processes are dead.
     ///
-    /// Who sleeps in truth may miss posts, and looks after its slice; when it wakes, the count is one too low,
-    /// which again means a system call for each post, until the next call of this. The value is never
-    /// touched.
+    /// A process that is really asleep may then miss posts, and checks after its slice. When it wakes, the count
+    /// is one too low, which again makes each post a system call until the next call of this. The number of tokens
+    /// never changes.
     pub fn forget_sleepers(&self) {
         // SAFETY: `at` vouches for the memory.
         unsafe { timed::forget_sleepers(self.0.as_ptr()) }
@@ -138,15 +150,16 @@ impl Semaphore {
 
     /// Refuses a semaphore that would end or hang this process.
     ///
-    /// glibc hands the word that tells shared from private to the kernel as part of the futex command, and
-    /// aborts the process if the kernel does not know the command. We do not, but others may.
+    /// glibc hands the word that tells shared from private to the kernel as part of the futex command, and aborts
+    /// the process if the kernel does not know the command. This library's own calls do not, but other programs'
+    /// may.
     pub(super) fn check_shared(&self) -> Result<()> {
         #[cfg(target_env = "gnu")]
         {
             // SAFETY: the word lies within the sem_t that `at` vouches for, aligned, and is only ever
             // accessed atomically after `init`.
             let word = unsafe { AtomicU32::from_ptr(self.0.as_ptr().byte_add(GNU_SHARED_AT).cast()) };
-            // Relaxed: nobody writes it after `init`.
+            // Relaxed: no process writes it after `init`.
             if word.load(Ordering::Relaxed) != GNU_SHARED {
                 return Err(Error::Damaged("a semaphore has been overwritten".into()));
             }
@@ -155,10 +168,10 @@ impl Semaphore {
     }
 }
 
-/// Where the sem_t of glibc (2.21 and later, 64 bits) keeps what tells shared from private.
+/// Where glibc's sem_t (2.21 and later, 64 bits) keeps the word that tells shared from private.
 #[cfg(target_env = "gnu")]
 const GNU_SHARED_AT: usize = 8;
-/// What it is in a shared one.
+/// Its value in a shared semaphore.
 #[cfg(target_env = "gnu")]
 const GNU_SHARED: u32 = 128;
 
@@ -199,7 +212,7 @@ mod timed {
         errno_of(unsafe { libc::sem_post(semaphore) })
     }
 
-    /// Not known.
+    /// Unknown with this C library.
     pub unsafe fn sleepers(_: *mut libc::sem_t) -> u32 {
         0
     }
@@ -222,13 +235,13 @@ mod tests {
     const SLICE: Duration = Duration::from_millis(2);
     const AT: usize = 1024;
 
-    fn semaphore(value: u32) -> (TestName, Segment, Semaphore) {
+    fn semaphore(value: u32) -> (TestName, Segment, RawSemaphore<'static>) {
         let name = TestName::new();
         // SAFETY: the place lies within the new segment, aligned to 64.
-        let init = |base: NonNull<u8>, _| unsafe { Semaphore::init(base.add(AT), value) }.map(|()| 1);
+        let init = |base: NonNull<u8>, _| unsafe { RawSemaphore::init(base.add(AT), value) }.map(|()| 1);
         let segment = Segment::create(&name.0, 4096, 0o600, init).unwrap();
         // SAFETY: as above, and every test keeps the segment until its end.
-        let semaphore = unsafe { Semaphore::at(segment.base().add(AT)) };
+        let semaphore = unsafe { RawSemaphore::at(segment.base().add(AT)) };
         (name, segment, semaphore)
     }
 
@@ -249,9 +262,9 @@ mod tests {
     #[test]
     fn another_process_wakes_the_sleeper_through_its_own_mapping() {
         let (name, _segment, semaphore) = semaphore(0);
-        let theirs = Segment::open(&name.0).unwrap();
+        let theirs = Segment::open(&name.0, Default::default()).unwrap();
         // SAFETY: the place lies within the segment, aligned, and outlives the handle.
-        let theirs = unsafe { Semaphore::at(theirs.base().add(AT)) };
+        let theirs = unsafe { RawSemaphore::at(theirs.base().add(AT)) };
         let _child = Child::pausing(move || theirs.post().is_ok());
         assert_eq!(semaphore.wait_for(Duration::from_secs(30)).unwrap(), Wake::Posted);
     }
@@ -268,7 +281,7 @@ mod tests {
         let woken = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                // Again and again, because the first signal may come before the wait.
+                // Repeated, because the first signal may come before the wait.
                 while !woken.load(Ordering::Relaxed) {
                     std::thread::sleep(SLICE);
                     // SAFETY: the test's thread exists until this scope ends.
@@ -285,9 +298,9 @@ mod tests {
     #[cfg(target_env = "gnu")]
     fn a_killed_sleeper_counts_until_it_is_forgotten_and_the_value_stays() {
         let (name, _segment, semaphore) = semaphore(0);
-        let theirs = Segment::open(&name.0).unwrap();
+        let theirs = Segment::open(&name.0, Default::default()).unwrap();
         // SAFETY: as above.
-        let theirs = unsafe { Semaphore::at(theirs.base().add(AT)) };
+        let theirs = unsafe { RawSemaphore::at(theirs.base().add(AT)) };
         let sleeps = move || std::thread::spawn(move || theirs.wait_for(Duration::from_secs(30)));
         let child = Child::pausing(move || {
             sleeps();
@@ -301,7 +314,8 @@ mod tests {
         semaphore.forget_sleepers();
         assert_eq!((semaphore.sleepers(), semaphore.value()), (0, 1));
         assert!(semaphore.try_wait().unwrap());
-        // Who sleeps while it is forgotten wakes at the end of its slice; the value is right all the same.
+        // A process that sleeps during the reset wakes at the end of its slice, and the number of tokens stays
+        // right.
         std::thread::scope(|scope| {
             let sleeper = scope.spawn(|| semaphore.wait_for(SLICE * 50).unwrap());
             while semaphore.sleepers() == 0 && !sleeper.is_finished() {
@@ -321,8 +335,8 @@ mod tests {
         let (_name, _segment, semaphore) = semaphore(i32::MAX as u32);
         semaphore.post().unwrap();
         assert_eq!(semaphore.value(), i32::MAX);
-        // SAFETY: nobody else uses the semaphore while it is made anew.
-        assert!(unsafe { Semaphore::init(semaphore.0.cast(), 1 << 31) }.is_err());
+        // SAFETY: no other code uses the semaphore while it is initialised again.
+        assert!(unsafe { RawSemaphore::init(semaphore.0.cast(), 1 << 31) }.is_err());
     }
 
     #[test]
@@ -332,9 +346,9 @@ mod tests {
         let odd = [0, 1, 3, 12, 13, 127, 128, 256, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
         for place in 0..4 {
             for value in odd {
-                // SAFETY: a sem_t has at least four words, and nobody else uses this one.
+                // SAFETY: a sem_t has at least four words, and no other code uses this one.
                 unsafe {
-                    Semaphore::init(semaphore.0.cast(), 0).unwrap();
+                    RawSemaphore::init(semaphore.0.cast(), 0).unwrap();
                     words.add(place).write_volatile(value);
                 }
                 semaphore.value();

@@ -1,4 +1,4 @@
-//! What the tests of this floor share: names that leave nothing behind, and forked children.
+//! Shared by the tests of this module: names that leave nothing behind, and forked children.
 #![allow(unsafe_code)]
 
 use std::{
@@ -16,7 +16,7 @@ use nix::{
 
 use super::{clock::Deadline, name::RingName};
 
-/// A name that nobody else uses, freed when the test ends.
+/// A name that no other test uses; its object is removed when the test ends.
 pub struct TestName(pub RingName);
 
 impl TestName {
@@ -38,11 +38,11 @@ impl Drop for TestName {
     }
 }
 
-/// A forked child that pauses until it is killed, at the latest when this is dropped.
+/// A forked child that pauses until it is killed, at the latest when this value is dropped.
 pub struct Child(Pid);
 
 impl Child {
-    /// Forks; the child runs `first`, which must be async-signal-safe, and then pauses. Returns when it does.
+    /// Forks. The child runs `first`, which must be async-signal-safe, and then pauses; then this returns.
     ///
     /// # Panics
     /// If `first` answers false.
@@ -50,8 +50,8 @@ impl Child {
         Self::keeping(None, first)
     }
 
-    /// Like [`pausing`](Self::pausing), and the child keeps a descriptor. Of the others it keeps none: tests
-    /// that run at the same time have locks on them.
+    /// Like [`pausing`](Self::pausing), but the child keeps one descriptor. It closes all others, because tests
+    /// that run at the same time have locks on theirs.
     pub fn keeping(kept: Option<BorrowedFd<'_>>, first: impl FnOnce() -> bool) -> Child {
         let (mut ready, tell) = std::io::pipe().unwrap();
         // SAFETY: the child only runs `first`, close, alarm, write and pause, which are async-signal-safe.
@@ -67,7 +67,7 @@ impl Child {
             ForkResult::Child => {
                 for fd in 3..1024 {
                     if fd != tell.as_raw_fd() && kept.is_none_or(|kept| fd != kept.as_raw_fd()) {
-                        // SAFETY: nothing in this process uses the descriptors any more.
+                        // SAFETY: no code in this process uses the descriptors any more.
                         unsafe { libc::close(fd) };
                     }
                 }
@@ -92,7 +92,7 @@ impl Child {
         signal::kill(self.0, signal).unwrap();
     }
 
-    /// Waits for what the kernel will do soon.
+    /// Waits for a condition that the kernel will make true soon.
     pub fn wait_until(&self, mut condition: impl FnMut() -> bool) {
         let watchdog = Deadline::after(Duration::from_secs(30));
         while !condition() {
@@ -102,12 +102,12 @@ impl Child {
     }
 }
 
-/// How a forked child ends that runs `work`, which must be async-signal-safe.
+/// Runs `work`, which must be async-signal-safe, in a forked child, and returns how the child ended.
 pub fn ended(work: impl FnOnce()) -> wait::WaitStatus {
     // SAFETY: the child only runs `work`, setrlimit and _exit, which are async-signal-safe.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => wait::waitpid(child, None).unwrap(),
-        // SAFETY: as above; the limit is a local. No core file is wanted of who dies on purpose.
+        // SAFETY: as above; the limit is a local. A child that dies on purpose must not leave a core file.
         ForkResult::Child => unsafe {
             let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             libc::setrlimit(libc::RLIMIT_CORE, &none);

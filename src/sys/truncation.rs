@@ -1,9 +1,8 @@
-//! What becomes of a mapping whose file was cut shorter: the process dies by SIGBUS, or, if it asked to
-//! survive, has private zeros in the mapping's place and knows that it is lost.
+//! Survives the truncation of a mapped segment. Without it the process dies by SIGBUS. A process that has asked to
+//! survive gets private zeros in place of the mapping, and its handles know that the mapping is lost.
 //!
-//! As wayland-server does with the buffers of its clients: the whole mapping is replaced, not only the page. From
-//! that moment on this process can neither read from the segment what is no longer there, nor write anything
-//! into what is left of it.
+//! The handler replaces the whole mapping, not only the page, as wayland-server does with its clients' buffers.
+//! From that moment on this process can neither read from the segment nor write into what is left of it.
 #![allow(unsafe_code)]
 
 use std::{
@@ -17,42 +16,43 @@ use std::{
 
 use crate::{Error, Result, sys::process};
 
-/// A mapping that the handler knows. Entries are never freed, because it may look at them at any time; those of
-/// mappings that are gone serve again.
+/// A mapping that the handler knows. Entries are never freed, because the handler may read them at any time; those
+/// of unmapped mappings are reused.
 struct Entry {
-    /// Its first byte; 0 while it has none, and is nobody's to look at.
+    /// The first byte of the mapping; 0 while the entry has no mapping and the handler must skip it.
     start: AtomicUsize,
     len: AtomicUsize,
     lost: AtomicBool,
     taken: AtomicBool,
-    /// Set before the entry can be found, and never changed.
+    /// Set before other threads can find the entry, and never changed.
     next: *const Entry,
 }
 
-// SAFETY: `next` leads to an entry that is never freed nor moved, and is not written once others see it.
+// SAFETY: `next` points to an entry that is never freed nor moved, and is not written once other threads see it.
 unsafe impl Sync for Entry {}
 
-/// The entry that was made last.
+/// The newest entry.
 static NEWEST: AtomicPtr<Entry> = AtomicPtr::new(ptr::null_mut());
 
 /// The entry of one mapping, from before it is used until before it is unmapped.
 pub(super) struct Watched(&'static Entry);
 
 impl Watched {
-    /// Has the handler know a mapping.
+    /// Registers a mapping with the handler.
     pub fn new(base: NonNull<u8>, len: usize) -> Self {
         let entry = vacant().unwrap_or_else(added);
-        entry.lost.store(false, Ordering::Relaxed); // Relaxed: read by those who have this value, and by the handler.
-        entry.len.store(len, Ordering::Relaxed); // Relaxed: handed over by the next.
-        // Release: who finds the start finds the length.
+        entry.lost.store(false, Ordering::Relaxed); // Relaxed: read by the holders of this value and by the handler.
+        entry.len.store(len, Ordering::Relaxed); // Relaxed: ordered by the next store.
+        // Release: a thread that sees the start sees the length.
         entry.start.store(base.as_ptr().addr(), Ordering::Release);
         Watched(entry)
     }
 
-    /// Whether the mapping was replaced by zeros. Asked after a copy, it tells whether that was of the segment.
+    /// Whether the mapping was replaced by zeros. After a copy, this tells whether the bytes came from the
+    /// segment.
     pub fn is_lost(&self) -> bool {
-        // Acquire: what was read before this, was read before the mark was looked at. The handler sets the mark
-        // before it replaces anything, and to replace it is a system call that stops all threads' accesses.
+        // Acquire: all earlier reads come before the read of the mark. The handler sets the mark before it
+        // replaces anything, and the replacement is a system call that stops all threads' accesses.
         fence(Ordering::Acquire);
         self.0.lost.load(Ordering::Relaxed) // Relaxed: the fence orders it.
     }
@@ -60,15 +60,15 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.0.start.store(0, Ordering::Relaxed); // Relaxed: nobody of this process touches the mapping any more.
-        // Release: the next to take the entry finds it without a mapping.
+        self.0.start.store(0, Ordering::Relaxed); // Relaxed: this process no longer accesses the mapping.
+        // Release: the next owner of the entry finds it without a mapping.
         self.0.taken.store(false, Ordering::Release);
     }
 }
 
 /// All entries.
 fn entries() -> impl Iterator<Item = &'static Entry> {
-    // Acquire: who finds an entry finds what it leads to.
+    // Acquire: a thread that finds an entry sees its contents.
     let mut at = NEWEST.load(Ordering::Acquire).cast_const();
     std::iter::from_fn(move || {
         // SAFETY: null, or an entry that `added` leaked.
@@ -79,7 +79,7 @@ fn entries() -> impl Iterator<Item = &'static Entry> {
 }
 
 fn vacant() -> Option<&'static Entry> {
-    // Acquire: pairs with the release in `drop`. Relaxed: somebody else has it.
+    // Acquire: pairs with the release in `drop`. Relaxed: another thread has taken it.
     let take = |entry: &&Entry| {
         entry.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
     };
@@ -95,10 +95,10 @@ fn added() -> &'static Entry {
         next: ptr::null(),
     }));
     loop {
-        // Relaxed: only compared, and led to; the exchange orders it.
+        // Relaxed: only compared and linked to; the exchange orders it.
         let newest = NEWEST.load(Ordering::Relaxed);
         entry.next = newest;
-        // AcqRel: hands this entry over, with those that it leads to.
+        // AcqRel: publishes this entry, and the ones that it links to.
         if NEWEST.compare_exchange(newest, entry, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             return entry;
         }
@@ -108,28 +108,29 @@ fn added() -> &'static Entry {
 impl Entry {
     /// The mapping, if `address` lies in it.
     fn mapping(&self, address: usize) -> Option<(usize, usize)> {
-        // Acquire, both: the length is that of this start, or the second look finds another one. Mappings that
-        // are known at one moment do not overlap, and that of `address` stays, since somebody waits for us there.
+        // Acquire, both: the length belongs to this start, or else the second load sees another start. Mappings
+        // that are known at one moment do not overlap, and the mapping of `address` stays, since a thread waits
+        // there for this handler.
         let start = self.start.load(Ordering::Acquire);
         let len = self.len.load(Ordering::Acquire);
-        let same = self.start.load(Ordering::Relaxed) == start; // Relaxed: the loads above come first.
+        let same = self.start.load(Ordering::Relaxed) == start; // Relaxed: the loads above are ordered before it.
         (same && start != 0 && address.wrapping_sub(start) < len).then_some((start, len))
     }
 }
 
-/// What SIGBUS did before.
+/// The action of SIGBUS before this handler.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
-/// Lets this process survive that somebody truncates the shared memory that it uses: operations then end with
-/// [`Error::Truncated`], and nothing more is received, acknowledged or sent. Without this call, touching what is
-/// missing ends the process by SIGBUS: a death like any other, for those who still have their memory.
+/// Lets this process survive when another program truncates the shared memory that it uses: operations then fail
+/// with [`Error::Truncated`], and the handle no longer receives, acknowledges or sends. Without this call, access
+/// to the missing memory ends the process by SIGBUS, which processes with intact memory see as an ordinary death.
 ///
-/// A process that shares memory with programs it does not trust calls this once, at its start: it installs a handler
-/// for SIGBUS in the whole process. What does not concern a mapping of this library goes on to the handler that
-/// was there before; whoever installs one later does the same. There is no way back. A thread that blocks SIGBUS
-/// ends the process all the same.
+/// A process that shares memory with programs it does not trust calls this once, at its start: it installs a
+/// handler for SIGBUS in the whole process. The handler passes on every SIGBUS outside this library's mappings to
+/// the handler that was there before; a handler that is installed later must do the same. The call cannot be
+/// undone. A thread that blocks SIGBUS still ends the process.
 ///
-/// An item whose memory is lost while it is read is not handed out as good: see
+/// An item whose memory is lost while it is read must not be used: see
 /// [`Item::check`](crate::Item::check). The commands `producer`, `consumer` and `ringctl` call this.
 ///
 /// ```
@@ -160,7 +161,7 @@ pub fn survive_truncation() -> Result<()> {
         if libc::sigaction(libc::SIGBUS, ptr::null(), &mut before) != 0 {
             return Err(refused());
         }
-        // Before the handler can run, which needs it.
+        // Set before the handler can run, because the handler needs it.
         let _ = BEFORE.set(before);
         let mut action: libc::sigaction = mem::zeroed();
         action.sa_sigaction = on_fault as Handler as usize;
@@ -181,10 +182,10 @@ pub fn has_happened() -> bool {
 
 type Handler = unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
 
-/// An access to what is not there.
+/// Handles an access to missing memory.
 unsafe extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel gives a valid `info`, which has an address where the code says that there was an access;
-    // errno is this thread's own, and is put back for whom we interrupt.
+    // SAFETY: the kernel gives a valid `info`, which has an address if its code reports an access. errno is this
+    // thread's own, and is restored for the code that was interrupted.
     unsafe {
         let errno = *libc::__errno_location();
         let ours = (*info).si_code == libc::BUS_ADRERR && replace((*info).si_addr().addr());
@@ -195,39 +196,44 @@ unsafe extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, c
     }
 }
 
-/// Puts zeros in the place of the mapping in which `address` lies, and marks it as lost. False: it is none of
-/// ours, or the system refuses.
+/// Puts zeros in place of the mapping that contains `address`, and marks it as lost. False: the address is in no
+/// mapping of this library, or the system refuses.
 ///
-/// Only atomics and a system call: it runs in a signal handler.
+/// Uses only atomics and a system call, because it runs in a signal handler.
 fn replace(address: usize) -> bool {
     let found = entries().find_map(|entry| Some((entry, entry.mapping(address)?)));
     let Some((entry, (start, len))) = found else { return false };
-    // Release: before the zeros, so that who reads one of them finds the mark.
+    // Release: stored before the zeros, so that a thread that reads one of them sees the mark.
     entry.lost.store(true, Ordering::Release);
     process::next_epoch();
     if map_zeros(start, len) {
         return true;
     }
-    // Where the system has no memory for so much, a page at a time.
+    // If the system has too little memory for the whole mapping, replaces one page at a time.
+    let page = page_size();
+    map_zeros(address & !(page - 1), page)
+}
+
+/// The size of a memory page here: 4096, 16384 or 65536 bytes.
+pub fn page_size() -> usize {
     // SAFETY: sysconf has no preconditions.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    let page = usize::try_from(page).unwrap_or(4096);
-    map_zeros(address & !(page - 1), page)
+    usize::try_from(page).unwrap_or(4096)
 }
 
 fn map_zeros(start: usize, len: usize) -> bool {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
     // SAFETY: the range is a mapping of this library, or a page of it, which stays mapped as long as its entry
-    // says so. Its bytes are shared ones that change at any time, so that zeros are as good as any.
+    // says so. Its bytes are shared and may change at any time, so zeros are valid too.
     let place = unsafe { libc::mmap(ptr::with_exposed_provenance_mut(start), len, access, flags, -1, 0) };
     place != libc::MAP_FAILED
 }
 
-/// Hands a signal that is not ours to whoever had it before.
+/// Passes a signal that does not concern this library to the earlier handler.
 unsafe fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the earlier handler is called as the kernel would have called it, by the flags that it was
-    // installed with. Otherwise these calls are allowed in a handler, and the sets are locals.
+    // SAFETY: the earlier handler is called as the kernel would have called it, by the flags that it was installed
+    // with. The other calls are allowed in a handler, and the sets are locals.
     unsafe {
         let Some(before) = BEFORE.get() else { return };
         let sent = (*info).si_code <= 0;
@@ -240,7 +246,7 @@ unsafe fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut
                 if sent {
                     libc::raise(signal);
                 }
-                // An access is made again when this returns, and ends the process.
+                // The access is repeated when this returns, and ends the process.
             }
             handler if before.sa_flags & libc::SA_SIGINFO != 0 => {
                 mem::transmute::<usize, Handler>(handler)(signal, info, context);
@@ -262,7 +268,7 @@ mod tests {
 
     fn segment() -> (TestName, Segment, File) {
         let name = TestName::new();
-        let segment = Segment::create(&name.0, 3 * 4096, 0o600, |_, _| Ok(1)).unwrap();
+        let segment = Segment::create(&name.0, 3 * page_size() as u64, 0o600, |_, _| Ok(1)).unwrap();
         let file = File::options().write(true).open(format!("/dev/shm/{}", name.0.as_str())).unwrap();
         (name, segment, file)
     }
@@ -274,14 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_mapping_reads_as_zeros_and_says_so_and_others_stay() {
+    fn a_lost_mapping_reads_as_zeros_and_reports_it_and_others_stay() {
         survive_truncation().unwrap();
         let ((_a, lost, file), (_b, whole, _)) = (segment(), segment());
         assert!(!lost.is_lost());
-        file.set_len(4096).unwrap();
+        file.set_len(page_size() as u64).unwrap();
         assert_eq!(read(&lost, 0), 1);
         assert!(!lost.is_lost(), "the first page is there still");
-        assert_eq!(read(&lost, 5000), 0);
+        assert_eq!(read(&lost, page_size() + 900), 0);
         assert!(lost.is_lost());
         assert_eq!(read(&lost, 0), 0, "the whole mapping is another one");
         assert_eq!(read(&whole, 0), 1);
@@ -292,19 +298,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_ends_the_process_as_before() {
+    fn a_fault_outside_our_mappings_ends_the_process_as_before() {
         survive_truncation().unwrap();
         let (_name, segment, file) = segment();
         let foreign = segment.base();
         file.set_len(0).unwrap();
-        // In a child, so that this process lives on. There, the mapping is nobody's.
+        // In a child, so that this process survives. In the child no entry knows the mapping.
         let touched = testing::ended(move || {
             entries().for_each(|entry| entry.start.store(0, Ordering::Relaxed));
             // SAFETY: a mapping, whose page is missing.
             unsafe { foreign.read_volatile() };
         });
         assert!(matches!(touched, WaitStatus::Signaled(_, Signal::SIGBUS, _)), "{touched:?}");
-        // Rust's own handler, which was there before, is content with the first one that is sent.
+        // Rust's own handler, which was there before, ignores the first one that is sent.
         let sent = testing::ended(|| {
             // SAFETY: no pointers.
             (0..2).for_each(|_| _ = unsafe { libc::raise(libc::SIGBUS) });

@@ -1,13 +1,12 @@
-//! To be told of deaths: a thread of its own that sleeps until a process is gone.
+//! A thread that sleeps until a watched process dies.
 //!
-//! A descriptor of a process (`pidfd_open`) becomes readable when the last of its threads has ended, and by
-//! then the kernel has let go of its locks. What is told here is only when to look: who is dead is
-//! [`liveness`](super::liveness)'s to say, for a process id may mean another process in another PID
-//! namespace.
+//! A descriptor of a process (`pidfd_open`) becomes readable when the last of its threads has ended, and by then
+//! the kernel has released its locks. The thread only learns when to check; [`liveness`](super::liveness) decides
+//! whether a participant is dead, since a process id may mean another process in another PID namespace.
 //!
 //! Two other ways were tried. A lock request that waits for a holder's byte (`F_OFD_SETLKW`) needs a thread for
-//! each holder, and nothing but a signal ends its wait. An inotify watch on the segment would tell of all
-//! who close it, but the system takes 15 ms to close one, which every process that ends would have to wait for.
+//! each holder, and only a signal ends its wait. An inotify watch on the segment would report every process that
+//! closes it, but the system takes 15 ms to close a watch, which would delay the exit of every process.
 #![allow(unsafe_code)]
 
 use std::{
@@ -27,33 +26,33 @@ use nix::{
     sys::{
         eventfd::{EfdFlags, EventFd},
         signal::{SigSet, SigmaskHow, Signal},
+        stat::fstat,
     },
 };
 
 use super::process;
 
-/// What the thread needs at most: it buries, and calls nothing of its user's.
+/// The stack that the thread needs at most: it repairs what dead participants left, and calls no user code.
 const STACK: usize = 128 * 1024;
 
-/// What a thread brings upon itself. Blocked, these would end the process without its handlers, that of
-/// [`truncation`](super::truncation) among them.
+/// Signals that a thread causes by its own faults. If it blocked them, they would end the process without running
+/// its handlers, including that of [`truncation`](super::truncation).
 const FAULTS: [Signal; 6] =
     [Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGSEGV, Signal::SIGSYS, Signal::SIGTRAP];
 
-/// A descriptor that is readable as soon as the process is dead; `None` if there is none, or the system
-/// (before Linux 5.3) cannot tell.
+/// A descriptor that becomes readable as soon as the process is dead; `None` if there is no such process, or the
+/// system (before Linux 5.3) has no such descriptors.
 pub fn descriptor_of(pid: u32) -> Option<OwnedFd> {
-    // SAFETY: a system call without memory; what it answers is a new descriptor, close-on-exec, which is
-    // nobody else's.
+    // SAFETY: a system call without memory. It returns a new descriptor, close-on-exec, which no other code owns.
     unsafe {
         let fd = libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid as i32), 0 as libc::c_long);
         (fd >= 0).then(|| OwnedFd::from_raw_fd(fd as i32))
     }
 }
 
-/// A thread that runs until this is dropped, which waits for its end.
+/// A thread that runs until this is dropped; the drop waits for its end.
 ///
-/// In a child of the process that started it there is no such thread, and dropping this does nothing.
+/// A child of the process that started it has no such thread, and dropping this there does nothing.
 #[derive(Debug)]
 pub struct Watcher {
     vigil: Arc<Vigil>,
@@ -64,20 +63,24 @@ pub struct Watcher {
 /// How the thread waits.
 #[derive(Debug)]
 pub struct Vigil {
-    bell: EventFd,
+    /// `None` only during `drop`.
+    bell: Option<EventFd>,
+    /// Device, inode and mode of the bell.
+    kind: (u64, u64, u32),
     over: AtomicBool,
 }
 
 impl Watcher {
-    /// Starts the thread. No signal is delivered to it but for its own faults: its process' own threads get them as
-    /// before.
+    /// Starts the thread. It blocks all signals except those for its own faults: the process's other threads get
+    /// the signals as before.
     ///
     /// # Errors
-    /// The system's answer, for want of descriptors, memory or threads.
+    /// The error of the system, without enough descriptors, memory or threads.
     pub fn start(watch: impl FnOnce(&Vigil) + Send + 'static) -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let bell = EventFd::from_value_and_flags(0, flags)?;
-        let vigil = Arc::new(Vigil { bell, over: AtomicBool::new(false) });
+        let vigil =
+            Arc::new(Vigil { kind: kind_of(bell.as_fd())?, bell: Some(bell), over: AtomicBool::new(false) });
         let own = Arc::clone(&vigil);
         let mut blocked = SigSet::all();
         FAULTS.into_iter().for_each(|fault| blocked.remove(fault));
@@ -88,11 +91,13 @@ impl Watcher {
         Ok(Watcher { vigil, thread: Some(thread?), generation: process::fork_generation() })
     }
 
-    /// Ends the thread's present sleep.
+    /// Ends the thread's current sleep.
     pub fn wake(&self) {
-        // In a child the counter behind the descriptor is the parent's. A full one wakes as well.
-        if process::fork_generation() == self.generation {
-            let _ = self.vigil.bell.write(1);
+        // In a child, the counter behind the descriptor is the parent's. A full counter wakes as well.
+        if process::fork_generation() == self.generation
+            && let Some(bell) = self.vigil.checked()
+        {
+            let _ = bell.write(1);
         }
     }
 }
@@ -101,7 +106,7 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         let Some(thread) = self.thread.take() else { return };
         if process::fork_generation() != self.generation {
-            // The thread is the parent's, and so is the counter behind the descriptor.
+            // Both the thread and the counter behind the descriptor belong to the parent.
             std::mem::forget(thread);
             return;
         }
@@ -112,22 +117,49 @@ impl Drop for Watcher {
 }
 
 impl Vigil {
-    /// Sleeps until one of the descriptors is readable, somebody calls [`wake`](Watcher::wake), or for at most
-    /// `longest`. False: it is time to end.
+    /// The bell, unless other code of this process has closed its descriptor and opened another file under that
+    /// number, which this code must neither read nor write.
+    fn checked(&self) -> Option<&EventFd> {
+        self.bell.as_ref().filter(|bell| kind_of(bell.as_fd()) == Ok(self.kind))
+    }
+
+    /// Whether other code of this process has closed its descriptors: then those that were given to
+    /// [`sleep`](Self::sleep) must not be closed.
+    pub fn is_lost(&self) -> bool {
+        self.checked().is_none()
+    }
+
+    /// Sleeps until one of the descriptors is readable, another thread calls [`wake`](Watcher::wake), or `longest`
+    /// has passed. False: the thread must end, or other code of this process has closed its descriptors.
     pub fn sleep(&self, fds: &[BorrowedFd<'_>], longest: Duration) -> bool {
+        let Some(bell) = self.checked() else { return false };
         let mut all: Vec<PollFd<'_>> = Vec::with_capacity(fds.len() + 1);
-        all.push(PollFd::new(self.bell.as_fd(), PollFlags::POLLIN));
+        all.push(PollFd::new(bell.as_fd(), PollFlags::POLLIN));
         all.extend(fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)));
         let timeout = PollTimeout::try_from(longest).unwrap_or(PollTimeout::MAX);
         let result = poll(&mut all, timeout);
-        let _ = self.bell.read();
-        // Acquire, as the flag's Release: what its user did before comes before the end.
+        let Some(bell) = self.checked() else { return false };
+        let _ = bell.read();
+        // Acquire, with the flag's Release: what the owner did before comes before the end of the thread.
         let over = self.over.load(Ordering::Acquire);
         !over && matches!(result, Ok(_) | Err(Errno::EINTR))
     }
 }
 
-/// Whether a descriptor of a process says that it is dead.
+impl Drop for Vigil {
+    fn drop(&mut self) {
+        if self.is_lost() {
+            // Its number belongs to other code, which closes it.
+            std::mem::forget(self.bell.take());
+        }
+    }
+}
+
+fn kind_of(fd: BorrowedFd<'_>) -> nix::Result<(u64, u64, u32)> {
+    fstat(fd).map(|stat| (stat.st_dev, stat.st_ino, stat.st_mode))
+}
+
+/// Whether a process descriptor reports that the process is dead.
 pub fn is_over(fd: BorrowedFd<'_>) -> bool {
     let mut one = [PollFd::new(fd, PollFlags::POLLIN)];
     matches!(poll(&mut one, PollTimeout::ZERO), Ok(1))
@@ -138,9 +170,32 @@ mod tests {
     use super::*;
     use crate::sys::testing::Child;
     use nix::sys::signal::Signal;
+    use std::os::fd::AsRawFd;
     use std::sync::mpsc;
 
     const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_file_that_replaced_the_descriptor_is_neither_read_nor_written() {
+        let (from, to) = nix::unistd::pipe().unwrap();
+        let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).unwrap();
+        let kind = kind_of(bell.as_fd()).unwrap();
+        let number = bell.as_fd().as_raw_fd();
+        let vigil = Arc::new(Vigil { kind, bell: Some(bell), over: AtomicBool::new(false) });
+        // SAFETY: all are open; the bell's descriptor is not used as such any more.
+        let put = |fd: BorrowedFd<'_>| assert_eq!(unsafe { libc::dup2(fd.as_raw_fd(), number) }, number);
+        nix::unistd::write(&to, b"12345678").unwrap();
+        put(from.as_fd());
+        assert!(vigil.is_lost() && !vigil.sleep(&[], LONG));
+        put(to.as_fd());
+        let watcher = Watcher { vigil, thread: None, generation: process::fork_generation() };
+        watcher.wake();
+        drop(watcher);
+        let mut bytes = [0; 64];
+        assert_eq!(nix::unistd::read(&from, &mut bytes).unwrap(), 8, "as it was");
+        // SAFETY: asks whether the number is open.
+        assert!(unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0);
+    }
 
     #[test]
     fn a_killed_process_ends_the_sleep_and_a_stopped_one_does_not() {
@@ -188,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn no_signal_is_delivered_to_the_thread_but_for_its_own_faults() {
+    fn the_thread_gets_only_the_signals_of_its_own_faults() {
         let (told, hear) = mpsc::channel();
         let _watcher =
             Watcher::start(move |_| told.send(SigSet::thread_get_mask().unwrap()).unwrap()).unwrap();

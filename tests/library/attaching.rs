@@ -5,8 +5,8 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use ringpipe::{Error, ErrorKind, Liveness, Role};
 
-use crate::processes::puppet::Puppet;
-use crate::processes::{TestName, options, wait_until, within_20_s};
+use crate::support::actor::RemoteActor;
+use crate::support::{TestName, options, wait_until, within};
 
 #[test]
 fn two_handles_in_one_process_exchange_items() {
@@ -72,8 +72,8 @@ fn an_exclusive_ring_has_one_of_each_and_lets_a_successor_in_after_a_kill() {
     let ring = options().capacity(8).slot_size(64).exclusive(true).create(&name).unwrap();
     let mut expected = 0;
     for _ in 0..10 {
-        let mut producer = Puppet::attached(&name, "producer");
-        let mut consumer = Puppet::attached(&name, "consumer");
+        let mut producer = RemoteActor::attached(&name, "producer");
+        let mut consumer = RemoteActor::attached(&name, "consumer");
         assert_eq!(ring.producer().unwrap_err().kind(), ErrorKind::Busy);
         assert_eq!(ring.consumer().unwrap_err().kind(), ErrorKind::Busy);
         for n in expected..expected + 3 {
@@ -110,7 +110,7 @@ fn an_exclusive_ring_has_one_of_each_and_lets_a_successor_in_after_a_kill() {
 /// Forged: a producer was killed between publishing and saying how far it had come.
 #[test]
 fn an_exclusive_producer_begins_behind_all_that_its_predecessor_sent() {
-    use ringpipe::layout::fields::head::TAIL;
+    use ringpipe::internal::layout::head::TAIL;
     let name = TestName::new("successor");
     let ring = options().capacity(8).slot_size(64).exclusive(true).create(&name).unwrap();
     let mut consumer = ring.consumer().unwrap();
@@ -125,12 +125,12 @@ fn an_exclusive_producer_begins_behind_all_that_its_predecessor_sent() {
 }
 
 #[test]
-fn a_thousand_take_part_at_once_and_all_1024_places_are_the_end() {
+fn a_ring_takes_1024_participants_and_no_more() {
     let name = TestName::new("thousand");
     let ring = options().capacity(64).create(&name).unwrap();
-    let mut puppets: Vec<Puppet> = (0..4).map(|_| Puppet::on(&name)).collect();
-    puppets.iter_mut().for_each(|puppet| puppet.told("crowd 250"));
-    puppets.iter_mut().for_each(|puppet| assert_eq!(puppet.answer(), "attached"));
+    let mut actors: Vec<RemoteActor> = (0..4).map(|_| RemoteActor::on(&name)).collect();
+    actors.iter_mut().for_each(|actor| actor.told("crowd 250"));
+    actors.iter_mut().for_each(|actor| assert_eq!(actor.answer(), "attached"));
     let seen = ring.participants();
     assert_eq!(seen.len(), 1000);
     assert!(seen.iter().all(|participant| participant.liveness == Liveness::Alive));
@@ -143,33 +143,33 @@ fn a_thousand_take_part_at_once_and_all_1024_places_are_the_end() {
     more.pop();
     more.push(ring.consumer().unwrap());
     // The places of a quarter of them come back at once when they die.
-    puppets.pop();
+    actors.pop();
     let again: Vec<_> = (0..250).map(|_| ring.producer().unwrap()).collect();
     assert_eq!(ring.participants().len(), 1024);
-    drop((again, more, producer, consumer, puppets));
+    drop((again, more, producer, consumer, actors));
     ring.repair();
     assert_eq!(ring.participants(), []);
     ring.remove().unwrap();
 }
 
 #[test]
-fn the_table_shows_who_is_there_who_is_stopped_and_who_is_dead() {
+fn the_table_tells_running_stopped_and_dead_participants_apart() {
     let name = TestName::new("table");
     let ring = options().capacity(8).create(&name).unwrap();
-    let mut puppet = Puppet::attached(&name, "producer");
-    assert_eq!(puppet.does("send one"), "sent");
+    let mut actor = RemoteActor::attached(&name, "producer");
+    assert_eq!(actor.does("send one"), "sent");
     let only = |liveness| {
         let all = ring.participants();
         assert_eq!(all.len(), 1);
         (all[0].role, all[0].liveness) == (Role::Producer, liveness)
     };
     assert!(only(Liveness::Alive));
-    puppet.stop();
+    actor.stop();
     wait_until("seen as stopped", || only(Liveness::Stopped));
-    puppet.signal(Signal::SIGKILL);
+    actor.signal(Signal::SIGKILL);
     wait_until("seen as dead", || only(Liveness::Dead));
-    let buried = ring.repair();
-    assert_eq!((buried.participants, buried.abandoned, buried.returned), (1, 0, 0));
+    let recovered = ring.repair();
+    assert_eq!((recovered.participants, recovered.abandoned, recovered.returned), (1, 0, 0));
     assert_eq!(ring.participants(), []);
     let snapshot = ring.snapshot().unwrap();
     assert_eq!((snapshot.ready, snapshot.totals.sent), (1, 1));
@@ -178,16 +178,16 @@ fn the_table_shows_who_is_there_who_is_stopped_and_who_is_dead() {
 }
 
 #[test]
-fn numbers_of_the_dead_come_back_clean() {
+fn the_numbers_of_dead_participants_are_granted_again_clean() {
     let name = TestName::new("numbers");
     let ring = options().capacity(8).slot_size(64).participants(2).create(&name).unwrap();
     let mut producer = ring.producer().unwrap();
     producer.send(b"held").unwrap();
     for attempt in 1..20 {
-        let mut victim = Puppet::attached(&name, "consumer");
+        let mut victim = RemoteActor::attached(&name, "consumer");
         assert_eq!(victim.does("recv"), format!("got {attempt} held"));
     }
-    let ring = within_20_s("the last one has it", move || {
+    let ring = within("the last one has it", move || {
         let mut consumer = ring.consumer().unwrap();
         let item = consumer.recv().unwrap();
         assert_eq!((&*item, item.attempt()), (&b"held"[..], 20));

@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Barrier};
 
-use ringpipe::sys::segment::NameState;
+use ringpipe::internal::sys::segment::NameState;
 use ringpipe::{ErrorKind, Ring};
 
-use crate::processes::puppet::Puppet;
-use crate::processes::{TestName, options};
+use crate::support::actor::RemoteActor;
+use crate::support::{TestName, options};
 
-/// Runs `work` in so many threads that begin at once.
+/// Runs `work` in this number of threads, which begin at once.
 fn at_once<T: Send + 'static>(threads: usize, work: impl Fn() -> T + Send + Clone + 'static) -> Vec<T> {
     let barrier = Arc::new(Barrier::new(threads));
     let start = |_| {
@@ -24,7 +24,7 @@ fn at_once<T: Send + 'static>(threads: usize, work: impl Fn() -> T + Send + Clon
 }
 
 #[test]
-fn of_a_hundred_that_create_at_once_one_makes_the_ring_and_99_learn_that_it_exists() {
+fn of_a_hundred_threads_that_create_one_ring_99_get_exists() {
     let name = TestName::new("hundred");
     let theirs = name.to_string();
     let results = at_once(100, move || options().capacity(64).create(&theirs).map_err(|e| e.kind()));
@@ -36,18 +36,18 @@ fn of_a_hundred_that_create_at_once_one_makes_the_ring_and_99_learn_that_it_exis
 }
 
 #[test]
-fn of_many_processes_that_create_at_once_one_makes_the_ring() {
+fn of_many_processes_that_create_one_ring_one_succeeds() {
     let name = TestName::new("creators");
-    let mut puppets: Vec<Puppet> = (0..16).map(|_| Puppet::new()).collect();
-    puppets.iter_mut().for_each(|puppet| puppet.told(&format!("create {}", &*name)));
-    let answers: Vec<String> = puppets.iter_mut().map(Puppet::answer).collect();
+    let mut actors: Vec<RemoteActor> = (0..16).map(|_| RemoteActor::new()).collect();
+    actors.iter_mut().for_each(|actor| actor.told(&format!("create {}", &*name)));
+    let answers: Vec<String> = actors.iter_mut().map(RemoteActor::answer).collect();
     assert_eq!(answers.iter().filter(|answer| *answer == "created").count(), 1, "{answers:?}");
     assert_eq!(answers.iter().filter(|answer| *answer == "Exists").count(), 15, "{answers:?}");
     Ring::open(&name).unwrap().remove().unwrap();
 }
 
 #[test]
-fn all_that_open_or_create_at_once_have_the_same_ring() {
+fn concurrent_open_or_create_calls_get_the_same_ring() {
     for _ in 0..20 {
         let name = TestName::new("either");
         let theirs = name.to_string();
@@ -58,16 +58,16 @@ fn all_that_open_or_create_at_once_have_the_same_ring() {
 }
 
 #[test]
-fn a_creator_killed_at_any_moment_leaves_a_whole_ring_or_nothing() {
+fn a_creator_killed_at_any_moment_leaves_a_complete_ring_or_nothing() {
     use nix::sys::signal::Signal;
     let mut made = 0;
     for trial in 0..40 {
         let name = TestName::new("cut");
-        let mut puppet = Puppet::new();
-        puppet.told(&format!("create {}", &*name));
+        let mut actor = RemoteActor::new();
+        actor.told(&format!("create {}", &*name));
         std::thread::sleep(std::time::Duration::from_micros(trial * 20));
-        puppet.signal(Signal::SIGKILL);
-        drop(puppet);
+        actor.signal(Signal::SIGKILL);
+        drop(actor);
         match Ring::open(&name) {
             Ok(ring) => {
                 ring.producer().unwrap().send(b"whole").unwrap();
@@ -81,7 +81,7 @@ fn a_creator_killed_at_any_moment_leaves_a_whole_ring_or_nothing() {
 }
 
 #[test]
-fn a_name_that_is_gone_or_made_anew_is_noticed() {
+fn a_handle_notices_that_its_name_was_removed_or_created_again() {
     let name = TestName::new("anew");
     let old = options().capacity(8).create(&name).unwrap();
     assert_eq!(old.name_state().unwrap(), NameState::Current);
@@ -97,7 +97,7 @@ fn a_name_that_is_gone_or_made_anew_is_noticed() {
 }
 
 #[test]
-fn what_is_no_ring_is_refused_by_name_options_and_content() {
+fn bad_names_options_and_files_are_refused() {
     let kind = |result: ringpipe::Result<Ring>| result.unwrap_err().kind();
     let name = TestName::new("foreign");
     assert_eq!(kind(Ring::open(&name)), ErrorKind::NotFound);
@@ -117,7 +117,7 @@ fn what_is_no_ring_is_refused_by_name_options_and_content() {
 }
 
 #[test]
-fn the_last_one_out_removes_an_ephemeral_ring_whoever_it_is() {
+fn the_last_participant_to_leave_removes_an_ephemeral_ring() {
     for consumer_first in [true, false] {
         let name = TestName::new("ephemeral");
         let ring = options().capacity(8).ephemeral(true).create(&name).unwrap();
@@ -134,22 +134,22 @@ fn the_last_one_out_removes_an_ephemeral_ring_whoever_it_is() {
             drop(consumer);
         }
         assert!(!name.exists(), "consumer first: {consumer_first}");
-        // Who has opened it before comes too late.
+        // A process that opened it before is too late to attach.
         assert!(ring.is_over());
         assert_eq!(ring.producer().unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(ring.consumer().unwrap_err().kind(), ErrorKind::NotFound);
     }
 }
 
-/// Forged: whoever removed it, with what is in it, was killed between retiring it and taking its name away.
+/// Forged: the process that removed it, with its items, was killed between retiring it and removing its name.
 #[test]
-fn whoever_leaves_an_ephemeral_ring_that_is_over_takes_its_name_away_whatever_is_in_it() {
-    use ringpipe::layout::fields::head::DOOR;
+fn any_participant_that_leaves_a_retired_ring_removes_its_name_with_any_items() {
+    use ringpipe::internal::layout::head::STREAM_STATE;
     let name = TestName::new("half-removed");
     let ring = options().capacity(8).ephemeral(true).create(&name).unwrap();
     let consumer = ring.consumer().unwrap();
     ring.producer().unwrap().send(b"x").unwrap();
-    name.forge(DOOR, name.word(DOOR) | 1 << 62);
+    name.forge(STREAM_STATE, name.word(STREAM_STATE) | 1 << 62);
     drop(consumer);
     assert!(!name.exists());
 }
@@ -172,13 +172,15 @@ fn an_ephemeral_ring_stays_for_data_that_no_consumer_has_seen() {
 }
 
 #[test]
-fn an_ephemeral_ring_whose_last_participants_were_killed_is_over_for_the_next_that_comes() {
+fn an_ephemeral_ring_whose_last_participants_were_killed_is_retired_by_the_next_open() {
     let name = TestName::new("killed-last");
     let ring = options().capacity(8).ephemeral(true).create(&name).unwrap();
     let (mut producer, mut consumer) =
-        (Puppet::attached(&name, "producer"), Puppet::attached(&name, "consumer"));
+        (RemoteActor::attached(&name, "producer"), RemoteActor::attached(&name, "consumer"));
     assert_eq!(producer.does("send x"), "sent");
     assert_eq!(consumer.does("recv"), "got 1 x");
+    // Stopped: between the two kills its death watch would recover the producer.
+    consumer.stop();
     drop((producer, consumer));
     assert_eq!(ring.repair().participants, 2);
     let mut consumer = ring.consumer().unwrap();

@@ -7,17 +7,17 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use ringpipe::layout::fields::{head, item};
-use ringpipe::layout::geometry::{Geometry, HEAD_BYTES};
-use ringpipe::ring::word::{Codec, Tag};
+use ringpipe::internal::layout::geometry::{Geometry, HEAD_BYTES};
+use ringpipe::internal::layout::{head, header};
+use ringpipe::internal::protocol::word::{Codec, Tag};
 use ringpipe::{Consumer, OnFull, Producer, Ring, StopFlag};
 
-use crate::processes::{Random, TestName, env_number, options, report, seed, within_20_s};
+use crate::support::{Random, TestName, env_number, options, report, seed, within};
 
 const CASES: u64 = 3000;
 const SLOT: u64 = 16;
 
-/// A ring with its handles, and the file that it is for whoever wants to damage it.
+/// A ring with its handles, and its file, for tests that damage it.
 struct Victim {
     ring: Ring,
     producer: Producer,
@@ -48,9 +48,9 @@ impl Victim {
                 0..4 => self.geometry.words + 8 * random.below(self.geometry.capacity),
                 4 => [head::HEAD, head::TAIL][random.below(2) as usize],
                 5 => [
-                    head::NEWS,
+                    head::EVENTS,
                     head::SERIAL,
-                    head::DOOR,
+                    head::STREAM_STATE,
                     head::ITEMS_WAITING,
                     head::ROOM_WAITING,
                     head::SWEPT_AT,
@@ -126,9 +126,10 @@ fn hostile_bytes_give_values_or_errors_and_never_a_panic_or_an_endless_loop() {
     let seed = seed();
     let cases = env_number("RINGPIPE_HOSTILE_CASES").unwrap_or(CASES);
     report(&format!("hostile: seed {seed}, {cases} cases"));
-    for first in (0..cases).step_by(100) {
-        within_20_s(&format!("seed {seed}, cases from {first}"), move || {
-            for case in first..(first + 100).min(cases) {
+    // Few at a time: on a busy machine a wait by sched_yield takes other processes' slices.
+    for first in (0..cases).step_by(5) {
+        within(&format!("seed {seed}, cases from {first}"), move || {
+            for case in first..(first + 5).min(cases) {
                 let mut random = Random::new(seed.wrapping_add(case));
                 let work = || one_case(&mut random);
                 let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
@@ -158,7 +159,7 @@ fn one_case(random: &mut Random) {
 }
 
 #[test]
-fn a_ring_damaged_while_a_peer_holds_an_item_lets_it_go_on() {
+fn a_consumer_that_holds_an_item_survives_damage_to_the_ring() {
     let name = TestName::new("held-hostile");
     let mut victim = Victim::new(&name, 8, false);
     for mask in [u64::MAX, 0xf, 0x3ff0, 1 << 22, 1 << 63] {
@@ -187,7 +188,7 @@ fn an_item_that_passes_the_end_of_the_ring_is_cut_there() {
         (0..7).for_each(|_| consumer.recv().unwrap().ack());
         let word = Codec::new(8).pack(Tag::Ready, 7, 4, 0, 0);
         file.write_all_at(&word.0.to_le_bytes(), geometry.words + 8 * 7).unwrap();
-        let length = geometry.headers + geometry.header_stride * 7 + item::LENGTH_AND_PRODUCER;
+        let length = geometry.headers + geometry.header_stride * 7 + header::LENGTH_AND_PRODUCER;
         file.write_all_at(&(4 * SLOT as u32).to_le_bytes(), length).unwrap();
         if batch {
             let batch = consumer.recv_batch(4).unwrap();

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use ringpipe::{Activity, Error, Ring};
+use ringpipe::{Activity, Consumer, Error, Ring};
 
-use crate::processes::puppet::Puppet;
-use crate::processes::{TestName, options, report, wait_until, within_20_s};
+use crate::support::actor::RemoteActor;
+use crate::support::{TestName, options, report, wait_until, within};
 
 fn ring(what: &str) -> (TestName, Ring) {
     let name = TestName::new(what);
@@ -14,7 +14,7 @@ fn ring(what: &str) -> (TestName, Ring) {
 }
 
 #[test]
-fn what_is_given_back_or_dropped_comes_again_and_says_so() {
+fn items_given_back_or_dropped_are_delivered_again_and_marked_so() {
     let (_name, ring) = ring("back");
     ring.producer().unwrap().send(b"x").unwrap();
     let mut consumer = ring.consumer().unwrap();
@@ -43,7 +43,7 @@ fn what_is_given_back_or_dropped_comes_again_and_says_so() {
 }
 
 #[test]
-fn the_rest_of_a_batch_comes_again_in_order() {
+fn the_rest_of_a_batch_is_delivered_again_in_order() {
     let (_name, ring) = ring("rest");
     let long = "d".repeat(150);
     let items = ["a", "b", "c", &long, "e", "f"];
@@ -130,13 +130,13 @@ fn an_item_goes_to_one_consumer_only() {
 
 /// The slowness of the survivor is what makes its way to the end of the queue a long one.
 #[test]
-fn a_consumer_that_never_waits_finds_what_the_dead_held_long_before_it_has_emptied_the_ring() {
+fn a_busy_consumer_gets_a_dead_consumers_items_long_before_the_ring_is_empty() {
     const ITEMS: usize = 3000;
     let name = TestName::new("backlog");
     let ring = options().capacity(8192).slot_size(8).create(&name).unwrap();
     let mut producer = ring.producer().unwrap();
     assert_eq!(producer.send_batch(&["x"; ITEMS]).unwrap(), ITEMS);
-    let mut holder = Puppet::attached(&name, "consumer");
+    let mut holder = RemoteActor::attached(&name, "consumer");
     assert_eq!(holder.does("recv"), "got 1 x");
     let mut survivor = ring.consumer().unwrap();
     let mut receive = move || {
@@ -148,14 +148,83 @@ fn a_consumer_that_never_waits_finds_what_the_dead_held_long_before_it_has_empti
     };
     assert!((0..100).all(|_| !receive()), "the holder lives");
     drop(holder);
-    let more = within_20_s("it comes again", move || (1..).find(|_| receive()).unwrap());
+    let more = within("it comes again", move || (1..).find(|_| receive()).unwrap());
     assert!(more < ITEMS / 2, "it came only after {more} items");
     drop(producer);
     ring.remove().unwrap();
 }
 
+/// What a look found that does not wait, or waits no longer: the first byte and the attempt.
+type Try = fn(&mut Consumer) -> Result<(u8, u8), Error>;
+
+const TRIES: [Try; 3] = [
+    |consumer| consumer.try_recv().map(|item| (item[0], item.attempt())),
+    |consumer| {
+        let batch = consumer.recv_batch_timeout(4, Duration::ZERO)?;
+        let first = batch.iter().next().unwrap();
+        Ok((first.to_vec()[0], first.attempt()))
+    },
+    |consumer| consumer.recv_timeout(Duration::from_nanos(1)).map(|item| (item[0], item.attempt())),
+];
+
 #[test]
-fn what_a_forgotten_guard_owned_is_recovered_when_its_handle_goes() {
+fn a_try_finds_a_killed_consumers_items() {
+    for look in TRIES {
+        let (name, mut ring) = ring("try-held");
+        ring.set_death_watch(false);
+        let mut producer = ring.producer().unwrap();
+        let mut consumer = ring.consumer().unwrap();
+        producer.send(b"x").unwrap();
+        let mut holder = RemoteActor::attached(&name, "consumer");
+        assert_eq!(holder.does("recv"), "got 1 x");
+        assert!(matches!(look(&mut consumer), Err(Error::Empty | Error::TimedOut)), "it is held");
+        name.killed_unnoticed(&ring, holder);
+        assert_eq!(look(&mut consumer).unwrap(), (b'x', 2));
+        ring.remove().unwrap();
+    }
+}
+
+#[test]
+fn a_try_finds_items_behind_a_killed_producers_claim() {
+    for look in TRIES {
+        let (name, mut ring) = ring("try-behind");
+        ring.set_death_watch(false);
+        let mut producer = ring.producer().unwrap();
+        let mut consumer = ring.consumer().unwrap();
+        let mut writer = RemoteActor::attached(&name, "producer");
+        // The claim takes several slots.
+        assert_eq!(writer.does(&format!("reserve {}", "w".repeat(150))), "reserved");
+        producer.send(b"x").unwrap();
+        assert!(matches!(look(&mut consumer), Err(Error::Empty | Error::TimedOut)));
+        name.killed_unnoticed(&ring, writer);
+        assert_eq!(look(&mut consumer).unwrap(), (b'x', 1));
+        ring.remove().unwrap();
+    }
+}
+
+#[test]
+fn repeated_tries_pass_a_slow_producer_in_the_end() {
+    for look in TRIES {
+        let (_name, ring) = ring("try-slow");
+        let (mut slow, mut producer) = (ring.producer().unwrap(), ring.producer().unwrap());
+        let mut consumer = ring.consumer().unwrap();
+        let mut reservation = slow.reserve(1).unwrap();
+        producer.send(b"x").unwrap();
+        let mut found = None;
+        wait_until("it is passed", || {
+            found = look(&mut consumer).ok();
+            found.is_some()
+        });
+        assert!(found.is_some_and(|(byte, _)| byte == b'x'));
+        assert!(reservation.write_at(0, b"l"));
+        reservation.commit();
+        consumer.recv().unwrap().ack();
+        ring.remove().unwrap();
+    }
+}
+
+#[test]
+fn a_forgotten_guards_item_is_recovered_when_its_handle_is_dropped() {
     type Forget = fn(&Ring);
     let forget_item: Forget = |ring| {
         ring.producer().unwrap().send_batch(&["a", "b"]).unwrap();
@@ -189,7 +258,7 @@ fn what_a_forgotten_guard_owned_is_recovered_when_its_handle_goes() {
 }
 
 #[test]
-fn two_that_sleep_both_wake_when_an_item_is_published_before_the_one_in_front_of_it() {
+fn two_sleeping_consumers_wake_when_items_are_published_out_of_order() {
     let (_name, ring) = ring("overtaken");
     let (mut first, mut second) = (ring.producer().unwrap(), ring.producer().unwrap());
     let mut longest = Duration::ZERO;

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
+use std::time::Duration;
 
-use ringpipe::{Error, ErrorKind, OnFull, Ring};
+use ringpipe::{Error, ErrorKind, OnFull, Producer, Ring, StopFlag};
 
-use crate::processes::{Random, TestName, options, seed};
+use crate::support::actor::RemoteActor;
+use crate::support::{Random, TestName, options, seed};
 
 fn ring(what: &str, capacity: u64) -> (TestName, Ring) {
     let name = TestName::new(what);
@@ -46,7 +48,7 @@ fn a_full_ring_fails_drops_the_newest_or_drops_the_oldest_as_asked_and_counts() 
 }
 
 #[test]
-fn dropping_the_oldest_takes_nothing_that_somebody_holds() {
+fn dropping_the_oldest_leaves_held_items_alone() {
     let (_name, ring) = ring("oldest", 4);
     let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
     producer.set_on_full(OnFull::DropOldest).unwrap();
@@ -267,9 +269,9 @@ fn timestamps_tell_when_items_were_sent() {
 
 /// Forged: a consumer was killed after it had stepped over an abandoned slot and before it freed it.
 #[test]
-fn an_abandoned_slot_behind_head_does_not_stand_in_the_way_of_a_long_item() {
-    use ringpipe::layout::geometry::Geometry;
-    use ringpipe::ring::word::{Codec, Tag};
+fn a_long_item_passes_an_abandoned_slot_behind_head() {
+    use ringpipe::internal::layout::geometry::Geometry;
+    use ringpipe::internal::protocol::word::{Codec, Tag};
     use std::os::unix::fs::FileExt;
 
     let name = TestName::new("behind");
@@ -290,7 +292,7 @@ fn an_abandoned_slot_behind_head_does_not_stand_in_the_way_of_a_long_item() {
 }
 
 #[test]
-fn a_producer_alone_may_give_up_any_number_of_reservations() {
+fn a_lone_producer_may_give_up_any_number_of_reservations() {
     for exclusive in [false, true] {
         let name = TestName::new("given-up");
         let ring = options().capacity(4).slot_size(64).exclusive(exclusive).create(&name).unwrap();
@@ -304,7 +306,7 @@ fn a_producer_alone_may_give_up_any_number_of_reservations() {
 }
 
 #[test]
-fn dropping_the_oldest_drops_nothing_where_a_batch_that_is_held_is_in_the_way() {
+fn dropping_the_oldest_drops_nothing_behind_a_held_batch() {
     let (_name, ring) = ring("held-batch", 64);
     let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
     assert_eq!(producer.send_batch(&["x"; 4]).unwrap(), 4);
@@ -350,5 +352,194 @@ fn a_reservation_is_not_committed_by_a_forked_child() {
         assert_eq!((&*item, item.sequence()), (expected.as_bytes(), sequence as u64));
         item.ack();
     }
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_try_to_send_takes_a_killed_producers_slot_and_passes_a_killed_consumers_items() {
+    type Try = fn(&mut Producer) -> Result<(), Error>;
+    let reserve: Try = |producer| producer.reserve_timeout(1, Duration::ZERO).map(|room| room.commit());
+    let tries: [Try; 3] =
+        [|producer| producer.try_send(b"x"), |producer| producer.send_timeout(b"x", Duration::ZERO), reserve];
+    for attempt in tries {
+        for consumer_dies in [false, true] {
+            let name = TestName::new("try-room");
+            let mut ring = options().capacity(8).slot_size(64).create(&name).unwrap();
+            ring.set_death_watch(false);
+            let mut producer = ring.producer().unwrap();
+            let victim = if consumer_dies {
+                // It holds a run of several slots, which producers may not pass.
+                producer.send_batch(&["a", "b", "c"]).unwrap();
+                let mut holder = RemoteActor::attached(&name, "consumer");
+                assert_eq!(holder.does("hold 3"), "got 1 a b c");
+                (0..4).for_each(|_| producer.try_send(b"x").unwrap());
+                let mut consumer = ring.consumer().unwrap();
+                consumer.recv_batch(2).unwrap().ack();
+                producer.try_send(b"x").unwrap();
+                holder
+            } else {
+                let mut writer = RemoteActor::attached(&name, "producer");
+                assert_eq!(writer.does("reserve half"), "reserved");
+                (0..7).for_each(|_| producer.try_send(b"x").unwrap());
+                writer
+            };
+            assert!(attempt(&mut producer).is_err());
+            name.killed_unnoticed(&ring, victim);
+            attempt(&mut producer).unwrap();
+            ring.remove().unwrap();
+        }
+    }
+}
+/// What each policy does in a full ring of 8 slots, at once where it must not wait.
+#[test]
+fn policies_that_must_not_wait_never_wait() {
+    use ringpipe::internal::layout::head;
+    use std::time::Duration;
+
+    // A consumer holds three single items; a batch was given back; a batch is held; another's request stands;
+    // a reservation is in the way, of which the producer knows nothing; consumers have passed one, and gave back what
+    // lies behind it.
+    for state in ["waiting", "held", "returned", "held batch", "requested", "writing", "late", "abandoned"] {
+        for policy in [OnFull::Block, OnFull::Fail, OnFull::DropNewest, OnFull::DropOldest] {
+            for len in [1, 100] {
+                let (name, ring) = ring("table", 8);
+                let context = format!("{state}, {policy:?}, {len} bytes");
+                let (mut producer, mut other) = (ring.producer().unwrap(), ring.producer().unwrap());
+                let mut consumers: Vec<_> = (0..3).map(|_| ring.consumer().unwrap()).collect();
+                let mut writer = ring.producer().unwrap();
+                let reservation = match state {
+                    "writing" | "late" | "abandoned" => Some(writer.reserve(1).unwrap()),
+                    _ => None,
+                };
+                while other.try_send(b"x").is_ok() {}
+                let mut held = Vec::new();
+                let mut batch = None;
+                match state {
+                    "held" => held.extend(consumers.iter_mut().map(|one| one.recv().unwrap())),
+                    "returned" => drop(consumers[0].recv_batch(8).unwrap()),
+                    "late" => drop(consumers[0].recv_timeout(Duration::from_secs(20)).unwrap()),
+                    "held batch" => batch = Some(consumers[0].recv_batch(4).unwrap()),
+                    "requested" => name.forge(head::FAIRNESS, 1024 * 77 + 99),
+                    _ => {}
+                }
+                match state {
+                    "abandoned" => drop(reservation),
+                    _ => std::mem::forget(reservation),
+                }
+                producer.set_on_full(policy).unwrap();
+                let sent = match policy {
+                    OnFull::Block => producer.send_timeout(&vec![7; len], Duration::from_millis(1)),
+                    // Nothing but what is held as one run makes it wait.
+                    OnFull::DropOldest => {
+                        let held = matches!(state, "held batch");
+                        let wait = Duration::from_millis(if held { 1 } else { 20_000 });
+                        producer.send_timeout(&vec![7; len], wait)
+                    }
+                    _ => producer.send(&vec![7; len]),
+                };
+                let dropped = producer.totals();
+                match policy {
+                    _ if state == "abandoned" && len == 1 => {}
+                    OnFull::Block => assert!(matches!(sent, Err(Error::TimedOut)), "{context}: {sent:?}"),
+                    OnFull::Fail => assert!(matches!(sent, Err(Error::Full)), "{context}: {sent:?}"),
+                    OnFull::DropNewest => {
+                        assert!(sent.is_ok(), "{context}: {sent:?}");
+                        assert_eq!(dropped.dropped_newest, 1, "{context}");
+                    }
+                    OnFull::DropOldest if state == "held batch" => {
+                        assert!(matches!(sent, Err(Error::TimedOut)), "{context}: {sent:?}");
+                        assert_eq!(dropped.dropped_oldest, 0, "{context}");
+                    }
+                    OnFull::DropOldest => {
+                        assert!(sent.is_ok(), "{context}: {sent:?}");
+                        assert!(dropped.dropped_oldest > 0, "{context}");
+                    }
+                }
+                drop((held, batch));
+                drop((producer, other, writer, consumers));
+                ring.remove().unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_returned_item_is_dropped_before_the_items_at_head() {
+    let (_name, ring) = ring("returned-first", 4);
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    producer.set_on_full(OnFull::DropOldest).unwrap();
+    (0..4).for_each(|n: u8| producer.send(&[n]).unwrap());
+    drop(consumer.recv().unwrap());
+    producer.send(&[4]).unwrap();
+    assert_eq!(consumer.recv().unwrap()[..], [1], "the returned one was the oldest");
+    // All of them were returned, and nothing waits at head.
+    drop(consumer.recv_batch(4).unwrap());
+    let sent = producer.send_timeout(&[5], std::time::Duration::from_secs(20));
+    assert!(sent.is_ok(), "{sent:?}");
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_producer_that_waits_to_drop_the_oldest_drops_an_item_given_back_meanwhile() {
+    let (_name, ring) = ring("given-back", 4);
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    assert_eq!(producer.send_batch(&["x"; 2]).unwrap(), 2);
+    assert_eq!(producer.send_batch(&["x"; 2]).unwrap(), 2);
+    producer.set_on_full(OnFull::DropOldest).unwrap();
+    let held = consumer.recv_batch(4).unwrap();
+    let waiter = std::thread::spawn(move || {
+        let sent = producer.send_timeout(b"y", std::time::Duration::from_secs(20));
+        (sent, producer.totals().dropped_oldest)
+    });
+    let waits = |one: &ringpipe::ParticipantInfo| one.activity == ringpipe::Activity::WaitingForRoom;
+    crate::support::wait_until("it waits", || ring.participants().iter().any(waits));
+    drop(held);
+    let (sent, dropped) = waiter.join().unwrap();
+    assert!(sent.is_ok(), "{sent:?}");
+    assert_eq!(dropped, 1);
+    drop(consumer);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_returned_item_that_producers_have_stepped_over_is_dropped_first() {
+    let (_name, ring) = ring("renewed", 4);
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let mut other = ring.consumer().unwrap();
+    producer.set_on_full(OnFull::DropOldest).unwrap();
+    (0..4).for_each(|n: u8| producer.send(&[n]).unwrap());
+    let held = consumer.recv().unwrap();
+    // The second one goes, and producers step over the first, which is held.
+    producer.send(&[4]).unwrap();
+    drop(held);
+    // It is now the oldest, and lies between newer ones.
+    producer.send(&[5]).unwrap();
+    let left: Vec<u8> = std::iter::from_fn(|| {
+        let item = other.try_recv().ok()?;
+        let byte = item[0];
+        item.ack();
+        Some(byte)
+    })
+    .collect();
+    assert!(!left.contains(&0), "{left:?}");
+    assert!(left.ends_with(&[4, 5]), "{left:?}");
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_producer_checks_its_stop_flag_before_each_further_drop() {
+    let (_name, ring) = ring("stopped-dropper", 4);
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let stop = StopFlag::new();
+    producer.set_stop_flag(stop.clone());
+    producer.set_on_full(OnFull::DropOldest).unwrap();
+    (0..4).for_each(|n: u8| producer.send(&[n]).unwrap());
+    let held = consumer.recv().unwrap();
+    producer.send(&[4]).unwrap();
+    drop(held);
+    // The returned item is the oldest, and its slot is not the one that is needed: a second one would have to go.
+    stop.raise();
+    assert_eq!(producer.send(&[5]).unwrap_err().kind(), ErrorKind::Interrupted);
+    assert_eq!(producer.totals().dropped_oldest, 2);
     ring.remove().unwrap();
 }

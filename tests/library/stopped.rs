@@ -5,8 +5,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use ringpipe::{Error, Ring};
 
-use crate::processes::puppet::Puppet;
-use crate::processes::{TestName, options, within_20_s};
+use crate::support::actor::RemoteActor;
+use crate::support::{TestName, options, within};
 
 fn ring(what: &str, capacity: u64) -> (TestName, Ring) {
     let name = TestName::new(what);
@@ -14,10 +14,10 @@ fn ring(what: &str, capacity: u64) -> (TestName, Ring) {
     (name, ring)
 }
 
-/// Sends and receives so many items, some at a time, so that the ring goes round and round.
+/// Sends and receives this number of items, some at a time, so that the ring wraps many times.
 fn go_round(ring: &Ring, items: u64, at_a_time: u64) {
     let ring = ring.clone();
-    within_20_s("the ring goes round", move || {
+    within("the ring goes round", move || {
         let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
         for first in (0..items).step_by(at_a_time as usize) {
             for n in first..first + at_a_time {
@@ -45,9 +45,9 @@ fn assert_whole(ring: &Ring) {
 }
 
 #[test]
-fn a_stopped_consumer_costs_one_slot_for_each_item_and_acknowledges_later() {
+fn a_suspended_consumer_keeps_its_items_and_costs_only_their_slots() {
     let (name, ring) = ring("holder", 4);
-    let mut holder = Puppet::attached(&name, "consumer");
+    let mut holder = RemoteActor::attached(&name, "consumer");
     ring.producer().unwrap().send(b"held").unwrap();
     assert_eq!(holder.does("recv"), "got 1 held");
     holder.stop();
@@ -69,10 +69,10 @@ fn a_stopped_consumer_costs_one_slot_for_each_item_and_acknowledges_later() {
 
 /// An hour is thousands of laps here. Each lap uses every slot that is not held.
 #[test]
-fn who_holds_one_item_for_an_hour_costs_one_slot_working_or_stopped() {
+fn an_item_held_for_an_hour_costs_one_slot_with_its_consumer_running_or_suspended() {
     const LAPS: u64 = 5000;
     let (name, ring) = ring("hour", 8);
-    let mut holders = [Puppet::attached(&name, "consumer"), Puppet::attached(&name, "consumer")];
+    let mut holders = [RemoteActor::attached(&name, "consumer"), RemoteActor::attached(&name, "consumer")];
     for (holder, text) in holders.iter_mut().zip(["working", "stopped"]) {
         ring.producer().unwrap().send(text.as_bytes()).unwrap();
         assert_eq!(holder.does("recv"), format!("got 1 {text}"));
@@ -87,7 +87,7 @@ fn who_holds_one_item_for_an_hour_costs_one_slot_working_or_stopped() {
         assert!(matches!(producer.try_send(b"x"), Err(Error::Full)));
         let mut consumer = ring.consumer().unwrap();
         (0..6).for_each(|_| consumer.recv().unwrap().ack());
-        assert_eq!(ring.snapshot().unwrap().held.len(), 2, "nobody was robbed");
+        assert_eq!(ring.snapshot().unwrap().held.len(), 2, "both items are still held");
     }
     assert_eq!(working.does("ack"), "done");
     stopped.signal(Signal::SIGKILL);
@@ -103,9 +103,9 @@ fn who_holds_one_item_for_an_hour_costs_one_slot_working_or_stopped() {
 }
 
 #[test]
-fn several_stopped_consumers_cost_their_slots_until_none_is_left() {
+fn suspended_consumers_block_a_ring_only_when_they_hold_all_its_slots() {
     let (name, ring) = ring("holders", 8);
-    let mut holders: Vec<Puppet> = (0..7).map(|_| Puppet::attached(&name, "consumer")).collect();
+    let mut holders: Vec<RemoteActor> = (0..7).map(|_| RemoteActor::attached(&name, "consumer")).collect();
     let mut producer = ring.producer().unwrap();
     for (n, holder) in holders.iter_mut().enumerate() {
         // Spread over the laps.
@@ -140,9 +140,9 @@ fn several_stopped_consumers_cost_their_slots_until_none_is_left() {
 }
 
 #[test]
-fn a_stopped_writer_is_passed_and_its_item_comes_late() {
+fn a_suspended_writer_is_passed_and_its_item_is_delivered_late() {
     let (name, ring) = ring("writer", 4);
-    let mut writer = Puppet::attached(&name, "producer");
+    let mut writer = RemoteActor::attached(&name, "producer");
     assert_eq!(writer.does("reserve late"), "reserved");
     writer.stop();
     go_round(&ring, 600, 3);
@@ -161,10 +161,10 @@ fn a_stopped_writer_is_passed_and_its_item_comes_late() {
 }
 
 #[test]
-fn a_passed_writer_that_gives_up_or_dies_leaves_a_free_slot() {
+fn a_passed_writer_that_gives_up_or_dies_frees_its_slot() {
     for killed in [false, true] {
         let (name, ring) = ring("given-up", 4);
-        let mut writer = Puppet::attached(&name, "producer");
+        let mut writer = RemoteActor::attached(&name, "producer");
         assert_eq!(writer.does("reserve never"), "reserved");
         writer.stop();
         go_round(&ring, 30, 3);
@@ -187,7 +187,7 @@ fn a_batch_held_by_a_killed_consumer_comes_back_in_order() {
     let (name, ring) = ring("batch", 8);
     let mut producer = ring.producer().unwrap();
     assert_eq!(producer.send_batch(&["a", "b", "c", "d"]).unwrap(), 4);
-    let mut holder = Puppet::attached(&name, "consumer");
+    let mut holder = RemoteActor::attached(&name, "consumer");
     assert_eq!(holder.does("hold 4"), "got 1 a b c d");
     assert_eq!(holder.does("first"), "done");
     holder.signal(Signal::SIGKILL);
@@ -203,10 +203,10 @@ fn a_batch_held_by_a_killed_consumer_comes_back_in_order() {
 }
 
 /// A ring of 8 slots with a stopped consumer that holds slot 2; the next item goes to slot 0.
-fn held_in_slot_2() -> (TestName, Ring, Puppet) {
+fn held_in_slot_2() -> (TestName, Ring, RemoteActor) {
     let (name, ring) = ring("slot-2", 8);
     go_round(&ring, 2, 1);
-    let mut holder = Puppet::attached(&name, "consumer");
+    let mut holder = RemoteActor::attached(&name, "consumer");
     ring.producer().unwrap().send(b"held").unwrap();
     assert_eq!(holder.does("recv"), "got 1 held");
     holder.stop();
@@ -230,12 +230,12 @@ fn an_item_of_several_slots_passes_a_held_slot_that_leaves_too_few_before_it() {
 }
 
 #[test]
-fn small_items_and_large_ones_go_past_a_held_slot_together() {
+fn small_and_large_items_pass_a_held_slot_together() {
     let (_name, ring, mut holder) = held_in_slot_2();
     let (mut large, mut small) = (ring.producer().unwrap(), ring.producer().unwrap());
     let mut consumer = ring.consumer().unwrap();
     consumer.set_follow(true);
-    within_20_s("both go through", move || {
+    within("both go through", move || {
         let larges = std::thread::spawn(move || (0..200).for_each(|_| large.send(&[4; 200]).unwrap()));
         let smalls = std::thread::spawn(move || (0..2000).for_each(|_| small.send(b"1").unwrap()));
         for _ in 0..2200 {
@@ -250,9 +250,9 @@ fn small_items_and_large_ones_go_past_a_held_slot_together() {
     ring.remove().unwrap();
 }
 
-/// The only consumer is the one that holds: nobody steps over the gaps that the larger item leaves.
+/// The only consumer holds the item: no other consumer passes the gaps that the larger item leaves.
 #[test]
-fn wherever_tail_and_a_held_slot_are_a_lone_sender_finds_the_room_for_a_larger_item() {
+fn a_lone_producer_finds_room_for_a_larger_item_at_any_tail_beside_any_held_slot() {
     for capacity in [4, 8] {
         for (held, tail) in (0..capacity).flat_map(|held| (0..capacity).map(move |tail| (held, tail))) {
             let (_name, ring) = ring("lone", capacity);

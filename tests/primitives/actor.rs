@@ -21,7 +21,7 @@ use nix::sys::signal::Signal;
 use ringpipe::Error;
 use ringpipe::sync::{Condition, ConditionGuard, Event, Lock, Semaphore};
 
-use crate::processes::{Kept, again, die_with_parent, wait_until};
+use crate::support::{Kept, again, die_with_parent, wait_until};
 
 const ACTOR: &str = "RINGPIPE_TEST_ACTOR";
 

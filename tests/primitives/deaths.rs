@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use ringpipe::sync::{Condition, Event, Lock, Semaphore};
-use ringpipe::{ErrorKind, layout::named};
+use ringpipe::{ErrorKind, internal::layout::named};
 
 use crate::actor::Actor;
-use crate::processes::{TestName, within_20_s};
+use crate::support::{TestName, within};
 
 const LONG: Duration = Duration::from_secs(20);
-/// Long enough for several looks at who is dead.
+/// Long enough for several checks for dead processes.
 const A_WHILE: Duration = Duration::from_millis(150);
 
 #[test]
-fn a_killed_holders_lock_goes_to_the_one_who_waits_and_says_so() {
+fn a_waiter_gets_a_killed_holders_lock_and_learns_that_it_was_abandoned() {
     let name = TestName::new("killed-holder");
     let mut lock = Lock::create(&name).unwrap();
     let (mut holder, mut waiter) = (Actor::with("lock", &name), Actor::with("lock", &name));
@@ -32,7 +32,7 @@ fn a_killed_holders_lock_goes_to_the_one_who_waits_and_says_so() {
 }
 
 #[test]
-fn a_stopped_holder_is_not_robbed() {
+fn a_suspended_holder_keeps_its_lock() {
     let name = TestName::new("stopped-holder");
     let mut lock = Lock::create(&name).unwrap();
     let mut holder = Actor::with("lock", &name);
@@ -47,7 +47,7 @@ fn a_stopped_holder_is_not_robbed() {
 }
 
 #[test]
-fn a_wake_up_that_goes_to_a_killed_or_stopped_waiter_keeps_nobody_waiting() {
+fn a_wakeup_taken_by_a_killed_or_stopped_waiter_delays_no_other() {
     for death in [Signal::SIGKILL, Signal::SIGSTOP] {
         let name = TestName::new("killed-waiter");
         let mut lock = Lock::create(&name).unwrap();
@@ -67,7 +67,7 @@ fn a_wake_up_that_goes_to_a_killed_or_stopped_waiter_keeps_nobody_waiting() {
 }
 
 #[test]
-fn permits_of_a_killed_holder_come_back_to_who_waits_or_looks_and_used_up_ones_do_not() {
+fn a_killed_holders_permits_come_back_to_waits_and_tries_but_used_up_ones_do_not() {
     let name = TestName::new("killed-permit");
     let semaphore = Semaphore::create(&name, 4, 4).unwrap();
     let mut holder = Actor::with("semaphore", &name);
@@ -123,7 +123,7 @@ fn a_notification_of_a_killed_waiter_is_passed_on() {
     assert!(condition.lock().unwrap().notify_one());
     first.killed();
     let [third, fourth] = &mut waiters[..] else { unreachable!() };
-    assert_eq!(third.answer(), "woken", "past the first and the second, who are dead");
+    assert_eq!(third.answer(), "woken", "past the first and the second, which are dead");
     assert_eq!(third.does("unlock"), "done");
     // The fourth was not notified: it still waits, and is the next.
     assert!(condition.lock().unwrap().notify_one());
@@ -135,7 +135,7 @@ fn a_notification_of_a_killed_waiter_is_passed_on() {
 }
 
 #[test]
-fn who_dies_with_the_lock_of_a_condition_wakes_all_who_wait() {
+fn the_death_of_a_condition_locks_holder_wakes_all_waiters() {
     let name = TestName::new("killed-notifier");
     let mut condition = Condition::create(&name).unwrap();
     let mut waiters: Vec<Actor> = (0..3).map(|_| Actor::with("condition", &name)).collect();
@@ -158,7 +158,7 @@ fn who_dies_with_the_lock_of_a_condition_wakes_all_who_wait() {
 }
 
 #[test]
-fn a_killed_waiter_of_an_event_keeps_nobody_else_waiting() {
+fn a_killed_waiter_of_an_event_delays_no_other_waiter() {
     let name = TestName::new("killed-event");
     let event = Event::create(&name).unwrap();
     let mut waiters: Vec<Actor> = (0..3).map(|_| Actor::with("event", &name)).collect();
@@ -172,7 +172,7 @@ fn a_killed_waiter_of_an_event_keeps_nobody_else_waiting() {
     event.remove().unwrap();
 }
 
-/// Fills the table with entries that nobody holds the lock of, so that the next one needs a number of the dead.
+/// Fills the table with entries whose locks are free, so that the next one needs a dead participant's number.
 #[test]
 fn a_number_is_granted_again_only_after_its_traces_were_repaired() {
     let name = TestName::new("numbers");
@@ -180,7 +180,7 @@ fn a_number_is_granted_again_only_after_its_traces_were_repaired() {
     let mut holder = Actor::with("lock", &name);
     assert_eq!(holder.does("lock"), "clean");
     let file = std::fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
-    for number in 2..u64::from(named::Kind::Lock.participants()) {
+    for number in 2..u64::from(named::ObjectKind::Lock.participants()) {
         let state = 1u64 << 32 | (1000 + number);
         std::os::unix::fs::FileExt::write_all_at(&file, &state.to_le_bytes(), named::HEAD_BYTES + 8 * number)
             .unwrap();
@@ -193,7 +193,7 @@ fn a_number_is_granted_again_only_after_its_traces_were_repaired() {
     let held = owner();
     assert_eq!(held >> 8 & 0xffff, 1, "its number");
     holder.killed();
-    assert_eq!(owner(), held, "nobody has looked yet");
+    assert_eq!(owner(), held, "no process has looked yet");
     let mut next = Lock::open(&name).unwrap();
     assert_ne!(owner(), held, "repaired before the number was given");
     let guard = next.lock().unwrap();
@@ -243,7 +243,7 @@ fn forks(gives_up: bool) {
     assert_ne!(names[1].word(named::HEAD_BYTES + 8), 0, "the second handle takes part as before");
     drop((guard, other_guard, permit, idle));
     assert_eq!(semaphore.value(), 2);
-    within_20_s("all are free", move || {
+    within("all are free", move || {
         assert!(!lock.lock().unwrap().is_abandoned() && !other.lock().unwrap().is_abandoned());
         lock.remove().unwrap();
         condition.remove().unwrap();

@@ -5,31 +5,32 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use ringpipe::ErrorKind;
-use ringpipe::layout::named::{Geometry, HEAD_BYTES, Kind, Preamble, entry, head};
+use ringpipe::internal::layout::named::{HEAD_BYTES, ObjectKind, ObjectLayout, ObjectPreamble, entry, head};
 use ringpipe::sync::{Condition, Event, Lock, Semaphore, remove};
 
-use crate::processes::{Random, TestName, env_number, report, seed, within_20_s};
+use crate::support::{Random, TestName, env_number, report, seed, within};
 
 const CASES: u64 = 600;
-const KINDS: [Kind; 4] = [Kind::Lock, Kind::Semaphore, Kind::Condition, Kind::Event];
+const KINDS: [ObjectKind; 4] =
+    [ObjectKind::Lock, ObjectKind::Semaphore, ObjectKind::Condition, ObjectKind::Event];
 
-fn create(kind: Kind, name: &str) -> File {
+fn create(kind: ObjectKind, name: &str) -> File {
     match kind {
-        Kind::Lock => drop(Lock::create(name).unwrap()),
-        Kind::Semaphore => drop(Semaphore::create(name, 2, 3).unwrap()),
-        Kind::Condition => drop(Condition::create(name).unwrap()),
-        Kind::Event => drop(Event::create(name).unwrap()),
+        ObjectKind::Lock => drop(Lock::create(name).unwrap()),
+        ObjectKind::Semaphore => drop(Semaphore::create(name, 2, 3).unwrap()),
+        ObjectKind::Condition => drop(Condition::create(name).unwrap()),
+        ObjectKind::Event => drop(Event::create(name).unwrap()),
     }
     OpenOptions::new().read(true).write(true).open(format!("/dev/shm/{name}")).unwrap()
 }
 
 /// Where all words are that mean something, the semaphores' own among them.
-fn words(kind: Kind) -> Vec<u64> {
-    let geometry = Geometry::new(kind, if kind == Kind::Semaphore { 3 } else { 0 }).unwrap();
+fn words(kind: ObjectKind) -> Vec<u64> {
+    let geometry = ObjectLayout::new(kind, if kind == ObjectKind::Semaphore { 3 } else { 0 }).unwrap();
     let mut all: Vec<u64> = (head::OWNER..head::SEMAPHORE + 32).step_by(8).collect();
     for number in 0..geometry.participants.min(4) {
         let of_condition = [entry::WAIT, entry::SLEEPING, entry::SEMAPHORE, entry::SEMAPHORE + 8];
-        let more = of_condition.iter().filter(|_| kind == Kind::Condition);
+        let more = of_condition.iter().filter(|_| kind == ObjectKind::Condition);
         all.extend([entry::STATE].iter().chain(more).map(|offset| geometry.entry(number) + offset));
     }
     all.extend((0..geometry.permits).map(|index| geometry.permit(index)));
@@ -45,7 +46,7 @@ fn damage(file: &File, at: u64, random: &mut Random) {
         1 => 0,
         2 => u64::MAX,
         3 => old ^ 1 << random.below(64),
-        // Held by one of the first few numbers, or by one that nobody has.
+        // Held by one of the first few numbers, or by an unused one.
         4 => random.below(3) << 32 | random.below(5) << 8 | 1 | random.below(2) << 1,
         _ => 1 << 32 | 0xfff << 8 | random.below(4),
     };
@@ -53,10 +54,10 @@ fn damage(file: &File, at: u64, random: &mut Random) {
 }
 
 /// Calls everything there is; what it answers does not matter.
-fn use_all(kind: Kind, name: &str, random: &mut Random) -> ringpipe::Result<()> {
+fn use_all(kind: ObjectKind, name: &str, random: &mut Random) -> ringpipe::Result<()> {
     let mut short = || Duration::from_micros(random.below(300));
     match kind {
-        Kind::Lock => {
+        ObjectKind::Lock => {
             let (mut first, mut second) = (Lock::open(name)?, Lock::open(name)?);
             drop(first.try_lock());
             let held = first.lock_timeout(short());
@@ -64,15 +65,15 @@ fn use_all(kind: Kind, name: &str, random: &mut Random) -> ringpipe::Result<()> 
             drop(second.try_lock());
             drop(held.map(|guard| guard.abandon()));
         }
-        Kind::Semaphore => {
+        ObjectKind::Semaphore => {
             let (first, second) = (Semaphore::open(name)?, Semaphore::open(name)?);
             let held = (first.try_acquire(), first.acquire_timeout(short()));
             drop((second.release(), second.value(), second.acquire_timeout(short())));
             drop(held.1.map(|permit| permit.forget()));
         }
-        Kind::Condition => {
+        ObjectKind::Condition => {
             let (mut first, mut second) = (Condition::open(name)?, Condition::open(name)?);
-            // Waits end by the deadline; the lock that they take again may be held by nobody there is.
+            // Waits end by the deadline; the lock that they take again may name a holder that does not exist.
             let stop = ringpipe::StopFlag::new();
             first.set_stop_flag(stop.clone());
             let wait = short();
@@ -86,7 +87,7 @@ fn use_all(kind: Kind, name: &str, random: &mut Random) -> ringpipe::Result<()> 
                 stop.raise();
             });
         }
-        Kind::Event => {
+        ObjectKind::Event => {
             let mut event = Event::open(name)?;
             drop((event.take_timeout(short()), event.set(), event.wait_timeout(short()), event.is_set()));
             drop((event.reset(), event.take_timeout(short())));
@@ -101,7 +102,7 @@ fn hostile_words_give_values_or_errors_and_never_a_panic_or_an_endless_loop() {
     let cases = env_number("RINGPIPE_HOSTILE_CASES").unwrap_or(CASES);
     report(&format!("hostile primitives: seed {seed}, {cases} cases"));
     for first in (0..cases).step_by(10) {
-        within_20_s(&format!("seed {seed}, cases from {first}"), move || {
+        within(&format!("seed {seed}, cases from {first}"), move || {
             for case in first..(first + 10).min(cases) {
                 let mut random = Random::new(seed.wrapping_add(case));
                 let kind = KINDS[case as usize % 4];
@@ -122,9 +123,9 @@ fn hostile_words_give_values_or_errors_and_never_a_panic_or_an_endless_loop() {
 }
 
 #[test]
-fn a_lock_held_by_a_number_that_nobody_can_have_is_damaged() {
+fn a_lock_held_by_an_impossible_number_is_damaged() {
     let name = TestName::new("nobody");
-    let file = create(Kind::Lock, &name);
+    let file = create(ObjectKind::Lock, &name);
     file.write_all_at(&(0xfff_u64 << 8 | 1).to_le_bytes(), head::OWNER).unwrap();
     let mut lock = Lock::open(&name).unwrap();
     assert_eq!(lock.try_lock().unwrap_err().kind(), ErrorKind::Damaged);
@@ -135,7 +136,7 @@ fn a_lock_held_by_a_number_that_nobody_can_have_is_damaged() {
 #[test]
 fn a_preamble_that_contradicts_itself_is_refused_and_can_be_removed() {
     for kind in KINDS {
-        for at in (0..Preamble::BYTES as u64).step_by(4).filter(|at| !(16..32).contains(at)) {
+        for at in (0..ObjectPreamble::BYTES as u64).step_by(4).filter(|at| !(16..32).contains(at)) {
             let name = TestName::new("preamble");
             let file = create(kind, &name);
             let mut bytes = [0; 4];
@@ -154,7 +155,7 @@ fn a_preamble_that_contradicts_itself_is_refused_and_can_be_removed() {
         }
     }
     let name = TestName::new("short");
-    let file = create(Kind::Condition, &name);
+    let file = create(ObjectKind::Condition, &name);
     file.set_len(HEAD_BYTES).unwrap();
     assert_eq!(Condition::open(&name).unwrap_err().kind(), ErrorKind::Damaged);
     assert!(remove(&name).unwrap());

@@ -1,7 +1,7 @@
 //! Locks, semaphores, conditions and events by name, between threads and between real processes.
 
-#[path = "../processes/mod.rs"]
-mod processes;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod actor;
 mod deaths;

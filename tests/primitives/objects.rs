@@ -1,4 +1,4 @@
-//! What each object promises while nobody dies.
+//! What each object promises while no process dies.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use ringpipe::sync::{self, Condition, Event, Lock, Semaphore};
 use ringpipe::{ErrorKind, Ring, RingOptions, StopFlag};
 
-use crate::processes::{TestName, within_20_s};
+use crate::support::{TestName, within};
 
 const SHORT: Duration = Duration::from_millis(5);
 
@@ -15,7 +15,7 @@ fn kind<T>(result: ringpipe::Result<T>) -> Option<ErrorKind> {
 }
 
 #[test]
-fn each_is_opened_as_what_it_is_alone() {
+fn an_object_is_opened_only_as_its_own_kind() {
     let names = [(); 5].map(|()| TestName::new("kinds"));
     Lock::create(&names[0]).unwrap();
     Semaphore::create(&names[1], 0, 1).unwrap();
@@ -48,7 +48,7 @@ fn each_is_opened_as_what_it_is_alone() {
 }
 
 #[test]
-fn of_many_that_open_or_create_one_makes_it_and_removing_leaves_a_newer_one() {
+fn concurrent_open_or_create_calls_create_one_object_and_removal_spares_a_newer_one() {
     let name = TestName::new("race");
     let threads = (0..8).map(|_| {
         let name = name.to_string();
@@ -67,7 +67,7 @@ fn of_many_that_open_or_create_one_makes_it_and_removing_leaves_a_newer_one() {
 }
 
 #[test]
-fn a_lock_is_held_by_one_and_given_up_on_drop() {
+fn a_lock_has_one_holder_and_is_released_on_drop() {
     let name = TestName::new("lock");
     let mut locks: Vec<Lock> = (0..3).map(|_| Lock::open_or_create(&name).unwrap()).collect();
     let [first, second, third] = &mut locks[..] else { unreachable!() };
@@ -120,13 +120,13 @@ fn threads_that_count_under_a_lock_lose_nothing() {
         })
     });
     let threads: Vec<_> = threads.collect();
-    within_20_s("they count", move || threads.into_iter().for_each(|thread| thread.join().unwrap()));
+    within("they count", move || threads.into_iter().for_each(|thread| thread.join().unwrap()));
     assert_eq!(counter.load(std::sync::atomic::Ordering::Relaxed), 4 * 5000);
     lock.remove().unwrap();
 }
 
 #[test]
-fn permits_are_counted_used_up_and_made_anew() {
+fn permits_are_counted_used_up_and_added() {
     let name = TestName::new("permits");
     let (mine, theirs) = (Semaphore::create(&name, 1, 3).unwrap(), Semaphore::open(&name).unwrap());
     assert_eq!((mine.value(), mine.most()), (1, 3));
@@ -159,16 +159,16 @@ fn a_waiter_gets_the_permit_that_is_released() {
             std::thread::yield_now();
         }
     }
-    within_20_s("all are consumed", move || consumer.join().unwrap());
+    within("all are consumed", move || consumer.join().unwrap());
     assert_eq!(items.value(), 0);
     items.remove().unwrap();
 }
 
 #[test]
-fn those_who_wait_for_a_condition_are_notified_in_order_and_one_at_a_time() {
+fn waiters_of_a_condition_are_notified_in_order_and_one_at_a_time() {
     let name = TestName::new("in-order");
     let mut condition = Condition::create(&name).unwrap();
-    assert!(!condition.lock().unwrap().notify_one(), "nobody waits");
+    assert!(!condition.lock().unwrap().notify_one(), "there is no waiter");
     let (guard, notified) = condition.lock().unwrap().wait_timeout(SHORT).unwrap();
     assert!(!notified && !guard.notify_one());
     drop(guard);
@@ -184,7 +184,7 @@ fn those_who_wait_for_a_condition_are_notified_in_order_and_one_at_a_time() {
             drop(guard);
         });
         locked.recv().unwrap();
-        // Who has the lock after it finds it waiting.
+        // The next holder of the lock finds it waiting.
         drop(condition.lock().unwrap());
     }
     for n in 0..3 {
@@ -233,7 +233,7 @@ fn wait_while_waits_for_what_the_lock_protects() {
         *items.lock().unwrap() += 1;
         guard.notify_one();
     }
-    within_20_s("all are consumed", move || consumer.join().unwrap());
+    within("all are consumed", move || consumer.join().unwrap());
     let guard = condition.lock().unwrap();
     let (guard, fulfilled) = guard.wait_while_timeout(SHORT, || *items.lock().unwrap() == 0).unwrap();
     assert!(!fulfilled);
@@ -242,7 +242,7 @@ fn wait_while_waits_for_what_the_lock_protects() {
 }
 
 #[test]
-fn an_event_wakes_all_who_wait_and_is_taken_by_one() {
+fn an_event_wakes_all_waiters_and_is_taken_by_one() {
     let name = TestName::new("event");
     let mut event = Event::create(&name).unwrap();
     assert_eq!(kind(event.wait_timeout(SHORT)), Some(ErrorKind::TimedOut));
@@ -264,7 +264,7 @@ fn an_event_wakes_all_who_wait_and_is_taken_by_one() {
         })
         .collect();
     for _ in 0..4 {
-        within_20_s("it is taken", {
+        within("it is taken", {
             let event = Event::open(&name).unwrap();
             move || {
                 while event.is_set() {

@@ -13,13 +13,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use ringpipe::layout::named::Kind;
-use ringpipe::layout::view::Words;
+use ringpipe::internal::layout::mapping::Words;
+use ringpipe::internal::layout::named::ObjectKind;
+use ringpipe::internal::sys::segment::Segment;
 use ringpipe::sync::{Condition, Event, Lock, Semaphore};
-use ringpipe::sys::segment::Segment;
 
-use crate::processes::{
-    Kept, Random, TestName, again, die_with_parent, env_number, report, seed, wait_until, within_20_s,
+use crate::support::{
+    Kept, Random, TestName, again, die_with_parent, env_number, report, seed, wait_until, within,
 };
 
 const ORDERS: &str = "RINGPIPE_TEST_PRIMITIVES";
@@ -36,11 +36,12 @@ impl Shared {
     }
 
     fn open(name: &str) -> Shared {
-        let segment = Segment::open(&name.parse().expect("a name")).expect("the shared words");
-        Shared(Words::new(Arc::new(segment), Kind::Event).expect("an event"))
+        let segment =
+            Segment::open(&name.parse().expect("a name"), Default::default()).expect("the shared words");
+        Shared(Words::new(Arc::new(segment), ObjectKind::Event).expect("an event"))
     }
 
-    /// Who is inside; 0 for nobody.
+    /// The process inside; 0 for none.
     fn inside(&self) -> &AtomicU64 {
         self.0.word(0x800)
     }
@@ -269,7 +270,7 @@ fn a_counter_under_a_lock_loses_nothing_while_its_holders_are_killed() {
     ringpipe::sync::remove(&words).unwrap();
 }
 
-/// At no moment are more inside than may be: who was killed may count as gone once the storm has said so,
+/// At no moment are more inside than allowed: a killed process may count as gone once the storm has said so,
 /// and not before.
 fn check_log(log: &[(What, u64)], most: usize) -> u64 {
     let (mut inside, mut dead, mut sections) = (Vec::new(), Vec::new(), 0);
@@ -284,7 +285,7 @@ fn check_log(log: &[(What, u64)], most: usize) -> u64 {
             What::In => {
                 inside.push(*id);
                 if inside.len() > most {
-                    // Somebody's place was given away: it was of the dead, the first of whom was seen to die first.
+                    // A place was given away: it was a dead process's, the first of which was seen to die first.
                     let gone = dead.iter().find_map(|id| inside.iter().position(|other| other == id));
                     inside.remove(gone.unwrap_or_else(|| panic!("{inside:?} are inside, and alive")));
                 }
@@ -309,7 +310,7 @@ fn logged_storm(what: &'static str, name: &str, most: usize) {
 }
 
 #[test]
-fn the_log_of_a_lock_shows_one_inside_at_a_time() {
+fn the_log_of_a_lock_shows_one_holder_at_a_time() {
     let name = TestName::new("storm-logged");
     let lock = Lock::create(&name).unwrap();
     logged_storm("logged-lock", &name, 1);
@@ -317,7 +318,7 @@ fn the_log_of_a_lock_shows_one_inside_at_a_time() {
 }
 
 #[test]
-fn the_log_of_a_semaphore_shows_no_more_inside_than_permits_and_all_of_them_come_back() {
+fn the_log_of_a_semaphore_shows_no_more_holders_than_permits_and_all_permits_come_back() {
     let name = TestName::new("storm-semaphore");
     let semaphore = Semaphore::create(&name, PERMITS, PERMITS).unwrap();
     logged_storm("semaphore", &name, PERMITS as usize);
@@ -329,7 +330,7 @@ fn the_log_of_a_semaphore_shows_no_more_inside_than_permits_and_all_of_them_come
 }
 
 #[test]
-fn a_log_that_shows_too_many_inside_is_found_out() {
+fn the_check_finds_too_many_holders_in_a_log() {
     use What::{In, Killed, Out};
     let fine = [(In, 1), (Killed, 1), (In, 2), (Out, 2), (In, 3)];
     assert_eq!(check_log(&fine, 1), 1);
@@ -339,7 +340,7 @@ fn a_log_that_shows_too_many_inside_is_found_out() {
 }
 
 #[test]
-fn those_who_wait_for_a_condition_go_on_while_waiters_and_notifiers_are_killed() {
+fn waiters_of_a_condition_continue_while_waiters_and_notifiers_are_killed() {
     let (name, words) = (TestName::new("storm-condition"), TestName::new("storm-items"));
     let condition = Condition::create(&name).unwrap();
     let shared = Shared::create(&words);
@@ -352,7 +353,7 @@ fn those_who_wait_for_a_condition_go_on_while_waiters_and_notifiers_are_killed()
 }
 
 #[test]
-fn each_time_an_event_is_set_at_most_one_takes_it_and_the_dead_at_most_one_each() {
+fn each_set_of_an_event_is_taken_at_most_once_and_a_dead_waiter_takes_at_most_one() {
     let (name, words) = (TestName::new("storm-event"), TestName::new("storm-taken"));
     let event = Event::create(&name).unwrap();
     let shared = Shared::create(&words);
@@ -372,7 +373,7 @@ fn each_time_an_event_is_set_at_most_one_takes_it_and_the_dead_at_most_one_each(
     storm.rage(|_| shared.all_done());
     storm.end();
     stop.raise();
-    let sets = within_20_s("the setter ends", move || setter.join().unwrap());
+    let sets = within("the setter ends", move || setter.join().unwrap());
     let (taken, kills) = (shared.all_done(), storm.kills + WORKERS);
     let left = u64::from(event.is_set());
     assert!(

@@ -1,6 +1,6 @@
 //! iceoryx2: publish-subscribe over chunks of shared memory that change hands, without overflow, so that the
 //! publisher waits for the subscriber. In one variant the subscriber polls, as in iceoryx2's own benchmark;
-//! in the other it sleeps on an event that follows each message, as its documentation advises for who does
+//! in the other it sleeps on an event that follows each message, as its documentation advises for users that do
 //! not want to poll.
 
 use iceoryx2::node::{Node, NodeBuilder};

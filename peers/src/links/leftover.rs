@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 pub struct Leftover(PathBuf);
 
 impl Leftover {
-    /// What a link keeps in shared memory, whoever makes it.
+    /// What a link keeps in shared memory, whichever end creates it.
     pub fn shared(name: &str) -> Leftover {
         Leftover(shared_path(name))
     }

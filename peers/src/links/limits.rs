@@ -37,7 +37,7 @@ pub struct One {
 impl One {
     fn create(name: &str) -> Mapping {
         let mapping = Mapping::create(name, 4096);
-        // SAFETY: zeroed shared memory that nobody else knows yet.
+        // SAFETY: zeroed shared memory that no other process has mapped yet.
         unsafe { sem_init(&raw mut (*mapping.at::<Word>(0)).full, 1, 0) };
         mapping
     }

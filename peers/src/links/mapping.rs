@@ -2,7 +2,7 @@
 
 use shared_memory::{Shmem, ShmemConf};
 
-/// A mapping of zeroed bytes, at the start of a page. Whoever created it removes the name when dropping it.
+/// A mapping of zeroed bytes, at the start of a page. Its creator removes the name when dropping it.
 pub struct Mapping(Shmem);
 
 impl Mapping {

@@ -51,7 +51,7 @@ impl Peer for MessageQueue {
     }
 }
 
-/// Largest message that the kernel gives to anybody.
+/// Largest message that the kernel allows any process.
 const HARD_SIZE: usize = 16 << 20;
 
 /// What this process may have: the setting, or with CAP_SYS_RESOURCE what the kernel allows at all.

@@ -46,7 +46,7 @@ impl Peer for ForMany {
         version: "this tree",
         kind: Kind::Ours,
         waits: "spins, then sleeps",
-        remark: "Competing consumers. Acknowledged; survives kill -9 of anybody.",
+        remark: "Competing consumers. Acknowledged; survives kill -9 of any process.",
     };
     type Host = Removed;
     type Sender = Producer;
@@ -74,7 +74,7 @@ pub struct Removed(Ring);
 
 impl Drop for Removed {
     fn drop(&mut self) {
-        // Its workers are gone; a name that stays is seen by whoever looks into shared memory.
+        // Its workers are gone; a name that stays is seen in shared memory.
         let _ = self.0.remove();
     }
 }

@@ -31,7 +31,7 @@ impl<const WORDS: usize> Peer for ShaqMpmc<WORDS> {
 
     fn host(name: &str, work: &Work) -> Leftover {
         let (left, file) = new_shared(name);
-        // SAFETY: the file is new, and nobody else initialises it.
+        // SAFETY: the file is new, and no other process initialises it.
         let made = unsafe {
             Producer::<Message<WORDS>>::create(&file, minimum_file_size::<Message<WORDS>>(work.depth))
         };

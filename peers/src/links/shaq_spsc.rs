@@ -36,7 +36,7 @@ impl<const WORDS: usize> Peer for ShaqSpsc<WORDS> {
     fn host(name: &str, work: &Work) -> Leftover {
         let (left, file) = new_shared(name);
         // SAFETY:
-        // - The file is new, and nobody else initialises it.
+        // - The file is new, and no other process initialises it.
         // - This producer writes nothing, and is gone before the sender's joins.
         let made = unsafe {
             Producer::<Message<WORDS>>::create(&file, minimum_file_size::<Message<WORDS>>(work.depth))

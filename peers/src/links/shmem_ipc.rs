@@ -123,7 +123,7 @@ fn ask(name: &str) -> [File; 3] {
         _ => None,
     });
     let three = descriptors.last().expect("the host answers with three descriptors");
-    // SAFETY: the kernel made them for this process just now, and nobody else owns them.
+    // SAFETY: the kernel made them for this process just now, and they have no other owner.
     three.map(|descriptor| unsafe { File::from_raw_fd(descriptor) })
 }
 

@@ -25,7 +25,7 @@ impl Peer for Textbook {
         version: "sem_t",
         kind: Kind::SharedMemory,
         waits: "sleeps",
-        remark: "Semaphores room, items, mutex. A batch is sent one by one. Wedges or loses when somebody is killed.",
+        remark: "Semaphores room, items, mutex. A batch is sent one by one. Wedges or loses when a process is killed.",
     };
     type Host = Mapping;
     type Sender = End;
@@ -38,7 +38,7 @@ impl Peer for Textbook {
     fn host(name: &str, work: &Work) -> Mapping {
         let mapping = Mapping::create(name, BUFFER + work.depth * work.size);
         let head = mapping.at::<Head>(0);
-        // SAFETY: zeroed shared memory that nobody else knows yet.
+        // SAFETY: zeroed shared memory that no other process has mapped yet.
         unsafe {
             sem_init(&raw mut (*head).room, 1, work.depth as u32);
             sem_init(&raw mut (*head).items, 1, 0);

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Values of a message of so many words: passed as everybody passes values between threads.
+/// Values of a message of this number of words, passed as values between threads usually are.
 pub type Words<const N: usize> = [u64; N];
 
 /// Why a message of another size cannot be passed.
@@ -35,7 +35,7 @@ pub fn share<T: Any + Clone>(name: &str) -> T {
     ends(|all| all.get(&key).and_then(|end| end.downcast_ref().cloned())).expect("an end that was put")
 }
 
-/// Tries until it succeeds: for a while at full speed, then giving the core to whoever else is on it.
+/// Tries until it succeeds: for a while at full speed, then giving the core to other threads on it.
 #[inline]
 pub fn poll<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     const TRIES: u32 = 512;

@@ -1,6 +1,6 @@
 //! Messages of queues whose message type is fixed when they are compiled.
 
-/// A message of so many words. Bytes, because nothing says that a message lies aligned.
+/// A message of this number of words. Bytes, because nothing says that a message lies aligned.
 pub type Message<const WORDS: usize> = [[u8; 8]; WORDS];
 
 /// Why a queue of these messages cannot carry those of `size` bytes.

@@ -1,4 +1,4 @@
-//! The short answer: ringpipe beside the best of those that do the same work.
+//! The short answer: ringpipe beside the best of the carriers that do the same work.
 
 use std::fmt::{self, Write};
 
@@ -54,7 +54,7 @@ pub fn write(out: &mut String, series: &[Series]) -> fmt::Result {
     writeln!(out)
 }
 
-/// In each column the ratio to the fastest of those that `wanted` names.
+/// In each column the ratio to the fastest carrier that `wanted` selects.
 fn best(
     series: &[Series],
     columns: &[Column],

@@ -38,7 +38,7 @@ fn write_page(out: &mut String, run: &Run, series: &[Series]) -> fmt::Result {
     writeln!(
         out,
         "{}, {} cores, Linux {}, {}, {}. {} interleaved rounds of {} s; medians. Made by \
-         `cargo run --release -p ringpipe-peers`; README.md there says how, and what is fair.\n",
+         `cargo run --release --manifest-path peers/Cargo.toml`; README.md there says how, and what is fair.\n",
         head.cpu, head.cores, head.kernel, head.libc, head.rustc, head.rounds, head.seconds
     )?;
     writeln!(

@@ -1,6 +1,6 @@
-//! Processes that a command starts, and that do not outlive it.
+//! Processes that a command starts, and that end before it.
 use std::{
-    env,
+    env, io,
     path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus},
     thread,
@@ -8,19 +8,22 @@ use std::{
 };
 
 use nix::{
+    libc,
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 
-use crate::{Role, cli::exit::Failure, sys::process};
+use crate::Role;
+use crate::cli::common::exit::Failure;
+use crate::sys::command::process;
 
 /// How long processes may take to end when asked.
 const GRACE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(2);
 
-/// One process; ended and reaped when dropped.
+/// One process; dropping this ends and reaps it.
 pub struct Process {
-    /// What it is, for those who are told how it ended.
+    /// What it is, for the message on how it ended.
     what: &'static str,
     child: Child,
     status: Option<ExitStatus>,
@@ -29,9 +32,9 @@ pub struct Process {
 impl Process {
     /// Starts one.
     pub fn start(what: &'static str, mut command: Command) -> Result<Self, Failure> {
-        // Killed, this command leaves nobody behind that waits for ever.
+        // If this command is killed, the process must not wait for ever.
         process::end_with_parent(&mut command);
-        let child = command.spawn().map_err(|error| Failure::io(format!("starting a {what}"), &error))?;
+        let child = command.spawn().map_err(|error| not_started(what, &error))?;
         Ok(Process { what, child, status: None })
     }
 
@@ -47,7 +50,7 @@ impl Process {
         self.child.stdout.take()
     }
 
-    /// How it ended; `None` while it runs.
+    /// How the process ended; `None` while it runs.
     pub fn status(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
             self.status = self.child.try_wait().ok().flatten();
@@ -55,20 +58,20 @@ impl Process {
         self.status
     }
 
-    /// Why it ended, unless well.
+    /// Why it ended, unless it succeeded.
     pub fn complaint(&mut self) -> Option<String> {
         let status = self.status().filter(|status| !status.success())?;
         Some(format!("{} {} ended by {}", self.what, self.id(), status.to_string().replace(": ", " ")))
     }
 
-    /// Kills it, without a look at how it is.
+    /// Kills the process, whatever its state.
     pub fn kill(&mut self) {
-        // Refused only where it has ended.
+        // Fails only if the process has ended.
         let _ = self.child.kill();
     }
 
     fn signal(&mut self, signal: Signal) {
-        // Not reaped yet, so the id is still its own.
+        // The process has not been reaped, so the id still belongs to it.
         if self.status().is_none() {
             let _ = kill(Pid::from_raw(self.child.id() as i32), signal);
         }
@@ -82,7 +85,18 @@ impl Drop for Process {
     }
 }
 
-/// Asks all to end, and waits a moment for it. Who does not is killed when dropped.
+/// The failure when the system refuses more processes or threads.
+pub fn not_started(what: &str, error: &io::Error) -> Failure {
+    let failure = Failure::io(format!("starting a {what}"), error);
+    match error.raw_os_error() {
+        Some(libc::EAGAIN) => {
+            failure.hint("ulimit -u limits the processes and threads of this user, ulimit -v their memory")
+        }
+        _ => failure,
+    }
+}
+
+/// Asks all processes to end, and waits a moment for them. A process that stays is killed when dropped.
 pub fn end_all(processes: &mut [Process]) {
     processes.iter_mut().for_each(|process| {
         process.signal(Signal::SIGTERM);
@@ -94,7 +108,7 @@ pub fn end_all(processes: &mut [Process]) {
     }
 }
 
-/// The command of this role beside this one; where it was not built or installed, this one in that role.
+/// The command of this role next to this program; if it was not built or installed, this program in that role.
 pub fn command(role: Role) -> Result<Command, Failure> {
     let this = this_program()?;
     let beside = this.with_file_name(role.to_string());

@@ -1,23 +1,23 @@
-//! `ringctl clean`.
+//! `ringctl clean`: removes rings that no live process is attached to.
 use serde::Serialize;
 
-use super::{
-    list::living,
-    output::{self, Paint, Table, Tone, cell, toned},
-    show,
-};
-use crate::{Error, ErrorKind, Ring, RingName, Role, cli::exit::Failure};
+use super::{list::living, show};
+use crate::cli::common::paint::{Paint, Tone};
+use crate::cli::common::start::End;
+use crate::cli::common::table::{Table, cell, toned};
+use crate::cli::common::ui::{Ui, json_line};
+use crate::{Error, ErrorKind, Owners, Ring, RingName, RingOptions, Role, cli::common::exit::Failure};
 
-/// Remove the rings that nobody lives on; without --yes, only list them
+/// Remove rings that no live process is attached to; without --yes, only list them
 ///
-/// A ring is deserted when no living process takes part in it. One that has items in it stays unless
-/// --with-items is given too. Somebody who comes at the very moment keeps the ring.
+/// A ring is deserted when no live process is attached to it. A ring with items stays unless --with-items is
+/// given too. A process that attaches at the same moment keeps the ring.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  ringctl clean                      what would be removed
+  ringctl clean                      list what would be removed
   ringctl clean --yes                remove deserted rings that are empty
-  ringctl clean --yes --with-items   and those with items that nobody has received
+  ringctl clean --yes --with-items   also those with items that no consumer has received
 
 Exit codes: 0 done, also when there was nothing to do; 1 a ring could not be removed.")]
 pub struct Args {
@@ -36,7 +36,7 @@ pub struct Args {
 struct Row<'a> {
     schema: &'static str,
     ring: &'a str,
-    /// Items that wait, or that the dead hold.
+    /// Items to be received, or held by dead processes.
     items: u64,
     age_ns: u64,
     /// `would-remove`, `removed`, `kept`, or `failed`.
@@ -44,7 +44,7 @@ struct Row<'a> {
     why: &'static str,
 }
 
-pub fn run(args: &Args, paint: Paint) -> Result<(), Failure> {
+pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let names = Ring::names().map_err(|error| Failure::of_ring("", &error))?;
     let (mut rows, mut failed) = (Vec::new(), None);
     for name in &names {
@@ -57,22 +57,24 @@ pub fn run(args: &Args, paint: Paint) -> Result<(), Failure> {
     match args.json {
         true => {
             for row in &rows {
-                text += &output::json_line(row)?;
+                text += &json_line(row)?;
             }
         }
+        // No message if a ring could not be read.
+        false if rows.is_empty() && failed.is_some() => {}
         false if rows.is_empty() => text = "nothing to clean\n".into(),
-        false => text = table(&rows, paint),
+        false => text = table(&rows, ui.paint()),
     }
-    output::emit(text.as_bytes())?;
+    ui.emit(text.as_bytes())?;
     if !args.json && rows.iter().any(|row| row.action == "would-remove") {
-        output::note("nothing was removed; ringctl clean --yes does");
+        ui.note("nothing was removed; ringctl clean --yes does");
     }
-    failed.map_or(Ok(()), Err)
+    failed.map_or(Ok(End::Surveyed), Err)
 }
 
-/// What is done about one ring; `None` if somebody lives on it, or it cannot be used, or went.
+/// Handles one ring; `None` if a live process is attached to it, or it cannot be used, or it is gone.
 fn deserted<'a>(name: &'a RingName, args: &Args) -> Result<Option<Row<'a>>, Error> {
-    let ring = match Ring::look(name) {
+    let ring = match Ring::observe(name) {
         Ok(ring) => ring,
         Err(error) if matches!(error.kind(), ErrorKind::Io) => return Err(error),
         Err(_) => return Ok(None),
@@ -84,20 +86,23 @@ fn deserted<'a>(name: &'a RingName, args: &Args) -> Result<Option<Row<'a>>, Erro
     let held = snapshot.held.iter().filter(|held| !held.writing).count() as u64;
     let items = snapshot.ready + held;
     let (action, why) = match (items > 0, ring.is_over()) {
-        (_, true) => (act(&ring, args, true)?, "is over"),
+        _ if !ring.may_be_removed()? => ("kept", "may be removed by its owner only"),
+        (_, true) => (act(name, args, true)?, "is over"),
         (true, _) if !args.with_items => ("kept", "has items; --with-items removes it too"),
-        (true, _) => (act(&ring, args, true)?, "has items"),
-        (false, _) => (act(&ring, args, false)?, "is empty"),
+        (true, _) => (act(name, args, true)?, "has items"),
+        (false, _) => (act(name, args, false)?, "is empty"),
     };
     let age_ns = show::age_ns(snapshot.created_at);
     Ok(Some(Row { schema: "ringpipe.clean/1", ring: name.as_str(), items, age_ns, action, why }))
 }
 
-fn act(ring: &Ring, args: &Args, with_items: bool) -> Result<&'static str, Error> {
+fn act(name: &RingName, args: &Args, with_items: bool) -> Result<&'static str, Error> {
     if !args.yes {
         return Ok("would-remove");
     }
-    // What the dead had half written is no item.
+    // A ring of any owner: as for a file, the system decides who may remove it.
+    let ring = RingOptions::new().owners(Owners::Any).look(name)?;
+    // An incomplete item of a dead producer is not an item.
     ring.repair();
     Ok(if ring.remove_if_deserted(with_items)? { "removed" } else { "kept" })
 }

@@ -1,10 +1,13 @@
-//! `ringctl create`.
+//! `ringctl create`: creates a ring.
 use serde::Serialize;
 
-use super::{output, show};
+use super::show;
+use crate::cli::common::create_args::shaped;
+use crate::cli::common::start::End;
+use crate::cli::common::ui::Ui;
 use crate::{
     RingName, RingOptions,
-    cli::{
+    cli::common::{
         args::{ByteSize, Count, ModeArg},
         exit::Failure,
         sync_args::SyncArgs,
@@ -35,13 +38,13 @@ pub struct Args {
     /// them [default: 64]
     #[arg(long, value_name = "BYTES")]
     slot_size: Option<ByteSize>,
-    /// Permissions: who may write the ring may take part [default: 600]
+    /// Permissions in octal: attaching needs write permission [default: 600]
     #[arg(long)]
     mode: Option<ModeArg>,
     /// Most producers and consumers at a time, 2 to 1024 [default: 1024]
     #[arg(long, value_name = "N", conflicts_with = "exclusive")]
     participants: Option<u32>,
-    /// No end of stream before so many producers have come [default: 1]
+    /// No end of stream before N producers have attached [default: 1]
     #[arg(long, value_name = "N")]
     producers: Option<u32>,
     /// One producer and one consumer have the ring to themselves, which is faster
@@ -74,16 +77,16 @@ struct Created<'a> {
     sync: String,
 }
 
-pub fn run(args: &Args) -> Result<(), Failure> {
+pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let name = args.ring.as_str();
     let options = args.options()?;
     let failed = |error| Failure::of_ring(name, &error);
     let size = options.size().map_err(failed)?;
-    // `create` reads the name anew: the slash keeps one that begins with "shm:" as it is.
+    // `create` parses the name again: the slash keeps a name that begins with "shm:" as it is.
     let ring = options.create(&args.ring.os_id()).map_err(failed)?;
-    args.say_rounding(ring.capacity(), ring.slot_size());
+    args.note_rounding(ui, ring.capacity(), ring.slot_size());
     if !args.json {
-        return Ok(());
+        return Ok(End::Done);
     }
     let created = Created {
         schema: "ringpipe.create/1",
@@ -97,29 +100,20 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         timestamps: ring.has_timestamps(),
         sync: ring.discipline().to_string(),
     };
-    let told = output::json_line(&created).and_then(|line| output::emit(line.as_bytes()));
+    let told = ui.emit_json(&created);
     if told.is_err() {
-        // A command that fails leaves no ring, unless somebody was quick to use it.
+        // A command that fails leaves no ring, unless another process attached to it meanwhile.
         let _ = ring.remove_if_deserted(false);
     }
-    told
+    told.map(|()| End::Done)
 }
 
 impl Args {
     fn options(&self) -> Result<RingOptions, Failure> {
-        let mut options = RingOptions::new()
+        let mut options = shaped(RingOptions::new(), self.capacity, self.slot_size, self.mode)
             .exclusive(self.exclusive)
             .timestamps(!self.no_timestamps)
             .prefault(self.prefault);
-        if let Some(Count(slots)) = self.capacity {
-            options = options.capacity(slots);
-        }
-        if let Some(ByteSize(bytes)) = self.slot_size {
-            options = options.slot_size(bytes);
-        }
-        if let Some(ModeArg(mode)) = self.mode {
-            options = options.mode(mode);
-        }
         if let Some(most) = self.participants {
             options = options.participants(most);
         }
@@ -129,17 +123,17 @@ impl Args {
         Ok(options.sync(self.sync.discipline()?.unwrap_or_default()))
     }
 
-    fn say_rounding(&self, capacity: u64, slot_size: u64) {
+    fn note_rounding(&self, ui: &Ui, capacity: u64, slot_size: u64) {
         if let Some(Count(given)) = self.capacity
             && given != capacity
         {
             let (given, rounded) = (show::count(given), show::count(capacity));
-            output::note(&format!("capacity {given} rounded up to {rounded} slots, a power of two"));
+            ui.note(&format!("capacity {given} rounded up to {rounded} slots, a power of two"));
         }
         if let Some(ByteSize(given)) = self.slot_size
             && given != slot_size
         {
-            output::note(&format!("slot size {given} rounded up to {slot_size} bytes, a multiple of 8"));
+            ui.note(&format!("slot size {given} rounded up to {slot_size} bytes, a multiple of 8"));
         }
     }
 }

@@ -1,23 +1,27 @@
-//! `ringctl list`.
+//! `ringctl list`: lists the rings.
 use std::io::{self, IsTerminal};
 
+use nix::libc;
 use serde::Serialize;
 
-use super::{
-    output::{self, Paint, Table, Tone, cell, toned},
-    show,
+use super::show;
+use crate::cli::common::paint::Tone;
+use crate::cli::common::start::End;
+use crate::cli::common::table::{Cell, Table, cell, toned};
+use crate::cli::common::ui::{Ui, json_line};
+use crate::{
+    Error, ErrorKind, Liveness, Ring, RingName, RingObserver, Role, Snapshot, cli::common::exit::Failure,
 };
-use crate::{ErrorKind, Liveness, Ring, RingName, Role, Snapshot, cli::exit::Failure};
 
 /// List the rings in shared memory
 ///
-/// A ring is known by the first bytes of its object; objects of other programs are left out. Looking changes
-/// nothing.
+/// The first bytes of an object show whether it is a ring; objects of other programs are left out. Listing
+/// changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-ITEMS counts the items that wait, of so many slots; PRODUCERS and CONSUMERS those alive.
+ITEMS counts the items to be received, and the slots; PRODUCERS and CONSUMERS the live ones.
 STATE is open, closed, over (only the name is left), or unusable (damaged, of another version,
-or not yours).
+or no permission to read it).
 
 Examples:
   ringctl list
@@ -58,47 +62,52 @@ struct Figures {
     age_ns: u64,
 }
 
-pub fn run(args: &Args, paint: Paint) -> Result<(), Failure> {
+pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let names = Ring::names().map_err(|error| Failure::of_ring("", &error))?;
     let mut text = String::new();
     if args.names {
-        // One that has a line break in its name would be read as two.
+        // A name with a line break would be read as two names.
         let whole = names.iter().filter(|name| !name.as_str().contains('\n'));
-        whole.for_each(|name| text += &format!("{name}\n"));
-        return output::emit(text.as_bytes());
+        let on_terminal = io::stdout().is_terminal();
+        let shown = |name: &RingName| if on_terminal { show::name(name.as_str()) } else { name.to_string() };
+        whole.for_each(|name| text += &format!("{}\n", shown(name)));
+        return ui.emit(text.as_bytes()).map(|()| End::Surveyed);
     }
     let mut table =
         Table::new(&["NAME", ">ITEMS", ">SLOT", ">PRODUCERS", ">CONSUMERS", "STATE", ">SIZE", ">AGE"]);
     for name in &names {
-        let Some(row) = Row::of(name) else { continue };
+        let Some(row) = Row::of(name)? else { continue };
         match args.json {
-            true => text += &output::json_line(&row)?,
+            true => text += &json_line(&row)?,
             false => table.row(row.cells()),
         }
     }
     if !table.is_empty() {
-        text = table.render("", paint);
+        text = table.render("", ui.paint());
     } else if !args.json && io::stdout().is_terminal() {
-        output::note("no rings");
+        ui.note("no rings");
     }
-    output::emit(text.as_bytes())
+    ui.emit(text.as_bytes()).map(|()| End::Surveyed)
 }
 
 impl<'a> Row<'a> {
-    /// `None` if the ring went while it was looked at.
-    fn of(name: &'a RingName) -> Option<Self> {
+    /// `None` if the ring was removed while it was read.
+    fn of(name: &'a RingName) -> Result<Option<Self>, Failure> {
         let row = |state, figures, error| {
-            Some(Row { schema: "ringpipe.list/1", ring: name.as_str(), state, figures, error })
+            Ok(Some(Row { schema: "ringpipe.list/1", ring: name.as_str(), state, figures, error }))
         };
-        let (ring, snapshot) = match Ring::look(name).and_then(|ring| Ok((ring.clone(), ring.snapshot()?))) {
+        let (ring, snapshot) = match Ring::observe(name).and_then(|ring| Ok((ring.clone(), ring.snapshot()?)))
+        {
             Ok(both) => both,
-            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            // This error says nothing about the ring.
+            Err(error) if is_shortage(&error) => return Err(Failure::of_ring(name.as_str(), &error)),
             Err(error) => return row("unusable", None, Some(error.to_string())),
         };
         row(state(&ring), Some(Figures::of(&snapshot)), None)
     }
 
-    fn cells(&self) -> Vec<output::Cell> {
+    fn cells(&self) -> Vec<Cell> {
         let state = match self.state {
             "open" => toned(Tone::Good, self.state),
             "unusable" => toned(Tone::Bad, self.state),
@@ -139,6 +148,12 @@ impl Figures {
     }
 }
 
+/// Whether this process or the system ran out of descriptors or memory, so that nothing is known about the ring.
+fn is_shortage(error: &Error) -> bool {
+    let Error::Io { source, .. } = error else { return false };
+    matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
 /// Participants of this role that may be alive.
 pub fn living(snapshot: &Snapshot, role: Role) -> u64 {
     let alive = |one: &&crate::ParticipantInfo| one.role == role && one.liveness != Liveness::Dead;
@@ -146,7 +161,7 @@ pub fn living(snapshot: &Snapshot, role: Role) -> u64 {
 }
 
 /// Open, closed or over.
-pub fn state(ring: &Ring) -> &'static str {
+pub fn state(ring: &RingObserver) -> &'static str {
     match () {
         _ if ring.is_over() => "over",
         _ if ring.is_closed() => "closed",

@@ -1,17 +1,20 @@
-//! The `ringctl` command: one file per verb.
+//! The `ringctl` command: a file or a folder per verb.
 
 mod bench;
 pub mod check;
 mod children;
 mod clean;
+mod close;
+mod completions;
 mod create;
 mod inspect;
 mod list;
-mod output;
+mod man;
 mod own_ring;
 mod peek;
-mod remove;
+mod recovery_report;
 mod repair;
+mod rm;
 mod run;
 mod sem;
 mod semaphores;
@@ -24,24 +27,24 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::{
-    consumer,
-    exit::Failure,
-    producer,
-    start::{self, End},
+    common::color::ColorArgs,
+    common::exit::Failure,
+    common::owner_args::OwnerArgs,
+    common::start::{self, End},
+    common::version,
+    consumer, producer,
 };
-use crate::{Error, Ring, RingName};
-use output::{ColorArg, Paint};
+use crate::cli::common::ui::Ui;
+use crate::{Error, Ring, RingName, RingObserver, RingOptions};
 
 /// Makes, shows, repairs and removes rings, and runs producers and consumers over them.
 #[derive(Debug, Parser)]
-#[command(name = "ringctl", version, arg_required_else_help = true, after_help = AFTER_HELP)]
-struct Cli {
-    /// Colour text: auto (on a terminal, unless NO_COLOR is set), always, or never
-    #[arg(long, global = true, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN")]
-    #[arg(hide_possible_values = true)]
-    color: ColorArg,
+#[command(name = "ringctl", version, long_version = version::long(), arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Cli<V: Subcommand = AnyVerb> {
+    #[command(flatten)]
+    _color: ColorArgs,
     #[command(subcommand)]
-    verb: Verb,
+    verb: V,
 }
 
 const AFTER_HELP: &str = "\
@@ -62,6 +65,16 @@ Examples:
 Exit codes: 0 done, 1 runtime error, 2 usage, 3 empty or not found, 4 timed out, 5 closed,
 6 damaged or incompatible, 10 an assertion failed, 128+n ended by signal n.";
 
+// A process has only one value of this type.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug, Subcommand)]
+enum AnyVerb {
+    #[command(flatten)]
+    Public(Verb),
+    #[command(flatten)]
+    Internal(Internal),
+}
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     Create(create::Args),
@@ -70,8 +83,8 @@ enum Verb {
     Inspect(inspect::Args),
     Watch(watch::Args),
     Peek(peek::Args),
-    Close(remove::CloseArgs),
-    Rm(remove::RmArgs),
+    Close(close::Args),
+    Rm(rm::Args),
     Repair(repair::Args),
     Clean(clean::Args),
     Wait(wait::Args),
@@ -79,9 +92,16 @@ enum Verb {
     Bench(bench::Args),
     Check(check::Args),
     Sem(sem::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// Verbs that this program's own processes are started with.
+#[derive(Debug, Subcommand)]
+enum Internal {
     /// A process that `bench` measures with
     #[command(hide = true)]
-    BenchWorker(bench::WorkerArgs),
+    BenchWorker(bench::worker::Args),
     /// As the command `producer`: for `run`, where that is not installed
     #[command(hide = true)]
     Producer(producer::Options),
@@ -90,44 +110,84 @@ enum Verb {
     Consumer(consumer::Options),
 }
 
-/// All of `ringctl`'s verbs and options, as the parser of arguments knows them.
+/// All verbs and options of `ringctl`, as clap's parser.
 pub fn command() -> clap::Command {
-    Cli::command()
+    Cli::<AnyVerb>::command()
 }
 
-/// Runs `ringctl` with the arguments of this process, and answers with its exit code.
+/// The three programs, as users see them.
+fn programs() -> [clap::Command; 3] {
+    [Cli::<Verb>::command(), producer::Options::command(), consumer::Options::command()]
+}
+
+/// Runs `ringctl` with the arguments of this process, and returns its exit code.
 pub fn main() -> ExitCode {
-    let Cli { color, verb } = match start::parse("ringctl") {
-        Ok(cli) => cli,
-        Err(code) => return code,
-    };
-    let paint = Paint::new(color);
-    let result = match verb {
-        Verb::Create(args) => create::run(&args),
-        Verb::List(args) => list::run(&args, paint),
-        Verb::Inspect(args) => inspect::run(&args, paint),
-        Verb::Watch(args) => return start::exit("ringctl", watch::run(&args, paint)),
-        Verb::Peek(args) => peek::run(&args),
-        Verb::Close(args) => remove::close(&args),
-        Verb::Rm(args) => remove::rm(&args),
-        Verb::Repair(args) => repair::run(&args),
-        Verb::Clean(args) => clean::run(&args, paint),
-        Verb::Wait(args) => wait::run(&args),
-        Verb::Run(args) => return start::exit("ringctl", run::run(&args, paint)),
-        Verb::Bench(args) => return start::exit("ringctl", bench::run(&args, paint)),
-        Verb::Check(args) => check::run(&args, paint),
-        Verb::Sem(args) => return start::exit("ringctl", sem::run(&args)),
-        Verb::BenchWorker(args) => bench::work(&args),
-        Verb::Producer(options) => return start::exit("producer", producer::run(&options)),
-        Verb::Consumer(options) => return start::exit("consumer", consumer::run(&options)),
-    };
-    start::exit("ringctl", result.map(|()| End::Done))
+    match start::parse("ringctl") {
+        Ok(Cli::<AnyVerb> { verb, .. }) => {
+            let ui = Ui::new(verb.program());
+            start::exit(&ui, verb.run(&ui))
+        }
+        Err(code) => code,
+    }
 }
 
-/// The ring of this name, to look at.
-fn look(name: &RingName) -> Result<Ring, Failure> {
-    match Ring::look(name) {
-        Ok(ring) if ring.is_over() => Err(Error::NotFound(name.as_str().into())),
+impl AnyVerb {
+    /// The name before the messages of this verb.
+    fn program(&self) -> &'static str {
+        match self {
+            AnyVerb::Internal(Internal::Producer(_)) => "producer",
+            AnyVerb::Internal(Internal::Consumer(_)) => "consumer",
+            _ => "ringctl",
+        }
+    }
+
+    fn run(&self, ui: &Ui) -> Result<End, Failure> {
+        match self {
+            AnyVerb::Public(verb) => verb.run(ui),
+            AnyVerb::Internal(Internal::BenchWorker(args)) => bench::worker::run(args, ui),
+            AnyVerb::Internal(Internal::Producer(options)) => producer::run(options, ui),
+            AnyVerb::Internal(Internal::Consumer(options)) => consumer::run(options, ui),
+        }
+    }
+}
+
+impl Verb {
+    fn run(&self, ui: &Ui) -> Result<End, Failure> {
+        match self {
+            Verb::Create(args) => create::run(args, ui),
+            Verb::List(args) => list::run(args, ui),
+            Verb::Inspect(args) => inspect::run(args, ui),
+            Verb::Watch(args) => watch::run(args, ui),
+            Verb::Peek(args) => peek::run(args, ui),
+            Verb::Close(args) => close::run(args, ui),
+            Verb::Rm(args) => rm::run(args, ui),
+            Verb::Repair(args) => repair::run(args, ui),
+            Verb::Clean(args) => clean::run(args, ui),
+            Verb::Wait(args) => wait::run(args, ui),
+            Verb::Run(args) => run::run(args, ui),
+            Verb::Bench(args) => bench::run(args, ui),
+            Verb::Check(args) => check::run(args, ui),
+            Verb::Sem(args) => sem::run(args, ui),
+            Verb::Completions(args) => completions::run(args, ui),
+            Verb::Man(args) => man::run(args, ui),
+        }
+    }
+}
+
+/// The ring of this name, for observation.
+fn observe(name: &RingName) -> Result<RingObserver, Failure> {
+    not_over(name, Ring::observe(name), RingObserver::is_over)
+}
+
+/// The ring of this name, for changes.
+fn open(name: &RingName, owner: &OwnerArgs) -> Result<Ring, Failure> {
+    let found = RingOptions::new().owners(owner.owners()).look(name);
+    not_over(name, found, |ring| ring.is_over())
+}
+
+fn not_over<R>(name: &RingName, found: Result<R, Error>, is_over: impl Fn(&R) -> bool) -> Result<R, Failure> {
+    match found {
+        Ok(ring) if is_over(&ring) => Err(Error::NotFound(name.as_str().into())),
         result => result,
     }
     .map_err(|error| Failure::of_ring(name.as_str(), &error))

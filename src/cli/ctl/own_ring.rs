@@ -1,13 +1,13 @@
-//! Rings that a command makes for itself.
+//! Rings that a command creates for itself.
 use std::ops::Deref;
 
-use crate::{Error, Ring, RingOptions, cli::exit::Failure};
+use crate::{Error, Ring, RingOptions, cli::common::exit::Failure};
 
-/// A ring under a name of its own, which goes when this goes.
+/// A ring under a name of its own; dropping this removes it.
 pub struct OwnRing(Ring);
 
 impl OwnRing {
-    /// Makes one, for the command `verb`. If that is killed, `ringctl clean` finds the ring.
+    /// Creates a ring for the command `verb`. If the command is killed, `ringctl clean` finds the ring.
     pub fn make(verb: &str, options: &RingOptions) -> Result<Self, Failure> {
         loop {
             let name = format!("ringpipe-{verb}-{}-{:06x}", std::process::id(), fastrand::u32(..1 << 24));
@@ -29,7 +29,7 @@ impl Deref for OwnRing {
 
 impl Drop for OwnRing {
     fn drop(&mut self) {
-        // A refusal leaves the name; ringctl clean finds it.
+        // If this fails, the name stays, and ringctl clean finds it.
         let _ = self.0.remove();
     }
 }

@@ -1,12 +1,17 @@
-//! `ringctl peek`.
+//! `ringctl peek`: shows items without taking them.
+
+use std::io::{self, IsTerminal};
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Serialize;
 
-use super::output;
+use crate::cli::common::start::End;
+use crate::cli::common::ui::{Ui, json_line};
 use crate::{
     Peeked, RingName,
-    cli::{
+    cli::common::{
         args::{Count, DelimiterArg},
+        escape,
         exit::{Failure, code},
     },
     framing::Framing,
@@ -14,8 +19,8 @@ use crate::{
 
 /// Show items that wait, oldest first, without taking them
 ///
-/// The items stay, and are delivered as if nobody had looked. One that is taken while it is copied is left
-/// out.
+/// The items stay in the ring and are delivered as usual. An item that a consumer takes while it is copied is
+/// left out. On a terminal, control characters and bytes that are not text are escaped.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,7 +31,7 @@ Exit codes: 0 shown; 3 no such ring, or it is empty; 6 damaged, or not a ring.")
 pub struct Args {
     /// Name of the ring
     ring: RingName,
-    /// Show so many items at most
+    /// Show at most N items
     #[arg(short = 'n', long, default_value = "10", value_name = "N")]
     count: Count,
     /// A NUL byte after each item instead of a line break
@@ -35,6 +40,9 @@ pub struct Args {
     /// This byte after each item instead of a line break
     #[arg(short, long, value_name = "BYTE", conflicts_with = "json")]
     delimiter: Option<DelimiterArg>,
+    /// The bytes as they are, also on a terminal
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
     /// One JSON object a line; bytes that are no UTF-8 in base64
     #[arg(long)]
     json: bool,
@@ -56,24 +64,27 @@ struct Shown<'a> {
     base64: Option<String>,
 }
 
-pub fn run(args: &Args) -> Result<(), Failure> {
-    let ring = super::look(&args.ring)?;
+pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
+    let ring = super::observe(&args.ring)?;
     let name = args.ring.as_str();
     let items = ring.peek(usize::try_from(args.count.0).unwrap_or(usize::MAX));
     if items.is_empty() && args.count.0 > 0 {
         return Err(Failure::new(code::EMPTY, format!("ring {name:?} is empty: no item waits")));
     }
+    let escapes = !args.raw && io::stdout().is_terminal();
     let mut out = Vec::new();
     for item in &items {
-        match args.json {
-            true => out.extend_from_slice(output::json_line(&Shown::of(name, item))?.as_bytes()),
-            false => args
-                .framing()
-                .frame_into(&item.bytes, &mut out)
-                .map_err(|error| Failure::new(code::RUNTIME, error.to_string()))?,
+        if args.json {
+            out.extend_from_slice(json_line(&Shown::of(name, item))?.as_bytes());
+            continue;
         }
+        let escaped = escapes.then(|| escape::bytes(&item.bytes, true).into_bytes());
+        args.framing()
+            .frame_into(escaped.as_deref().unwrap_or(&item.bytes), &mut out)
+            .map_err(|error| Failure::new(code::RUNTIME, error.to_string()))?;
     }
-    output::emit(&out)
+    ui.emit(&out)?;
+    Ok(End::Done)
 }
 
 impl Args {

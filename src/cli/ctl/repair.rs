@@ -1,30 +1,37 @@
-//! `ringctl repair`.
+//! `ringctl repair`: recovers what dead participants hold.
 use serde::Serialize;
 
-use super::{output, show};
-use crate::{Buried, Liveness, RingName, Role, cli::exit::Failure};
+use super::show;
+use crate::cli::common::exit::Failure;
+use crate::cli::common::owner_args::OwnerArgs;
+use crate::cli::common::start::End;
+use crate::cli::common::ui::{Ui, json_line};
+use crate::{Liveness, Repaired, RingName, Role};
 
-/// Free what the dead hold, and say what was fixed
+/// Recover what dead processes hold, and report it
 ///
-/// Participants that wait do the same by themselves within milliseconds; this is for when nobody waits.
-/// Whoever is alive keeps what it holds, also when it is stopped.
+/// Waiting producers and consumers do the same within milliseconds; run this when none is waiting. A live process
+/// keeps what it holds, even if it is stopped.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   ringctl repair jobs
   ringctl repair jobs --json | jq .items_returned
 
-Exit codes: 0 repaired, also when there was nothing to fix; 3 no such ring; 6 damaged, or not a ring.")]
+Exit codes: 0 repaired, also when there was nothing to fix; 1 another user's (--owner, --shared), or the
+system refused; 3 no such ring; 6 damaged, or not a ring.")]
 pub struct Args {
     /// Name of the ring
     ring: RingName,
+    #[command(flatten)]
+    owner: OwnerArgs,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct RepairReport<'a> {
     schema: &'static str,
     ring: &'a str,
     participants_freed: u64,
@@ -42,8 +49,8 @@ struct Dead {
     command: String,
 }
 
-pub fn run(args: &Args) -> Result<(), Failure> {
-    let ring = super::look(&args.ring)?;
+pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
+    let ring = super::open(&args.ring, &args.owner)?;
     let dead = ring.participants().into_iter().filter(|one| one.liveness == Liveness::Dead);
     let dead: Vec<Dead> = dead
         .map(|one| Dead {
@@ -56,8 +63,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             command: one.command,
         })
         .collect();
-    let Buried { participants, abandoned, returned } = ring.repair();
-    let report = Report {
+    let Repaired { participants, abandoned, returned } = ring.repair();
+    let report = RepairReport {
         schema: "ringpipe.repair/1",
         ring: args.ring.as_str(),
         participants_freed: participants,
@@ -65,11 +72,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         items_returned: returned,
         dead,
     };
-    let text = if args.json { output::json_line(&report)? } else { report.text() };
-    output::emit(text.as_bytes())
+    let text = if args.json { json_line(&report)? } else { report.text() };
+    ui.emit(text.as_bytes())?;
+    Ok(End::Done)
 }
 
-impl Report<'_> {
+impl RepairReport<'_> {
     fn text(&self) -> String {
         let name = show::name(self.ring);
         if self.participants_freed + self.writes_given_up + self.items_returned == 0 {
@@ -77,6 +85,7 @@ impl Report<'_> {
         }
         let mut text = String::new();
         for Dead { number, role, pid, command } in &self.dead {
+            let command = show::name(command);
             text += &format!("{name}: {role} {number} was dead (process {pid}, {command})\n");
         }
         text + &format!(

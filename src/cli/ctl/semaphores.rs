@@ -1,18 +1,18 @@
-//! The semaphores of a ring, as JSON tells of them.
+//! The JSON object about the semaphores of a ring.
 use serde::Serialize;
 
 use crate::Snapshot;
 
 #[derive(Serialize)]
 pub struct Semaphores {
-    pub items: Semaphore,
-    pub room: Semaphore,
-    /// Of a discipline with turns, in a ring for many.
+    pub items: SemaphoreState,
+    pub room: SemaphoreState,
+    /// The mutex of a discipline with turns, in a ring for many.
     pub mutex: Option<Mutex>,
 }
 
 #[derive(Serialize)]
-pub struct Semaphore {
+pub struct SemaphoreState {
     pub value: i32,
     pub sleepers: u64,
 }
@@ -20,14 +20,14 @@ pub struct Semaphore {
 #[derive(Serialize)]
 pub struct Mutex {
     pub value: i32,
-    /// Whose turn it is.
+    /// The participant that has the turn.
     pub participant: Option<u32>,
 }
 
 impl Semaphores {
-    /// Those of a ring, which may be an exclusive one.
+    /// The semaphores of a ring, which may be an exclusive one.
     pub fn of(snapshot: &Snapshot, exclusive: bool) -> Self {
-        let semaphore = |(value, sleepers)| Semaphore { value, sleepers };
+        let semaphore = |(value, sleepers)| SemaphoreState { value, sleepers };
         let (value, participant) = snapshot.mutex;
         let has_turns = snapshot.discipline.takes_turns() && !exclusive;
         Semaphores {

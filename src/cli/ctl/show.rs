@@ -1,15 +1,11 @@
-//! How names, sizes, times and counts are shown.
+//! Formats names, sizes, times and counts.
 use std::time::Duration;
 
 use indicatif::{BinaryBytes, HumanCount};
 
-use crate::{Activity, Liveness, sys::clock};
-
-/// A name on one line: control characters are escaped.
-pub fn name(name: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    name.chars().map(escape).collect()
-}
+pub use crate::cli::common::escape::text as name;
+use crate::sys::command::clock;
+use crate::{Activity, Liveness, PidNamespace};
 
 /// `64 B`, `1.50 MiB`.
 pub fn bytes(bytes: u64) -> String {
@@ -42,12 +38,12 @@ pub fn duration(nanoseconds: u64) -> String {
     }
 }
 
-/// Nanoseconds since a time given in nanoseconds since 1970; 0 for times to come.
+/// Nanoseconds since a time given in nanoseconds since 1970; 0 for times in the future.
 pub fn age_ns(since: u64) -> u64 {
     clock::realtime_ns().saturating_sub(since)
 }
 
-/// As `--timeout` takes it.
+/// In the form that `--timeout` accepts.
 pub fn given(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
@@ -62,11 +58,29 @@ pub fn liveness(liveness: Liveness) -> &'static str {
 }
 
 /// In words, as in JSON.
+pub fn pid_namespace(namespace: PidNamespace) -> &'static str {
+    match namespace {
+        PidNamespace::This => "this",
+        PidNamespace::Other => "other",
+        _ => "unseen",
+    }
+}
+
+/// A remark after a participant's state: that its process id refers to another process here, or to none.
+pub fn elsewhere(pid_namespace: Option<&str>) -> &'static str {
+    match pid_namespace {
+        Some("other") => ", in another PID namespace",
+        Some("unseen") => ", no such process here",
+        _ => "",
+    }
+}
+
+/// In words, as in JSON.
 pub fn activity(activity: Activity) -> &'static str {
     match activity {
-        Activity::Busy => "busy",
         Activity::WaitingForItems => "waiting for items",
         Activity::WaitingForRoom => "waiting for room",
+        _ => "busy",
     }
 }
 
@@ -86,10 +100,5 @@ mod tests {
         ] {
             assert_eq!(super::duration(ns), text);
         }
-    }
-
-    #[test]
-    fn a_name_stays_on_its_line() {
-        assert_eq!(super::name("a\nb\x1b[31mü"), "a\\nb\\u{1b}[31mü");
     }
 }

@@ -1,4 +1,4 @@
-//! `ringctl wait`.
+//! `ringctl wait`: waits for a condition of a ring.
 use std::{
     str::FromStr,
     thread,
@@ -7,20 +7,25 @@ use std::{
 
 use serde::Serialize;
 
-use super::{output, show};
+use super::show;
+use crate::cli::common::start::End;
+use crate::cli::common::ui::Ui;
 use crate::{
-    Error, Liveness, Result, Ring, RingName, Role,
-    cli::{
-        args::DurationArg,
+    Error, Liveness, NameState, Result, Ring, RingName, RingObserver, Role,
+    cli::common::{
+        args::{Count, DurationArg},
+        escape,
         exit::{Failure, code},
     },
-    sys::{clock::Deadline, segment::NameState},
+    sys::command::clock::Deadline,
 };
 
-/// How often to look: often at first, for short waits, and never more rarely than this.
+/// The shortest and longest pause between checks: short at first, for short waits.
 const SLICES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
-/// A look at a large ring takes long: looking may take this share of the time, one in so many.
+/// Checking a large ring takes long: checks use at most this share of the time (1/50).
 const SHARE: u32 = 50;
+/// The longest pause: a process that was stopped during a check must not sleep for hours afterwards.
+const MOST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Wait until something is true of a ring
 ///
@@ -30,6 +35,7 @@ const SHARE: u32 = 50;
 Conditions:
   exists        there is such a ring
   empty         no item waits, none is held, and none is being written
+  items=N       N or more items wait to be received
   closed        it takes no more items
   gone          there is no such ring (any more)
   producers=N   exactly N living producers are attached; N+ means N or more
@@ -38,6 +44,7 @@ Conditions:
 Examples:
   ringctl wait jobs --until exists --timeout 5s
   ringctl wait jobs --until consumers=3+ && seq 1000 | producer jobs
+  ringctl wait jobs --until items=100 && consumer -n 100 jobs
   ringctl wait jobs --until producers=0 && ringctl close jobs
 
 Exit codes: 0 it is true; 2 usage; 4 timed out; 6 damaged, or not a ring.")]
@@ -47,7 +54,7 @@ pub struct Args {
     /// What to wait for
     #[arg(long, value_name = "CONDITION")]
     until: Condition,
-    /// Give up after this time, such as 250ms or 5s
+    /// Give up after this time, such as 250ms or 5s; a bare number is seconds
     #[arg(long, value_name = "DURATION")]
     timeout: Option<DurationArg>,
     /// Print one JSON object
@@ -61,7 +68,13 @@ enum Condition {
     Empty,
     Closed,
     Gone,
-    Attached { role: Role, least: u64, most: u64 },
+    /// At least this many items are to be received.
+    Items(u64),
+    Attached {
+        role: Role,
+        least: u64,
+        most: u64,
+    },
 }
 
 impl FromStr for Condition {
@@ -81,12 +94,16 @@ impl FromStr for Condition {
             None if given == "empty" => Some(Condition::Empty),
             None if given == "closed" => Some(Condition::Closed),
             None if given == "gone" => Some(Condition::Gone),
+            Some(("items", number)) => {
+                number.parse::<Count>().ok().map(|Count(least)| Condition::Items(least))
+            }
             Some(("producers", number)) => attached(Role::Producer, number),
             Some(("consumers", number)) => attached(Role::Consumer, number),
             _ => None,
         }
         .ok_or_else(|| {
-            "this is no condition; expected exists, empty, closed, gone, producers=N or consumers=N".into()
+            "this is no condition; expected exists, empty, closed, gone, items=N, producers=N or consumers=N"
+                .into()
         })
     }
 }
@@ -98,6 +115,7 @@ impl std::fmt::Display for Condition {
             Condition::Empty => f.write_str("empty"),
             Condition::Closed => f.write_str("closed"),
             Condition::Gone => f.write_str("gone"),
+            Condition::Items(least) => write!(f, "items={least}"),
             Condition::Attached { role, least, most } => {
                 write!(f, "{role}s={least}{}", if least == most { "" } else { "+" })
             }
@@ -114,7 +132,7 @@ struct Waited<'a> {
     waited_ms: u64,
 }
 
-pub fn run(args: &Args) -> std::result::Result<(), Failure> {
+pub fn run(args: &Args, ui: &Ui) -> std::result::Result<End, Failure> {
     let start = Instant::now();
     let deadline = args.timeout.map_or(Deadline::never(), |DurationArg(wait)| Deadline::after(wait));
     let name = args.ring.as_str();
@@ -123,17 +141,17 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
         let until = args.until.to_string();
         let waited_ms = start.elapsed().as_millis() as u64;
         let waited = Waited { schema: "ringpipe.wait/1", ring: name, until, reached, waited_ms };
-        output::emit(output::json_line(&waited)?.as_bytes())?;
+        ui.emit_json(&waited)?;
     }
     if reached {
-        return Ok(());
+        return Ok(End::Done);
     }
     let waited = show::given(args.timeout.map_or(Duration::ZERO, |DurationArg(wait)| wait));
     Err(Failure::new(code::FULL, format!("ring {name:?}: not {} after {waited}", args.until))
-        .hint(format!("ringctl inspect {name}")))
+        .hint(format!("ringctl inspect {}", escape::argument(name))))
 }
 
-/// False: the deadline passed.
+/// Waits for the condition. False: the deadline passed.
 fn wait(name: &RingName, until: &Condition, deadline: Deadline) -> Result<bool> {
     let (mut slice, longest) = SLICES;
     let mut ring = None;
@@ -142,7 +160,7 @@ fn wait(name: &RingName, until: &Condition, deadline: Deadline) -> Result<bool> 
         if is_true(name, &mut ring, until)? {
             return Ok(true);
         }
-        let pause = slice.max(look.elapsed() * SHARE);
+        let pause = pause_after(look.elapsed(), slice);
         let left = deadline.remaining().unwrap_or(pause);
         if left.is_zero() {
             return Ok(false);
@@ -152,10 +170,14 @@ fn wait(name: &RingName, until: &Condition, deadline: Deadline) -> Result<bool> 
     }
 }
 
-/// Looks once. `known` keeps the ring between looks: to open it each time would cost more.
-fn is_true(name: &RingName, known: &mut Option<Ring>, until: &Condition) -> Result<bool> {
+fn pause_after(look: Duration, slice: Duration) -> Duration {
+    slice.max(look.saturating_mul(SHARE).min(MOST_PAUSE))
+}
+
+/// Checks once. `known` keeps the ring between checks: opening it each time would cost more.
+fn is_true(name: &RingName, known: &mut Option<RingObserver>, until: &Condition) -> Result<bool> {
     if known.is_none() {
-        match Ring::look(name) {
+        match Ring::observe(name) {
             Ok(ring) => *known = Some(ring),
             Err(Error::NotFound(_)) => return Ok(*until == Condition::Gone),
             Err(error) => return Err(error),
@@ -169,18 +191,19 @@ fn is_true(name: &RingName, known: &mut Option<Ring>, until: &Condition) -> Resu
         Condition::Gone => !there,
         // A ring that was removed was closed before.
         Condition::Closed => ring.is_closed(),
-        // Of a ring that was removed, nothing is left to wait for.
+        // A ring that was removed has nothing left to wait for.
         Condition::Empty => ring.is_drained() || !there,
+        Condition::Items(least) => ring.snapshot()?.ready >= least,
         Condition::Attached { role, least, most } => {
             let alive = |one: &&crate::ParticipantInfo| one.role == role && one.liveness != Liveness::Dead;
             let number = ring.participants().iter().filter(alive).count() as u64;
             (least..=most).contains(&number)
         }
     };
-    // What a look at lost memory says is nothing.
+    // Discard the result if the segment was truncated meanwhile.
     ring.check()?;
     if name_state == NameState::Replaced {
-        // The next look is at the one that has the name by now.
+        // The next check opens the ring that has the name by then.
         *known = None;
     }
     Ok(holds)
@@ -191,11 +214,41 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_check_during_which_the_process_was_stopped_delays_the_next_by_a_second_at_most() {
+        let slice = Duration::from_millis(50);
+        assert_eq!(pause_after(Duration::from_micros(10), slice), slice);
+        assert_eq!(pause_after(Duration::from_millis(4), slice), Duration::from_millis(200));
+        assert_eq!(pause_after(Duration::MAX, slice), MOST_PAUSE);
+    }
+
+    #[test]
     fn conditions_read_back_as_they_are_shown() {
-        for given in ["exists", "empty", "closed", "gone", "producers=0", "consumers=3", "producers=2+"] {
+        for given in [
+            "exists",
+            "empty",
+            "closed",
+            "gone",
+            "items=0",
+            "items=1000",
+            "producers=0",
+            "consumers=3",
+            "producers=2+",
+        ] {
             assert_eq!(given.parse::<Condition>().unwrap().to_string(), given);
         }
-        for bad in ["", "full", "producers", "producers=", "producers=x", "exists=1", "consumers=-1"] {
+        for bad in [
+            "",
+            "full",
+            "producers",
+            "producers=",
+            "producers=x",
+            "exists=1",
+            "consumers=-1",
+            "items",
+            "items=",
+            "items=5+",
+            "items=-1",
+        ] {
             assert!(bad.parse::<Condition>().unwrap_err().contains("expected exists"), "{bad}");
         }
     }

@@ -1,26 +1,29 @@
-//! What a producer says of a ring that takes nothing, and of an input that gives nothing.
+//! The failures and hints of a producer whose ring accepts no items, or whose input gives none.
 
-use super::Sender;
-use crate::cli::attach;
-use crate::cli::exit::{Failure, code};
+use super::Job;
+use super::waits::Halt;
+use crate::cli::common::escape;
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::start::End;
+use crate::cli::transport::{Observe, Sender};
 use crate::framing::FramingError;
 use crate::{Error, Liveness, Role};
 
-impl Sender<'_> {
+impl<S: Sender> Job<'_, S> {
     /// `ring "jobs" is full (64/64)`.
     pub(super) fn fill(&self) -> String {
-        let (name, capacity) = (self.ring.name(), self.ring.capacity());
-        match self.ring.snapshot() {
-            Ok(seen) => format!("ring {name:?} is full ({}/{capacity})", seen.used_slots),
-            Err(_) => format!("ring {name:?} is full"),
+        let (name, capacity) = (self.sender.observe().name(), self.sender.observe().capacity());
+        match self.sender.observe().counts() {
+            Some(seen) => format!("ring {name:?} is full ({}/{capacity})", seen.used_slots),
+            None => format!("ring {name:?} is full"),
         }
     }
 
-    /// What may be done about a full ring.
+    /// A hint for a full ring.
     pub(super) fn advice(&self) -> String {
-        let name = self.ring.name();
-        let consumers = self.ring.participants().into_iter().filter(|one| one.role == Role::Consumer);
-        let alive: Vec<_> = consumers.filter(|one| one.liveness != Liveness::Dead).collect();
+        let name = escape::argument(self.sender.observe().name());
+        let consumers = self.sender.observe().peers(Role::Consumer);
+        let alive: Vec<_> = consumers.iter().filter(|one| one.liveness != Liveness::Dead).collect();
         match alive.iter().all(|one| one.liveness == Liveness::Stopped) {
             true if alive.is_empty() => format!("no live consumer; ringctl inspect {name}"),
             true => format!("process {} is stopped; ringctl inspect {name}", alive[0].pid),
@@ -28,17 +31,61 @@ impl Sender<'_> {
         }
     }
 
-    pub(super) fn refused(&self, error: &Error) -> Failure {
+    /// The failure that ends a producer for this reason.
+    pub(super) fn halted(&self, halt: Halt) -> Failure {
+        let name = self.sender.observe().name();
+        match halt {
+            // Callers end by the signal instead.
+            Halt::Signal => self.refused(&Error::Interrupted),
+            Halt::Refused(error) => self.refused(&error),
+            Halt::Unreachable => {
+                let left = self.undelivered();
+                let line = format!("ring {name:?} was removed and has no consumer: {left}");
+                Failure::new(code::CLOSED, line)
+            }
+            Halt::ConsumersGone => {
+                let line = format!("ring {name:?}: all consumers have left: {}", self.undelivered());
+                Failure::new(code::CLOSED, line)
+            }
+        }
+    }
+
+    /// Checks the result of a producer that has succeeded so far: items in a ring without a name and without
+    /// consumers are lost.
+    pub(super) fn check_delivery(&self, end: End) -> Result<End, Failure> {
+        if !self.has_lost_items() {
+            return Ok(end);
+        }
+        let failure = self.halted(Halt::Unreachable);
+        match end {
+            End::Signal(_) => {
+                self.report.note(failure.line);
+                Ok(end)
+            }
+            End::Done | End::Surveyed => Err(failure),
+        }
+    }
+
+    /// `12 items were not received`.
+    fn undelivered(&self) -> String {
+        match self.sender.undelivered() {
+            Some(1) => "1 item was not received".into(),
+            Some(items) => format!("{items} items were not received"),
+            None => "items were not received".into(),
+        }
+    }
+
+    fn refused(&self, error: &Error) -> Failure {
         let waited = match (error, self.timeout) {
             (Error::TimedOut, Some(limit)) if !limit.is_zero() => {
                 format!(", waited {}", humantime::format_duration(limit))
             }
             (Error::Full | Error::TimedOut, _) => String::new(),
-            (Error::Closed, _) if attach::is_nameless(&self.ring) => {
-                let line = format!("ring {:?} was removed", self.ring.name());
+            (Error::Closed, _) if self.sender.observe().is_nameless() => {
+                let line = format!("ring {:?} was removed", self.sender.observe().name());
                 return Failure::new(code::CLOSED, line);
             }
-            _ => return Failure::of_ring(self.ring.name(), error),
+            _ => return Failure::of_ring(self.sender.observe().name(), error),
         };
         Failure::new(code::FULL, self.fill() + &waited).hint(self.advice())
     }
@@ -47,7 +94,7 @@ impl Sender<'_> {
         match error {
             FramingError::Read { source, .. } => Failure::io(name, source),
             FramingError::TooLong { .. } => {
-                let ring = self.ring.name();
+                let ring = self.sender.observe().name();
                 let line = format!("{name}: {error} (half of the slots of ring {ring:?})");
                 let hint = "make the ring with more slots (--capacity) or larger ones (--slot-size)";
                 Failure::new(code::RUNTIME, line).hint(hint)

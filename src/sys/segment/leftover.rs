@@ -1,4 +1,4 @@
-//! What can be said about an object without mapping it, and the removal of what is left of a segment.
+//! Inspects an object without mapping it, and removes what is left of a segment.
 use std::{
     fs::File,
     os::{
@@ -7,10 +7,10 @@ use std::{
     },
 };
 
-use nix::{fcntl::OFlag, sys::mman, sys::stat::Mode};
+use nix::{errno::Errno, fcntl::OFlag, sys::mman, sys::stat::Mode};
 
 use super::{
-    MARK, MARK_AT, incompatible,
+    Access, MARK, MARK_AT, incompatible,
     open::{check_object, open_by_name},
     unlink,
 };
@@ -19,19 +19,27 @@ use crate::{
     sys::{
         liveness::{self, CREATION},
         name::RingName,
+        owners::Owners,
     },
 };
 
-/// The first eight bytes of what has this name, if that is a regular file that has so many and may be read.
+/// The first eight bytes of the object with this name, if it is a readable regular file of at least that length.
 ///
-/// It never waits: not for a FIFO, and not for a segment in the making, whose first word is zero.
-pub fn first_word(name: &RingName) -> Option<u64> {
+/// Never waits: not for a FIFO, and not for an incomplete segment, whose first word is zero.
+///
+/// # Errors
+/// [`Error::Io`] if the process has no more descriptors or memory, so that the object is unknown.
+pub fn first_word(name: &RingName) -> Result<Option<u64>> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = File::from(mman::shm_open(name.os_id().as_str(), flags, Mode::empty()).ok()?);
-    if !file.metadata().is_ok_and(|found| found.is_file()) {
-        return None;
-    }
-    read_word(&file)
+    let file = match mman::shm_open(name.os_id().as_str(), flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => {
+            return Err(Error::io(format!("looking at ring {:?}", name.as_str()), errno));
+        }
+        Err(_) => return Ok(None),
+    };
+    let is_file = file.metadata().is_ok_and(|found| found.is_file());
+    Ok(if is_file { read_word(&file) } else { None })
 }
 
 fn read_word(file: &File) -> Option<u64> {
@@ -40,20 +48,21 @@ fn read_word(file: &File) -> Option<u64> {
     Some(u64::from_ne_bytes(word))
 }
 
-/// Removes the name of a segment that cannot be opened: one that begins with `magic` though its contents
-/// are refused, or one whose creator died before it was finished. True if this call did it.
+/// Removes the name of a segment that cannot be opened: it begins with `magic` though its contents are refused, or
+/// its creator died before it was complete. True if this call removed it.
 ///
 /// # Errors
-/// [`Error::NotFound`]; [`Error::Incompatible`] for whatever else, which stays, also for a segment that a
-/// living process is making; [`Error::Busy`] and [`Error::Io`] as in
+/// [`Error::NotFound`]; [`Error::Incompatible`] for any other object, which stays, also for a segment that a
+/// living process is creating; [`Error::Busy`] and [`Error::Io`] as in
 /// [`Segment::unlink`](super::Segment::unlink).
 pub fn remove_leftover(name: &RingName, magic: u64) -> Result<bool> {
-    let file = open_by_name(name)?;
-    check_object(name, &file)?;
+    let file = open_by_name(name, Access::ReadWrite)?;
+    // As for any file, the system decides who may remove it.
+    check_object(name, &file, Owners::Any)?;
     if liveness::is_locked(file.as_fd(), CREATION)? {
         return Err(incompatible(name, "its creator has not finished it"));
     }
-    // After the look at the lock: the creator stores the first word and then lets go.
+    // Read after the lock was checked: the creator stores the first word and then releases the lock.
     let is_ours = match read_word(&file) {
         Some(0) => has_mark(&file),
         word => word == Some(magic),

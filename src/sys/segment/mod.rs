@@ -1,33 +1,35 @@
-//! Named shared memory that appears whole or not at all.
+//! Named shared memory that appears complete or not at all.
 //!
-//! A segment is a regular file in [`DIRECTORY`], mapped by name through the `shared_memory` crate. This
-//! module adds what that crate leaves open: reserved memory (a full file system is an error at creation, not
-//! a SIGBUS later), an exact mode, atomic appearance, refusal of what is not a segment, and the proof that
-//! the mapping and the descriptor kept here are the same object.
+//! A segment is a regular file in [`DIRECTORY`], mapped by name through the `shared_memory` crate. This module
+//! adds what that crate lacks: reserved memory (a full file system is an error at creation, not a SIGBUS later),
+//! an exact mode, atomic appearance, refusal of objects that are not segments, and the proof that the mapping and
+//! the descriptor kept here are the same object.
 //!
-//! The first bytes of every segment are fixed here; the rest is the layout's:
+//! This module fixes the first bytes of every segment; the rest belongs to the layout:
 //!
 //! | bytes | hold | written |
 //! |---|---|---|
 //! | 0..8 | a word that is not zero: the layout's magic | last, with release |
-//! | 8..16 | what the layout likes | by `init` |
+//! | 8..16 | free for the layout | by `init` |
 //! | 16..32 | a random identity | first |
-//! | 4080..4096 | a mark, in segments that were made under their name | before all others |
+//! | 4080..4096 | a mark, in segments that were made under their name | before everything else |
 #![allow(unsafe_code)]
 
 mod create;
+mod directory;
 mod leftover;
+mod map;
 mod open;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    cell::Cell,
     fs::{self, File},
     io,
+    mem::ManuallyDrop,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+        unix::fs::{MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
     ptr::NonNull,
@@ -42,19 +44,21 @@ use nix::{
     errno::Errno,
     fcntl::OFlag,
     sys::mman::{self, MmapAdvise},
+    unistd::{self, AccessFlags},
 };
-use shared_memory::{Shmem, ShmemConf, ShmemError};
 
+pub use directory::check_directory;
 pub use leftover::{first_word, remove_leftover};
+use map::Mapped;
+pub use open::Access;
 #[cfg(feature = "cli")]
-pub(super) use open::trusted;
+pub(super) use {create::check_file_limit, directory::check_may_create};
 
 use super::{
     clock::Deadline,
     liveness::{self, REMOVAL},
     name::RingName,
     process,
-    truncation::Watched,
 };
 use crate::{Error, Result};
 
@@ -67,56 +71,44 @@ pub const MIN_LEN: u64 = 4096;
 /// Where the random identity lies, 16 bytes long.
 pub const IDENTITY_AT: usize = 16;
 
-/// Where a segment that is made under its name is marked as ours, and with what: its creator may die before
-/// there is anything else to know it by.
+/// The place of the mark that identifies a segment made under its name. Its creator may die before the segment has
+/// any other sign of its kind.
 const MARK_AT: u64 = MIN_LEN - MARK.len() as u64;
 const MARK: &[u8; 16] = b"ringpipe segment";
 
-/// How long to wait for another process that is removing the name just now.
+/// How long to wait for another process that is removing the name at this moment.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(1);
 
 /// A segment of shared memory, mapped until this value is dropped.
 ///
-/// It is a mapping and no more: nobody makes references to its bytes, and dropping it never removes the
-/// name.
+/// It only keeps the mapping: no code makes references to its bytes, and dropping it never removes the name.
 pub struct Segment {
     name: RingName,
-    /// Kept to ask about the object. Participants' locks are not held through it.
-    file: File,
+    /// Used to ask the system about the object. Participants' locks are held through other descriptions.
+    file: ManuallyDrop<File>,
+    access: Access,
     mapped: Mapped,
 }
 
-/// A mapping, and which object it is of.
-struct Mapped {
-    base: NonNull<u8>,
-    len: usize,
-    inode: (u64, u64),
-    identity: [u8; 16],
-    /// Dropped before the mapping.
-    watched: Watched,
-    /// Unmaps when dropped.
-    _mapping: Shmem,
-}
-
-// SAFETY: the mapping belongs to the process, not to a thread. All that is done with it here is to hand out
-// its address, and to unmap it once, when the only owner drops it.
+// SAFETY: the mapping belongs to the process, not to a thread. This type only hands out its address and unmaps it
+// once, when its only owner drops it.
 unsafe impl Send for Segment {}
 // SAFETY: as above; no method changes anything through a shared reference without the kernel's help.
 unsafe impl Sync for Segment {}
 
-/// What the name of a segment stands for now.
+/// What the name of a segment refers to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NameState {
     /// This segment.
     Current,
-    /// Nothing: it was removed.
+    /// No object: the segment was removed.
     Unlinked,
-    /// Another object: this one was removed and the name given anew.
+    /// Another object: this segment was removed and the name is in use again.
     Replaced,
 }
 
-/// Whose a segment is, and who may use it.
+/// The owner and the permissions of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attributes {
     /// Permission bits, such as 0o600.
@@ -139,7 +131,7 @@ impl Segment {
         self.mapped.len
     }
 
-    /// The name it was opened by.
+    /// The name by which it was opened.
     pub fn name(&self) -> &RingName {
         &self.name
     }
@@ -154,10 +146,10 @@ impl Segment {
         self.mapped.inode
     }
 
-    /// What the name stands for now.
+    /// What the name refers to now.
     ///
     /// # Errors
-    /// [`Error::Io`] when the system refuses to say.
+    /// [`Error::Io`] when the system refuses to answer.
     pub fn name_state(&self) -> Result<NameState> {
         Ok(match name_inode(&self.name)? {
             None => NameState::Unlinked,
@@ -166,78 +158,121 @@ impl Segment {
         })
     }
 
-    /// Removes the name if it stands for this segment; true if this call did it. Mappings stay.
+    /// Removes the name if it refers to this segment; true if this call removed it. Mappings stay.
     ///
-    /// Of several processes that remove the same segment at once, one does; a newer segment of the same name
-    /// is never removed.
+    /// If several processes remove the same segment at once, one of them succeeds. A newer segment of the same
+    /// name is never removed.
     ///
     /// # Errors
-    /// [`Error::Busy`] when another process has been in the middle of removing it for a second (stopped
-    /// there); [`Error::Io`] without permission.
+    /// [`Error::Busy`] when another process has been removing it for a second (stopped in the middle);
+    /// [`Error::Io`] without permission.
     pub fn unlink(&self) -> Result<bool> {
         unlink(&self.name, &self.file, self.mapped.inode)
     }
 
-    /// A new open file description of this segment, close-on-exec, to hold a lock of its own.
+    /// Whether this process may remove the name, as far as can be known without removing it: it may write to the
+    /// directory, and if that is sticky, it owns the segment or the directory, or may act for any owner.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system refuses to answer.
+    pub fn may_unlink(&self) -> Result<bool> {
+        let failed = |error| Error::io(format!("looking at {DIRECTORY}"), error);
+        let directory = fs::metadata(DIRECTORY).map_err(failed)?;
+        if unistd::eaccess(DIRECTORY, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
+            return Ok(false);
+        }
+        let me = unistd::geteuid().as_raw();
+        let sticky = directory.mode() & 0o1000 != 0;
+        Ok(!sticky || me == self.metadata()?.uid() || me == directory.uid() || process::may_act_for_owners())
+    }
+
+    /// Runs `act` while no process is between its decision to remove this segment and the removal of the name.
+    ///
+    /// # Errors
+    /// As [`unlink`](Self::unlink).
+    pub fn between_removals<T>(&self, act: impl FnOnce() -> T) -> Result<T> {
+        with_removal_lock(&self.name, &self.file, || Ok(act()))
+    }
+
+    /// Removes the name as [`unlink`](Self::unlink) does, if `decide` returns true. If the system then refuses, it
+    /// calls `undo`. No other process removes the segment in between.
+    /// # Errors
+    /// As [`unlink`](Self::unlink).
+    pub fn unlink_if(&self, decide: impl FnOnce() -> bool, undo: impl FnOnce()) -> Result<bool> {
+        with_removal_lock(&self.name, &self.file, || {
+            if !decide() {
+                return Ok(false);
+            }
+            unlink_locked(&self.name, self.mapped.inode).inspect_err(|_| undo())
+        })
+    }
+
+    /// A new open file description of this segment, close-on-exec, for a lock of its own.
     ///
     /// # Errors
     /// [`Error::Io`] when the system refuses: too many open files, or the name is gone and there is no /proc.
     pub fn reopen(&self) -> Result<OwnedFd> {
-        reopen(&self.name, &self.file, self.mapped.inode)
+        reopen(self)
     }
 
-    /// Refuses to go on where this process was forked since `epoch`, or has lost this mapping. What was read from
-    /// it before this call was there, then, and so was what was written into.
+    /// Fails if this process was forked since `epoch`, or has lost this mapping. On success, what was read from
+    /// the mapping or written to it before this call was really in the segment.
     ///
     /// # Errors
-    /// [`Error::Forked`], [`Error::Truncated`].
+    /// [`Error::Forked`], [`Error::Truncated`]; [`Error::Evicted`] of a handle whose epoch is
+    /// [`NO_EPOCH`](process::NO_EPOCH).
     #[inline]
-    pub fn check(&self, epoch: &Cell<u64>) -> Result<()> {
-        // Acquire: as in `Watched::is_lost`.
+    pub fn check(&self, epoch: &AtomicU64) -> Result<()> {
+        // Acquire: as in `Watched::is_lost`. Relaxed, here and below: this thread sees another thread's finding
+        // eventually, and the finding alone changes nothing.
         fence(Ordering::Acquire);
-        if process::is_epoch(epoch.get()) { Ok(()) } else { self.check_anew(epoch) }
+        if process::is_epoch(epoch.load(Ordering::Relaxed)) { Ok(()) } else { self.check_anew(epoch) }
     }
 
     #[cold]
     #[inline(never)]
-    fn check_anew(&self, epoch: &Cell<u64>) -> Result<()> {
+    fn check_anew(&self, epoch: &AtomicU64) -> Result<()> {
+        let before = epoch.load(Ordering::Relaxed);
+        if before == process::NO_EPOCH {
+            return Err(Error::Evicted);
+        }
         let now = process::epoch();
-        if process::generation_of(now) != process::generation_of(epoch.get()) {
+        if process::generation_of(now) != process::generation_of(before) {
             return Err(Error::Forked);
         }
         if self.is_lost() {
             return Err(Error::Truncated);
         }
-        // It was another mapping.
-        epoch.set(now);
+        // Another mapping was lost. Relaxed: a failed exchange keeps what another thread has found.
+        let _ = epoch.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Whether the mapping was lost and is one of zeros now: see [`truncation`](super::truncation).
+    /// Whether the mapping was lost and is all zeros now: see [`truncation`](super::truncation).
     pub fn is_lost(&self) -> bool {
         self.mapped.watched.is_lost()
     }
 
-    /// Whether somebody cut the file shorter than the mapping: touching what is missing would be a SIGBUS.
+    /// Whether the file was truncated below the mapping's length: access to the missing part would be a SIGBUS.
     ///
     /// # Errors
-    /// [`Error::Io`] when the system refuses to say.
+    /// [`Error::Io`] when the system refuses to answer.
     pub fn truncated(&self) -> Result<bool> {
         Ok(self.metadata()?.len() < self.mapped.len as u64)
     }
 
-    /// Whose it is and who may use it, as of now.
+    /// The owner and permissions, as of now.
     ///
     /// # Errors
-    /// [`Error::Io`] when the system refuses to say.
+    /// [`Error::Io`] when the system refuses to answer.
     pub fn attributes(&self) -> Result<Attributes> {
         let metadata = self.metadata()?;
         Ok(Attributes { mode: metadata.mode() & 0o7777, uid: metadata.uid(), gid: metadata.gid() })
     }
 
-    /// Enters all pages in this process' page table, so that first touches are not page faults.
+    /// Enters all pages in this process's page table, so that first accesses are not page faults.
     ///
-    /// False where the kernel is older than 5.14 or refuses; then nothing is lost but time.
+    /// False where the kernel is older than 5.14 or refuses; then first accesses are only slower.
     pub fn prefault(&self) -> bool {
         // SAFETY: the range is exactly the mapping, which lives as long as `self`; its bytes do not change.
         unsafe { mman::madvise(self.mapped.base.cast(), self.mapped.len, MmapAdvise::MADV_POPULATE_WRITE) }
@@ -245,57 +280,23 @@ impl Segment {
     }
 
     fn metadata(&self) -> Result<fs::Metadata> {
-        self.file
-            .metadata()
-            .map_err(|error| Error::io(format!("looking at ring {:?}", self.name.as_str()), error))
+        let found =
+            self.file.metadata().and_then(|found| match (found.dev(), found.ino()) == self.mapped.inode {
+                true => Ok(found),
+                // Other code of the program closed the descriptor, and its number means another file now.
+                false => Err(Errno::EBADF.into()),
+            });
+        found.map_err(|error| Error::io(format!("looking at ring {:?}", self.name.as_str()), error))
     }
 }
 
-impl Mapped {
-    /// Maps by name; `None` if what was mapped, or what the name stands for now, is not `file`.
-    fn by_name(name: &RingName, file: &File) -> Result<Option<Mapped>> {
-        let failed = |error: io::Error| Error::io(format!("mapping ring {:?}", name.as_str()), error);
-        let metadata = file.metadata().map_err(failed)?;
-        let inode = (metadata.dev(), metadata.ino());
-        let mut mapping = match ShmemConf::new().os_id(name.os_id()).open() {
-            Ok(mapping) => mapping,
-            // Whatever has the name now need not be something that can be mapped.
-            Err(_) if name_inode(name)? != Some(inode) => return Ok(None),
-            Err(ShmemError::MapOpenFailed(errno)) => {
-                return Err(failed(io::Error::from_raw_os_error(errno as i32)));
-            }
-            Err(error) => return Err(failed(io::Error::other(error))),
-        };
-        // An owner would remove the name when dropped.
-        mapping.set_owner(false);
-        let len = mapping.len();
-        let Some(base) = NonNull::new(mapping.as_ptr()) else { return Ok(None) };
-        if len as u64 != metadata.len() || metadata.len() < MIN_LEN {
-            return Ok(None);
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // If other code of this process closed the descriptor, its number belongs to that code.
+        if self.metadata().is_ok() {
+            // SAFETY: dropped here and nowhere else, and not used any more.
+            unsafe { ManuallyDrop::drop(&mut self.file) }
         }
-        let watched = Watched::new(base, len);
-        // Equal random identities prove that both are one object; the name's inode says so even of objects
-        // that are not rings.
-        let mut identity = [0; 16];
-        match file.read_exact_at(&mut identity, IDENTITY_AT as u64) {
-            // Cut short at this moment.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            result => result.map_err(failed)?,
-        }
-        let word = |at| {
-            // SAFETY: the mapping is page-aligned and at least MIN_LEN long, so an aligned word lies here;
-            // shared words are only accessed atomically. It outlives the reference: `mapping` is kept.
-            unsafe { AtomicU64::from_ptr(base.as_ptr().add(at).cast()) }
-        };
-        // Acquire: pairs with the release store of the first word in `create::fill`.
-        let made = word(0).load(Ordering::Acquire) != 0;
-        // Relaxed: never written after the first word.
-        let low = word(IDENTITY_AT).load(Ordering::Relaxed).to_ne_bytes();
-        let high = word(IDENTITY_AT + 8).load(Ordering::Relaxed).to_ne_bytes();
-        if !made || identity[..8] != low || identity[8..] != high || name_inode(name)? != Some(inode) {
-            return Ok(None);
-        }
-        Ok(Some(Mapped { base, len, inode, identity, watched, _mapping: mapping }))
     }
 }
 
@@ -308,7 +309,7 @@ impl std::fmt::Debug for Segment {
     }
 }
 
-/// The names of all regular files among the shared-memory objects, sorted. Most need not be rings.
+/// The names of all regular files among the shared-memory objects, sorted. Most of them may not be rings.
 ///
 /// # Errors
 /// [`Error::Io`] when [`DIRECTORY`] cannot be read.
@@ -318,9 +319,9 @@ pub fn list_names() -> Result<Vec<RingName>> {
     for entry in fs::read_dir(DIRECTORY).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let file_name = entry.file_name();
-        // Programs hide what is theirs alone behind a dot.
+        // A name with a dot in front is private to the program that made it.
         let Some(name) = file_name.to_str().filter(|name| !name.starts_with('.')) else { continue };
-        // With the slash in front, a name that begins with "shm:" is not taken for the other spelling.
+        // With the slash in front, a name that begins with "shm:" is not read as the other spelling.
         let Ok(name) = RingName::parse(&format!("/{name}")) else { continue };
         if entry.file_type().is_ok_and(|kind| kind.is_file()) {
             names.push(name);
@@ -338,7 +339,7 @@ fn incompatible(name: &RingName, why: &str) -> Error {
     Error::Incompatible { name: name.as_str().into(), why: why.into() }
 }
 
-/// Device and inode number of what the name stands for.
+/// Device and inode number of the object that the name refers to.
 fn name_inode(name: &RingName) -> Result<Option<(u64, u64)>> {
     match fs::symlink_metadata(path(name)) {
         Ok(metadata) => Ok(Some((metadata.dev(), metadata.ino()))),
@@ -347,15 +348,22 @@ fn name_inode(name: &RingName) -> Result<Option<(u64, u64)>> {
     }
 }
 
-fn reopen(name: &RingName, file: &File, inode: (u64, u64)) -> Result<OwnedFd> {
-    if let Ok(fresh) = open::open_by_name(name)
+fn reopen(segment: &Segment) -> Result<OwnedFd> {
+    let Segment { name, file, access, mapped } = segment;
+    let inode = mapped.inode;
+    if let Ok(fresh) = open::open_by_name(name, *access)
         && fresh.metadata().is_ok_and(|found| (found.dev(), found.ino()) == inode)
     {
         return Ok(fresh.into());
     }
+    let writes = *access == Access::ReadWrite;
     let flags = OFlag::O_NONBLOCK.bits();
-    match fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(create::proc_path(file)) {
-        Ok(fresh) => Ok(fresh.into()),
+    match fs::OpenOptions::new().read(true).write(writes).custom_flags(flags).open(create::proc_path(file)) {
+        Ok(fresh) if fresh.metadata().is_ok_and(|found| (found.dev(), found.ino()) == inode) => {
+            Ok(fresh.into())
+        }
+        // Other code of the program closed the descriptor, and its number means another file now.
+        Ok(_) => Err(Error::io(format!("opening ring {:?} once more", name.as_str()), Errno::EBADF)),
         Err(error) => Err(Error::io(format!("opening ring {:?} once more", name.as_str()), error)),
     }
 }
@@ -364,8 +372,12 @@ fn unlink(name: &RingName, file: &File, inode: (u64, u64)) -> Result<bool> {
     if name_inode(name)? != Some(inode) {
         return Ok(false);
     }
-    // Between the look and the removal the name could go to a new segment, if somebody else removed this
-    // one. Whoever removes a segment therefore holds a lock on it, and the process' other threads back.
+    with_removal_lock(name, file, || unlink_locked(name, inode))
+}
+
+fn with_removal_lock<T>(name: &RingName, file: &File, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    // Between the check and the removal, another process could remove this segment and create a new one of the
+    // same name. So a process that removes a segment holds a lock on it, and keeps its own other threads out.
     static REMOVING: Mutex<()> = Mutex::new(());
     let _removing = REMOVING.lock().unwrap_or_else(PoisonError::into_inner);
     let patience = Deadline::after(REMOVAL_PATIENCE);
@@ -376,7 +388,7 @@ fn unlink(name: &RingName, file: &File, inode: (u64, u64)) -> Result<bool> {
         }
         std::thread::sleep(POLL);
     }
-    let result = unlink_locked(name, inode);
+    let result = act();
     liveness::unlock(file.as_fd(), REMOVAL)?;
     result
 }

@@ -1,7 +1,8 @@
-//! How a segment is opened: what must be true of an object before its bytes are touched.
+//! Opens segments: checks what must be true of an object before its bytes are accessed.
 use std::{
     fs::{self, File},
     io,
+    mem::ManuallyDrop,
     os::{
         fd::AsFd,
         unix::fs::{FileExt, FileTypeExt, MetadataExt},
@@ -13,16 +14,16 @@ use nix::{
     errno::Errno,
     fcntl::OFlag,
     sys::{mman, stat::Mode, statfs},
-    unistd::geteuid,
 };
 
-use super::{MIN_LEN, Mapped, POLL, Segment, incompatible, path};
+use super::{MIN_LEN, Mapped, POLL, Segment, directory::check_exists, incompatible, path};
 use crate::{
     Error, Result,
     sys::{
         clock::Deadline,
         liveness::{self, CREATION},
         name::RingName,
+        owners::Owners,
     },
 };
 
@@ -30,39 +31,71 @@ use crate::{
 const CREATION_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an empty file may stay empty: its creator is about to lock it.
 const EMPTY_PATIENCE: Duration = Duration::from_millis(100);
-/// How often an opener starts over when the name changes hands under it.
+/// How often an opener starts over when the name changes to another object meanwhile.
 const OPEN_ATTEMPTS: u32 = 16;
 
+/// What a mapping allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading and writing.
+    ReadWrite,
+    /// Reading only: a write ends the process.
+    ReadOnly,
+}
+
 impl Segment {
-    /// Maps the segment of this name, for reading and writing. Never makes one.
+    /// Maps the segment of this name, for reading and writing. Never creates one.
     ///
-    /// If a living process is making it just now, waits up to 5 s for that.
+    /// If a living process is creating it at this moment, waits up to 5 s for it.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Incompatible`] if the name belongs to something else than a finished,
-    /// fully reserved segment, or to a user whom one has no reason to trust (neither oneself nor root, and
-    /// not opened to others by its mode); [`Error::Io`] without permission.
-    pub fn open(name: &RingName) -> Result<Segment> {
+    /// [`Error::NotFound`]; [`Error::Incompatible`] if the object is not a complete, fully reserved segment;
+    /// [`Error::Untrusted`] if `owners` do not include its owner; [`Error::Io`] without permission.
+    pub fn open(name: &RingName, owners: Owners) -> Result<Segment> {
+        Segment::open_to(name, Access::ReadWrite, owners)
+    }
+
+    /// As [`open`](Self::open), for reading only, and for any owner. Needs only permission to read.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn observe(name: &RingName) -> Result<Segment> {
+        Segment::open_to(name, Access::ReadOnly, Owners::Any)
+    }
+
+    fn open_to(name: &RingName, access: Access, owners: Owners) -> Result<Segment> {
         for _ in 0..OPEN_ATTEMPTS {
-            let file = open_by_name(name)?;
-            check_object(name, &file)?;
+            let file = open_by_name(name, access)?;
+            check_object(name, &file, owners)?;
             wait_until_made(name, &file)?;
-            if let Some(mapped) = Mapped::by_name(name, &file)? {
-                return Ok(Segment { name: name.clone(), file, mapped });
+            let mapped = match access {
+                Access::ReadWrite => Mapped::by_name(name, &file)?,
+                Access::ReadOnly => Mapped::read_only(name, &file)?,
+            };
+            if let Some(mapped) = mapped {
+                return Ok(Segment { name: name.clone(), file: ManuallyDrop::new(file), access, mapped });
             }
         }
         Err(incompatible(name, "it is replaced faster than it can be opened"))
     }
 }
 
-pub(super) fn open_by_name(name: &RingName) -> Result<File> {
-    // O_NONBLOCK: a FIFO or a device in this place must not keep us waiting.
-    let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+pub(super) fn open_by_name(name: &RingName, access: Access) -> Result<File> {
+    let access = match access {
+        Access::ReadWrite => OFlag::O_RDWR,
+        Access::ReadOnly => OFlag::O_RDONLY,
+    };
+    // O_NONBLOCK: a FIFO or a device under this name must not make this call wait.
+    let flags = access | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     match mman::shm_open(name.os_id().as_str(), flags, Mode::empty()) {
         Ok(fd) => Ok(File::from(fd)),
-        Err(Errno::ENOENT) => Err(Error::NotFound(name.as_str().into())),
+        // A name has no slash, so this error means the object or the directory.
+        Err(Errno::ENOENT | Errno::ENOTDIR) => {
+            check_exists()?;
+            Err(Error::NotFound(name.as_str().into()))
+        }
         Err(Errno::ELOOP) => Err(incompatible(name, "it is a symbolic link")),
-        // glibc tells of a directory by EINVAL.
+        // glibc reports a directory by EINVAL.
         Err(Errno::EISDIR | Errno::EINVAL | Errno::ENXIO) => {
             Err(incompatible(name, "it is not a regular file"))
         }
@@ -76,8 +109,8 @@ pub(super) fn open_by_name(name: &RingName) -> Result<File> {
     }
 }
 
-/// Refuses what is not a regular file, or belongs to somebody whom we have no reason to trust.
-pub(super) fn check_object(name: &RingName, file: &File) -> Result<()> {
+/// Refuses an object that is not a regular file, or whose owner is not accepted.
+pub(super) fn check_object(name: &RingName, file: &File, owners: Owners) -> Result<()> {
     let metadata =
         file.metadata().map_err(|error| Error::io(format!("looking at ring {:?}", name.as_str()), error))?;
     let kind = metadata.file_type();
@@ -85,32 +118,25 @@ pub(super) fn check_object(name: &RingName, file: &File) -> Result<()> {
         let what = if kind.is_fifo() { "it is a FIFO" } else { "it is not a regular file" };
         return Err(incompatible(name, what));
     }
-    if !trusted(geteuid().as_raw(), metadata.uid(), metadata.mode()) {
-        return Err(incompatible(
-            name,
-            &format!("it belongs to user {}, who did not share it", metadata.uid()),
-        ));
+    match metadata.uid() {
+        owner if owners.accept(owner) => Ok(()),
+        owner => Err(Error::Untrusted { name: name.as_str().into(), owner }),
     }
-    Ok(())
 }
 
-/// Root opens all; others open their own, root's, and what its owner opened to a group or to all for writing.
-pub(in crate::sys) fn trusted(us: u32, owner: u32, mode: u32) -> bool {
-    us == 0 || owner == us || owner == 0 || mode & 0o022 != 0
-}
-
-/// Waits for a creator that works under the name (see `create`), and refuses what nobody is making.
+/// Waits for a creator that works under the name (see `create`); refuses an incomplete file that no process is
+/// creating.
 fn wait_until_made(name: &RingName, file: &File) -> Result<()> {
     let failed = |error: io::Error| Error::io(format!("looking at ring {:?}", name.as_str()), error);
     let (creation, empty) = (Deadline::after(CREATION_PATIENCE), Deadline::after(EMPTY_PATIENCE));
     loop {
-        // Asked before the look: the creator stores the first word and then lets go.
+        // Checked before the first word is read: the creator stores that word and then releases the lock.
         let being_made = liveness::is_locked(file.as_fd(), CREATION)?;
         let len = file.metadata().map_err(failed)?.len();
         let mut first_word = [0; 8];
         if len >= MIN_LEN {
             match file.read_exact_at(&mut first_word, 0) {
-                // Cut short at this moment: look again.
+                // Truncated at this moment: read again.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
                 result => result.map_err(failed)?,
             }
@@ -132,10 +158,10 @@ fn wait_until_made(name: &RingName, file: &File) -> Result<()> {
     }
 }
 
-/// Refuses a file with holes: touching one when the file system is full would be a SIGBUS.
+/// Refuses a file with holes: access to a hole when the file system is full would be a SIGBUS.
 fn check_reserved(name: &RingName, file: &File) -> Result<()> {
     let failed = |error: io::Error| Error::io(format!("looking at ring {:?}", name.as_str()), error);
-    // Other file systems count blocks in their own ways.
+    // Other file systems count blocks differently.
     let tmpfs = statfs::fstatfs(file).is_ok_and(|system| system.filesystem_type() == statfs::TMPFS_MAGIC);
     let metadata = file.metadata().map_err(failed)?;
     if tmpfs && metadata.blocks().saturating_mul(512) < metadata.len() {

@@ -1,4 +1,5 @@
-use super::{create::*, open::trusted, *};
+use super::{create::*, *};
+use crate::sys::owners::Owners;
 use crate::{
     ErrorKind,
     sys::testing::{Child, TestName},
@@ -35,7 +36,7 @@ fn create_unnamed(name: &RingName) -> Result<Segment> {
 }
 
 fn assert_incompatible(name: &RingName, why: &str) {
-    match Segment::open(name) {
+    match Segment::open(name, Owners::Own) {
         Err(Error::Incompatible { why: found, .. }) => assert!(found.contains(why), "{found}"),
         other => panic!("{other:?} instead of: {why}"),
     }
@@ -46,12 +47,12 @@ fn both_ways_make_the_same_segment_and_dropping_it_keeps_the_name() {
     for create in [create_named, create_unnamed] {
         let name = TestName::new();
         let made = create(&name.0).unwrap();
-        let opened = Segment::open(&name.0).unwrap();
+        let opened = Segment::open(&name.0, Owners::Own).unwrap();
         assert_eq!((opened.len() as u64, opened.inode()), (LEN, made.inode()));
         assert_eq!(opened.identity(), made.identity());
         assert_ne!(opened.identity(), [0; 16]);
         assert_ne!(opened.base(), made.base());
-        // SAFETY: inside the mapping; nobody writes there any more.
+        // SAFETY: inside the mapping; no process writes there any more.
         unsafe {
             assert_eq!(opened.base().cast::<u64>().read(), MAGIC);
             assert_eq!(opened.base().add(LEN as usize - 1).read(), 7);
@@ -89,7 +90,7 @@ fn openers_of_a_segment_in_the_making_wait_for_the_whole() {
                 scope.spawn(|| {
                     let patience = Deadline::after(Duration::from_secs(30));
                     let segment = loop {
-                        match Segment::open(&name.0) {
+                        match Segment::open(&name.0, Owners::Own) {
                             Err(Error::NotFound(_)) if !patience.passed() => std::thread::yield_now(),
                             result => break result.unwrap(),
                         }
@@ -132,7 +133,7 @@ fn a_segment_that_cannot_fit_is_refused_and_leaves_nothing() {
 }
 
 #[test]
-fn what_fails_halfway_leaves_nothing() {
+fn a_creation_that_fails_halfway_leaves_nothing() {
     let fail: Init<'_> = &|_, _| Err(Error::Full);
     let name = TestName::new();
     assert!(matches!(publish_named(&name.0, LEN, 0o600, fail), Err(Error::Full)));
@@ -160,7 +161,7 @@ fn a_full_file_system_is_an_error_and_gives_everything_back() {
             assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
         }
         Ok(output) if String::from_utf8_lossy(&output.stdout).contains("FAILED") => panic!("{output:?}"),
-        // No user namespaces here.
+        // User namespaces are not available here.
         other => eprintln!("not tested: {other:?}"),
     }
 }
@@ -169,18 +170,20 @@ fn a_full_file_system_is_an_error_and_gives_everything_back() {
 #[ignore = "needs a small /dev/shm; the test above runs it there"]
 fn in_a_hundred_mebibytes() {
     let (size, too_much) = (100 << 20, 120 << 20);
-    assert_eq!(nix::sys::statvfs::statvfs(DIRECTORY).unwrap().blocks() * 4096, size);
+    let system = nix::sys::statvfs::statvfs(DIRECTORY).unwrap();
+    let page = system.fragment_size();
+    assert_eq!(system.blocks() * page, size);
     let name = TestName::new();
     let no_space = |error: Error| match error {
         Error::NoSpace { required, available } => assert_eq!((required, available), (too_much, size)),
         other => panic!("{other:?}"),
     };
     no_space(Segment::create(&name.0, too_much, 0o600, init).unwrap_err());
-    // Past the first look, as when others take the memory meanwhile: the second chunk does not fit.
+    // Goes past the first check, as if other programs took the memory meanwhile: the second chunk does not fit.
     no_space(publish_unnamed(&name.0, too_much, 0o600, &init).unwrap_err());
     no_space(publish_named(&name.0, too_much, 0o600, &init).unwrap_err());
     assert!(list_names().unwrap().is_empty());
-    drop(Segment::create(&name.0, size - 4096, 0o600, init).unwrap());
+    drop(Segment::create(&name.0, size - page, 0o600, init).unwrap());
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn a_limit_on_file_sizes_is_an_error_and_no_signal() {
     use nix::sys::resource::{Resource, setrlimit};
     let name = TestName::new();
     let child = Child::pausing(|| {
-        // The limit must not reach this process' other tests; the refusal comes before anything is taken.
+        // The limit must not affect this process's other tests. The refusal comes before any memory is reserved.
         setrlimit(Resource::RLIMIT_FSIZE, 8192, 8192).is_ok()
             && matches!(create(&name.0), Err(Error::Io { .. }))
     });
@@ -197,9 +200,9 @@ fn a_limit_on_file_sizes_is_an_error_and_no_signal() {
 }
 
 #[test]
-fn what_is_not_a_segment_is_refused_in_words() {
+fn an_object_that_is_not_a_segment_is_refused_with_an_explanation() {
     let name = TestName::new();
-    assert_eq!(Segment::open(&name.0).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(Segment::open(&name.0, Owners::Own).unwrap_err().kind(), ErrorKind::NotFound);
     let put = |content: &[u8], why: &str| {
         fs::write(name.path(), content).unwrap();
         assert_incompatible(&name.0, why);
@@ -222,24 +225,10 @@ fn what_is_not_a_segment_is_refused_in_words() {
 }
 
 #[test]
-fn segments_of_strangers_are_trusted_only_if_they_were_shared() {
-    for (us, owner, mode, expected) in [
-        (0, 1000, 0o600, true),
-        (1000, 1000, 0o600, true),
-        (1000, 0, 0o600, true),
-        (1000, 1001, 0o644, false),
-        (1000, 1001, 0o660, true),
-        (1000, 1001, 0o602, true),
-    ] {
-        assert_eq!(trusted(us, owner, mode), expected, "{us} {owner} {mode:o}");
-    }
-}
-
-#[test]
 fn a_file_with_holes_is_refused() {
     let name = TestName::new();
     fs::write(name.path(), [1; 4096]).unwrap();
-    Segment::open(&name.0).unwrap();
+    Segment::open(&name.0, Owners::Own).unwrap();
     fs::OpenOptions::new().write(true).open(name.path()).unwrap().set_len(1 << 30).unwrap();
     assert_incompatible(&name.0, "its memory is not reserved");
 }
@@ -251,7 +240,7 @@ fn a_creator_that_died_halfway_is_recognised_at_once() {
     assert!(liveness::try_lock(file.as_fd(), liveness::CREATION).unwrap());
     reserve(&file, LEN).unwrap();
     std::thread::scope(|scope| {
-        let opener = scope.spawn(|| Segment::open(&name.0));
+        let opener = scope.spawn(|| Segment::open(&name.0, Owners::Own));
         std::thread::sleep(Duration::from_millis(20));
         assert!(!opener.is_finished());
         drop(file);
@@ -261,7 +250,7 @@ fn a_creator_that_died_halfway_is_recognised_at_once() {
 }
 
 #[test]
-fn what_a_dead_creator_left_can_be_removed_and_what_is_not_ours_stays() {
+fn the_file_of_a_dead_creator_can_be_removed_and_other_files_stay() {
     let name = TestName::new();
     assert_eq!(remove_leftover(&name.0, MAGIC).unwrap_err().kind(), ErrorKind::NotFound);
     let stays = || {
@@ -280,7 +269,7 @@ fn what_a_dead_creator_left_can_be_removed_and_what_is_not_ours_stays() {
     let file = File::create(name.path()).unwrap();
     assert!(liveness::try_lock(file.as_fd(), liveness::CREATION).unwrap());
     mark(&file, LEN).unwrap();
-    stays(); // Its creator lives.
+    stays(); // Its creator is alive.
     drop(file);
     assert!(remove_leftover(&name.0, MAGIC).unwrap());
     assert!(!name.path().exists());
@@ -290,19 +279,19 @@ fn what_a_dead_creator_left_can_be_removed_and_what_is_not_ours_stays() {
 }
 
 #[test]
-fn the_first_word_of_whatever_it_is_is_told_at_once() {
+fn the_first_word_of_any_object_is_read_without_waiting() {
     let name = TestName::new();
-    assert_eq!(first_word(&name.0), None);
+    assert_eq!(first_word(&name.0).unwrap(), None);
     for (content, expected) in [(&b""[..], None), (b"seven b", None), (&[0; 8], Some(0))] {
         fs::write(name.path(), content).unwrap();
-        assert_eq!(first_word(&name.0), expected);
+        assert_eq!(first_word(&name.0).unwrap(), expected);
         fs::remove_file(name.path()).unwrap();
     }
     mkfifo(&name.path(), stat::Mode::S_IRWXU).unwrap();
-    assert_eq!(first_word(&name.0), None);
+    assert_eq!(first_word(&name.0).unwrap(), None);
     fs::remove_file(name.path()).unwrap();
     create(&name.0).unwrap();
-    assert_eq!(first_word(&name.0), Some(MAGIC));
+    assert_eq!(first_word(&name.0).unwrap(), Some(MAGIC));
 }
 
 #[test]
@@ -310,7 +299,7 @@ fn the_name_is_known_current_removed_and_replaced() {
     let name = TestName::new();
     let first = create(&name.0).unwrap();
     assert_eq!(first.name_state().unwrap(), NameState::Current);
-    let alike = Segment::open(&name.0).unwrap();
+    let alike = Segment::open(&name.0, Owners::Own).unwrap();
     assert!(alike.unlink().unwrap());
     assert!(!first.unlink().unwrap());
     assert_eq!(first.name_state().unwrap(), NameState::Unlinked);
@@ -319,7 +308,7 @@ fn the_name_is_known_current_removed_and_replaced() {
     assert!(!first.unlink().unwrap());
     assert_eq!(second.name_state().unwrap(), NameState::Current);
     assert!(second.unlink().unwrap());
-    assert_eq!(Segment::open(&name.0).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(Segment::open(&name.0, Owners::Own).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[test]
@@ -330,7 +319,7 @@ fn removers_and_creators_at_once_never_remove_a_newer_segment() {
             scope.spawn(|| {
                 for _ in 0..200 {
                     if let Ok(made) = create(&name.0) {
-                        // Nobody else removes this one, so the removal must be ours.
+                        // No other thread removes this one, so this removal must succeed.
                         assert_eq!(made.name_state().unwrap(), NameState::Current);
                         assert!(made.unlink().unwrap());
                         assert!(!made.unlink().unwrap());
@@ -375,7 +364,7 @@ fn prefaulting_changes_no_byte() {
     let name = TestName::new();
     let segment = create(&name.0).unwrap();
     assert!(segment.prefault());
-    // SAFETY: inside the mapping; nobody writes there.
+    // SAFETY: inside the mapping; no process writes there.
     assert_eq!(unsafe { segment.base().add(LEN as usize - 1).read() }, 7);
 }
 

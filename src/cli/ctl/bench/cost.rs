@@ -1,4 +1,4 @@
-//! What a process uses while it works.
+//! Measures what a process uses while it works.
 use std::iter::Sum;
 
 use nix::sys::{
@@ -7,24 +7,26 @@ use nix::sys::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, sys::trace::Counted};
+use crate::{Error, Result, sys::command::trace::Counted};
 
 /// Processor time and context switches.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Used {
     /// In user and in kernel mode.
     pub cpu_ns: u64,
-    /// The process went to sleep.
+    /// Times that the process went to sleep.
     pub voluntary: u64,
-    /// It could have gone on: it was taken off its processor, or has yielded it.
+    /// Times that it lost its processor although it could have continued, or yielded it.
     pub involuntary: u64,
 }
 
 impl Used {
-    /// By this process so far.
+    /// What this process has used so far.
     fn so_far() -> Result<Self> {
-        let usage = getrusage(UsageWho::RUSAGE_SELF)
-            .map_err(|error| Error::io("reading what this process used", error))?;
+        let usage = getrusage(UsageWho::RUSAGE_SELF).map_err(|error| Error::Io {
+            what: "reading what this process used".into(),
+            source: error.into(),
+        })?;
         let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
         Ok(Used {
             cpu_ns: microseconds as u64 * 1000,
@@ -52,7 +54,7 @@ impl Sum for Used {
     }
 }
 
-/// Runs while a process works; who traces the process counts its system calls meanwhile.
+/// Runs while a process works. A tracer counts the system calls in this time.
 pub struct Meter {
     before: Used,
     counted: Counted,
@@ -63,7 +65,7 @@ impl Meter {
         Ok(Meter { before: Used::so_far()?, counted: Counted::begin() })
     }
 
-    /// What was used since it was started.
+    /// What the process used since the start of the meter.
     pub fn stop(self) -> Result<Used> {
         self.counted.end();
         Ok(Used::so_far()?.since(self.before))

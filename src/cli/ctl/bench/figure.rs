@@ -1,4 +1,4 @@
-//! Figures of several rounds.
+//! Summarises the figures of several rounds.
 use serde::Serialize;
 
 /// The median of some figures, with the extremes.
@@ -10,7 +10,7 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// Of at least one figure: zeros of none.
+    /// The summary of at least one figure; all zeros without any.
     pub fn of(mut figures: Vec<f64>) -> Self {
         figures.sort_unstable_by(f64::total_cmp);
         let at = |index: usize| figures.get(index).copied().unwrap_or_default();
@@ -19,7 +19,7 @@ impl Figure {
         Figure { median, least: at(0), most: at(last) }
     }
 
-    /// How far the extremes lie apart: `±3%` of the median.
+    /// The distance of the extremes: `±3%` of the median.
     pub fn spread(&self) -> String {
         let half = (self.most - self.least) / 2.0;
         let share = if self.median > 0.0 { 100.0 * half / self.median } else { 0.0 };
@@ -37,7 +37,7 @@ impl Figure {
     }
 }
 
-/// Three digits or four.
+/// A figure with three or four digits.
 pub fn short(figure: f64) -> String {
     match figure {
         f if f >= 1e6 => format!("{:.1}M", f / 1e6),
@@ -46,7 +46,7 @@ pub fn short(figure: f64) -> String {
     }
 }
 
-/// What may be far below one: two or three digits that count.
+/// A figure that may be far below one: two or three significant digits.
 pub fn small(figure: f64) -> String {
     match figure {
         0.0 => "0".into(),

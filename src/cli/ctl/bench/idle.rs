@@ -1,4 +1,4 @@
-//! What a consumer costs that waits.
+//! Measures what a waiting consumer costs.
 use std::{fs, time::Duration};
 
 use nix::{
@@ -14,13 +14,13 @@ use super::{
     team::{Halt, Team},
 };
 use crate::{
-    cli::{exit::Failure, signals},
-    sys::clock,
+    cli::common::{exit::Failure, signals},
+    sys::command::clock,
 };
 
-/// So many times as long as other measurements: there is little to count.
+/// How many times longer this takes than other measurements: there is little to count.
 const LENGTH: f64 = 10.0;
-/// And so many times as long before that, since a wait begins with shorter sleeps.
+/// How many times longer the wait before it takes, since a wait begins with shorter sleeps.
 const SETTLING: f64 = 3.0;
 
 #[derive(Debug, Serialize)]
@@ -44,7 +44,7 @@ pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
     Ok(())
 }
 
-/// What a consumer of such a ring takes, with a producer there that sends nothing.
+/// The cost of a consumer of such a ring, with a producer attached that sends nothing.
 pub fn cost(bench: &Bench<'_>, kind: RingKind) -> Result<Line, Halt> {
     let ring = kind.make(64, 1)?;
     let _producer = ring.producer().map_err(|error| Failure::of_ring(ring.name(), &error))?;
@@ -57,7 +57,7 @@ pub fn cost(bench: &Bench<'_>, kind: RingKind) -> Result<Line, Halt> {
             false => Err(Halt::Stopped),
         };
     sleep(SETTLING)?;
-    // There is one.
+    // The team has one process.
     let id = team.ids().next().unwrap_or_default();
     let before = Reading::of(id)?;
     sleep(LENGTH)?;

@@ -1,11 +1,11 @@
-//! What a measuring process is asked to do, and what it answers.
+//! The jobs of the measuring processes, and their answers.
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::{cost::Used, message::Tally};
 
-/// The work of one process: on its command line, as JSON.
+/// The job of one process: on its command line, as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
     /// The core to stay on, if any.
@@ -13,7 +13,7 @@ pub struct Job {
     pub work: Work,
 }
 
-/// What to do. All attach, say [`Answer::Ready`], and wait for the word to begin.
+/// What to do. Every process attaches, sends [`Answer::Ready`], and waits for the signal to begin.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Work {
     /// Sends messages of `size` bytes for a while, `batch` at a time.
@@ -31,7 +31,7 @@ pub enum Work {
 }
 
 impl Work {
-    /// In one word, for people.
+    /// In one word, for messages.
     pub fn title(&self) -> &'static str {
         match self {
             Work::Send { .. } => "sender",
@@ -52,26 +52,26 @@ impl FromStr for Job {
     }
 }
 
-/// What a process answers: each a line of JSON on its standard output. Times are of the monotonic clock.
+/// The answers of a process: each is a line of JSON on its standard output. Times are of the monotonic clock.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Answer {
-    /// It is attached.
+    /// The process is attached.
     Ready,
-    /// All of these were sent.
+    /// It sent all of these.
     Sent { tally: Tally, used: Used },
-    /// All of these were received.
+    /// It received all of these.
     Received { tally: Tally, timed: Option<Timed>, used: Used },
     /// The times of the round trips.
     RoundTrips { times: RoundTrips, used: Used },
-    /// All messages were returned.
+    /// It returned all messages.
     Returned { used: Used },
-    /// The item came then.
+    /// It got the item at this time.
     Taken { at_ns: u64, redelivered: bool },
-    /// A message was not what it ought to be.
+    /// A message was wrong.
     Fault(String),
 }
 
-/// Messages that were received after the first, and the time that they took.
+/// Messages that were received after the first, and their time.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Timed {
     pub messages: u64,

@@ -1,4 +1,4 @@
-//! Round trips: a message and its return.
+//! Measures round trips: a message and its return.
 use serde::Serialize;
 
 use super::{
@@ -10,16 +10,15 @@ use super::{
     team::{Halt, Team},
     worker::ROUND_TRIP_SIZE,
 };
-use crate::cli::{
-    ctl::output::{Paint, Table, cell},
-    exit::{Failure, code},
-};
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::paint::Paint;
+use crate::cli::common::table::{Table, cell};
 
-/// How long the asking process pauses before each message where the other one is to be asleep: many times
-/// as long as anybody spins.
+/// How long the asking process pauses before each message where the other one must be asleep: many times longer
+/// than any process spins.
 const PAUSE_US: u64 = 1000;
 
-/// What the other process does when a message comes.
+/// The state of the other process when a message comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     pub title: &'static str,
@@ -40,7 +39,7 @@ struct Line {
     p999_ns: Figure,
 }
 
-/// How many measurements there will be in a round.
+/// The number of measurements in a round.
 pub fn steps() -> usize {
     PEERS.len() * RINGS.len()
 }
@@ -61,8 +60,8 @@ pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
     Ok(())
 }
 
-/// One measurement, of so many seconds; `work` has the processes work, and answers what they answer. With it
-/// what both processes used.
+/// One measurement of `seconds`; `work` makes the processes work, and returns their answers. Also returns what
+/// both processes used.
 pub fn round_trips<'b>(
     bench: &Bench<'b>,
     kind: RingKind,
@@ -100,7 +99,7 @@ fn line(peer: Peer, ring: RingKind, all: &[RoundTrips]) -> Line {
 fn text(lines: &[Line], paint: Paint) -> String {
     let mut table = Table::new(&["PEER", "RING", ">P50", ">P99", ">P99.9"]);
     for line in lines {
-        // A sleeper answers too seldom for a thousandth to mean much.
+        // A sleeping process answers too rarely for a thousandth to mean much.
         let rare = if line.peer == "awake" { line.p999_ns.time() } else { "-".into() };
         table.row(vec![
             cell(line.peer),

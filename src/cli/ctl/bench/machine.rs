@@ -1,4 +1,4 @@
-//! The machine that is measured, and its cores.
+//! Describes the measured machine, and assigns its cores.
 use std::{env::consts::ARCH, fs};
 
 use nix::{
@@ -7,23 +7,23 @@ use nix::{
 };
 use serde::Serialize;
 
-use crate::sys::process;
+use crate::sys::command::process;
 
-/// What figures are to be compared by.
+/// What a reader needs to compare figures.
 #[derive(Debug, Serialize)]
 pub struct Machine {
     version: &'static str,
     cpu: String,
     processors: u32,
     kernel: String,
-    /// The cores that the measuring processes keep to; empty: wherever the kernel puts them.
+    /// The cores to which the measuring processes are pinned; empty: the kernel places them.
     cores: Vec<usize>,
     rounds: u32,
     seconds: f64,
 }
 
 impl Machine {
-    /// This machine. `pin`: whether processes keep to cores; undecided, they do where there are two.
+    /// This machine. `pin`: whether to pin processes to cores; by default, if there are at least two.
     pub fn new(pin: Option<bool>, rounds: u32, seconds: f64) -> Self {
         let mut cores = allowed_cores();
         if !pin.unwrap_or(cores.len() >= 2) {
@@ -40,7 +40,7 @@ impl Machine {
         }
     }
 
-    /// The core of the process number `number` of those that work at the same time.
+    /// The core for process `number` of those that work at the same time.
     pub fn core(&self, number: usize) -> Option<usize> {
         self.cores.get(number.checked_rem(self.cores.len())?).copied()
     }
@@ -68,7 +68,7 @@ fn list(cores: &[usize]) -> String {
 }
 
 fn allowed_cores() -> Vec<usize> {
-    // A machine with more cores than the set has room for: then nobody is pinned.
+    // On a machine with more cores than the set can hold, no process is pinned.
     let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
     (0..CpuSet::count()).filter(|&core| allowed.is_set(core).unwrap_or(false)).collect()
 }
@@ -79,7 +79,7 @@ fn cpu() -> String {
         let (name, value) = line.split_once(':')?;
         (name.trim() == "model name").then(|| value.split_whitespace().collect::<Vec<_>>().join(" "))
     };
-    // Not every architecture names its processors.
+    // Some architectures do not name their processors.
     text.lines().find_map(field).unwrap_or_else(|| ARCH.into())
 }
 

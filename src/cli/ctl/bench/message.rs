@@ -1,13 +1,13 @@
-//! The messages that are measured: how they are written, and how each is checked.
+//! The measured messages: how a sender writes them, and how a receiver checks them.
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// Smallest message: its number.
+/// The smallest message: it has only its number.
 pub const LEAST_SIZE: usize = 8;
-/// Bits of a number that count; those above say which process sends.
+/// Bits of the count in a number; the bits above say which process sends.
 const COUNT_BITS: u32 = 56;
-/// Messages begin at multiples of this, as the slots do: some processors copy badly otherwise.
+/// Messages begin at multiples of this, as slots do: otherwise some processors copy slowly.
 const ALIGNMENT: usize = 64;
 
 /// The first number of a sender.
@@ -30,7 +30,7 @@ impl Message {
         Message { words, start, size }
     }
 
-    /// Writes this number into every word.
+    /// Writes `number` into every word.
     #[inline]
     pub fn write(&mut self, number: u64) {
         let end = self.start + self.size.div_ceil(8);
@@ -45,8 +45,8 @@ impl AsRef<[u8]> for Message {
     }
 }
 
-/// The number of a message, if it has `size` bytes and every word is that number: a message that is mixed of
-/// two, or has bytes of none, is found.
+/// The number of a message, if it has `size` bytes and every word is that number. So a mix of two messages, or
+/// foreign bytes, is found.
 #[inline]
 pub fn number_of(message: &[u8], size: usize) -> Option<u64> {
     let (words, rest) = message.as_chunks::<8>();
@@ -56,18 +56,18 @@ pub fn number_of(message: &[u8], size: usize) -> Option<u64> {
     whole.then_some(number)
 }
 
-/// Out of line: a size that is no multiple of a word is rare, and comparing nothing costs a call.
+/// Not inlined: a size that is not a multiple of a word is rare, and comparing nothing costs a call.
 #[cold]
 fn ends_so(rest: &[u8], number: u64) -> bool {
     *rest == number.to_ne_bytes()[..rest.len()]
 }
 
-/// A multiset of numbers, reduced to two figures.
+/// A multiset of numbers, reduced to a count and a sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// How many.
     pub count: u64,
-    /// The sum of what [`mix`] makes of them: one lost and another doubled does not add up.
+    /// The sum of [`mix`] of each number: it shows a lost number even if another one is doubled.
     pub sum: u64,
 }
 
@@ -85,7 +85,7 @@ impl Tally {
         self.sum = self.sum.wrapping_add(mix(number));
     }
 
-    /// Both together.
+    /// The union of both.
     pub fn and(self, other: Tally) -> Self {
         Tally { count: self.count + other.count, sum: self.sum.wrapping_add(other.sum) }
     }
@@ -100,7 +100,7 @@ fn mix(number: u64) -> u64 {
 /// Checks what one consumer receives.
 pub struct Checker {
     size: usize,
-    /// The least number that may come next, of each sender.
+    /// The smallest number that may come next, for each sender.
     next: [u64; 1 << (u64::BITS - COUNT_BITS)],
     tally: Tally,
 }
@@ -111,13 +111,13 @@ impl Checker {
         Checker { size, next: [0; 256], tally: Tally::default() }
     }
 
-    /// Takes the next message. False: it is not whole, or another one than may come now. What is delivered
-    /// again may come late.
+    /// Checks the next message. False: it is damaged, or its number may not come now. A redelivered message may
+    /// come late.
     #[inline]
     #[must_use]
     pub fn take(&mut self, message: &[u8], redelivered: bool) -> bool {
         let Some(number) = number_of(message, self.size) else { return false };
-        // One byte: no index is out of bounds.
+        // One byte: every value is a valid index.
         let next = &mut self.next[(number >> COUNT_BITS) as usize];
         let in_order = number >= *next;
         if in_order {
@@ -127,7 +127,7 @@ impl Checker {
         in_order || redelivered
     }
 
-    /// What came so far.
+    /// The numbers that came so far.
     pub fn tally(&self) -> Tally {
         self.tally
     }

@@ -14,7 +14,7 @@ mod start;
 mod sync;
 mod team;
 mod throughput;
-mod worker;
+pub mod worker;
 
 use std::{
     fs::{self, OpenOptions},
@@ -23,10 +23,10 @@ use std::{
     str::FromStr,
 };
 
-use super::output::{self, Paint};
+use crate::cli::common::ui::Ui;
 use crate::{
     StopFlag,
-    cli::{
+    cli::common::{
         args::ByteSize,
         exit::{Failure, code},
         signals,
@@ -34,23 +34,22 @@ use crate::{
     },
 };
 use machine::Machine;
-use report::Report;
+use report::BenchReport;
 use team::Halt;
-pub use worker::{WorkerArgs, work};
 
 /// Messages of a batch.
 const BATCH: usize = 64;
 /// Bytes of the largest message.
 const MOST_SIZE: usize = 16 << 20;
-/// How often something is tried that happens once.
+/// How often a measurement is repeated that yields one figure each time.
 const TRIALS: usize = 20;
 
 /// Measure how fast rings are on this machine
 ///
-/// Makes rings of its own, starts processes on them, and measures: messages a second in several sizes, one at
-/// a time and in batches of 64; round trips between processes that are awake, and to one that sleeps; what a
-/// consumer costs that waits; how soon the item of a killed consumer is with another one; how soon the
-/// commands start. Every message is checked by its receiver, word by word. It takes less than a minute.
+/// Creates its own rings, starts processes on them, and measures: messages per second in several sizes, one at
+/// a time and in batches of 64; round trips between processes that are awake, and to one that sleeps; the cost
+/// of a waiting consumer; how soon another consumer gets a killed one's item; how soon the commands start.
+/// Every message is checked by its receiver, word by word. It takes less than a minute.
 /// Measure on a machine that does nothing else.
 ///
 /// With --sync it compares disciplines instead: how many messages a second, and what one takes of processor time,
@@ -74,7 +73,7 @@ Exit codes: 0 measured; 1 runtime error; 2 usage; 10 a message was lost, doubled
 pub struct Args {
     /// Measure only this kind; may be repeated, or a list with commas
     #[arg(long, value_name = "KIND", value_enum, value_delimiter = ',', hide_possible_values = true)]
-    only: Vec<Kind>,
+    only: Vec<Measurement>,
     /// Compare disciplines: adaptive, semaphore, polling, monitor, or all; may be repeated, or a list with commas
     #[arg(long, value_name = "DISCIPLINE", value_delimiter = ',')]
     sync: Vec<sync::Choice>,
@@ -108,7 +107,7 @@ pub struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Kind {
+enum Measurement {
     Throughput,
     Latency,
     Idle,
@@ -117,8 +116,14 @@ enum Kind {
     Sync,
 }
 
-const KINDS: [Kind; 6] =
-    [Kind::Throughput, Kind::Latency, Kind::Idle, Kind::Recovery, Kind::Start, Kind::Sync];
+const MEASUREMENTS: [Measurement; 6] = [
+    Measurement::Throughput,
+    Measurement::Latency,
+    Measurement::Idle,
+    Measurement::Recovery,
+    Measurement::Start,
+    Measurement::Sync,
+];
 
 /// The value of `--seconds`.
 #[derive(Debug, Clone, Copy)]
@@ -141,7 +146,8 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
-        let ByteSize(size) = given.parse().map_err(|error: crate::cli::args::ArgError| error.to_string())?;
+        let ByteSize(size) =
+            given.parse().map_err(|error: crate::cli::common::args::ArgError| error.to_string())?;
         match usize::try_from(size).unwrap_or(usize::MAX) {
             size @ message::LEAST_SIZE..=MOST_SIZE => Ok(Size(size)),
             _ => Err("expected 8 bytes to 16M: a message carries at least its number".into()),
@@ -163,13 +169,13 @@ impl FromStr for SvgFile {
     }
 }
 
-/// What all measurements share.
+/// Shared by all measurements.
 struct Bench<'a> {
     args: &'a Args,
     size: Option<usize>,
     processes: Option<(usize, usize)>,
     machine: Machine,
-    report: Report,
+    report: BenchReport,
     stop: &'a StopFlag,
 }
 
@@ -183,31 +189,31 @@ impl Bench<'_> {
     }
 }
 
-pub fn run(args: &Args, paint: Paint) -> Result<End, Failure> {
+pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let stop = signals::catch()?;
-    match measure(args, paint, &stop) {
+    match measure(args, ui, &stop) {
         Ok(()) => Ok(End::Done),
         Err(Halt::Failed(failure)) => Err(failure),
         Err(Halt::Late) => Err(Failure::new(code::RUNTIME, "the processes took too long to answer")),
         Err(Halt::Stopped) => {
-            output::note("interrupted");
+            ui.note("interrupted");
             Ok(signals::end())
         }
     }
 }
 
-fn measure(args: &Args, paint: Paint, stop: &StopFlag) -> Result<(), Halt> {
-    let kinds = KINDS.iter().filter(|kind| args.measures(**kind));
+fn measure(args: &Args, ui: &Ui, stop: &StopFlag) -> Result<(), Halt> {
+    let kinds = MEASUREMENTS.iter().filter(|kind| args.measures(**kind));
     let (size, processes) = (args.size.map(|Size(size)| size), args.processes());
     let steps = kinds.clone().map(|kind| match kind {
-        Kind::Throughput => args.rounds as usize * throughput::steps(size, processes),
-        Kind::Latency => args.rounds as usize * latency::steps(),
-        Kind::Idle => 1,
-        Kind::Recovery | Kind::Start => TRIALS,
-        Kind::Sync => sync::steps(args),
+        Measurement::Throughput => args.rounds as usize * throughput::steps(size, processes),
+        Measurement::Latency => args.rounds as usize * latency::steps(),
+        Measurement::Idle => 1,
+        Measurement::Recovery | Measurement::Start => TRIALS,
+        Measurement::Sync => sync::steps(args),
     });
     if let Some(SvgFile(path)) = &args.plot {
-        // Found out before all is measured.
+        // Checked before the measurements begin.
         let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
         opened.map_err(|error| unwritten(path, &error))?;
     }
@@ -216,18 +222,18 @@ fn measure(args: &Args, paint: Paint, stop: &StopFlag) -> Result<(), Halt> {
         size,
         processes,
         machine: Machine::new(args.pinned(), args.rounds, args.seconds.0),
-        report: Report::new(args.json, paint, steps.sum()),
+        report: BenchReport::new(args.json, *ui, steps.sum()),
         stop,
     };
     bench.report.emit("machine", &[&bench.machine], |_| bench.machine.text())?;
     for kind in kinds {
         match kind {
-            Kind::Throughput => throughput::measure(&bench)?,
-            Kind::Latency => latency::measure(&bench)?,
-            Kind::Idle => idle::measure(&bench)?,
-            Kind::Recovery => recovery::measure(&bench)?,
-            Kind::Start => start::measure(&bench)?,
-            Kind::Sync => {
+            Measurement::Throughput => throughput::measure(&bench)?,
+            Measurement::Latency => latency::measure(&bench)?,
+            Measurement::Idle => idle::measure(&bench)?,
+            Measurement::Recovery => recovery::measure(&bench)?,
+            Measurement::Start => start::measure(&bench)?,
+            Measurement::Sync => {
                 let plot = sync::measure(&bench)?;
                 if let Some(SvgFile(path)) = &args.plot {
                     fs::write(path, plot.svg(&bench.machine.text()))
@@ -244,9 +250,9 @@ fn unwritten(path: &Path, error: &io::Error) -> Failure {
 }
 
 impl Args {
-    fn measures(&self, kind: Kind) -> bool {
+    fn measures(&self, kind: Measurement) -> bool {
         match kind {
-            Kind::Sync => !self.sync.is_empty() || self.only.contains(&kind),
+            Measurement::Sync => !self.sync.is_empty() || self.only.contains(&kind),
             _ if self.only.is_empty() => self.sync.is_empty(),
             _ => self.only.contains(&kind),
         }

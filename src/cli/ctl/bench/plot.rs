@@ -1,13 +1,13 @@
-//! Bars that compare: in the terminal, and as an SVG file.
+//! Draws bar charts: in the terminal, and as an SVG file.
 use std::fmt::Write;
 
-use crate::cli::ctl::output::{Paint, Tone};
+use crate::cli::common::paint::{Paint, Tone};
 
 /// Cells of the longest bar in the terminal.
 const CELLS: usize = 36;
-/// From this ratio of the largest value to the smallest, bars are as long as the values' logarithms.
+/// If the largest value is at least this many times the smallest, bars are as long as the values' logarithms.
 const LOGARITHMIC: f64 = 50.0;
-/// Powers of ten that a logarithmic bar has room for: what is smaller has the shortest bar.
+/// The powers of ten that a logarithmic bar can show: smaller values have the shortest bar.
 const DECADES: f64 = 6.0;
 
 /// Groups of bars, below each other.
@@ -16,22 +16,22 @@ pub struct Plot(pub Vec<Group>);
 /// Bars of one kind of figure.
 pub struct Group {
     pub title: &'static str,
-    /// The figure in words.
+    /// Formats the figure.
     pub show: fn(f64) -> String,
     pub bars: Vec<Bar>,
 }
 
 /// One figure.
 pub struct Bar {
-    /// What was measured: said once for those of the same label that follow each other.
+    /// What was measured; shown once for consecutive bars of the same label.
     pub label: String,
-    /// What is compared.
+    /// The name of the compared thing.
     pub series: &'static str,
     /// `None`: unknown.
     pub value: Option<f64>,
 }
 
-/// How long bars are.
+/// The scale of the bars.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Scale {
     Linear { most: f64 },
@@ -45,7 +45,7 @@ impl Scale {
             (least.min(value), most.max(value))
         });
         match most > LOGARITHMIC * least {
-            // From a power of ten below the smallest one, which has a bar, too.
+            // Starts a power of ten below the smallest value, so that this has a bar, too.
             true => {
                 Scale::Logarithmic { least: (least.log10().ceil() - 1.0).max(most.log10() - DECADES), most }
             }
@@ -64,7 +64,7 @@ impl Scale {
         }
     }
 
-    /// Said behind the title.
+    /// A note after the title.
     fn note(self) -> &'static str {
         match self {
             Scale::Linear { .. } => "",
@@ -107,7 +107,7 @@ impl Plot {
         text
     }
 
-    /// The same number for what has the same name.
+    /// The same number for each bar of the same name.
     fn number(&self, series: &str) -> usize {
         let mut seen: Vec<&str> = Vec::new();
         for bar in self.0.iter().flat_map(|group| &group.bars) {
@@ -119,7 +119,7 @@ impl Plot {
     }
 }
 
-/// A bar of this length, in eighths of a cell; in signs of ASCII, whole cells. Who has a length is seen.
+/// A bar of this length, in eighths of a cell; with ASCII, in whole cells. A value above zero always shows.
 fn draw(share: f64, blocks: bool) -> String {
     const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let cells = share * CELLS as f64;
@@ -133,7 +133,7 @@ fn draw(share: f64, blocks: bool) -> String {
     }
 }
 
-/// Whether who reads the output is told to expect UTF-8, as the C library tells it.
+/// Whether the reader of the output expects UTF-8, according to the C library's locale.
 fn speaks_utf8() -> bool {
     let set = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
@@ -141,9 +141,9 @@ fn speaks_utf8() -> bool {
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
-/// Colours that people who see few can tell apart (Okabe and Ito).
+/// Colours that colour-blind readers can distinguish (Okabe and Ito).
 const COLOURS: [&str; 4] = ["#0072b2", "#e69f00", "#d55e00", "#009e73"];
-/// Measures of the SVG file.
+/// Dimensions of the SVG file.
 const WIDTH: usize = 760;
 const ROW: usize = 18;
 const LABEL: usize = 150;
@@ -204,7 +204,6 @@ fn text(out: &mut String, x: usize, y: usize, with: &str, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::ctl::output::ColorArg;
 
     fn group(values: &[Option<f64>]) -> Group {
         let bar = |&value| Bar { label: "a <b>".into(), series: "s", value };
@@ -212,7 +211,7 @@ mod tests {
     }
 
     fn lengths(values: &[Option<f64>]) -> Vec<usize> {
-        let text = Plot(vec![group(values)]).render(Paint::new(ColorArg::Never), false);
+        let text = Plot(vec![group(values)]).render(Paint::new(false), false);
         text.lines().skip(2).map(|line| line.matches('#').count()).collect()
     }
 
@@ -222,22 +221,22 @@ mod tests {
     }
 
     #[test]
-    fn far_apart_they_grow_by_powers_of_ten_and_the_title_says_so() {
+    fn bars_of_very_different_values_are_logarithmic_and_the_title_says_so() {
         assert_eq!(lengths(&[Some(1e6), Some(1e3), Some(0.0)]), [36, 9, 0]);
-        let far = Plot(vec![group(&[Some(100.0), Some(1.0)])]).render(Paint::new(ColorArg::Never), true);
+        let far = Plot(vec![group(&[Some(100.0), Some(1.0)])]).render(Paint::new(false), true);
         assert!(far.contains("logarithmic"), "{far}");
-        let near = Plot(vec![group(&[Some(49.0), Some(1.0)])]).render(Paint::new(ColorArg::Never), true);
+        let near = Plot(vec![group(&[Some(49.0), Some(1.0)])]).render(Paint::new(false), true);
         assert!(!near.contains("logarithmic"), "{near}");
     }
 
     #[test]
-    fn what_is_tiny_beside_the_others_has_a_bar_all_the_same() {
+    fn a_value_much_smaller_than_the_others_still_has_a_bar() {
         let lengths = lengths(&[Some(1e9), Some(1e-9)]);
         assert_eq!(lengths, [36, 1]);
     }
 
     #[test]
-    fn a_block_is_told_in_eighths() {
+    fn a_bar_is_drawn_in_eighths_of_a_block() {
         assert_eq!(draw(1.0, true), "█".repeat(CELLS));
         assert_eq!(draw(1.5 / CELLS as f64, true), "█▌");
         assert_eq!(draw(1e-9, true), "▏");

@@ -1,4 +1,4 @@
-//! How long an item is gone whose holder is killed.
+//! Measures how long the item of a killed consumer takes to reach another one.
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,13 +10,11 @@ use super::{
     rings::SHARED,
     team::{Halt, Team},
 };
-use crate::cli::{
-    exit::{Failure, code},
-    signals,
-};
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::signals;
 
-/// How long the other consumer waits before the holder is killed, in milliseconds: it sleeps by then, and
-/// is at any point of its sleep.
+/// How long the other consumer waits before the holder is killed, in milliseconds: it sleeps by then, and is at a
+/// random point of its sleep.
 const WAIT_MS: std::ops::Range<u64> = 30..80;
 
 #[derive(Debug, Serialize)]
@@ -25,7 +23,7 @@ struct Line {
     redelivery_ns: Figure,
 }
 
-/// From SIGKILL of a consumer that holds an item to the moment at which a waiting one has it.
+/// The time from SIGKILL of a consumer that holds an item to the moment at which a waiting consumer has it.
 pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
     let mut times = Vec::new();
     for _ in 0..TRIALS {

@@ -1,20 +1,19 @@
-//! What is said: tables or JSON on standard output, progress on a terminal.
+//! Writes results: tables or JSON on standard output, progress on a terminal.
 use std::io::{self, IsTerminal};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use crate::cli::{
-    ctl::output::{self, Paint},
-    exit::Failure,
-};
+use crate::cli::common::exit::Failure;
+use crate::cli::common::paint::Paint;
+use crate::cli::common::ui::{Ui, json_line};
 
 const SCHEMA: &str = "ringpipe.bench/1";
 
-/// Says things.
-pub struct Report {
+/// The output of `bench`.
+pub struct BenchReport {
     json: bool,
-    paint: Paint,
+    ui: Ui,
     progress: ProgressBar,
 }
 
@@ -26,28 +25,33 @@ struct Record<'a, T> {
     figures: &'a T,
 }
 
-impl Report {
-    /// For so many steps.
-    pub fn new(json: bool, paint: Paint, steps: usize) -> Self {
+impl BenchReport {
+    /// A report of `steps` measurements.
+    pub fn new(json: bool, ui: Ui, steps: usize) -> Self {
         let target = match io::stderr().is_terminal() {
             true => ProgressDrawTarget::stderr(),
             false => ProgressDrawTarget::hidden(),
         };
         let progress = ProgressBar::with_draw_target(Some(steps as u64), target);
-        // The template is a constant; were it wrong, the default style would serve.
+        // The template is a constant. If it were wrong, the default style would be used.
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {eta} to go") {
             progress.set_style(style);
         }
-        Report { json, paint, progress }
+        BenchReport { json, ui, progress }
     }
 
-    /// The next measurement begins.
+    /// Shows that the next measurement begins.
     pub fn step(&self, what: &str) {
         self.progress.inc(1);
         self.progress.set_message(what.to_string());
     }
 
-    /// Figures of one kind: each an object, or all together a text.
+    /// A note to standard error.
+    pub fn note(&self, text: &str) {
+        self.progress.suspend(|| self.ui.note(text));
+    }
+
+    /// Writes figures of one kind: an object each, or one text for all.
     pub fn emit<T: Serialize>(
         &self,
         kind: &'static str,
@@ -57,16 +61,16 @@ impl Report {
         let mut out = String::new();
         if self.json {
             for figures in figures {
-                out += &output::json_line(&Record { schema: SCHEMA, kind, figures })?;
+                out += &json_line(&Record { schema: SCHEMA, kind, figures })?;
             }
         } else {
-            out = text(self.paint);
+            out = text(self.ui.paint());
         }
-        self.progress.suspend(|| output::emit(out.as_bytes()))
+        self.progress.suspend(|| self.ui.emit(out.as_bytes()))
     }
 }
 
-impl Drop for Report {
+impl Drop for BenchReport {
     fn drop(&mut self) {
         self.progress.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! How long the commands take to start.
+//! Measures how long the commands take to start.
 use std::{
     io::Read,
     os::{fd::AsFd, unix::process::CommandExt},
@@ -13,15 +13,15 @@ use serde::Serialize;
 use super::{Bench, TRIALS, figure::Figure, rings::SHARED, team::Halt};
 use crate::{
     Consumer, Error, Ring, Role, StopFlag,
-    cli::{
-        ctl::children::{Process, command},
+    cli::common::{
         exit::{Failure, code},
         signals,
     },
+    cli::ctl::children::{Process, command},
 };
 
 const ITEM: &str = "first";
-/// How long a command may take before its end is looked for.
+/// How long a command may take before this checks whether it has ended.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Serialize)]
@@ -31,7 +31,8 @@ struct Line {
     consumer_ns: Figure,
 }
 
-/// From the start of `producer` to its first item in the ring, and from that of `consumer` to its first line.
+/// The time from the start of `producer` to its first item in the ring, and from that of `consumer` to its first
+/// line.
 pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
     let ring = SHARED.make(64, 1)?;
     let failed = |error| Failure::of_ring(ring.name(), &error);
@@ -80,7 +81,7 @@ fn first_item(ring: &Ring, mut consumer: Consumer, stop: &StopFlag) -> Result<Du
         {
             return Err(Failure::new(code::RUNTIME, complaint).into());
         }
-        // Where there is one processor, it is the producer's.
+        // If there is only one processor, the producer needs it.
         thread::yield_now();
     }
 }
@@ -108,7 +109,7 @@ fn first_line(ring: &Ring, stop: &StopFlag) -> Result<Duration, Halt> {
 /// The command of this role, without input and output.
 fn quiet(role: Role) -> Result<Command, Failure> {
     let mut command = command(role)?;
-    // A terminal's Ctrl-C goes to this command, which then ends that one.
+    // Ctrl-C in a terminal goes only to this command, which then ends the other one.
     command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
     Ok(command)
 }

@@ -1,7 +1,6 @@
-//! The disciplines beside each other: what a message costs under each.
+//! Compares the disciplines: what a message costs under each.
 use std::str::FromStr;
 
-use clap::ValueEnum;
 use serde::Serialize;
 
 use super::{
@@ -16,56 +15,51 @@ use super::{
     team::{Halt, Team},
     throughput::{self, Case},
 };
-use crate::{
-    Discipline,
-    cli::{
-        ctl::{
-            output::{self, Paint, Table, cell},
-            show,
-        },
-        exit::{Failure, plain},
-        sync_args::SyncArg,
-    },
-};
+use crate::Discipline;
+use crate::cli::common::exit::{Failure, plain};
+use crate::cli::common::paint::Paint;
+use crate::cli::common::sync_args;
+use crate::cli::common::table::{Table, cell};
+use crate::cli::ctl::show;
 
-/// Bytes of a message, unless others are asked for.
+/// The default number of bytes of a message.
 const SIZE: usize = 64;
-/// Seconds of a round in which system calls are counted, at most.
+/// The maximum length in seconds of a round in which system calls are counted.
 const TRACED_SECONDS: f64 = 0.2;
 
 /// A value of `--sync`.
 #[derive(Debug, Clone, Copy)]
 pub enum Choice {
     All,
-    One(SyncArg),
+    One(Discipline),
 }
 
 impl FromStr for Choice {
-    type Err = &'static str;
+    type Err = String;
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
         match given {
             "all" => Ok(Choice::All),
-            name => SyncArg::from_str(name, false)
+            name => sync_args::named(name)
                 .map(Choice::One)
-                .map_err(|_| "expected adaptive, semaphore, polling, monitor or all"),
+                .ok_or_else(|| format!("expected {}", sync_args::names(&["all"]))),
         }
     }
 }
 
-/// The disciplines that are asked for, each once: all unless some are.
+/// The requested disciplines, each once; all of them by default.
 fn chosen(choices: &[Choice]) -> Vec<Discipline> {
-    let is_chosen = |one: &SyncArg| {
+    let is_chosen = |one: &Discipline| {
         choices.is_empty()
             || choices.iter().any(|choice| match choice {
                 Choice::All => true,
                 Choice::One(chosen) => chosen == one,
             })
     };
-    SyncArg::value_variants().iter().copied().filter(is_chosen).map(Discipline::from).collect()
+    Discipline::ALL.iter().copied().filter(is_chosen).collect()
 }
 
-/// How many measurements there will be.
+/// The number of measurements.
 pub fn steps(args: &Args) -> usize {
     let disciplines = chosen(&args.sync);
     let measured = cases(args).len() + trips(&disciplines).len();
@@ -85,13 +79,13 @@ fn trips(disciplines: &[Discipline]) -> Vec<RingKind> {
     RINGS.iter().flat_map(|ring| disciplines.iter().map(|&sync| ring.under(sync))).collect()
 }
 
-/// What one message, or one round trip, costs.
+/// The cost of one message, or one round trip.
 #[derive(Debug, Serialize)]
 struct Cost {
     cpu_ns: Figure,
     voluntary_switches: Figure,
     involuntary_switches: Figure,
-    /// `None`: the system forbids to count them, or it took too long.
+    /// `None`: the system forbids counting them, or it took too long.
     system_calls: Option<f64>,
 }
 
@@ -164,11 +158,11 @@ struct Figures {
     waits: Vec<Wait>,
     /// Why no system calls were counted.
     refused: Option<String>,
-    /// Some were not, since that took too long.
+    /// Some system calls were not counted, since that took too long.
     late: bool,
 }
 
-/// Measures all in interleaved rounds, then counts system calls, then waits. Answers with the plot.
+/// Measures everything in interleaved rounds, then counts system calls, then measures waits. Returns the plot.
 pub fn measure(bench: &Bench<'_>) -> Result<Plot, Halt> {
     let disciplines = chosen(&bench.args.sync);
     let (cases, trips) = (cases(bench.args), trips(&disciplines));
@@ -184,7 +178,7 @@ pub fn measure(bench: &Bench<'_>) -> Result<Plot, Halt> {
         for (&ring, (times, used)) in trips.iter().zip(&mut tripped) {
             step(bench, ring, "round trip");
             let (one, mut both) = latency::round_trips(bench, ring, ASLEEP, bench.seconds(), Team::work)?;
-            // The pause before each is the asking process' own: a call in which it sleeps.
+            // The pause before each round trip is a sleep of the asking process itself.
             both.voluntary = both.voluntary.saturating_sub(one.count);
             used.push((one.count, both));
             times.push(one);
@@ -219,19 +213,19 @@ fn step(bench: &Bench<'_>, ring: RingKind, what: &str) {
     bench.report.step(&format!("{what}, {}, {}", ring.sync, ring.title));
 }
 
-/// Counts system calls, as long as the system allows it.
+/// Counts system calls while the system allows it.
 #[derive(Default)]
 struct Counting {
     refused: Option<String>,
     late: bool,
 }
 
-/// Has processes work, and answers what they answer.
+/// Makes processes work, and returns their answers.
 type Works<'w, 'b> = &'w mut dyn FnMut(&mut Team<'b>) -> Result<Vec<Answer>, Halt>;
 
 impl Counting {
-    /// System calls for one message in one measurement, which answers how many messages there were, and how many
-    /// calls of its own are not to be counted.
+    /// System calls per message in one measurement, which returns the number of messages, and how many of the
+    /// calls are its own and must not count.
     fn count<'b>(
         &mut self,
         bench: &Bench<'b>,
@@ -299,7 +293,7 @@ impl Figures {
         lines.extend(self.waits.iter().map(Line::Wait));
         bench.report.emit("sync", &lines, |paint| self.text(paint) + &self.plot().text(paint))?;
         if let (Some(reason), true) = (&self.refused, bench.args.json) {
-            output::note(&format!("system calls were not counted: tracing is refused: {reason}"));
+            bench.report.note(&format!("system calls were not counted: tracing is refused: {reason}"));
         }
         Ok(())
     }
@@ -382,7 +376,7 @@ impl Figures {
         table
     }
 
-    /// What is sent one at a time; a round trip; a wait.
+    /// The plot of messages one at a time, round trips, and waits.
     fn plot(&self) -> Plot {
         let streams = |title, of: fn(&Stream) -> Option<f64>, show: fn(f64) -> String| {
             let bar = |one: &Stream| Bar {
@@ -436,7 +430,7 @@ mod tests {
             let choices: Vec<Choice> = choices.iter().map(|choice| choice.parse().unwrap()).collect();
             chosen(&choices).into_iter().map(Discipline::name).collect::<Vec<_>>()
         };
-        let all = ["adaptive", "semaphore", "polling", "monitor"];
+        let all: Vec<_> = Discipline::ALL.iter().copied().map(Discipline::name).collect();
         assert_eq!(names(&[]), all);
         assert_eq!(names(&["monitor", "all", "monitor"]), all);
         assert_eq!(names(&["monitor", "adaptive", "monitor"]), ["adaptive", "monitor"]);

@@ -1,4 +1,4 @@
-//! Measuring processes, as the command that started them sees them.
+//! Manages the measuring processes on the side of the command that started them.
 use std::{
     io::{self, BufRead, BufReader, Write},
     os::{fd::AsFd, unix::process::CommandExt},
@@ -13,26 +13,20 @@ use nix::{
 };
 
 use super::job::{Answer, Job};
-use crate::{
-    StopFlag,
-    cli::{
-        ctl::{
-            children::{Process, this_program},
-            output,
-        },
-        exit::{Failure, code},
-    },
-    sys::trace::Tracer,
-};
+use crate::StopFlag;
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::ui::json_line;
+use crate::cli::ctl::children::{Process, this_program};
+use crate::sys::command::trace::Tracer;
 
-/// Longest sleep without a look at the stop flag.
+/// The longest sleep without a check of the stop flag.
 const SLICE_MS: u8 = 100;
-/// How long traced processes may work: many times as long as they do, but for a machine that has no time for them.
+/// How long traced processes may work: many times longer than they need, except on an overloaded machine.
 const TRACED_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a process that has closed its output may take to end.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Why a measurement came to nothing.
+/// Why a measurement has no result.
 #[derive(Debug)]
 pub enum Halt {
     /// A signal asks the command to end.
@@ -49,11 +43,11 @@ impl From<Failure> for Halt {
     }
 }
 
-/// Several processes that work at the same time; killed, where they still run, when dropped.
+/// Several processes that work at the same time. Dropping this kills those that still run.
 pub struct Team<'s> {
     workers: Vec<Worker>,
     stop: &'s StopFlag,
-    /// When answers come too late.
+    /// The latest time for answers.
     deadline: Option<Instant>,
 }
 
@@ -82,7 +76,7 @@ impl<'s> Team<'s> {
         Self::start(&[job], stop)
     }
 
-    /// Gives all of them the word.
+    /// Gives all processes the signal to begin.
     pub fn go(&mut self) -> Result<(), Halt> {
         for worker in &mut self.workers {
             let told = worker.input.write_all(b"\n");
@@ -91,8 +85,8 @@ impl<'s> Team<'s> {
         Ok(())
     }
 
-    /// The next answer of each, in their order. A process that ends without one, or answers that it found a
-    /// fault, ends this at once.
+    /// The next answer of each process, in their order. Fails at once if a process ends without an answer, or
+    /// reports a fault.
     pub fn answers(&mut self) -> Result<Vec<Answer>, Halt> {
         let mut answers: Vec<Option<Answer>> = self.workers.iter().map(|_| None).collect();
         loop {
@@ -106,14 +100,14 @@ impl<'s> Team<'s> {
         }
     }
 
-    /// Gives all of them the word, and waits for their answers.
+    /// Gives all processes the signal to begin, and waits for their answers.
     pub fn work(&mut self) -> Result<Vec<Answer>, Halt> {
         self.go()?;
         self.answers()
     }
 
-    /// As [`work`](Self::work), with the number of system calls that all made together in their work, which
-    /// are traced for that, and must not take too long. Where the system refuses to trace them, they work as ever.
+    /// As [`work`](Self::work), but also counts the system calls of all processes in their work, by tracing them;
+    /// they must not take too long. If the system refuses to trace them, they work normally.
     pub fn work_traced(&mut self) -> Result<(Vec<Answer>, io::Result<u64>), Halt> {
         let tracer = match Tracer::of(self.ids().collect()) {
             Ok(tracer) => tracer,
@@ -123,14 +117,14 @@ impl<'s> Team<'s> {
         let answers = self.work();
         self.deadline = None;
         if answers.is_err() {
-            // The tracer's thread ends with them; while it is there, nobody else may ask how they are.
+            // The tracer's thread ends with the processes; until then no other code may wait for them.
             self.workers.iter_mut().for_each(|worker| worker.process.kill());
         }
         let counts = tracer.counts();
         Ok((answers?, counts.map(|counts| counts.iter().sum())))
     }
 
-    /// Those of `waiting` that have something to say, or have ended.
+    /// The processes of `waiting` that have sent an answer or ended.
     fn ready(&self, waiting: &[usize]) -> Result<Vec<usize>, Halt> {
         let fd = |&at: &usize| PollFd::new(self.workers[at].output.get_ref().as_fd(), PollFlags::POLLIN);
         let mut fds: Vec<PollFd<'_>> = waiting.iter().map(fd).collect();
@@ -154,9 +148,9 @@ impl<'s> Team<'s> {
         self.workers.iter().map(|worker| worker.process.id())
     }
 
-    /// Kills all of them, at once, and leaves no trace of them. Answers when, on the monotonic clock.
+    /// Kills and reaps all processes at once. Returns the time of that on the monotonic clock.
     pub fn kill(self) -> u64 {
-        let at_ns = crate::sys::clock::monotonic_ns();
+        let at_ns = crate::sys::command::clock::monotonic_ns();
         drop(self);
         at_ns
     }
@@ -166,9 +160,9 @@ impl Worker {
     fn start(job: &Job) -> Result<Self, Failure> {
         let what = job.work.title();
         let mut command = Command::new(this_program()?);
-        command.arg("bench-worker").arg(output::json_line(job)?.trim_end());
+        command.arg("bench-worker").arg(json_line(job)?.trim_end());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        // A terminal's Ctrl-C goes to the command, which then ends its processes.
+        // Ctrl-C in a terminal goes only to the command, which then ends its processes.
         command.process_group(0);
         let mut process = Process::start(what, command)?;
         let (Some(input), Some(output)) = (process.take_input(), process.take_output()) else {
@@ -201,7 +195,7 @@ impl Worker {
         Failure::new(code::RUNTIME, line)
     }
 
-    /// About an answer that does not belong here.
+    /// The failure for an answer that was not expected.
     fn nonsense(&self, answer: &Answer) -> Failure {
         Failure::new(code::RUNTIME, format!("a {} answered {answer:?}", self.what))
     }

@@ -1,4 +1,4 @@
-//! Messages a second.
+//! Measures messages per second.
 use serde::Serialize;
 
 use super::{
@@ -10,19 +10,16 @@ use super::{
     rings::{RINGS, RingKind, SHARED},
     team::{Halt, Team},
 };
-use crate::cli::{
-    ctl::{
-        output::{Paint, Table, cell},
-        show,
-    },
-    exit::{Failure, code},
-};
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::paint::Paint;
+use crate::cli::common::table::{Table, cell};
+use crate::cli::ctl::show;
 
-/// Sizes of messages unless others are asked for.
+/// The default sizes of messages.
 const SIZES: [usize; 4] = [8, 64, 1 << 10, 16 << 10];
-/// The size with several processes on each side.
+/// The size of messages with several processes on each side.
 const CROWD_SIZE: usize = 64;
-/// How many processes, on each side.
+/// The number of those processes on each side.
 const CROWD: usize = 2;
 
 /// What is measured.
@@ -35,11 +32,11 @@ pub struct Case {
     pub batch: usize,
 }
 
-/// What came of one measurement.
+/// The result of one measurement.
 #[derive(Debug)]
 pub struct Streamed {
     pub messages: u64,
-    /// By all processes together.
+    /// What all processes used together.
     pub used: Used,
     timed: Vec<Timed>,
 }
@@ -73,12 +70,12 @@ pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
     Ok(())
 }
 
-/// How many measurements there will be in a round.
+/// The number of measurements in a round.
 pub fn steps(size: Option<usize>, processes: Option<(usize, usize)>) -> usize {
     cases(size, processes).len()
 }
 
-/// What is measured in a round: each case one at a time, and in batches behind it.
+/// The cases of a round: each with single messages, followed by the same in batches.
 pub fn cases(size: Option<usize>, processes: Option<(usize, usize)>) -> Vec<Case> {
     let sizes = size.map_or(SIZES.to_vec(), |size| vec![size]);
     let (producers, consumers) = processes.unwrap_or((1, 1));
@@ -98,7 +95,7 @@ pub fn cases(size: Option<usize>, processes: Option<(usize, usize)>) -> Vec<Case
 }
 
 impl Case {
-    /// One measurement, of so many seconds; `work` has the processes work, and answers what they answer.
+    /// One measurement of `seconds`; `work` makes the processes work, and returns their answers.
     pub fn stream<'b>(
         &self,
         bench: &Bench<'b>,
@@ -154,13 +151,13 @@ impl Streamed {
         Ok(Streamed { messages: received.count, used: all_used.into_iter().sum(), timed: all_timed })
     }
 
-    /// Messages a second.
+    /// Messages per second.
     pub fn rate(&self) -> Result<f64, Failure> {
         rate(&self.timed)
     }
 }
 
-/// Everything that was sent must have come, once.
+/// Checks that everything that was sent came exactly once.
 fn compare(sent: Tally, received: Tally) -> Result<(), Failure> {
     if sent == received {
         return Ok(());
@@ -172,7 +169,7 @@ fn compare(sent: Tally, received: Tally) -> Result<(), Failure> {
     Err(Failure::new(code::ASSERTION, line))
 }
 
-/// All consumers together: from the first message to the last.
+/// The rate of all consumers together: from the first message to the last.
 fn rate(timed: &[Timed]) -> Result<f64, Failure> {
     let messages: u64 = timed.iter().map(|timed| timed.messages).sum();
     let start = timed.iter().map(|timed| timed.start_ns).min().unwrap_or_default();
@@ -187,7 +184,7 @@ fn rate(timed: &[Timed]) -> Result<f64, Failure> {
 fn text(lines: &[Line], paint: Paint) -> String {
     let mut table =
         Table::new(&["PROCESSES", ">SIZE", "RING", ">ONE AT A TIME", ">BATCHES OF 64", ">BYTES/S"]);
-    // Each case one at a time, and in batches behind it.
+    // Each case with single messages, followed by the same in batches.
     for pair in lines.chunks_exact(2) {
         let [one, batches] = pair else { continue };
         table.row(vec![
@@ -210,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_lost_doubled_or_exchanged_is_an_assertion_that_failed() {
+    fn a_lost_doubled_or_exchanged_message_fails_an_assertion() {
         assert!(compare(Tally::of(0..9), Tally::of(0..9)).is_ok());
         for received in [0..8, 0..10, 1..10] {
             assert_eq!(compare(Tally::of(0..9), Tally::of(received)).unwrap_err().code, code::ASSERTION);
@@ -226,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_for_one_of_each_has_one_of_each() {
+    fn an_exclusive_ring_is_measured_with_one_producer_and_one_consumer() {
         assert_eq!(cases(None, None).len(), 4 * 2 * 2 + 2);
         assert_eq!(cases(Some(100), Some((1, 1))).len(), 4);
         let cases = cases(None, Some((3, 1)));

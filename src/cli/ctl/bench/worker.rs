@@ -1,4 +1,4 @@
-//! The measuring processes.
+//! The work of a measuring process.
 use std::{
     io::{self, Read},
     time::{Duration, Instant},
@@ -15,69 +15,67 @@ use super::{
     job::{Answer, Job, RoundTrips, Timed, Work},
     message::{Checker, Message, Tally, first_number, number_of},
 };
-use crate::{
-    Consumer, Error, Producer, Result, Ring,
-    cli::{
-        ctl::output,
-        exit::{Failure, code},
-    },
-    sys::clock,
-};
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::start::End;
+use crate::cli::common::ui::Ui;
+use crate::sys::command::clock;
+use crate::{Consumer, Error, Producer, Result, Ring};
 
 /// Bytes of a round trip's message.
 pub const ROUND_TRIP_SIZE: usize = 8;
 /// Messages, and bytes, between two readings of the clock.
 const BLOCK: usize = 64;
 const BLOCK_BYTES: usize = 1 << 20;
-/// Least messages between two readings: even a short measurement has several.
+/// The minimum number of messages between two readings: even a short measurement has several.
 const LEAST_BLOCK: usize = 8;
-/// The longest time that a histogram tells from longer ones: a minute.
+/// The longest time that a histogram distinguishes: a minute.
 const LONGEST_NS: u64 = 60_000_000_000;
 
 /// A process of `ringctl bench`, started by it
 #[derive(Debug, clap::Args)]
-pub struct WorkerArgs {
+pub struct Args {
     /// What to do, as JSON
     job: Job,
 }
 
-/// Does what the command that started this process asks for.
-pub fn work(args: &WorkerArgs) -> std::result::Result<(), Failure> {
+/// Does the job that the command which started this process has given it.
+pub fn run(args: &Args, ui: &Ui) -> std::result::Result<End, Failure> {
     if let Some(core) = args.job.core {
         pin(core).map_err(|error| Failure::io(format!("keeping to core {core}"), &error))?;
     }
-    match &args.job.work {
+    let done = match &args.job.work {
         Work::Send { ring, sender, size, batch, seconds } => {
             let producer = attached(ring, Ring::producer)?;
             let send = || send(producer, *sender, *size, *batch, Duration::from_secs_f64(*seconds));
-            answer(ring, send)
+            answer(ui, ring, send)
         }
         Work::Receive { ring, size, batch } => {
             let consumer = attached(ring, Ring::consumer)?;
-            answer(ring, || receive(consumer, *size, *batch))
+            answer(ui, ring, || receive(consumer, *size, *batch))
         }
         Work::Ping { there, back, seconds, pause_us } => {
             let (to, from) = (attached(there, Ring::producer)?, attached(back, Ring::consumer)?);
             let pause = Duration::from_micros(*pause_us);
-            answer(there, || ping(to, from, Duration::from_secs_f64(*seconds), pause))
+            answer(ui, there, || ping(to, from, Duration::from_secs_f64(*seconds), pause))
         }
         Work::Pong { there, back } => {
             let (from, to) = (attached(there, Ring::consumer)?, attached(back, Ring::producer)?);
-            answer(back, || pong(from, to))
+            answer(ui, back, || pong(from, to))
         }
         Work::Hold { ring } => {
             let mut consumer = attached(ring, Ring::consumer)?;
             let held = consumer.recv().map_err(|error| Failure::of_ring(ring, &error))?;
-            // The word never comes: this process is killed.
-            say_ready_and_wait()?;
+            // The signal to begin never comes: this process is killed.
+            say_ready_and_wait(ui)?;
             held.give_back();
             Ok(())
         }
         Work::Take { ring } => {
             let consumer = attached(ring, Ring::consumer)?;
-            answer(ring, || take(consumer))
+            answer(ui, ring, || take(consumer))
         }
-    }
+    };
+    done.map(|()| End::Done)
 }
 
 /// Keeps this thread to one core.
@@ -92,25 +90,26 @@ fn attached<T>(ring: &str, attach: impl FnOnce(&Ring) -> Result<T>) -> std::resu
     opened.and_then(|ring| attach(&ring)).map_err(|error| Failure::of_ring(ring, &error))
 }
 
-/// Waits for the word, works, and tells what came of it.
-fn answer(ring: &str, work: impl FnOnce() -> Result<Answer>) -> std::result::Result<(), Failure> {
-    if !say_ready_and_wait()? {
+/// Waits for the signal to begin, works, and reports the result.
+fn answer(ui: &Ui, ring: &str, work: impl FnOnce() -> Result<Answer>) -> std::result::Result<(), Failure> {
+    if !say_ready_and_wait(ui)? {
         return Ok(());
     }
-    say(&work().map_err(|error| Failure::of_ring(ring, &error))?)
+    say(ui, &work().map_err(|error| Failure::of_ring(ring, &error))?)
 }
 
-/// False: whoever started this process is gone.
-fn say_ready_and_wait() -> std::result::Result<bool, Failure> {
-    say(&Answer::Ready)?;
+/// Reports that this process is ready, and waits for the signal to begin. False: the process that started it is
+/// gone.
+fn say_ready_and_wait(ui: &Ui) -> std::result::Result<bool, Failure> {
+    say(ui, &Answer::Ready)?;
     match io::stdin().read(&mut [0]) {
         Ok(bytes) => Ok(bytes > 0),
         Err(error) => Err(Failure::new(code::RUNTIME, format!("reading the word to begin: {error}"))),
     }
 }
 
-fn say(answer: &Answer) -> std::result::Result<(), Failure> {
-    output::emit(output::json_line(answer)?.as_bytes())
+fn say(ui: &Ui, answer: &Answer) -> std::result::Result<(), Failure> {
+    ui.emit_json(answer)
 }
 
 fn block(size: usize) -> usize {
@@ -145,7 +144,7 @@ fn send(mut producer: Producer, sender: u8, size: usize, batch: usize, time: Dur
         }
     }
     let used = meter.stop()?;
-    // The stream ends before the numbers are added up, which takes its time.
+    // Ends the stream before adding up the numbers, which takes time.
     drop(producer);
     Ok(Answer::Sent { tally: Tally::of(first..number), used })
 }
@@ -166,7 +165,7 @@ fn receive(mut consumer: Consumer, size: usize, batch: usize) -> Result<Answer> 
     }
 }
 
-/// Ends well only at a message that is not as it ought to be.
+/// Returns early only at a wrong message.
 fn receive_one_by_one(
     consumer: &mut Consumer,
     block: usize,
@@ -188,7 +187,7 @@ fn receive_one_by_one(
     }
 }
 
-/// As [`receive_one_by_one`], up to `batch` at once.
+/// As [`receive_one_by_one`], with up to `batch` messages at once.
 fn receive_batches(
     consumer: &mut Consumer,
     size: usize,
@@ -196,7 +195,7 @@ fn receive_batches(
     checker: &mut Checker,
     stopwatch: &mut Stopwatch,
 ) -> Result<()> {
-    // What is before the message brings it to a boundary of cache lines.
+    // The bytes before the message align it to a cache line.
     let mut bytes = vec![0; size + 64];
     let pad = bytes.as_ptr().align_offset(64).min(64);
     let mut next_reading = 1;
@@ -219,7 +218,7 @@ fn receive_batches(
     }
 }
 
-/// When messages came: the first reading is the start, the last one the end.
+/// The times at which messages came: the first reading is the start, the last one the end.
 #[derive(Debug, Default)]
 struct Stopwatch {
     start: Option<(u64, u64)>,
@@ -235,7 +234,7 @@ impl Stopwatch {
         }
     }
 
-    /// What was measured, `messages` in all; `None` if nothing came.
+    /// The measurement of `messages` in all; `None` if no message came.
     fn timed(mut self, messages: u64) -> Option<Timed> {
         if self.end.is_none() {
             self.read(messages);

@@ -1,22 +1,22 @@
-//! What must be true of a history, in one pass over its events in the order of their times and one over
-//! the items.
+//! Checks what must be true of a history, in one pass over its events in the order of their times and one over the
+//! items.
 //!
 //! The counts are those of Jepsen's total-queue checker (github.com/jepsen-io/jepsen, checker.clj), and of
-//! deliveries that are held, acknowledged and given back. What is written before a call and what is written
-//! after it bound the moment at which the call took effect; a fault is only what no such moment explains.
+//! deliveries that are held, acknowledged and given back. The entries before and after a call bound the moment at
+//! which it took effect. A history has a fault only if no such moment explains it.
 use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::format::{Event, Kind, Place};
+use super::format::{Event, EventKind, Place};
 
-/// What can be wrong.
+/// The possible faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// Sent or received, and neither acknowledged nor on the way to it in the last delivery.
+    /// Sent or received, but neither acknowledged nor being acknowledged in its last delivery.
     Lost,
-    /// Received, sent or acknowledged, though nothing that must come before it did.
+    /// Received, sent or acknowledged without the event that must come before.
     Unexpected,
     /// Received with another hash than it was sent with.
     Corrupted,
@@ -24,18 +24,18 @@ pub enum Fault {
     Duplicated,
     /// Acknowledged twice.
     AcknowledgedTwice,
-    /// Held by two at once.
+    /// Held by two consumers at once.
     HeldTwice,
     /// First delivered to one process after a later item of its producer.
     OutOfOrder,
     /// More items in the ring than it has room for.
     OverCapacity,
-    /// Another item under a number that was given already.
+    /// A second, different item under the same number.
     Renamed,
 }
 
 impl Fault {
-    /// All, in the order in which they are reported.
+    /// All faults, in the order in which they are reported.
     pub const ALL: [Fault; 9] = [
         Fault::Lost,
         Fault::Unexpected,
@@ -49,46 +49,46 @@ impl Fault {
     ];
 }
 
-/// One fault, and where it showed.
+/// One fault, and where it was found.
 #[derive(Debug, Clone)]
 pub struct Found {
     pub fault: Fault,
     pub producer: u64,
     pub sequence: u64,
     pub text: String,
-    /// Where; what is lost is nowhere.
+    /// Where; a lost item has no place.
     pub place: Option<Place>,
 }
 
-/// What happened, apart from faults.
+/// Counts of a history, apart from faults.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct ItemCounts {
     /// Lines.
     pub events: u64,
-    /// Items somebody began to send, each time it was tried.
+    /// Items that a producer began to send, counting each attempt.
     pub attempts: u64,
-    /// Items whose sending came back well.
+    /// Items whose `send` returned success.
     pub sent: u64,
-    /// Attempts that came back otherwise.
+    /// Attempts that were refused.
     pub refused: u64,
-    /// Items whose acknowledgement came back.
+    /// Items whose acknowledgement returned.
     pub acknowledged: u64,
-    /// Delivered, though their producer died before it could tell that they were sent.
+    /// Items that were delivered although their producer died before it could record the end of the send.
     pub recovered: u64,
     /// Deliveries after an item's first.
     pub redelivered: u64,
-    /// Acknowledged by a consumer that died before that came back.
+    /// Items acknowledged by a consumer that died before it could record the end of the call.
     pub unsure: u64,
-    /// At least so many items were in the ring at once.
+    /// The number of items that were certainly in the ring at the same time.
     pub most_at_once: u64,
 }
 
-/// All that is kept of an item: 8 bytes.
+/// The state that is kept of an item: 8 bytes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Item {
-    /// Of the hash, folded.
+    /// The item's hash, folded.
     hash: u32,
-    /// The highest that was delivered.
+    /// The highest delivered attempt.
     attempt: u8,
     flags: u16,
 }
@@ -97,7 +97,7 @@ const ATTEMPTED: u16 = 1;
 const SENT: u16 = 1 << 1;
 const REFUSED: u16 = 1 << 2;
 const HASHED: u16 = 1 << 3;
-/// The last delivery is on its way to be acknowledged, or is.
+/// The last delivery is being acknowledged, or was.
 const ACKING: u16 = 1 << 4;
 /// Some delivery was acknowledged.
 const ACKED: u16 = 1 << 5;
@@ -105,7 +105,7 @@ const ACKED: u16 = 1 << 5;
 const RETURNED: u16 = 1 << 6;
 /// Certainly in the ring.
 const INSIDE: u16 = 1 << 7;
-/// Perhaps no more in the ring.
+/// Possibly no longer in the ring.
 const OUTSIDE: u16 = 1 << 8;
 const RECEIVED: u16 = 1 << 9;
 
@@ -118,28 +118,28 @@ struct Page {
     items: Box<[Item; PAGE as usize]>,
 }
 
-/// How high an attempt counts.
+/// The limit of counted attempts.
 const MOST_ATTEMPTS: u8 = u8::MAX;
 
-/// Takes the events of a history, one after the other.
+/// Checks the events of a history, one after the other.
 pub struct Checker {
     capacity: Option<u64>,
-    /// How many faults are described; the others are only counted.
+    /// The number of faults to describe; further ones are only counted.
     describe: usize,
     pages: Vec<Page>,
     places: HashMap<(u64, u64), u32>,
-    /// The page that was used last: the next event is often about an item close by.
+    /// The page that was used last: the next event is often about a nearby item.
     recent: u32,
-    /// The last first delivery to a process from a producer.
+    /// The last item that each process received for the first time from each producer.
     last: HashMap<(u64, u64), u64>,
     inside: u64,
-    pub counts: Counts,
+    pub counts: ItemCounts,
     faults: [u64; Fault::ALL.len()],
     pub found: Vec<Found>,
 }
 
 impl Checker {
-    /// Of a ring that holds so many items, if that is to be checked.
+    /// A checker for a ring of `capacity` items, if that is to be checked.
     pub fn new(capacity: Option<u64>, describe: usize) -> Self {
         Checker {
             capacity,
@@ -149,7 +149,7 @@ impl Checker {
             recent: 0,
             last: HashMap::new(),
             inside: 0,
-            counts: Counts::default(),
+            counts: ItemCounts::default(),
             faults: [0; Fault::ALL.len()],
             found: Vec::new(),
         }
@@ -160,22 +160,24 @@ impl Checker {
         Fault::ALL.into_iter().zip(self.faults)
     }
 
-    /// Whether nothing went wrong.
+    /// Whether there are no faults.
     pub fn is_clean(&self) -> bool {
         self.faults == [0; Fault::ALL.len()]
     }
 
-    /// Takes the next event.
+    /// Checks the next event.
     pub fn take(&mut self, event: &Event, place: Place) {
         self.counts.events += 1;
         let at = self.locate(event.producer, event.sequence);
-        // A copy, so that faults can be noted meanwhile.
+        // A copy, so that faults can be recorded meanwhile.
         let mut item = self.pages[at.0].items[at.1];
         match event.kind {
-            Kind::Attempt => self.attempt(&mut item, event, place),
-            Kind::Sent | Kind::Refused => self.outcome(&mut item, event, place),
-            Kind::Got => self.got(&mut item, event, place),
-            Kind::Acking | Kind::Acked | Kind::Returning => self.done_with(&mut item, event, place),
+            EventKind::Attempt => self.attempt(&mut item, event, place),
+            EventKind::Sent | EventKind::Refused => self.outcome(&mut item, event, place),
+            EventKind::Got => self.got(&mut item, event, place),
+            EventKind::Acking | EventKind::Acked | EventKind::Returning => {
+                self.done_with(&mut item, event, place)
+            }
         }
         self.pages[at.0].items[at.1] = item;
     }
@@ -193,7 +195,7 @@ impl Checker {
     }
 
     fn attempt(&mut self, item: &mut Item, event: &Event, place: Place) {
-        // What was refused may be tried again under its number.
+        // A refused item may be sent again under its number.
         let again = item.flags & (REFUSED | RECEIVED) == REFUSED;
         if item.flags & ATTEMPTED != 0 && !again {
             self.note(Fault::Renamed, event, "a second item under one number", place);
@@ -209,17 +211,17 @@ impl Checker {
     fn outcome(&mut self, item: &mut Item, event: &Event, place: Place) {
         match () {
             _ if item.flags & ATTEMPTED == 0 => {
-                self.note(Fault::Unexpected, event, "nobody tried to send it", place);
+                self.note(Fault::Unexpected, event, "no producer tried to send it", place);
             }
             _ if item.flags & (SENT | REFUSED) != 0 => {
                 self.note(Fault::Renamed, event, "this attempt had ended already", place);
             }
-            _ if event.kind == Kind::Refused && item.flags & RECEIVED != 0 => {
+            _ if event.kind == EventKind::Refused && item.flags & RECEIVED != 0 => {
                 self.note(Fault::Unexpected, event, "refused, and yet it was received", place);
             }
             _ => {}
         }
-        if event.kind == Kind::Refused {
+        if event.kind == EventKind::Refused {
             self.counts.refused += 1;
             item.flags |= REFUSED;
             return;
@@ -232,7 +234,7 @@ impl Checker {
 
     fn got(&mut self, item: &mut Item, event: &Event, place: Place) {
         if item.flags & ATTEMPTED == 0 {
-            self.note(Fault::Unexpected, event, "received, and nobody tried to send it", place);
+            self.note(Fault::Unexpected, event, "received, but no producer tried to send it", place);
         } else if item.flags & REFUSED != 0 {
             self.note(Fault::Unexpected, event, "received, and it had been refused", place);
         }
@@ -257,16 +259,18 @@ impl Checker {
     /// A consumer acknowledges an item or gives it back.
     fn done_with(&mut self, item: &mut Item, event: &Event, place: Place) {
         if item.flags & RECEIVED == 0 || event.attempt > item.attempt {
-            self.note(Fault::Unexpected, event, "nobody received it in this attempt", place);
+            self.note(Fault::Unexpected, event, "no consumer received it in this attempt", place);
         } else if event.attempt < item.attempt {
             let text = format!("attempt {} was still held when attempt {} was", event.attempt, item.attempt);
             self.note(Fault::HeldTwice, event, &text, place);
-        } else if item.flags & RETURNED != 0 || (event.kind == Kind::Returning && item.flags & ACKING != 0) {
+        } else if item.flags & RETURNED != 0
+            || (event.kind == EventKind::Returning && item.flags & ACKING != 0)
+        {
             self.note(Fault::HeldTwice, event, "this attempt had been acknowledged or given back", place);
         }
         match event.kind {
-            Kind::Returning => item.flags |= RETURNED,
-            Kind::Acking => {
+            EventKind::Returning => item.flags |= RETURNED,
+            EventKind::Acking => {
                 if item.flags & ACKING != 0 {
                     self.note(
                         Fault::AcknowledgedTwice,
@@ -299,7 +303,7 @@ impl Checker {
         }
     }
 
-    /// First deliveries come to each process in the order in which a producer sent the items.
+    /// Checks that each process gets first deliveries in the order in which the producer sent the items.
     fn order(&mut self, event: &Event, place: Place) {
         let last = self.last.entry((event.process, event.producer)).or_insert(event.sequence);
         let before = std::mem::replace(last, event.sequence);
@@ -309,7 +313,8 @@ impl Checker {
         }
     }
 
-    /// It was in the ring at this moment. One that somebody had begun to acknowledge may have been out.
+    /// Records that the item was in the ring at this moment. An item whose acknowledgement had begun may have been
+    /// out.
     fn enter(&mut self, item: &mut Item, event: &Event, place: Place) {
         if item.flags & (INSIDE | OUTSIDE) != 0 {
             return;
@@ -346,7 +351,7 @@ impl Checker {
         }
     }
 
-    /// The history is at its end: what is not acknowledged by now is lost.
+    /// Ends the history: items that are not acknowledged by now are lost.
     pub fn finish(&mut self) {
         for page in std::mem::take(&mut self.pages) {
             for (sequence, item) in (page.first..).zip(page.items.iter()) {

@@ -1,12 +1,12 @@
-//! The events of a history, one a line, and several files of them as one, in the order of their times.
+//! Reads the events of a history, one per line, and merges several files in the order of their times.
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
-use crate::cli::exit::{Failure, code};
+use crate::cli::common::exit::{Failure, code};
 
-/// No event needs a longer line; a file without line breaks is not read into memory whole.
+/// No event needs a longer line. The limit keeps a file without line breaks from being read into memory whole.
 const LONGEST_LINE: u64 = 256;
 /// Large enough that reading costs little, small enough for hundreds of files.
 const BUFFER: usize = 256 * 1024;
@@ -14,10 +14,10 @@ const BUFFER: usize = 256 * 1024;
 const FORM: &str =
     "expected TIME PROCESS EVENT PRODUCER SEQUENCE [ATTEMPT [HASH]], as ringctl check --help has it";
 
-/// What is told about an item. Those in -ing, and `attempt`, are written before the call that they tell
-/// of; the others after it came back.
+/// The kinds of events. Those in -ing, and `attempt`, are written before the call that they describe; the others
+/// after it returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum EventKind {
     Attempt,
     Sent,
     Refused,
@@ -27,26 +27,26 @@ pub enum Kind {
     Returning,
 }
 
-impl Kind {
+impl EventKind {
     fn of(word: &[u8]) -> Option<Self> {
         Some(match word {
-            b"attempt" => Kind::Attempt,
-            b"sent" => Kind::Sent,
-            b"refused" => Kind::Refused,
-            b"got" => Kind::Got,
-            b"acking" => Kind::Acking,
-            b"acked" => Kind::Acked,
-            b"returning" => Kind::Returning,
+            b"attempt" => EventKind::Attempt,
+            b"sent" => EventKind::Sent,
+            b"refused" => EventKind::Refused,
+            b"got" => EventKind::Got,
+            b"acking" => EventKind::Acking,
+            b"acked" => EventKind::Acked,
+            b"returning" => EventKind::Returning,
             _ => return None,
         })
     }
 
     fn is_delivery(self) -> bool {
-        matches!(self, Kind::Got | Kind::Acking | Kind::Acked | Kind::Returning)
+        matches!(self, EventKind::Got | EventKind::Acking | EventKind::Acked | EventKind::Returning)
     }
 
     fn is_before_its_call(self) -> bool {
-        matches!(self, Kind::Attempt | Kind::Acking | Kind::Returning)
+        matches!(self, EventKind::Attempt | EventKind::Acking | EventKind::Returning)
     }
 }
 
@@ -55,10 +55,10 @@ impl Kind {
 pub struct Event {
     pub time: u64,
     pub process: u64,
-    pub kind: Kind,
+    pub kind: EventKind,
     pub producer: u64,
     pub sequence: u64,
-    /// Which delivery, from 1; 0 where a producer speaks.
+    /// The number of the delivery, from 1; 0 in a producer's events.
     pub attempt: u8,
     pub hash: Option<u64>,
 }
@@ -80,7 +80,7 @@ impl Event {
         let time = number("time", field())?;
         let process = number("process", field())?;
         let word = field().ok_or("no event")?;
-        let kind = Kind::of(word).ok_or_else(|| format!("event {}", quoted(word)))?;
+        let kind = EventKind::of(word).ok_or_else(|| format!("event {}", quoted(word)))?;
         let producer = number("producer", field())?;
         let sequence = number("sequence", field())?;
         let attempt = match field() {
@@ -115,19 +115,19 @@ fn hexadecimal(text: &[u8]) -> Option<u64> {
     if matches!(text.len(), 1..=16) { text.iter().try_fold(0, digit) } else { None }
 }
 
-/// Text that may be anything, short and on one line.
+/// Arbitrary text, shortened and on one line.
 fn quoted(text: &[u8]) -> String {
     format!("{:?}", String::from_utf8_lossy(&text[..text.len().min(40)]))
 }
 
-/// Where an event stands.
+/// The place of an event.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     pub file: u32,
     pub line: u64,
 }
 
-/// One file, at its next event.
+/// One file, positioned at its next event.
 struct Log {
     name: String,
     reader: BufReader<File>,
@@ -158,7 +158,7 @@ impl Log {
                 if read as u64 == LONGEST_LINE {
                     return Err(self.garbage(&format!("a line of {LONGEST_LINE} bytes or more")));
                 }
-                // Its writer was killed; what is there of a number may not be all of it.
+                // Its writer was killed; the numbers on this line may be incomplete.
                 self.truncated = true;
                 return Ok(None);
             };
@@ -186,8 +186,8 @@ impl Log {
 pub struct Logs {
     logs: Vec<Log>,
     next: Vec<Option<Event>>,
-    /// Which file is next. What was written before a call goes before what was written after one: of two
-    /// events at the same time, that is the order which a right history can have.
+    /// The order of the files by their next event. Of two events at the same time, one written before a call comes
+    /// before one written after it: a correct history can have that order.
     order: BinaryHeap<Reverse<(u64, bool, u32)>>,
 }
 
@@ -208,7 +208,7 @@ impl Logs {
         Some(Reverse((event.time, !event.kind.is_before_its_call(), file)))
     }
 
-    /// The next event in the order of time, and where it stands; `None` at the end of all files.
+    /// The next event in the order of time, and its place; `None` at the end of all files.
     pub fn next(&mut self) -> Result<Option<(Event, Place)>, Failure> {
         let Some(Reverse((_, _, file))) = self.order.pop() else { return Ok(None) };
         let log = &mut self.logs[file as usize];
@@ -223,7 +223,7 @@ impl Logs {
         &self.logs[file as usize].name
     }
 
-    /// How many files end within a line.
+    /// The number of files that end in the middle of a line.
     pub fn truncated(&self) -> u64 {
         self.logs.iter().filter(|log| log.truncated).count() as u64
     }

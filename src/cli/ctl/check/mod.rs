@@ -1,19 +1,20 @@
-//! `ringctl check`.
+//! `ringctl check`: checks the logs of a run.
 mod checker;
 mod format;
 mod report;
 
-use super::output::{self, Paint};
-use crate::cli::exit::Failure;
+use crate::cli::common::exit::Failure;
+use crate::cli::common::start::End;
+use crate::cli::common::ui::{Ui, json_line};
 use checker::Checker;
 use format::Logs;
-use report::Report;
+use report::CheckReport;
 
 /// Check the logs of a run: nothing lost, doubled, out of order, or held by two
 ///
-/// Reads what producers and consumers wrote about what they did, and says what cannot have happened in a
-/// queue that keeps its promises. When the run is over the queue must be empty: what was sent and not
-/// acknowledged by then is lost.
+/// Reads the logs that producers and consumers wrote, and reports events that a correct queue cannot have
+/// produced. At the end of the run the queue must be empty: an item that was sent and not acknowledged by then
+/// is lost.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A log has one event a line, its fields separated by one space; empty lines and those that begin
@@ -64,23 +65,24 @@ pub struct Args {
     json: bool,
 }
 
-/// What the logs of a run say about it.
+/// Checks the logs of a run.
 ///
 /// # Errors
-/// The [`Failure`] of a file that cannot be read, or of a line that is no event.
-pub fn judge(files: &[String], capacity: Option<u64>, describe: usize) -> Result<Report, Failure> {
+/// The [`Failure`] of a file that cannot be read, or of a line that is not an event.
+pub fn judge(files: &[String], capacity: Option<u64>, describe: usize) -> Result<CheckReport, Failure> {
     let mut logs = Logs::open(files)?;
     let mut checker = Checker::new(capacity, describe);
     while let Some((event, place)) = logs.next()? {
         checker.take(&event, place);
     }
     checker.finish();
-    Ok(Report::new(&checker, &logs, files.len() as u64))
+    Ok(CheckReport::new(&checker, &logs, files.len() as u64))
 }
 
-pub(super) fn run(args: &Args, paint: Paint) -> Result<(), Failure> {
+/// Runs `ringctl check`.
+pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let report = judge(&args.files, args.capacity, args.describe)?;
-    let text = if args.json { output::json_line(&report)? } else { report.text(paint) };
-    output::emit(text.as_bytes())?;
-    report.failure().map_or(Ok(()), Err)
+    let text = if args.json { json_line(&report)? } else { report.text(ui.paint()) };
+    ui.emit(text.as_bytes())?;
+    report.failure().map_or(Ok(End::Done), Err)
 }

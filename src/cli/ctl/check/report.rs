@@ -1,32 +1,28 @@
-//! What was found in a history.
+//! The report on a history.
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    checker::{Checker, Counts, Fault},
+    checker::{Checker, Fault, ItemCounts},
     format::Logs,
 };
-use crate::cli::{
-    ctl::{
-        output::{Paint, Tone},
-        show,
-    },
-    exit::Failure,
-};
+use crate::cli::common::exit::Failure;
+use crate::cli::common::paint::{Paint, Tone};
+use crate::cli::ctl::show;
 
 /// The outcome, as `--json` has it.
 #[derive(Serialize)]
-pub struct Report {
+pub struct CheckReport {
     schema: &'static str,
     clean: bool,
     files: u64,
-    /// Files that end within a line.
+    /// Files that end in the middle of a line.
     truncated: u64,
     #[serde(flatten)]
-    counts: Counts,
+    counts: ItemCounts,
     /// How often each fault was found.
     faults: Map<String, Value>,
-    /// The first of them.
+    /// The first faults.
     found: Vec<Row>,
 }
 
@@ -42,8 +38,8 @@ struct Row {
     line: Option<u64>,
 }
 
-impl Report {
-    /// Of what a checker found in these files.
+impl CheckReport {
+    /// The report of a checker on these files.
     pub fn new(checker: &Checker, logs: &Logs, files: u64) -> Self {
         let rows = checker.found.iter().map(|found| Row {
             fault: found.fault,
@@ -53,7 +49,7 @@ impl Report {
             file: found.place.map(|place| logs.name(place.file).into()),
             line: found.place.map(|place| place.line),
         });
-        Report {
+        CheckReport {
             schema: "ringpipe.check/1",
             clean: checker.is_clean(),
             files,
@@ -66,7 +62,7 @@ impl Report {
 
     /// In words, several lines.
     pub fn text(&self, paint: Paint) -> String {
-        let Counts { attempts, sent, refused, acknowledged, recovered, redelivered, unsure, .. } =
+        let ItemCounts { attempts, sent, refused, acknowledged, recovered, redelivered, unsure, .. } =
             self.counts;
         let n = show::count;
         let mut text = format!(
@@ -105,7 +101,7 @@ impl Report {
         let some = self.faults.iter().filter(|(_, count)| count.as_u64() != Some(0));
         let list: Vec<String> =
             some.map(|(fault, count)| format!("{count} {}", fault.replace('_', " "))).collect();
-        let code = crate::cli::exit::code::ASSERTION;
+        let code = crate::cli::common::exit::code::ASSERTION;
         (!self.clean).then(|| Failure::new(code, format!("the history is not clean: {}", list.join(", "))))
     }
 }

@@ -1,15 +1,16 @@
-//! The report as text.
-use super::{Counters, Holding, Participant, Report};
-use crate::cli::ctl::{
-    output::{Cell, Paint, Table, Tone, cell, toned},
-    semaphores::Semaphore,
-    show,
-};
+//! The report of `inspect` as text.
+use super::{Counters, Holding, Participant, RingReport};
+use crate::cli::common::escape;
+use crate::cli::common::paint::{Paint, Tone};
+use crate::cli::common::table::{Cell, Table, cell, toned};
+use crate::cli::ctl::recovery_report::RecoveryReport;
+use crate::cli::ctl::semaphores::SemaphoreState;
+use crate::cli::ctl::show;
 
-/// Longest list of held slots to print; the rest is counted.
+/// The longest list of held slots; further ones are counted.
 const MOST_HELD: usize = 50;
 
-impl Report<'_> {
+impl RingReport<'_> {
     pub fn text(&self, paint: Paint) -> String {
         let mut text = paint.text(Tone::Heading, &show::name(self.ring)) + "\n";
         for (label, value) in self.lines(paint) {
@@ -22,9 +23,10 @@ impl Report<'_> {
             text += &format!("\n{}", self.held(paint));
         }
         if self.participants.iter().any(|one| one.state == "dead") {
+            let ring = escape::argument(self.ring);
             let hint =
-                format!("what the dead hold is freed by who waits next, or by: ringctl repair {}", self.ring);
-            text += &format!("\n  {}\n", paint.text(Tone::Notable, &show::name(&hint)));
+                format!("the next process to wait frees what the dead hold; or run: ringctl repair {ring}");
+            text += &format!("\n  {}\n", paint.text(Tone::Notable, &hint));
         }
         text
     }
@@ -38,7 +40,8 @@ impl Report<'_> {
             (self.ephemeral, "removed by the last one out"),
         ];
         let options: Vec<&str> = options.iter().filter(|(on, _)| *on).map(|(_, text)| *text).collect();
-        let asleep = |semaphore: &Semaphore| format!("{} ({} asleep)", semaphore.value, semaphore.sleepers);
+        let asleep =
+            |semaphore: &SemaphoreState| format!("{} ({} asleep)", semaphore.value, semaphore.sleepers);
         let mut lines = vec![
             (
                 "state",
@@ -50,6 +53,9 @@ impl Report<'_> {
             ("options", if options.is_empty() { "none".into() } else { options.join(", ") }),
             ("fill", self.fill()),
         ];
+        if let Some(framing) = &self.framing {
+            lines.push(("framing", format!("{framing}, as its producers say")));
+        }
         if let Some(age) = self.oldest_age_ns {
             lines.push(("oldest", format!("{} in the ring", show::duration(age))));
         }
@@ -63,6 +69,7 @@ impl Report<'_> {
         });
         lines.push(("semaphores", format!("items {items}, room {room}{}", mutex.unwrap_or_default())));
         lines.push(("totals", totals(&self.totals)));
+        lines.push(("deaths", deaths(&self.recovered)));
         lines
     }
 
@@ -145,6 +152,18 @@ fn totals(totals: &Counters) -> String {
     text
 }
 
+fn deaths(recovered: &RecoveryReport) -> String {
+    match recovered.deaths {
+        0 => "none".into(),
+        deaths => format!(
+            "{} died; {} of theirs to be delivered again, {} given up",
+            show::counted(deaths, "participant"),
+            show::counted(recovered.items, "item"),
+            show::counted(recovered.claims, "unfinished claim"),
+        ),
+    }
+}
+
 fn participant(one: &Participant) -> Vec<Cell> {
     let counters = &one.counters;
     let (items, acknowledged, bytes) = match one.role {
@@ -156,7 +175,7 @@ fn participant(one: &Participant) -> Vec<Cell> {
         cell(one.role),
         cell(one.pid),
         cell(&one.command),
-        state(one.state),
+        state(one.state, one.pid_namespace),
         cell(one.activity),
         cell(show::count(items)),
         cell(acknowledged),
@@ -171,18 +190,18 @@ fn holding(held: &Holding) -> Vec<Cell> {
         cell(held.slots),
         cell(format!("participant {}", held.participant)),
         cell(held.pid.map_or("?".into(), |pid| pid.to_string())),
-        state(held.state.unwrap_or("left")),
+        state(held.state.unwrap_or("left"), held.pid_namespace),
         cell(held.doing),
         cell(held.for_ns.map_or("-".into(), show::duration)),
         cell(if held.attempt == 0 { "-".into() } else { held.attempt.to_string() }),
     ]
 }
 
-fn state(state: &str) -> Cell {
+fn state(state: &str, pid_namespace: Option<&str>) -> Cell {
     let tone = match state {
         "alive" => Tone::Good,
         "stopped" => Tone::Notable,
         _ => Tone::Bad,
     };
-    toned(tone, state)
+    toned(tone, format!("{state}{}", show::elsewhere(pid_namespace)))
 }

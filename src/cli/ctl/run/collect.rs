@@ -1,4 +1,4 @@
-//! What the consumers write, counted, checked and, if asked, written on.
+//! Reads what the consumers write: counts it, checks it and, if requested, writes it to the output.
 use std::{
     fs::File,
     io::{self, Read, Write},
@@ -11,12 +11,12 @@ use super::{
     verify::Digest,
 };
 use crate::{
-    cli::exit::{Failure, code},
+    cli::common::exit::{Failure, code},
     framing::{Fill, Framing, Splitter},
-    sys::stdio,
+    sys::command::stdio,
 };
 
-/// Where received items go, if anywhere.
+/// Where received items are written, if anywhere.
 pub type Output = Arc<Mutex<Option<Box<dyn Write + Send>>>>;
 
 /// Opens the value of `--output`.
@@ -34,8 +34,8 @@ pub fn open_output(path: Option<&Path>) -> Result<Output, Failure> {
     Ok(Arc::new(Mutex::new(output)))
 }
 
-/// Reads one consumer's output to its end, and adds what came to `received`. When it cannot be written on,
-/// what comes is still checked, and the failure is the answer at the end.
+/// Reads one consumer's output to its end, and adds its items to `received`. After a failed write, the rest is
+/// still checked, and the failure is returned at the end.
 pub fn collect(
     pipe: impl Read,
     framing: Framing,
@@ -76,7 +76,8 @@ pub fn collect(
     }
 }
 
-/// Writes and empties `bytes`. A closed output takes no more; what comes is still checked.
+/// Writes and empties `bytes`. After the output's reader has left, nothing more is written; items are still
+/// checked.
 fn write_on(out: &mut Option<Box<dyn Write + Send>>, bytes: &mut Vec<u8>) -> Result<(), Failure> {
     let Some(writer) = out else { return Ok(()) };
     let result = writer.write_all(bytes).and_then(|()| writer.flush());

@@ -1,20 +1,19 @@
-//! Where the items come from, and how they get to the producers.
+//! The inputs of a run, and how their items get to the producers.
 use std::{
     collections::VecDeque,
     fs::File,
     io::{self, Read, Write},
     ops::Range,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::verify::{Digest, Hash128, Order};
-use crate::{
-    cli::exit::{Failure, code},
-    framing::{Fill, Framing, FramingError, Splitter},
-};
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::input;
+use crate::framing::{Fill, Framing, FramingError, Splitter};
 
-/// Bytes that a producer gets at a time.
+/// The number of bytes that a producer gets at a time.
 const BLOCK: usize = 64 << 10;
 
 /// One input.
@@ -24,7 +23,7 @@ pub enum Input {
     File(PathBuf),
     /// Standard input.
     Stdin,
-    /// So many numbered lines, made here.
+    /// This many numbered lines, generated here.
     Lines(u64),
 }
 
@@ -39,11 +38,11 @@ impl Input {
         })
     }
 
-    /// Whether it can be read at all.
+    /// Fails if it cannot be read at all.
     pub fn check(&self) -> Result<(), Failure> {
         if let Input::File(path) = self {
             let found = std::fs::metadata(path).map_err(|error| Failure::io(path.display(), &error))?;
-            // Opening a FIFO would wait for its writer.
+            // Only directories are checked: opening a FIFO would wait for its writer.
             if found.is_dir() {
                 return Err(Failure::new(code::RUNTIME, format!("{}: is a directory", path.display())));
             }
@@ -54,7 +53,17 @@ impl Input {
         Ok(())
     }
 
-    fn name(&self) -> String {
+    /// The number of its bytes, where that is known.
+    pub fn size(&self) -> Option<u64> {
+        match self {
+            Input::File(path) => input::size(path),
+            Input::Stdin => input::size(Path::new("-")),
+            Input::Lines(_) => None,
+        }
+    }
+
+    /// Its name in messages.
+    pub fn name(&self) -> String {
         match self {
             Input::File(path) => path.display().to_string(),
             Input::Stdin => "standard input".into(),
@@ -88,7 +97,7 @@ impl Read for Lines {
     }
 }
 
-/// Inputs one after the other, for one producer or for several that share them.
+/// Several inputs one after the other, for one producer or for several that share them.
 pub struct Source {
     inputs: VecDeque<Input>,
     current: Option<(String, Splitter<Box<dyn Read + Send>>)>,
@@ -104,13 +113,13 @@ struct Block {
 }
 
 impl Source {
-    /// `limit` is the largest item in bytes that the ring takes.
+    /// `limit` is the largest item in bytes that the ring accepts.
     pub fn new(inputs: impl IntoIterator<Item = Input>, framing: Framing, limit: usize) -> Self {
         Source { inputs: inputs.into_iter().collect(), current: None, framing, limit }
     }
 
-    /// Deals inputs out to `producers`. With at least as many inputs as producers each gets whole inputs,
-    /// in turn; otherwise all share them, a block of items at a time.
+    /// Distributes inputs to `producers`. With at least as many inputs as producers, each gets whole inputs, in
+    /// turn; otherwise all share them, a block of items at a time.
     pub fn deal(
         inputs: Vec<Input>,
         producers: usize,
@@ -125,8 +134,8 @@ impl Source {
         (0..producers).map(|first| Arc::new(Mutex::new(Source::new(share(first), framing, limit)))).collect()
     }
 
-    /// Replaces the block by the next items: as many as there are now, up to a block's worth. False: there
-    /// are no more.
+    /// Replaces the block by the next items: as many as are available, up to a block's worth. False: there are no
+    /// more.
     fn next_block(&mut self, block: &mut Block) -> Result<bool, Failure> {
         block.bytes.clear();
         block.items.clear();
@@ -166,21 +175,21 @@ impl Source {
     }
 }
 
-/// What all feeders and collectors share.
+/// Shared by all feeders and collectors.
 #[derive(Clone)]
 pub struct Check {
     pub hash: Hash128,
-    /// None where the order cannot be checked: several consumers.
+    /// `None` where the order cannot be checked: with several consumers.
     pub order: Option<Arc<Mutex<Order>>>,
 }
 
-/// A lock whose holder panicked is as good as any: the verdict comes from what is in it.
+/// Locks a mutex, even after a holder panicked: the verdict depends only on its content.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Feeds one producer to the end of its source, and adds what it gets to `sent`. A producer that goes early
-/// ends it; why it went is for its exit code to tell.
+/// Feeds one producer to the end of its source, and adds its items to `sent`. Stops if the producer ends early;
+/// the producer's exit code says why.
 pub fn feed(
     number: usize,
     source: &Mutex<Source>,
@@ -191,7 +200,7 @@ pub fn feed(
     let mut block = Block::default();
     while lock(source).next_block(&mut block)? {
         let mut digest = Digest::default();
-        // Held for the whole block: its items are noted before any of them can come.
+        // Held for the whole block: its items are recorded before any of them can arrive.
         let mut order = check.order.as_ref().map(|order| lock(order));
         for item in &block.items {
             let item = &block.bytes[item.clone()];

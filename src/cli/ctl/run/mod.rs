@@ -1,10 +1,12 @@
 //! `ringctl run`: producers and consumers over real input, verified.
 mod collect;
 mod feed;
+mod meanwhile;
 mod report;
 mod verify;
 
 use std::{
+    collections::HashSet,
     ffi::OsString,
     io::{self, IsTerminal},
     os::{fd::AsFd, unix::fs::MetadataExt},
@@ -16,13 +18,14 @@ use std::{
 };
 
 use super::{
-    children::{self, Process},
-    output::{self, Paint},
+    children::{self, Process, not_started},
     own_ring::OwnRing,
 };
+use crate::cli::common::create_args::shaped;
+use crate::cli::common::ui::{Ui, json_line};
 use crate::{
     RingOptions, Role, StopFlag,
-    cli::{
+    cli::common::{
         args::{ByteSize, Count, DelimiterArg, FrameArg},
         exit::{Failure, code},
         signals,
@@ -31,10 +34,11 @@ use crate::{
     framing::Framing,
 };
 use feed::{Check, Input, Source, lock};
-use report::Report;
+use meanwhile::Meanwhile;
+use report::RunReport;
 use verify::{Digest, Order};
 
-/// Lines that are made where there is no input.
+/// The number of lines that are generated without an input.
 const DEMONSTRATION: u64 = 1_000_000;
 const POLL: Duration = Duration::from_millis(2);
 /// How long the consumers may take to attach before the producers start without them.
@@ -48,8 +52,8 @@ const HEAD_START: Duration = Duration::from_secs(5);
 /// ring is removed at the end.
 ///
 /// With at least as many FILEs as producers, each producer gets whole files, in turn; otherwise they share
-/// the input, a block of items at a time. Without FILE and without anybody at standard input (a terminal,
-/// or /dev/null), a million numbered lines are sent.
+/// the input, a block of items at a time. Without FILE, and if standard input is a
+/// terminal or /dev/null, a million numbered lines are sent. On a terminal, a long run shows its progress.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -57,7 +61,8 @@ Examples:
   ringctl run -p 3 -c 3 /var/log/*.log    files, 3 of each
   ringctl run -p 1 -c 1 --output - < in | cmp - in
 
-Exit codes: 0 verified; 1 runtime error; 2 usage; 10 not verified; 128+n ended by signal n.")]
+Exit codes: 0 verified; 1 runtime error; 2 usage; 3 the input had no items, so nothing was verified;
+10 not verified; 128+n ended by signal n.")]
 pub struct Args {
     /// Files to send; - is standard input
     #[arg(value_name = "FILE")]
@@ -68,7 +73,7 @@ pub struct Args {
     /// Number of consumer processes
     #[arg(short, long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=500))]
     consumers: u16,
-    /// Send so many numbered lines instead of FILEs
+    /// Send N numbered lines instead of FILEs
     #[arg(long, value_name = "N", conflicts_with_all = ["files", "null", "delimiter", "frame"])]
     lines: Option<Count>,
     /// Write what is received to this file, or to standard output with -; the summary then goes to
@@ -95,29 +100,38 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args, paint: Paint) -> Result<End, Failure> {
+pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let stop = signals::catch()?;
     let inputs = args.inputs();
     inputs.iter().try_for_each(Input::check)?;
     let output = collect::open_output(args.output.as_deref())?;
+    let meanwhile = Meanwhile::new(args, &inputs, *ui);
     let mut run = Run::start(args, inputs, &output)?;
-    if !run.finish(&stop) {
-        output::note("interrupted: nothing was verified");
+    if !run.finish(&stop, meanwhile) {
+        ui.note("interrupted: nothing was verified");
         return Ok(signals::end());
     }
     let complaints = run.complaints();
     let report = run.report();
     drop(run);
-    let text = if args.json { output::json_line(&report)? } else { report.text(paint) };
-    match args.output.as_deref() == Some(Path::new("-")) {
-        true => output::emit_aside(text.as_bytes())?,
-        false => output::emit(text.as_bytes())?,
+    // If nothing was sent because of an earlier failure, an empty report adds nothing.
+    if !report.is_empty() || complaints.is_empty() {
+        let text = if args.json { json_line(&report)? } else { report.text(ui.paint()) };
+        match args.output.as_deref() == Some(Path::new("-")) {
+            true => ui.emit_aside(text.as_bytes())?,
+            false => ui.emit(text.as_bytes())?,
+        }
     }
-    complaints.iter().skip(1).for_each(|failure| failure.print("ringctl"));
+    complaints.iter().skip(1).for_each(|failure| failure.print(ui.program()));
     let first = complaints.into_iter().next();
     match (report.verified, first) {
         (true, None) => Ok(End::Done),
         (true, Some(failure)) => Err(failure),
+        (false, None) if report.is_empty() => {
+            let failure = Failure::new(code::EMPTY, report.complaint());
+            Err(failure.hint(format!("ringctl run --lines {DEMONSTRATION} makes its own")))
+        }
+        (false, Some(failure)) if report.is_empty() => Err(failure),
         (false, first) => {
             let failure = Failure::new(code::ASSERTION, report.complaint());
             Err(match first {
@@ -151,7 +165,7 @@ impl Args {
         }
     }
 
-    /// What the processes are started with.
+    /// The arguments of the processes.
     fn arguments(&self, ring: &str) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = match (self.delimiter, self.frame) {
             (_, Some(FrameArg::Len32)) => vec!["--frame=len32".into()],
@@ -164,16 +178,10 @@ impl Args {
     }
 
     fn make_ring(&self) -> Result<OwnRing, Failure> {
-        let mut options = RingOptions::new()
+        let options = shaped(RingOptions::new(), self.capacity, self.slot_size, None)
             .expected_producers(self.producers.into())
-            // One of each: the faster way, and the order cannot change.
+            // With one of each, an exclusive ring is faster, and the order cannot change.
             .exclusive(self.producers == 1 && self.consumers == 1);
-        if let Some(Count(slots)) = self.capacity {
-            options = options.capacity(slots);
-        }
-        if let Some(ByteSize(bytes)) = self.slot_size {
-            options = options.slot_size(bytes);
-        }
         OwnRing::make("run", &options)
     }
 }
@@ -188,13 +196,14 @@ fn start(role: Role, arguments: &[OsString]) -> Result<Process, Failure> {
             Process::start("producer", command)
         }
         Role::Consumer => {
-            command.stdin(Stdio::null()).stdout(Stdio::piped());
+            // The user need not hear that the ring is closed in the end.
+            command.arg("--quiet").stdin(Stdio::null()).stdout(Stdio::piped());
             Process::start("consumer", command)
         }
     }
 }
 
-/// A terminal, or nothing at all.
+/// Whether standard input is a terminal or /dev/null.
 fn nobody_at_stdin() -> bool {
     let stdin = io::stdin();
     let null = std::fs::metadata("/dev/null").map(|null| null.rdev());
@@ -209,9 +218,9 @@ struct Line {
     thread: Option<JoinHandle<Result<(), Failure>>>,
 }
 
-/// Everything that runs.
+/// Everything that runs during a run.
 struct Run {
-    // Before the ring: the processes are ended first.
+    // Dropped before the ring, so that the processes end first.
     consumers: Vec<Process>,
     producers: Vec<Process>,
     feeds: Vec<Line>,
@@ -263,7 +272,7 @@ impl Run {
         Ok(run)
     }
 
-    /// Waits until the consumers are attached, so that all get their share.
+    /// Waits until the consumers are attached, so that each gets its share.
     fn await_consumers(&mut self) {
         let start = Instant::now();
         while self.ring.participants().len() < self.consumers.len()
@@ -274,9 +283,10 @@ impl Run {
         }
     }
 
-    /// Waits for the end of all processes, and of what they wrote. False: it was stopped, and all are ended.
-    fn finish(&mut self, stop: &StopFlag) -> bool {
+    /// Waits for the end of all processes and of their output. False: the run was stopped, and all are ended.
+    fn finish(&mut self, stop: &StopFlag, mut meanwhile: Meanwhile) -> bool {
         loop {
+            meanwhile.look(self);
             if stop.is_raised() {
                 children::end_all(&mut self.producers);
                 children::end_all(&mut self.consumers);
@@ -285,7 +295,7 @@ impl Run {
             let produced = all_ended(&mut self.producers);
             let consumed = all_ended(&mut self.consumers);
             if produced || consumed {
-                // Nobody is left to send, or to receive: those that wait for it would wait for ever.
+                // All producers or all consumers have ended; the others would wait for ever.
                 self.ring.close();
             }
             if produced && consumed && self.collections.iter().all(Line::is_finished) {
@@ -295,23 +305,33 @@ impl Run {
         }
     }
 
-    /// What went wrong on the way, processes first. A feeder may still wait for input that nobody wants.
+    /// The failures so far, processes first. A feeder may still be waiting for input that is no longer needed.
     fn complaints(&mut self) -> Vec<Failure> {
         let processes = self.producers.iter_mut().chain(&mut self.consumers);
         let failure = |line| Failure::new(code::RUNTIME, line);
         let mut complaints: Vec<Failure> = processes.filter_map(Process::complaint).map(failure).collect();
         let lines = self.feeds.iter_mut().chain(&mut self.collections);
         complaints.extend(lines.filter_map(Line::complaint));
+        // Producers that share an input fail for the same reason.
+        let mut said = HashSet::new();
+        complaints.retain(|failure| said.insert(failure.line.clone()));
         complaints
     }
 
-    fn report(&self) -> Report {
+    /// What the producers got and the consumers wrote so far.
+    fn so_far(&self) -> (Digest, Digest) {
+        let total =
+            |lines: &[Line]| lines.iter().fold(Digest::default(), |sum, line| sum.and(*lock(&line.digest)));
+        (total(&self.feeds), total(&self.collections))
+    }
+
+    fn report(&self) -> RunReport {
         let seconds = self.start.elapsed().as_secs_f64();
         let side = |processes: &[Process], lines: &[Line]| -> Vec<(u32, Digest)> {
             processes.iter().map(Process::id).zip(lines.iter().map(|line| *lock(&line.digest))).collect()
         };
         let order = self.check.order.as_ref().map(|order| lock(order).verdict());
-        Report::new(
+        RunReport::new(
             &side(&self.producers, &self.feeds),
             &side(&self.consumers, &self.collections),
             order,
@@ -333,7 +353,7 @@ impl Line {
         // Not `thread::spawn`, which panics where the system has no more threads or memory to give.
         let thread = thread::Builder::new()
             .spawn(move || work(&theirs))
-            .map_err(|error| Failure::io("starting a thread", &error))?;
+            .map_err(|error| not_started("thread", &error))?;
         Ok(Line { digest, thread: Some(thread) })
     }
 

@@ -2,14 +2,13 @@
 use serde::Serialize;
 
 use super::verify::{Digest, Verdict};
-use crate::cli::ctl::{
-    output::{Paint, Table, Tone, cell},
-    show,
-};
+use crate::cli::common::paint::{Paint, Tone};
+use crate::cli::common::table::{Table, cell};
+use crate::cli::ctl::show;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Serialize)]
-pub struct Report {
+pub struct RunReport {
     schema: &'static str,
     pub verified: bool,
     /// `kept`, `broken`, `unclear` (equal items from several producers), or `not checked` (several
@@ -17,12 +16,12 @@ pub struct Report {
     pub order: &'static str,
     seconds: f64,
     items_per_second: f64,
-    sent: Side,
-    received: Side,
+    sent: Traffic,
+    received: Traffic,
 }
 
 #[derive(Serialize)]
-struct Side {
+struct Traffic {
     items: u64,
     bytes: u64,
     /// Sum of the items' 128-bit hashes, under keys of this run.
@@ -39,8 +38,8 @@ struct Share {
     bytes_per_second: f64,
 }
 
-impl Report {
-    /// From what each process got or gave.
+impl RunReport {
+    /// The report on what each process got or wrote.
     pub fn new(
         sent: &[(u32, Digest)],
         received: &[(u32, Digest)],
@@ -50,9 +49,9 @@ impl Report {
         let total =
             |side: &[(u32, Digest)]| side.iter().fold(Digest::default(), |sum, (_, one)| sum.and(*one));
         let same = total(sent) == total(received);
-        Report {
+        RunReport {
             schema: "ringpipe.run/1",
-            verified: same && order != Some(Verdict::Broken),
+            verified: same && total(sent).items > 0 && order != Some(Verdict::Broken),
             order: match order {
                 Some(Verdict::Kept) => "kept",
                 Some(Verdict::Broken) => "broken",
@@ -61,14 +60,22 @@ impl Report {
             },
             seconds,
             items_per_second: rate(total(received).items, seconds),
-            sent: Side::new(sent, total(sent), seconds),
-            received: Side::new(received, total(received), seconds),
+            sent: Traffic::new(sent, total(sent), seconds),
+            received: Traffic::new(received, total(received), seconds),
         }
     }
 
-    /// In one line: what is wrong.
+    /// Whether nothing was sent and nothing arrived, so that there was nothing to verify.
+    pub fn is_empty(&self) -> bool {
+        self.sent.items == 0 && self.received.items == 0
+    }
+
+    /// What is wrong, in one line.
     pub fn complaint(&self) -> String {
         let (sent, received) = (self.sent.items, self.received.items);
+        if self.is_empty() {
+            return "nothing was verified: the input had no items".into();
+        }
         match received.cmp(&sent) {
             std::cmp::Ordering::Less => {
                 format!("not verified: {} missing", show::counted(sent - received, "item"))
@@ -92,10 +99,13 @@ impl Report {
         text += &format!("took      {:.3} s: {rate} items/s, {bytes}/s\n", seconds);
         let verdict = match self.verified {
             true => paint.text(Tone::Good, "verified: every item was received exactly once"),
-            false => paint.text(Tone::Bad, &self.complaint()),
+            // Standard error says why.
+            false if self.is_empty() => paint.text(Tone::Notable, "nothing verified"),
+            false => paint.text(Tone::Bad, "not verified"),
         };
         text += &verdict;
         text += match self.order {
+            _ if self.is_empty() => "",
             "kept" => "; each producer's items in order",
             "unclear" => "; order unclear: several producers had equal items",
             _ => "",
@@ -104,7 +114,7 @@ impl Report {
     }
 }
 
-impl Side {
+impl Traffic {
     fn new(shares: &[(u32, Digest)], total: Digest, seconds: f64) -> Self {
         let share = |(pid, digest): &(u32, Digest)| Share {
             pid: *pid,
@@ -113,7 +123,7 @@ impl Side {
             items_per_second: rate(digest.items, seconds),
             bytes_per_second: rate(digest.bytes, seconds),
         };
-        Side {
+        Traffic {
             items: total.items,
             bytes: total.bytes,
             sum: format!("{:032x}", total.sum),
@@ -123,7 +133,7 @@ impl Side {
 
     fn text(&self, verb: &str, role: &'static str, paint: Paint) -> String {
         let by = show::counted(self.processes.len() as u64, &format!("{role} process"));
-        // "process" has a plural of its own.
+        // The plural of "process" is irregular.
         let by = by.replace("processs", "processes");
         let (items, bytes) = (show::counted(self.items, "item"), show::bytes(self.bytes));
         let mut table = Table::new(&[">PID", ">ITEMS", ">BYTES", ">ITEMS/S", ">BYTES/S"]);

@@ -1,11 +1,11 @@
-//! Whether what was received is what was sent, in memory that does not grow with the input.
+//! Verifies that the received items are the sent ones, in memory that does not grow with the input.
 use std::{
     collections::VecDeque,
     hash::{BuildHasher, RandomState},
 };
 
-/// Hashes of 128 bits, under keys that are new in each run: equal sums are no accident, and cannot be
-/// prepared.
+/// Hashes of 128 bits, under keys that are new in each run: two different inputs cannot have the same sum by
+/// accident or by design.
 #[derive(Debug, Clone, Default)]
 pub struct Hash128(RandomState, RandomState);
 
@@ -15,7 +15,7 @@ impl Hash128 {
     }
 }
 
-/// A multiset of items, reduced to its size and the sum of its hashes: the same in whatever order.
+/// A multiset of items, reduced to its size and the sum of its hashes: independent of their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Digest {
     pub items: u64,
@@ -31,7 +31,7 @@ impl Digest {
         self.sum = self.sum.wrapping_add(hash);
     }
 
-    /// Both together.
+    /// The union of both.
     pub fn and(self, other: Digest) -> Digest {
         Digest {
             items: self.items + other.items,
@@ -41,30 +41,31 @@ impl Digest {
     }
 }
 
-/// What was found out about the order.
+/// The result of the check of the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Each producer's items came in the order in which it got them.
     Kept,
-    /// They did not.
+    /// At least one item did not.
     Broken,
-    /// Too many equal items from several producers to tell whose is whose.
+    /// Too many equal items from several producers: their producers cannot be told apart.
     Unclear,
 }
 
-/// Ways to assign equal items that are followed at the same time.
+/// The maximum number of ways to assign equal items that are followed at the same time.
 const MOST_STATES: usize = 64;
 
 /// Checks that one consumer's items are an interleaving of what the producers got.
 ///
-/// It keeps what is on its way, no more. Items carry no names here: where two producers have the same item
+/// It keeps only the items that are on their way. An item does not say which producer sent it: where two producers
+/// have the same item next, either may have sent it, and the check follows both ways until one fails.
 /// next, either may have come, and both ways are followed until one fails.
 #[derive(Debug)]
 pub struct Order {
     queues: Vec<VecDeque<u128>>,
-    /// Items that have left each queue at its front.
+    /// The number of items that each queue has dropped at its front.
     gone: Vec<u64>,
-    /// For each way, how many of each producer's items have come.
+    /// For each way, the number of each producer's items that have arrived.
     states: Vec<Vec<u64>>,
     verdict: Verdict,
 }
@@ -83,19 +84,19 @@ impl Order {
         self.verdict
     }
 
-    /// Notes an item before the producer gets it.
+    /// Records an item before the producer gets it.
     pub fn give(&mut self, producer: usize, hash: u128) {
         if self.verdict == Verdict::Kept {
             self.queues[producer].push_back(hash);
         }
     }
 
-    /// Notes an item that has come.
+    /// Records an item that has arrived.
     pub fn receive(&mut self, hash: u128) {
         if self.verdict != Verdict::Kept {
             return;
         }
-        // Nearly always there is one way, and one producer has this item next.
+        // Usually there is one way, and only one producer has this item next.
         if let [state] = &mut self.states[..] {
             let mut next = (0..self.queues.len()).filter(|&one| self.queues[one].front() == Some(&hash));
             if let (Some(producer), None) = (next.next(), next.next()) {
@@ -127,7 +128,7 @@ impl Order {
         self.forget();
     }
 
-    /// Drops what no way looks at any more.
+    /// Drops items that all ways have passed.
     fn forget(&mut self) {
         if self.verdict != Verdict::Kept {
             self.queues.iter_mut().for_each(|queue| *queue = VecDeque::new());

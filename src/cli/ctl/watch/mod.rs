@@ -1,6 +1,8 @@
-//! `ringctl watch`: a ring as items move through it, to learn from and to look after.
+//! `ringctl watch`: shows a ring while items move through it.
 mod changes;
+mod deaths;
 mod model;
+mod observation;
 mod plain;
 mod screen;
 mod steps;
@@ -9,30 +11,32 @@ mod view;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use super::output::{self, Paint};
-use crate::cli::args::{Count, DurationArg};
-use crate::cli::exit::{Failure, code};
-use crate::cli::signals;
-use crate::cli::start::End;
-use crate::{Error, ErrorKind, Ring, StopFlag};
+use crate::cli::common::args::{Count, DurationArg};
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::signals;
+use crate::cli::common::start::End;
+use crate::cli::common::ui::Ui;
+use crate::{Error, ErrorKind, Ring, RingObserver, StopFlag};
 use model::Model;
+use screen::terminal;
 
-/// Shortest and longest time between two looks.
+/// The shortest and longest time between two observations.
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(3600));
-/// A look at a large ring takes long: looking takes at most this share of the time, one in so many.
+/// Observing a large ring takes long: observations use at most this share of the time (1/5).
 const SHARE: u32 = 5;
-/// How often to look whether the ring exists by now.
+/// How often to check whether the ring exists.
 const WAIT_LOOK: Duration = Duration::from_millis(50);
 
-/// Watch a ring: its slots, its semaphores, who takes part, and what happens, as items move
+/// Watch a ring: slots, semaphores, who takes part, and what happens, as items move
 ///
 /// On a terminal, a picture of the ring that follows it; elsewhere, and with --events, a sentence per line for each
-/// thing that happens. Looking changes nothing. A look is a moment: what comes and goes between two looks is told
+/// thing that happens. In the background of a terminal, it is stopped until it is brought to the front (fg), as other
+/// programs with a screen are; with --events, it goes on. Looking changes nothing. A look is a moment: what comes and goes between two looks is told
 /// from the traces that it leaves, and of a ring that is too fast for that, how many items went through.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Keys: q quits, space pauses, + and - change the pace, arrows and Page Up/Down scroll what happened,
-? explains what is to be seen.
+? explains what is to be seen, and scrolls, too.
 
 Try it, in three shells:
   ringctl create demo --capacity 8 && ringctl watch demo
@@ -62,7 +66,8 @@ pub struct Args {
     ///
     /// Its fields: schema (ringpipe.watch/1), ring, look (from 1), at_ns (since watching began), state (open,
     /// closed, removed), capacity, sync, head, tail, states (slots in each), semaphores, rates (items per second),
-    /// participants, items (of rings of up to 1,024 slots: slot, slots, state, pid, producer, sequence, attempt,
+    /// participants, recovered (deaths so far, and the items and unfinished claims of theirs), deaths (found by this
+    /// look: role, pid, command, items, claims), items (of rings of up to 1,024 slots: slot, slots, state, pid, producer, sequence, attempt,
     /// bytes, beginning as text or base64), events (sentences since the last look).
     #[arg(long, conflicts_with = "events")]
     json: bool,
@@ -76,7 +81,7 @@ pub struct Args {
 
 fn interval(given: &str) -> Result<DurationArg, String> {
     let interval: DurationArg =
-        given.parse().map_err(|error: crate::cli::args::ArgError| error.to_string())?;
+        given.parse().map_err(|error: crate::cli::common::args::ArgError| error.to_string())?;
     match interval.0 {
         time if time < INTERVALS.0 => Err("this is too short; expected 1ms or more".into()),
         time if time > INTERVALS.1 => Err("this is too long; expected 1h or less".into()),
@@ -84,21 +89,22 @@ fn interval(given: &str) -> Result<DurationArg, String> {
     }
 }
 
-pub fn run(args: &Args, paint: Paint) -> Result<End, Failure> {
+pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let lines = args.once || args.json || args.events;
-    let on_screen = !lines && has_screen();
+    // A background job that no shell can bring to the foreground gets no screen.
+    let on_screen = !lines && has_screen() && (terminal::can_be_stopped() || !terminal::is_in_background());
     if on_screen {
-        // Before there is a second thread, which would get them.
+        // Before a second thread exists, which would get the signals.
         screen::hold_signals()?;
     }
     let stop = signals::catch()?;
-    let Some(ring) = find(args, &stop)? else { return Ok(signals::end()) };
+    let Some(ring) = find(args, ui, &stop)? else { return Ok(signals::end()) };
     let model = Model::new(ring).map_err(|error| failed(args, &error))?;
     if args.once {
-        return plain::once(&model, args, paint, &stop);
+        return plain::once(&model, args, ui.paint(), &stop);
     }
     match on_screen {
-        true => screen::watch(model, args, paint, &stop),
+        true => screen::watch(model, args, ui, &stop),
         false => plain::watch(model, args, &stop),
     }
 }
@@ -109,11 +115,11 @@ fn has_screen() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb
 }
 
-/// The ring, once it is there if that is to be waited for. None: a signal came first.
-fn find(args: &Args, stop: &StopFlag) -> Result<Option<Ring>, Failure> {
+/// The ring; waits until it exists if that was requested. `None`: a signal came first.
+fn find(args: &Args, ui: &Ui, stop: &StopFlag) -> Result<Option<RingObserver>, Failure> {
     let mut told = false;
     loop {
-        let found = match Ring::look(&args.ring) {
+        let found = match Ring::observe(&args.ring) {
             Ok(ring) if ring.is_over() => Err(Error::NotFound(args.ring.as_str().into())),
             found => found,
         };
@@ -122,7 +128,7 @@ fn find(args: &Args, stop: &StopFlag) -> Result<Option<Ring>, Failure> {
             found => return found.map(Some).map_err(|error| failed(args, &error)),
         }
         if !told && io::stderr().is_terminal() {
-            output::note(&format!("waiting for ring {:?}", args.ring.as_str()));
+            ui.note(&format!("waiting for ring {:?}", args.ring.as_str()));
             told = true;
         }
         if !signals::sleep(WAIT_LOOK, stop) {
@@ -142,7 +148,8 @@ fn failed(args: &Args, error: &Error) -> Failure {
     }
 }
 
-/// How long to wait after a look that took `look`.
+/// How long to wait after an observation that took `look`.
 fn pause(interval: Duration, look: Duration) -> Duration {
-    interval.max(look * SHARE)
+    // A process that was stopped during the observation must not sleep for long.
+    interval.max(look.saturating_mul(SHARE).min(Duration::from_secs(1)))
 }

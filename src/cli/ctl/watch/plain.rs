@@ -1,4 +1,4 @@
-//! Lines: what happens, JSON objects, or one picture as text.
+//! Writes lines: sentences, JSON objects, or one picture as text.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -12,22 +12,28 @@ use ratatui::style::{Color, Modifier};
 use ratatui::widgets::Widget;
 use serde::Serialize;
 
-use super::model::{Look, Model, STATES, Seen, items_of};
+use super::deaths::Death;
+use super::model::Model;
+use super::observation::{Observation, STATES, Seen, items_of};
 use super::view::theme::{Theme, word};
-use super::view::{Choices, Screen, escape};
+use super::view::{Choices, Screen};
 use super::{Args, failed, pause};
+use crate::cli::common::escape;
+use crate::cli::common::exit::Failure;
+use crate::cli::common::paint::Paint;
+use crate::cli::common::signals;
+use crate::cli::common::start::End;
+use crate::cli::common::stdout::{Cut, Output};
+use crate::cli::common::ui::json_line;
+use crate::cli::ctl::recovery_report::RecoveryReport;
 use crate::cli::ctl::semaphores::Semaphores;
-use crate::cli::ctl::{output, show};
-use crate::cli::exit::Failure;
-use crate::cli::output::{Cut, Output};
-use crate::cli::signals;
-use crate::cli::start::End;
+use crate::cli::ctl::show;
 use crate::{ParticipantInfo, SlotState, StopFlag};
 
-/// Columns of a picture that goes to no terminal.
+/// The width of a picture that does not go to a terminal.
 const COLUMNS: u16 = 100;
 
-/// Looks, and writes lines, until the ring is gone, nobody reads, or a signal comes.
+/// Observes, and writes lines, until the ring is gone, the output's reader has left, or a signal comes.
 pub fn watch(mut model: Model, args: &Args, stop: &StopFlag) -> Result<End, Failure> {
     let mut out = Output::stdout(stop)?;
     let mut told = 0;
@@ -54,8 +60,8 @@ pub fn watch(mut model: Model, args: &Args, stop: &StopFlag) -> Result<End, Fail
     }
 }
 
-/// One picture.
-pub fn once(model: &Model, args: &Args, paint: output::Paint, stop: &StopFlag) -> Result<End, Failure> {
+/// Writes one picture.
+pub fn once(model: &Model, args: &Args, paint: Paint, stop: &StopFlag) -> Result<End, Failure> {
     let mut out = Output::stdout(stop)?;
     let width = match terminal::size() {
         Ok((width, _)) if std::io::stdout().is_terminal() && width > 0 => width,
@@ -65,12 +71,12 @@ pub fn once(model: &Model, args: &Args, paint: output::Paint, stop: &StopFlag) -
         theme: Theme::new(paint.is_on()),
         interval: args.interval.0,
         paused: false,
-        help: false,
+        help: None,
         back: 0,
         keys: false,
     };
     let screen = Screen { model, choices };
-    // A larger picture than anybody prints would take too much memory.
+    // A limit of memory: larger than any picture that is really printed.
     let area =
         Rect { x: 0, y: 0, width: width.clamp(1, 1000), height: screen.height(width).clamp(1, 10_000) };
     let mut buffer = Buffer::empty(area);
@@ -78,7 +84,7 @@ pub fn once(model: &Model, args: &Args, paint: output::Paint, stop: &StopFlag) -
     write(&mut out, text(&buffer, paint.is_on()).as_bytes()).map(|end| end.unwrap_or(End::Done))
 }
 
-/// None: all of it was written.
+/// `None`: all of it was written.
 fn write(out: &mut Output, bytes: &[u8]) -> Result<Option<End>, Failure> {
     match out.write(bytes, &[]).1 {
         None => Ok(None),
@@ -92,7 +98,7 @@ fn sentences(model: &Model, told: u64) -> String {
     model.events_after(told).map(|event| event.text.clone() + "\n").collect()
 }
 
-/// The lines of a picture, without the blanks at their ends and the empty ones at its end.
+/// The lines of a picture, without trailing blanks and trailing empty lines.
 fn text(buffer: &Buffer, colours: bool) -> String {
     let mut text = String::new();
     for y in 0..buffer.area.height {
@@ -102,7 +108,7 @@ fn text(buffer: &Buffer, colours: bool) -> String {
         let mut covered = 0;
         for x in 0..buffer.area.width {
             let cell = &buffer[(x, y)];
-            // A wide character covers the cell after it.
+            // A wide character also covers the next cell.
             if covered > 0 {
                 covered -= 1;
                 continue;
@@ -129,7 +135,7 @@ fn text(buffer: &Buffer, colours: bool) -> String {
     text + "\n"
 }
 
-/// The terminal's codes for the colour and the modifiers of a cell.
+/// The terminal's escape codes for the colour and the modifiers of a cell.
 fn codes(cell: &Cell) -> String {
     let colour = match cell.fg {
         Color::Red => ";31",
@@ -146,7 +152,7 @@ fn codes(cell: &Cell) -> String {
     set.map(|(_, code)| code).chain([colour]).collect()
 }
 
-/// A look. Times are nanoseconds.
+/// An observation. Times are nanoseconds.
 #[derive(Serialize)]
 struct Shown<'m> {
     schema: &'static str,
@@ -163,6 +169,9 @@ struct Shown<'m> {
     #[serde(skip_serializing_if = "Option::is_none")]
     rates: Option<Flow>,
     participants: Vec<Participant<'m>>,
+    /// All deaths so far, and those that this observation found.
+    recovered: RecoveryReport,
+    deaths: Vec<Dead<'m>>,
     items: Vec<Item>,
     events: Vec<&'m str>,
 }
@@ -181,10 +190,21 @@ struct Participant<'m> {
     pid: u32,
     command: &'m str,
     state: &'static str,
+    pid_namespace: Option<&'static str>,
     activity: &'static str,
     items: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<f64>,
+}
+
+/// A process that died, and what it held.
+#[derive(Serialize)]
+struct Dead<'m> {
+    role: String,
+    pid: u32,
+    command: &'m str,
+    items: u64,
+    claims: u64,
 }
 
 /// An item, or a claim that may become one.
@@ -214,13 +234,13 @@ fn name(state: SlotState) -> String {
 }
 
 fn json(model: &Model, told: u64) -> Result<String, Failure> {
-    let (look, rates) = (&model.look, model.rates());
+    let (look, rates) = (&model.watched.last, model.rates());
     let snapshot = &look.snapshot;
     let participant =
         |one: &'_ ParticipantInfo| rates.as_ref().and_then(|rates| rates.of.get(&one.serial).copied());
     let shown = Shown {
         schema: "ringpipe.watch/1",
-        ring: model.ring.name(),
+        ring: model.watched.ring.name(),
         look: model.looks,
         at_ns: (look.at - model.began).as_nanos() as u64,
         state: model.state(),
@@ -229,13 +249,15 @@ fn json(model: &Model, told: u64) -> Result<String, Failure> {
         head: snapshot.head,
         tail: snapshot.tail,
         states: STATES.iter().map(|&state| (name(state), look.census.of(state))).collect(),
-        semaphores: Semaphores::of(snapshot, model.ring.is_exclusive()),
+        semaphores: Semaphores::of(snapshot, model.watched.ring.is_exclusive()),
         rates: rates.as_ref().map(|rates| Flow { sent: rates.sent, out: rates.received }),
         participants: snapshot
             .participants
             .iter()
             .map(|one| Participant::new(one, participant(one)))
             .collect(),
+        recovered: snapshot.recovered.into(),
+        deaths: model.tally.deaths.found(look).map(Dead::new).collect(),
         items: look
             .firsts()
             .filter(|seen| seen.slot.state != SlotState::Free)
@@ -243,7 +265,7 @@ fn json(model: &Model, told: u64) -> Result<String, Failure> {
             .collect(),
         events: model.events_after(told).map(|event| event.text.as_str()).collect(),
     };
-    output::json_line(&shown)
+    json_line(&shown)
 }
 
 impl<'m> Participant<'m> {
@@ -254,6 +276,7 @@ impl<'m> Participant<'m> {
             pid: one.pid,
             command: &one.command,
             state: show::liveness(one.liveness),
+            pid_namespace: one.pid_namespace.map(show::pid_namespace),
             activity: show::activity(one.activity),
             items: items_of(one),
             rate,
@@ -261,13 +284,25 @@ impl<'m> Participant<'m> {
     }
 }
 
+impl<'m> Dead<'m> {
+    fn new(death: &'m Death) -> Self {
+        Dead {
+            role: death.info.role.to_string(),
+            pid: death.info.pid,
+            command: &death.info.command,
+            items: death.items,
+            claims: death.claims,
+        }
+    }
+}
+
 impl Item {
-    fn new(seen: &Seen, look: &Look) -> Self {
+    fn new(seen: &Seen, look: &Observation) -> Self {
         let item = seen.item.as_ref();
         let text = item.and_then(|item| {
             let whole = item.len as usize == item.beginning.len();
-            // As it is drawn, unless it would have to be escaped.
-            let plain = escape(&item.beginning, whole);
+            // As drawn, unless the text would have to be escaped.
+            let plain = escape::bytes(&item.beginning, whole);
             item.beginning.starts_with(plain.as_bytes()).then_some(plain)
         });
         let slot = &seen.slot;

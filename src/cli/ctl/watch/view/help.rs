@@ -1,19 +1,19 @@
-//! The help that lies over the picture.
+//! Draws the help over the picture.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Margin, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, BorderType, Clear, Paragraph, Widget, Wrap};
+use ratatui::widgets::{Block, BorderType, Clear, Paragraph, Widget};
 
 use super::theme::{Theme, letter, word};
+use super::wrap::wrap;
 use crate::SlotState;
-use crate::cli::ctl::watch::model::STATES;
+use crate::cli::ctl::watch::observation::STATES;
 
-/// Most columns: longer lines read badly.
+/// The maximum width: longer lines are hard to read.
 const WIDEST: u16 = 84;
-
-/// Columns that a word which does not fit leaves at the end of a line, on average.
-const SLACK: u16 = 3;
+/// The width of a state's letter and word, and the most that they take of a line.
+const STATE: usize = 13;
 
 const RING: &str = "A ring is a buffer with a fixed number of slots. Producers put items into the next slot, \
     consumers take them out in the same order; after the last slot comes the first again. When all slots are \
@@ -23,35 +23,68 @@ const SEMAPHORES: &str = "A semaphore is a number that processes wait on: postin
     Consumers that find nothing sleep on `items`, producers that find no free slot on `room`. Here a post is a \
     hint: who wakes looks at the slots, which alone tell the truth.";
 
-const KEYS: &str = "q, Ctrl-C: quit. Space: pause; the ring goes on. + and -: look more or less often. Arrows, \
-    Page Up and Down, Home, End: scroll the log. Any key closes this help.";
+const PROCESSES: &str = "A process that ends in good order leaves. One that was killed died: what it had is \
+    delivered again, what it was writing vanishes. It is shown for ten seconds with what it held.";
 
-/// Draws it in the middle of `area`, as large as it needs to be and there is room.
-pub fn draw(theme: Theme, area: Rect, buf: &mut Buffer) {
-    let lines = lines(theme);
-    let width = area.width.min(WIDEST);
-    // A wrapped line is a little shorter than it might be.
-    let columns = width.saturating_sub(4 + SLACK).max(1) as usize;
-    let rows = lines.iter().map(|line| line.width().div_ceil(columns).max(1)).sum::<usize>() as u16;
-    let height = rows.saturating_add(2).min(area.height);
-    let (x, y) = (area.x + (area.width - width) / 2, area.y + (area.height - height) / 2);
-    let place = Rect { x, y, width, height };
+const KEYS: &str = "q, Ctrl-C: quit. Space: pause; the ring goes on. + and -: look more or less often. Arrows, \
+    Page Up and Down, Home, End: scroll what happened, and this help, which any other key closes.";
+
+/// Draws the help in the middle of `area`, as large as needed and possible, from line `top` on.
+pub fn draw(theme: Theme, top: u16, area: Rect, buf: &mut Buffer) {
+    let (place, lines) = layout(theme, area);
+    let top = top.min(farthest(&lines, place));
     Clear.render(place, buf);
-    let block = Block::bordered().border_type(BorderType::Rounded).title(" What is to be seen ");
+    let mut block = Block::bordered().border_type(BorderType::Rounded).title(" What is to be seen ");
+    let more = match (top > 0, top < farthest(&lines, place)) {
+        (true, true) => " ↑ ↓ more ",
+        (true, false) => " ↑ more ",
+        (false, true) => " ↓ more ",
+        (false, false) => "",
+    };
+    block = block.title_bottom(Line::from(more).right_aligned());
     block.render(place, buf);
-    Paragraph::new(lines).wrap(Wrap { trim: true }).render(place.inner(Margin::new(2, 1)), buf);
+    Paragraph::new(lines).scroll((top, 0)).render(place.inner(Margin::new(2, 1)), buf);
 }
 
-fn lines(theme: Theme) -> Vec<Line<'static>> {
-    let mut lines = vec![Line::raw(RING), Line::default()];
+/// The last line from which the help may be shown on a screen of this size.
+pub fn last_top(theme: Theme, area: Rect) -> u16 {
+    let (place, lines) = layout(theme, area);
+    farthest(&lines, place)
+}
+
+fn farthest(lines: &[Line<'_>], place: Rect) -> u16 {
+    (lines.len() as u16).saturating_sub(place.height.saturating_sub(2))
+}
+
+fn layout(theme: Theme, area: Rect) -> (Rect, Vec<Line<'static>>) {
+    let width = area.width.min(WIDEST);
+    let lines = lines(theme, width.saturating_sub(4) as usize);
+    let height = (lines.len() as u16).saturating_add(2).min(area.height);
+    let (x, y) = (area.x + (area.width - width) / 2, area.y + (area.height - height) / 2);
+    (Rect { x, y, width, height }, lines)
+}
+
+fn lines(theme: Theme, width: usize) -> Vec<Line<'static>> {
+    let mut lines = paragraph(RING, width);
+    lines.push(Line::default());
     for state in STATES {
-        lines.push(Line::from(vec![
-            Span::styled(format!("{} {:<10} ", letter(state), word(state)), theme.state(state)),
-            Span::raw(meaning(state)),
-        ]));
+        let indent = STATE.min(width / 2);
+        for (n, text) in wrap(meaning(state), width - indent).into_iter().enumerate() {
+            let before =
+                if n == 0 { format!("{} {:<10} ", letter(state), word(state)) } else { String::new() };
+            let before = format!("{before:<indent$}");
+            lines.push(Line::from(vec![Span::styled(before, theme.state(state)), Span::raw(text)]));
+        }
     }
-    lines.extend([Line::default(), Line::raw(SEMAPHORES), Line::default(), Line::raw(KEYS)]);
+    for text in [PROCESSES, SEMAPHORES, KEYS] {
+        lines.push(Line::default());
+        lines.extend(paragraph(text, width));
+    }
     lines
+}
+
+fn paragraph(text: &str, width: usize) -> Vec<Line<'static>> {
+    wrap(text, width).into_iter().map(Line::raw).collect()
 }
 
 fn meaning(state: SlotState) -> &'static str {

@@ -1,4 +1,4 @@
-//! The slots: boxes with what they hold while there is room for that, then cells, then a row of heat.
+//! Draws the slots: as boxes with their content if there is room, else as cells, else as heat.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,26 +9,26 @@ use ratatui::widgets::{Block, BorderType, Paragraph, Widget};
 use super::theme::{Theme, letter, word};
 use crate::SlotState;
 use crate::cli::ctl::show;
-use crate::cli::ctl::watch::model::{Census, Look, STATES, Seen};
+use crate::cli::ctl::watch::observation::{Census, Observation, STATES, Seen};
 
-/// Widest and narrowest box with text, narrowest box without, and narrowest cell.
+/// The widest and narrowest box with text, the narrowest box without, and the narrowest cell.
 const BOX: u16 = 26;
 const TEXT_BOX: u16 = 13;
 const SMALL_BOX: u16 = 8;
-/// Height of a box with text, and of one without.
+/// The height of a box with text, and of one without.
 const TALL: u16 = 5;
 const SHORT: u16 = 3;
-/// Rows of heat at most.
+/// The maximum number of rows of heat.
 const MOST_ROWS: u16 = 8;
-/// How full a cell is that stands for many slots.
+/// How full a cell is that represents many slots.
 const LEVELS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
 
-/// How the slots are drawn.
+/// The way to draw the slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// Boxes in columns of this width and height.
     Boxes { columns: u16, width: u16, height: u16 },
-    /// Cells, each for so many slots, so many in a row.
+    /// Cells of `each` slots, `row` of them in a row.
     Heat { each: usize, row: usize },
 }
 
@@ -40,13 +40,13 @@ impl Form {
                 return None;
             }
             let rows = slots.div_ceil(most as usize);
-            // Even rows look better than a full one and a rest.
+            // Even rows look better than full ones with a short last one.
             let columns = slots.div_ceil(rows) as u16;
             let fits = rows * tall as usize <= height as usize;
             fits.then_some(Form::Boxes { columns, width: (width / columns).min(BOX), height: tall })
         });
         boxes.unwrap_or_else(|| {
-            // A power of two in each row, and in each cell: the numbers of the slots are round ones.
+            // A power of two in each row and in each cell, so that the numbers of the slots are round.
             let row = 1 << (width.saturating_sub(LABEL).max(1)).ilog2();
             let cells = row * height.clamp(1, MOST_ROWS) as usize;
             Form::Heat { each: slots.div_ceil(cells).next_power_of_two(), row }
@@ -57,18 +57,18 @@ impl Form {
 /// Columns for the number of a row's first slot.
 const LABEL: u16 = 8;
 
-/// The slots of a look.
+/// The slots of an observation.
 #[derive(Debug)]
-pub struct Slots<'l> {
-    look: &'l Look,
+pub struct SlotPicture<'l> {
+    look: &'l Observation,
     theme: Theme,
     form: Form,
 }
 
-impl<'l> Slots<'l> {
-    pub fn new(look: &'l Look, theme: Theme, width: u16, height: u16) -> Self {
+impl<'l> SlotPicture<'l> {
+    pub fn new(look: &'l Observation, theme: Theme, width: u16, height: u16) -> Self {
         let form = Form::choose(look.buckets.len(), !look.slots.is_empty(), width, height);
-        Slots { look, theme, form }
+        SlotPicture { look, theme, form }
     }
 
     /// Rows that it takes.
@@ -80,7 +80,7 @@ impl<'l> Slots<'l> {
         }
     }
 
-    /// What a cell is, where that is not seen at once.
+    /// What a cell represents, if that is not obvious.
     pub fn scale(&self) -> Option<String> {
         match self.form {
             Form::Boxes { .. } => None,
@@ -175,8 +175,8 @@ impl<'l> Slots<'l> {
         }
     }
 
-    /// One cell of `slots` slots: the letter of a single one; how full many are, in the colour of what is
-    /// rare among them, and otherwise of most of them.
+    /// A cell of `slots` slots. For a single slot: its letter. For many: how full they are, in the colour of a
+    /// rare state among them, or else of the most frequent one.
     fn cell(&self, census: &Census, slots: u64) -> (&'static str, Style) {
         let rare = [SlotState::Damaged, SlotState::Abandoned, SlotState::Late, SlotState::Redeliver];
         let common = [SlotState::Ready, SlotState::Reading, SlotState::Writing];
@@ -189,14 +189,14 @@ impl<'l> Slots<'l> {
         let level = (census.used() * 8).div_ceil(slots).min(8) as usize;
         match state {
             SlotState::Free => (letter(state), self.theme.dim()),
-            // Without colours, what is rare would not be seen.
+            // Without colours, a rare state needs its letter to be visible.
             _ if rare.is_some() && !self.theme.has_colours() => (letter(state), self.theme.state(state)),
             _ => (LEVELS[level], self.theme.state(state)),
         }
     }
 }
 
-impl Widget for Slots<'_> {
+impl Widget for SlotPicture<'_> {
     fn render(self, area: Rect, buf: &mut Buffer) {
         match self.form {
             Form::Boxes { columns, width, height } => self.draw_boxes(columns, width, height, area, buf),
@@ -205,18 +205,25 @@ impl Widget for Slots<'_> {
     }
 }
 
-/// The letters and colours of those states that there are, and of the usual ones.
-pub fn legend(look: &Look, theme: Theme) -> Line<'static> {
+/// The letters and colours of the usual states and of those that are present, and the marks, as far as they fit.
+pub fn legend(look: &Observation, theme: Theme, width: u16) -> Line<'static> {
     let usual = [SlotState::Free, SlotState::Writing, SlotState::Ready, SlotState::Reading];
-    let shown = STATES.into_iter().filter(|state| usual.contains(state) || look.census.of(*state) > 0);
-    let mut spans = Vec::new();
-    for state in shown {
-        let count = look.census.of(state);
-        spans.push(Span::styled(format!("{} {} ", letter(state), word(state)), theme.state(state)));
-        spans.push(Span::raw(format!("{}   ", show::count(count))));
-    }
-    spans.push(Span::styled("▼ next in  ▲ next out", theme.mark()));
-    Line::from(spans)
+    let line = |with_usual: bool, blanks: &str, marks: &'static str| {
+        let is_shown = |state: &SlotState| with_usual && usual.contains(state) || look.census.of(*state) > 0;
+        let mut spans = Vec::new();
+        for state in STATES.into_iter().filter(is_shown) {
+            let count = look.census.of(state);
+            spans.push(Span::styled(format!("{} {} ", letter(state), word(state)), theme.state(state)));
+            spans.push(Span::raw(format!("{}{blanks}", show::count(count))));
+        }
+        spans.push(Span::styled(marks, theme.mark()));
+        Line::from(spans)
+    };
+    let (long, short) = ("▼ next in  ▲ next out", "▼ in ▲ out");
+    let forms = [(true, "   ", long), (true, "  ", short), (false, "  ", short), (false, "  ", "")];
+    let mut lines = forms.map(|(usual, blanks, marks)| line(usual, blanks, marks)).into_iter();
+    let first = lines.find(|line| line.width() <= width as usize);
+    first.unwrap_or_else(|| line(false, " ", ""))
 }
 
 fn item_name(seen: &Seen) -> String {
@@ -231,7 +238,7 @@ fn item_name(seen: &Seen) -> String {
 fn item_text(seen: &Seen, width: usize) -> String {
     let Some(item) = &seen.item else { return String::new() };
     let whole = item.len as usize <= item.beginning.len();
-    let text = super::escape(&item.beginning, whole);
+    let text = crate::cli::common::escape::bytes(&item.beginning, whole);
     if whole && text.chars().count() <= width {
         return text;
     }

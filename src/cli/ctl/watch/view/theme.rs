@@ -1,9 +1,9 @@
-//! Words, letters and colours: one for each state of a slot, everywhere the same.
+//! Words, letters and colours of the states of a slot, the same everywhere.
 
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::SlotState;
-use crate::cli::ctl::watch::model::Mood;
+use crate::cli::ctl::watch::steps::Mood;
 
 /// With colours, or without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Theme {
         }
     }
 
-    /// The border of a slot. Of free slots it stays in the background.
+    /// The border of a slot; dim for free slots.
     pub fn border(self, state: SlotState) -> Style {
         self.state(state)
     }
@@ -52,14 +52,14 @@ impl Theme {
         }
     }
 
-    /// What stays in the background.
+    /// The style of secondary text.
     pub fn dim(self) -> Style {
         if self.colours { Style::new().fg(Color::DarkGray) } else { Style::new().add_modifier(Modifier::DIM) }
     }
 
     /// The marks of head and tail.
     pub fn mark(self) -> Style {
-        // Not in the colour of the border that they stand in.
+        // A different colour than the border that contains them.
         Style::new().fg(Color::Reset).add_modifier(Modifier::BOLD)
     }
 

@@ -1,0 +1,123 @@
+//! The command line of `consumer`.
+
+use clap::{Parser, ValueEnum};
+
+use crate::RingName;
+use crate::cli::common::args::{Count, DurationArg};
+use crate::cli::common::color::ColorArgs;
+use crate::cli::common::end_args::{PaceArgs, ProcessArgs, WaitArgs, worded};
+use crate::cli::common::framing_args::FramingArgs;
+use crate::cli::common::owner_args::OwnerArgs;
+use crate::cli::common::version;
+
+const ABOUT: &str = "Write the items of a ring in shared memory to standard output, each to one consumer";
+
+const AFTER_HELP: &str = "\
+The stream ends when everything was received, a producer (or as many as the ring expects) was
+there, and none is left. A ring that does not exist yet is waited for, also by one that comes after
+the end of a ring that is gone: --timeout bounds that, --no-wait and --drain do not wait for it. A
+ring that has no place for another consumer is an error; with --timeout, a place is waited for. An
+end because the ring was closed or removed is said in a line.
+
+Counts are decimal; durations are 250ms, 5s, 2m, 1h, or seconds.
+
+Up to 1024 items, or 256K, are taken at a time; with --rate or --delay, one. What goes to a pipe is
+acknowledged when the reader has taken it out of the pipe, and the consumer holds no more than the
+reader takes in some milliseconds, and stays until the last item was taken; elsewhere, and with
+--ack write, an item is acknowledged after it was written. What a consumer that fails, ends or is
+killed has not acknowledged goes to another one. The first INT, TERM or HUP stops taking, writes
+what is in hand, and leaves; a second one ends at once. When the reader leaves, that is a clean end.
+
+Exit codes:
+  0      the stream ended, or -n items were written, or nothing was left (--drain), or nothing came
+         (--idle-exit), or nobody reads the output any more
+  1      runtime error: the output could not be written; no item is lost by that
+  2      usage
+  3      -n was not reached; or with --no-wait or --drain: no ring; or with --no-wait: no item
+  4      waited too long (--timeout); or with --drain: items lie behind one that a living producer
+         has not finished for 1 second (or --timeout)
+  6      the ring is damaged or of another version
+  128+n  ended by signal n
+
+Examples:
+  consumer jobs > lines.txt
+  consumer jobs -n 10 --timeout 5s
+  consumer -0 jobs | xargs -0 ls -l
+  consumer --json jobs | jq -r 'select(.redelivered) | .text'
+  consumer --follow jobs >> log.txt
+  consumer --delay 10ms..50ms --stats jobs";
+
+/// The help of the shared options for a consumer.
+const WORDS: [(&str, &str); 4] = [
+    ("timeout", "Wait at most this long, each time: for the ring and a place in it, and for an item"),
+    ("no_wait", "Never wait, neither for the ring nor for an item: take what is there"),
+    ("rate", "Take at most this many items per time: 1000, 1000/s, 90/m, 0.5/h"),
+    (
+        "delay",
+        "Wait between items: a duration, or MIN..MAX for a random one; nothing is held meanwhile but what the reader has not taken",
+    ),
+];
+
+/// The command line of `consumer`.
+#[derive(Debug, Parser)]
+#[command(name = "consumer", version, long_version = version::long(), about = ABOUT)]
+#[command(after_help = "--help tells more, with exit codes and examples.")]
+#[command(after_long_help = AFTER_HELP, max_term_width = 100, mut_args(|arg| worded(arg, &WORDS)))]
+pub struct Options {
+    /// The ring: NAME, /NAME or shm:NAME
+    pub(super) ring: RingName,
+
+    #[command(flatten)]
+    pub(super) framing: FramingArgs,
+    /// A JSON object per line, with the bytes as text, or as base64 if they are not UTF-8
+    ///
+    /// Its fields: schema (ringpipe.item/1), sequence (the producer's count, from 0), producer (its
+    /// number in this ring), attempt (1 at first), redelivered, time, time_of (sent, where the ring has
+    /// timestamps, or received), text or base64. With --stats the statistics are such an object too
+    /// (ringpipe.consumer/1).
+    #[arg(long, conflicts_with = "framing", help_heading = "Framing (default: an item per line)")]
+    pub(super) json: bool,
+
+    /// When an item is acknowledged, so that it is not delivered again [default: read for a pipe, else write]
+    #[arg(long, value_name = "WHEN", value_enum, help_heading = "Output")]
+    pub(super) ack: Option<AckArg>,
+
+    /// Stop after COUNT items
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "COUNT",
+        help_heading = "When to stop (default: at the end of the stream)"
+    )]
+    pub(super) count: Option<Count>,
+    /// Stop when the ring is empty; a ring that does not exist is not waited for (exit code 3)
+    #[arg(long, help_heading = "When to stop (default: at the end of the stream)")]
+    pub(super) drain: bool,
+    /// Stop when no item has come for so long, once there is a ring
+    #[arg(long, value_name = "DURATION", help_heading = "When to stop (default: at the end of the stream)")]
+    pub(super) idle_exit: Option<DurationArg>,
+    /// Do not stop when every producer has left: only when the ring is closed or removed, or by a signal
+    #[arg(long, help_heading = "When to stop (default: at the end of the stream)")]
+    pub(super) follow: bool,
+
+    #[command(flatten, next_help_heading = "Waiting")]
+    pub(super) wait: WaitArgs,
+    #[command(flatten)]
+    pub(super) pace: PaceArgs,
+
+    #[command(flatten)]
+    pub(super) owner: OwnerArgs,
+    #[command(flatten)]
+    pub(super) process: ProcessArgs,
+    #[command(flatten)]
+    _color: ColorArgs,
+}
+
+/// The values of `--ack`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum AckArg {
+    /// The reader has taken it out of the pipe
+    Read,
+    /// It was written
+    Write,
+}

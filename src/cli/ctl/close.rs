@@ -1,0 +1,48 @@
+//! `ringctl close`: closes a ring.
+use serde::Serialize;
+
+use crate::RingName;
+use crate::cli::common::exit::Failure;
+use crate::cli::common::owner_args::OwnerArgs;
+use crate::cli::common::start::End;
+use crate::cli::common::ui::Ui;
+
+/// Close a ring: it takes no more items
+///
+/// Producers end with exit code 5; consumers receive what there is and then end with 0. Closing a ring that
+/// is closed already is no error.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  ringctl close jobs && ringctl wait jobs --until empty && ringctl rm jobs
+
+Exit codes: 0 closed; 1 another user's (--owner, --shared), or the system refused; 3 no such ring;
+6 damaged, or not a ring.")]
+pub struct Args {
+    /// Name of the ring
+    ring: RingName,
+    #[command(flatten)]
+    owner: OwnerArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Closed<'a> {
+    schema: &'static str,
+    ring: &'a str,
+    /// Whether this command closed it.
+    changed: bool,
+}
+
+pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
+    let changed = super::open(&args.ring, &args.owner)?.close();
+    let ring = args.ring.as_str();
+    if args.json {
+        ui.emit_json(&Closed { schema: "ringpipe.close/1", ring, changed })?;
+    } else if !changed {
+        ui.note(&format!("ring {ring:?} was closed already"));
+    }
+    Ok(End::Done)
+}

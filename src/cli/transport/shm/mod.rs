@@ -1,0 +1,312 @@
+//! The transport over shared memory.
+
+mod attach;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use super::{Batch, Held, Item, Observe, Peer, Receiver, RingCounts, Room, Sender};
+use crate::cli::common::progress::Fill;
+use crate::framing::{Framing, Recorded};
+use crate::sys::command::io::Wait;
+use crate::{
+    BatchItem, Consumer, Error, HeldBatch, Liveness, NameState, OnFull, Producer, Reservation, Ring,
+    RingObserver, Role, SlotState, Totals,
+};
+
+/// The transport over shared memory.
+pub struct Shm;
+
+/// How full a ring is, and how many producers and consumers are attached that may be alive. `None`: it cannot be
+/// read.
+pub fn fill(ring: &RingObserver) -> Option<Fill> {
+    let seen = ring.snapshot().ok()?;
+    let alive = |role| {
+        let counts = |one: &&crate::ParticipantInfo| one.role == role && one.liveness != Liveness::Dead;
+        seen.participants.iter().filter(counts).count()
+    };
+    let percent = seen.used_slots.saturating_mul(100) / seen.capacity.max(1);
+    Some(Fill {
+        percent: percent.min(100),
+        producers: alive(Role::Producer),
+        consumers: alive(Role::Consumer),
+    })
+}
+
+impl Observe for Ring {
+    fn name(&self) -> &str {
+        RingObserver::name(self)
+    }
+
+    fn id(&self) -> [u8; 16] {
+        RingObserver::id(self)
+    }
+
+    fn capacity(&self) -> u64 {
+        RingObserver::capacity(self)
+    }
+
+    fn slot_size(&self) -> u64 {
+        RingObserver::slot_size(self)
+    }
+
+    fn is_exclusive(&self) -> bool {
+        RingObserver::is_exclusive(self)
+    }
+
+    fn wake_at(&self) -> Option<u64> {
+        self.discipline().thresholds().map(|thresholds| thresholds.wake_at)
+    }
+
+    fn is_closed(&self) -> bool {
+        RingObserver::is_closed(self)
+    }
+
+    fn is_over(&self) -> bool {
+        RingObserver::is_over(self)
+    }
+
+    fn is_drained(&self) -> bool {
+        RingObserver::is_drained(self)
+    }
+
+    fn is_nameless(&self) -> bool {
+        self.name_state().is_ok_and(|state| state != NameState::Current)
+    }
+
+    fn has_items(&self) -> bool {
+        self.slots().any(|slot| matches!(slot.state, SlotState::Ready | SlotState::Redeliver))
+    }
+
+    fn counts(&self) -> Option<RingCounts> {
+        let seen = self.snapshot().ok()?;
+        Some(RingCounts { used_slots: seen.used_slots, acknowledged: seen.totals.acknowledged })
+    }
+
+    fn peers(&self, role: Role) -> Vec<Peer> {
+        let all = self.participants().into_iter().filter(|one| one.role == role);
+        all.map(|one| Peer { pid: one.pid, liveness: one.liveness }).collect()
+    }
+
+    fn framing(&self) -> Recorded {
+        Recorded::of(self.framing_word())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        RingObserver::check(self)
+    }
+
+    fn gauge(&self) -> impl Fn() -> Option<Fill> + Send + 'static {
+        let ring = self.clone();
+        move || fill(&ring)
+    }
+}
+
+/// A producer attached to a ring in shared memory.
+pub struct ShmSender {
+    ring: Ring,
+    producer: Producer,
+    /// Whether this process created the ring.
+    made: bool,
+}
+
+impl Sender for ShmSender {
+    const READS_IN_PLACE: bool = true;
+    type Observer = Ring;
+    type Room<'s> = Reservation<'s>;
+
+    fn observe(&self) -> &Ring {
+        &self.ring
+    }
+
+    fn has_made_ring(&self) -> bool {
+        self.made
+    }
+
+    fn set_on_full(&mut self, on_full: OnFull) -> Result<(), Error> {
+        self.producer.set_on_full(on_full)
+    }
+
+    fn record_framing(&self, framing: Framing) {
+        self.ring.tell_framing(|word| Recorded::of(word).with(framing));
+    }
+
+    fn max_item(&self) -> u64 {
+        self.producer.max_item()
+    }
+
+    #[inline]
+    fn send(&mut self, items: &[&[u8]], limit: Duration) -> Result<usize, Error> {
+        self.producer.send_slices_timeout(items, limit)
+    }
+
+    #[inline]
+    fn reserve(&mut self, len: u64, limit: Duration) -> Result<Reservation<'_>, Error> {
+        self.producer.reserve_timeout(len, limit)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.producer.check()
+    }
+
+    fn consumers_ever(&self) -> u64 {
+        self.producer.consumers_ever()
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.producer.is_abandoned()
+    }
+
+    fn undelivered(&self) -> Option<u64> {
+        self.ring.repair();
+        self.ring.snapshot().ok().map(|seen| seen.ready)
+    }
+
+    fn sent(&self) -> u64 {
+        self.producer.sent()
+    }
+
+    fn totals(&self) -> Totals {
+        self.producer.totals()
+    }
+
+    fn close(self, is_unused: bool) {
+        let ShmSender { ring, producer, .. } = self;
+        drop(producer);
+        if is_unused {
+            // If this fails, an empty ring stays. The command has another failure to report.
+            let _ = ring.remove_if_deserted(false);
+        }
+    }
+}
+
+impl Room for Reservation<'_> {
+    #[inline]
+    fn read_from(&mut self, file: BorrowedFd<'_>, len: u64, wait: Wait) -> io::Result<u64> {
+        Reservation::read_from(self, file, len, wait)
+    }
+
+    #[inline]
+    fn send_first(self, len: u64) {
+        self.commit_first(len);
+    }
+}
+
+/// A consumer attached to a ring in shared memory.
+pub struct ShmReceiver {
+    ring: Ring,
+    consumer: Consumer,
+}
+
+impl Receiver for ShmReceiver {
+    type Observer = Ring;
+    type Held = HeldBatch;
+    type Batch<'r> = crate::Batch<'r>;
+
+    fn observe(&self) -> &Ring {
+        &self.ring
+    }
+
+    fn set_follow(&mut self, follow: bool) {
+        self.consumer.set_follow(follow);
+    }
+
+    #[inline]
+    fn receive(&mut self, most: usize, limit: Duration) -> Result<crate::Batch<'_>, Error> {
+        self.consumer.recv_batch_timeout(most, limit)
+    }
+
+    #[inline]
+    fn resume(&mut self, held: HeldBatch) -> crate::Batch<'_> {
+        self.consumer.resume(held)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.consumer.check()
+    }
+
+    fn returned(&self) -> u64 {
+        self.consumer.totals().returned
+    }
+}
+
+impl Held for HeldBatch {
+    #[inline]
+    fn len(&self) -> usize {
+        HeldBatch::len(self)
+    }
+}
+
+impl<'r> Batch for crate::Batch<'r> {
+    type Held = HeldBatch;
+    type Item<'b>
+        = BatchItem<'b>
+    where
+        Self: 'b;
+
+    #[inline]
+    fn items(&self, first: usize) -> impl ExactSizeIterator<Item = BatchItem<'_>> {
+        self.iter_from(first)
+    }
+
+    #[inline]
+    fn check(&self) -> Result<(), Error> {
+        crate::Batch::check(self)
+    }
+
+    #[inline]
+    fn acknowledge(self) {
+        self.ack();
+    }
+
+    #[inline]
+    fn acknowledge_first(&mut self) {
+        self.ack_first();
+    }
+
+    fn give_back(self) {
+        crate::Batch::give_back(self);
+    }
+
+    #[inline]
+    fn set_aside(self) -> HeldBatch {
+        crate::Batch::set_aside(self)
+    }
+}
+
+impl Item for BatchItem<'_> {
+    const WRITES_IN_PLACE: bool = true;
+
+    #[inline]
+    fn len(&self) -> usize {
+        BatchItem::len(self)
+    }
+
+    fn producer(&self) -> u32 {
+        BatchItem::producer(self)
+    }
+
+    fn sequence(&self) -> u64 {
+        BatchItem::sequence(self)
+    }
+
+    #[inline]
+    fn attempt(&self) -> u8 {
+        BatchItem::attempt(self)
+    }
+
+    fn sent_at(&self) -> Option<u64> {
+        BatchItem::sent_at(self)
+    }
+
+    #[inline]
+    fn append_to(&self, out: &mut Vec<u8>) {
+        BatchItem::append_to(self, out);
+    }
+
+    #[inline]
+    fn write_to(&self, offset: u64, len: u64, file: BorrowedFd<'_>, wait: Wait) -> io::Result<usize> {
+        BatchItem::write_to(self, offset, len, file, wait)
+    }
+}

@@ -1,0 +1,115 @@
+//! The header and bytes of a received item, in place in the ring.
+
+use std::cell::{OnceCell, RefCell};
+
+use crate::membership::memory::SegmentMemory;
+
+/// An item in its slots. Valid as long as its claim is held.
+#[derive(Debug, Clone, Copy)]
+pub struct Content<'a> {
+    memory: &'a SegmentMemory,
+    slot: u64,
+    len: u64,
+}
+
+impl<'a> Content<'a> {
+    /// The item that begins in `slot`, with at most `run` slots, whatever its header says.
+    #[inline]
+    pub fn new(memory: &'a SegmentMemory, slot: u64, run: u64) -> Self {
+        let (len, _) = memory.length_and_producer(slot, run);
+        Content { memory, slot, len }
+    }
+
+    #[inline]
+    pub fn len(self) -> u64 {
+        self.len
+    }
+
+    pub fn producer(self) -> u32 {
+        self.memory.length_and_producer(self.slot, 1).1
+    }
+
+    pub fn sequence(self) -> u64 {
+        self.memory.sequence(self.slot)
+    }
+
+    pub fn sent_at(self) -> Option<u64> {
+        self.memory.time(self.slot)
+    }
+
+    pub fn in_place(self) -> *const [u8] {
+        let place = self.memory.mapping.payload(self.slot, 0, self.len);
+        let start = place.map_or(std::ptr::null(), |place| place.as_ptr().cast_const());
+        std::ptr::slice_from_raw_parts(start, self.len as usize)
+    }
+
+    #[inline]
+    pub fn copy_to(self, out: &mut [u8]) -> usize {
+        let len = (self.len as usize).min(out.len());
+        let copied = self.memory.mapping.copy_to(self.slot, 0, &mut out[..len]);
+        debug_assert!(copied, "a claim never wraps");
+        len
+    }
+
+    #[inline]
+    pub fn append_to(self, out: &mut Vec<u8>) {
+        let copied = self.memory.mapping.copy_out(self.slot, 0, self.len, out);
+        debug_assert!(copied, "a claim never wraps");
+    }
+
+    /// Copies the bytes to the empty `out`, or leaves it empty if the memory is lost: half of an item followed by
+    /// zeros would look like an item.
+    #[inline]
+    pub fn copy_all(self, out: &mut Vec<u8>) {
+        self.append_to(out);
+        if self.memory.mapping.segment().is_lost() {
+            out.clear();
+        }
+    }
+
+    /// Writes up to `len` bytes from `offset` on to `file`, in one system call, straight from the slots.
+    ///
+    /// # Errors
+    /// As `sys::command::io::write_from`; `InvalidInput` beyond the end of the item.
+    #[cfg(feature = "cli")]
+    pub fn write_to(
+        self,
+        offset: u64,
+        len: u64,
+        file: std::os::fd::BorrowedFd<'_>,
+        wait: crate::sys::command::io::Wait,
+    ) -> std::io::Result<usize> {
+        if offset.checked_add(len).is_none_or(|end| end > self.len) {
+            return Err(std::io::ErrorKind::InvalidInput.into());
+        }
+        self.memory.mapping.write_to(self.slot, offset, len, file, wait)
+    }
+}
+
+/// The bytes of a consumer's current item, after their first access.
+#[derive(Debug, Default)]
+pub struct Copied {
+    bytes: OnceCell<Vec<u8>>,
+    /// The bytes of an earlier item; its allocation is reused.
+    spare: RefCell<Vec<u8>>,
+}
+
+impl Copied {
+    /// Makes another item the current one.
+    #[inline]
+    pub fn forget(&mut self) {
+        if let Some(bytes) = self.bytes.take() {
+            self.spare.replace(bytes);
+        }
+    }
+
+    #[inline]
+    pub fn get_or_copy(&self, copy: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        self.bytes.get_or_init(|| {
+            let mut bytes = self.spare.take();
+            bytes.clear();
+            copy(&mut bytes);
+            bytes
+        })
+    }
+}

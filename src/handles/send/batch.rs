@@ -1,0 +1,124 @@
+//! Sends several items at once.
+
+#[cfg(feature = "cli")]
+use std::time::Duration;
+
+#[cfg(feature = "cli")]
+use super::core::Blocking;
+use super::core::OnFull;
+use super::core::{Core, RoomWait};
+#[cfg(feature = "cli")]
+use super::producer::Producer;
+use crate::layout::geometry::Geometry;
+use crate::protocol::Claim;
+use crate::sys::clock::Deadline;
+use crate::{Error, Result};
+
+/// The maximum number of slots that a batch claims at once.
+const MOST_SLOTS: u64 = 4096;
+
+/// The number of `items` that fit into `slots` slots, and the slots that they need.
+fn fitting(geometry: &Geometry, items: &[&[u8]], slots: u64) -> (usize, u64) {
+    let mut taken = 0;
+    let count = items.iter().take_while(|item| {
+        let more = geometry.span(item.len() as u64);
+        let fits = taken + more <= slots;
+        taken += if fits { more } else { 0 };
+        fits
+    });
+    (count.count(), taken)
+}
+
+#[cfg(feature = "cli")]
+impl Producer {
+    /// As `send_batch_timeout`, for slices: it need not call the caller's `as_ref` first.
+    pub fn send_slices_timeout(&mut self, items: &[&[u8]], timeout: Duration) -> Result<usize> {
+        let items = &items[..items.len().min(MOST_SLOTS as usize)];
+        self.core.send_slices(items, &mut Blocking, Deadline::after(timeout))
+    }
+}
+
+impl Core {
+    /// Sends as many of the items as there is room for; waits only for the first.
+    pub fn send_batch<T: AsRef<[u8]>, W: RoomWait>(
+        &mut self,
+        items: &[T],
+        wait: &mut W,
+        deadline: Deadline,
+    ) -> Result<usize> {
+        // Runs the caller's code once per item, before anything is claimed.
+        let items: Vec<&[u8]> = items.iter().take(MOST_SLOTS as usize).map(AsRef::as_ref).collect();
+        self.send_slices(&items, wait, deadline)
+    }
+
+    fn send_slices<W: RoomWait>(
+        &mut self,
+        items: &[&[u8]],
+        wait: &mut W,
+        deadline: Deadline,
+    ) -> Result<usize> {
+        let Some(head) = items.first() else { return Ok(0) };
+        let geometry = *self.participant().mapping().geometry();
+        let most = (geometry.capacity / 2).min(MOST_SLOTS);
+        if items.iter().all(|item| item.len() as u64 <= geometry.slot_size) {
+            let most = most.min(items.len() as u64);
+            let Some(claim) = self.claim_run(head, 1, most, |free| free, wait, deadline)? else {
+                return Ok(1);
+            };
+            let count = self.participant().slots.run(claim) as usize;
+            self.publish_batch::<W>(claim, &items[..count], |_| 1);
+            self.participant().check()?;
+            return Ok(count);
+        }
+        let first = self.span(head.len() as u64)?;
+        let (_, most) = fitting(&geometry, items, most.max(first));
+        let fit = |free| fitting(&geometry, items, free).1;
+        let Some(claim) = self.claim_run(head, first, most, fit, wait, deadline)? else { return Ok(1) };
+        let (count, _) = fitting(&geometry, items, self.participant().slots.run(claim));
+        self.publish_batch::<W>(claim, &items[..count], |item| geometry.span(item.len() as u64));
+        // As in `try_send`.
+        self.participant().check()?;
+        Ok(count)
+    }
+
+    /// Claims room for some items, the first of which is `head`. `None`: `head` was sent by itself.
+    fn claim_run<W: RoomWait>(
+        &mut self,
+        head: &[u8],
+        first: u64,
+        most: u64,
+        fit: impl Fn(u64) -> u64,
+        wait: &mut W,
+        deadline: Deadline,
+    ) -> Result<Option<Claim>> {
+        match self.claim_now::<W>(first, most, &fit) {
+            Err(Error::Full) if self.on_full == OnFull::Block => {
+                self.claim(first, most, fit, wait, deadline).map(Some)
+            }
+            // The policies for full rings apply to single items.
+            Err(Error::Full) => self.send_slowly(head, wait, deadline).map(|()| None),
+            result => result.map(Some),
+        }
+    }
+
+    #[inline(always)]
+    fn publish_batch<W: RoomWait>(&mut self, claim: Claim, items: &[&[u8]], span: impl Fn(&[u8]) -> u64) {
+        let time = self.time();
+        let mut slot = self.participant().slots.codec().slot(claim.position);
+        let mut bytes = 0;
+        for item in items {
+            self.write_item(slot, item, time);
+            // A claim never wraps.
+            slot += span(item);
+            bytes += item.len() as u64;
+        }
+        let in_time = match items.len() as u64 == self.participant().slots.run(claim) {
+            true => self.participant().slots.publish_singles(claim),
+            false => self.participant().slots.publish(claim, items.iter().map(|item| span(item))),
+        };
+        self.after_publish(items.len() as u64, self.participant().slots.run(claim), bytes);
+        if !in_time {
+            self.await_taking::<W>(claim);
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The one core of the sending side: it claims room, writes items, and publishes them.
+//!
+//! [`Producer`](super::Producer), [`Reservation`](super::Reservation) and the asynchronous producer are built on
+//! it. They differ in what a call does when it finds no room: see [`RoomWait`].
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use crate::layout::header;
+use crate::layout::mapping::Mapping;
+use crate::membership::Role;
+use crate::membership::entry::Counter;
+use crate::membership::fairness::FairnessRequest;
+use crate::membership::participant::Participant;
+use crate::membership::recovery::reap_all;
+use crate::membership::stream_end;
+use crate::membership::sweep::Sweep;
+use crate::protocol::Claim;
+use crate::sys::clock::{self, Deadline};
+use crate::wait::{Depth, SLICE, StopFlag, Strategy, WaitProgress, WaitStrategy};
+use crate::{Error, Result};
+
+/// A producer's place in the ring, and what its handle remembers of other participants.
+#[derive(Debug)]
+pub struct Place {
+    pub participant: Participant,
+    pub sweep: Sweep,
+    /// Requests to hold back.
+    pub fairness: FairnessRequest,
+}
+
+/// How a call continues when it finds no room.
+pub trait RoomWait {
+    /// Whether the calling thread may sleep.
+    const SLEEPS: bool;
+
+    /// Claims room of `first` slots, with what `look` returns before the deadline passes.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] when the deadline passed, or the wait continues elsewhere; any error of `look`.
+    fn claim(
+        &mut self,
+        core: &mut Core,
+        first: u64,
+        deadline: Deadline,
+        look: impl FnMut(&Place, Depth) -> Result<Option<Claim>>,
+    ) -> Result<Claim>;
+}
+
+/// The calling thread waits.
+#[derive(Debug)]
+pub struct Blocking;
+
+impl RoomWait for Blocking {
+    const SLEEPS: bool = true;
+
+    fn claim(
+        &mut self,
+        core: &mut Core,
+        first: u64,
+        deadline: Deadline,
+        look: impl FnMut(&Place, Depth) -> Result<Option<Claim>>,
+    ) -> Result<Claim> {
+        core.wait_for_room(first, deadline, look)
+    }
+}
+
+/// What `send` does when the ring is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFull {
+    /// Waits for room.
+    #[default]
+    Block,
+    /// Returns [`Error::Full`].
+    Fail,
+    /// Drops the item that is being sent, counts it, and returns `Ok`.
+    DropNewest,
+    /// Drops the oldest item that no consumer holds, counts it, and sends. Not on exclusive rings, where only the
+    /// consumer may take items.
+    DropOldest,
+}
+
+/// What a producer has seen of returned items.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReturnedSeen {
+    /// The event counter at the last search; `None` before the first.
+    pub events: Option<u64>,
+    /// Where the last search found an item: there may be more.
+    pub again: Option<u64>,
+}
+
+/// The common part of all producers, whichever type writes the items.
+#[derive(Debug)]
+pub struct Core {
+    pub place: Place,
+    pub strategy: Strategy,
+    pub stop: Option<StopFlag>,
+    pub on_full: OnFull,
+    pub sequence: u64,
+    /// What this producer had seen of returned items when it last dropped old ones.
+    pub returned: ReturnedSeen,
+}
+
+impl Core {
+    pub fn attach(mapping: &Mapping, watches: bool) -> Result<Self> {
+        let participant = Participant::attach(mapping, Role::Producer)?;
+        Ok(Core {
+            strategy: Strategy::new(mapping.geometry().discipline, participant.number),
+            place: Place { participant, sweep: Sweep::new(watches), fairness: FairnessRequest::new() },
+            stop: None,
+            on_full: OnFull::Block,
+            sequence: 0,
+            returned: ReturnedSeen::default(),
+        })
+    }
+
+    #[inline(always)]
+    pub fn participant(&self) -> &Participant {
+        &self.place.participant
+    }
+
+    /// Sends one item, under the policy for full rings, at most until the deadline.
+    #[inline]
+    pub fn send<W: RoomWait>(
+        &mut self,
+        bytes: &[u8],
+        wait: &mut W,
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Result<()> {
+        match self.send_now::<W>(bytes) {
+            Err(Error::Full) => self.send_slowly(bytes, wait, deadline()),
+            result => result,
+        }
+    }
+
+    /// Sends one item if there is room now.
+    #[inline]
+    pub fn try_send(&mut self, bytes: &[u8]) -> Result<()> {
+        match self.send_now::<Blocking>(bytes) {
+            Err(Error::Full) => self.send_after_asking(bytes),
+            result => result,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_after_asking(&mut self, bytes: &[u8]) -> Result<()> {
+        // Another process may have recovered a dead participant's slots meanwhile: look again in any case.
+        reap_all(&self.participant().slots);
+        self.send_now::<Blocking>(bytes)
+    }
+
+    #[inline(always)]
+    fn send_now<W: RoomWait>(&mut self, bytes: &[u8]) -> Result<()> {
+        let span = self.span(bytes.len() as u64)?;
+        let claim = match span {
+            // A constant, so that the compiler makes a short path for short items.
+            1 => self.claim_now::<W>(1, 1, |_| 1)?,
+            _ => self.claim_wide::<W>(span)?,
+        };
+        self.write_and_publish::<W>(claim, span, bytes);
+        // An item that was written into lost memory was not sent.
+        self.participant().check()
+    }
+
+    #[inline(never)]
+    fn claim_wide<W: RoomWait>(&mut self, span: u64) -> Result<Claim> {
+        self.claim_now::<W>(span, span, |_| span)
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub fn send_slowly<W: RoomWait>(&mut self, bytes: &[u8], wait: &mut W, deadline: Deadline) -> Result<()> {
+        let span = self.span(bytes.len() as u64)?;
+        let fit = |_| span;
+        let claim = match self.on_full {
+            OnFull::Block => self.claim(span, span, fit, wait, deadline)?,
+            OnFull::Fail => self.claim(span, span, fit, wait, Deadline::immediate()).map_err(full)?,
+            OnFull::DropNewest => match self.claim(span, span, fit, wait, Deadline::immediate()) {
+                Err(Error::TimedOut) => {
+                    self.participant().count(Counter::DroppedNewest, 1);
+                    return Ok(());
+                }
+                result => result?,
+            },
+            OnFull::DropOldest => self.claim_dropping(span, wait, deadline)?,
+        };
+        self.write_and_publish::<W>(claim, span, bytes);
+        // An item that was written into lost memory was not sent.
+        self.participant().check()
+    }
+
+    /// The number of slots of an item of `len` bytes.
+    #[inline]
+    pub fn span(&self, len: u64) -> Result<u64> {
+        let geometry = self.participant().mapping().geometry();
+        let span = geometry.span(len);
+        if span == 1 {
+            return Ok(1);
+        }
+        if span > geometry.capacity / 2 || len > geometry.max_item() {
+            return Err(Error::TooLarge { len, limit: geometry.max_item() });
+        }
+        Ok(span)
+    }
+
+    /// Writes and publishes the item of a claim of `span` slots.
+    #[inline(always)]
+    fn write_and_publish<W: RoomWait>(&mut self, claim: Claim, span: u64, bytes: &[u8]) {
+        let slot = self.participant().slots.codec().slot(claim.position);
+        let time = self.time();
+        self.write_item(slot, bytes, time);
+        let in_time = self.participant().slots.publish_one(claim, span);
+        self.after_publish(1, span, bytes.len() as u64);
+        if !in_time {
+            self.await_taking::<W>(claim);
+        }
+    }
+
+    /// Publishes a claim as one item of `len` bytes, which may need fewer slots than were claimed.
+    pub fn publish_part<W: RoomWait>(&mut self, claim: Claim, len: u64) {
+        let span = self.participant().mapping().geometry().span(len);
+        let run = self.participant().slots.run(claim);
+        let in_time = self.participant().slots.publish_part(claim, span);
+        self.after_publish(1, span, len);
+        if span < run {
+            self.give_room_back(run - span);
+        }
+        if !in_time {
+            self.await_taking::<W>(claim);
+        }
+    }
+
+    /// For an item that consumers have moved past and now find as a returned one: waits until a consumer takes it.
+    /// Otherwise a consumer that has just searched for returned items could take this producer's next item first.
+    /// Waits at most for a slice, as there may be no consumer. Where the calling thread may not sleep, the next
+    /// item may be taken first.
+    #[cold]
+    #[inline(never)]
+    pub fn await_taking<W: RoomWait>(&self, claim: Claim) {
+        let deadline = Deadline::after(SLICE);
+        let over = || !W::SLEEPS || self.stop.as_ref().is_some_and(StopFlag::is_raised) || deadline.passed();
+        while self.participant().slots.is_returned(claim.position) && !over() {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+
+    #[inline]
+    pub fn write_item(&mut self, slot: u64, bytes: &[u8], time: u64) {
+        let fitted = self.participant().mapping().copy_in(slot, 0, bytes);
+        debug_assert!(fitted, "a claim never wraps");
+        self.write_header(slot, bytes.len() as u64, time);
+    }
+
+    #[inline]
+    pub fn write_header(&mut self, slot: u64, len: u64, time: u64) {
+        let mapping = self.place.participant.mapping();
+        let both = header::length_and_producer(len, self.place.participant.serial);
+        // Relaxed, all three: E1 orders them, and only this producer writes them.
+        let [length_and_producer, sequence] = mapping.header(slot);
+        length_and_producer.store(both, Relaxed);
+        sequence.store(self.sequence, Relaxed);
+        if mapping.geometry().has_timestamps() {
+            mapping.item_word(slot, header::TIME).store(time, Relaxed);
+        }
+        self.sequence += 1;
+    }
+
+    #[inline]
+    pub fn time(&self) -> u64 {
+        if self.participant().mapping().geometry().has_timestamps() { clock::realtime_ns() } else { 0 }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn done_in_turn(&mut self, progress: WaitProgress) {
+        self.strategy.done(self.place.participant.endpoint(Role::Producer), progress);
+    }
+
+    #[inline]
+    pub fn after_publish(&mut self, items: u64, slots: u64, bytes: u64) {
+        match self.strategy {
+            Strategy::Adaptive(_) => self.participant().memory().items().notify(items),
+            _ => self.done_in_turn(WaitProgress { items, slots }),
+        }
+        self.participant().count_all([(Counter::Sent, items), (Counter::BytesSent, bytes)]);
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if self.participant().check().is_err() {
+            return;
+        }
+        self.place.participant.leave();
+        stream_end::retire_if_over(self.participant());
+    }
+}
+
+/// Turns the timeout of a call that must not wait into `Full`.
+pub fn full(error: Error) -> Error {
+    match error {
+        Error::TimedOut => Error::Full,
+        error => error,
+    }
+}

@@ -1,0 +1,255 @@
+//! The producer, which sends items on the calling thread.
+
+use std::time::Duration;
+
+use super::core::{Blocking, Core, OnFull, full};
+use super::reservation::Reservation;
+use crate::handles::Totals;
+use crate::layout::head;
+use crate::layout::mapping::Mapping;
+use crate::membership::Role;
+use crate::membership::recovery::has_living;
+use crate::membership::stream_state::StreamState;
+use crate::sys::clock::Deadline;
+use crate::wait::StopFlag;
+use crate::{Error, Result};
+
+/// The sending end of a ring: one participant, for one thread at a time.
+///
+/// An item whose `send` returned `Ok` is delivered, whichever processes are killed afterwards. Dropping the handle
+/// leaves the ring.
+///
+/// ```
+/// # let name = format!("doc-producer-{}", std::process::id());
+/// use ringpipe::RingOptions;
+/// let ring = RingOptions::new().create(&name)?;
+/// let mut producer = ring.producer()?;
+/// producer.send(b"hello")?;
+/// assert_eq!(ring.snapshot()?.ready, 1);
+/// # ring.remove()?;
+/// # Ok::<(), ringpipe::Error>(())
+/// ```
+///
+/// One handle serves one thread at a time. It can move to another thread, but threads cannot share it:
+///
+/// ```compile_fail
+/// fn shared<T: Sync>() {}
+/// shared::<ringpipe::Producer>();
+/// ```
+#[derive(Debug)]
+pub struct Producer {
+    pub(in crate::handles) core: Core,
+    /// Handles are Send, not Sync.
+    _not_sync: std::marker::PhantomData<std::cell::Cell<()>>,
+}
+
+impl Producer {
+    pub(in crate::handles) fn attach(mapping: &Mapping, watches: bool) -> Result<Self> {
+        Ok(Producer { core: Core::attach(mapping, watches)?, _not_sync: std::marker::PhantomData })
+    }
+
+    /// Lets `stop` end any wait of this handle with [`Error::Interrupted`], within 100 milliseconds.
+    pub fn set_stop_flag(&mut self, stop: StopFlag) {
+        self.core.stop = Some(stop);
+    }
+
+    /// Chooses what [`send`](Self::send) and [`send_timeout`](Self::send_timeout) do when the ring is
+    /// full.
+    ///
+    /// ```
+    /// # let name = format!("doc-on-full-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().capacity(2).create(&name)?;
+    /// # let mut producer = ring.producer()?;
+    /// producer.set_on_full(ringpipe::OnFull::DropOldest)?;
+    /// for text in ["one", "two", "three"] {
+    ///     producer.send(text.as_bytes())?;
+    /// }
+    /// assert_eq!(&*ring.consumer()?.recv()?, b"two");
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for [`OnFull::DropOldest`] on an exclusive ring.
+    pub fn set_on_full(&mut self, on_full: OnFull) -> Result<()> {
+        if on_full == OnFull::DropOldest && self.core.participant().mapping().geometry().is_exclusive() {
+            let text = "an exclusive ring cannot drop its oldest item: only its consumer may take it";
+            return Err(Error::Unsupported(text.into()));
+        }
+        self.core.on_full = on_full;
+        Ok(())
+    }
+
+    /// The number that this producer's items carry: unique in the life of the ring.
+    pub fn id(&self) -> u32 {
+        self.core.participant().serial
+    }
+
+    /// Items sent so far: the sequence number of the next.
+    pub fn sent(&self) -> u64 {
+        self.core.sequence
+    }
+
+    /// Whether this handle can still be used. It cannot in a child of the process that attached; after the ring's
+    /// memory was lost, if the program called [`survive_truncation`](crate::survive_truncation); or after other
+    /// code of this process has closed its descriptors. Call it after [`Reservation::commit`], which returns no
+    /// error.
+    ///
+    /// # Errors
+    /// [`Error::Forked`], [`Error::Truncated`], [`Error::Evicted`].
+    pub fn check(&self) -> Result<()> {
+        self.core.participant().check_entry()
+    }
+
+    /// Counters of this handle: what it sent and dropped.
+    pub fn totals(&self) -> Totals {
+        Totals::of(self.core.participant())
+    }
+
+    /// The largest item in bytes that fits into this ring: half of its slots.
+    pub fn max_item(&self) -> u64 {
+        self.core.participant().mapping().geometry().max_item()
+    }
+
+    /// Sends one item; waits for room unless [`set_on_full`](Self::set_on_full) says otherwise.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] beyond half of the ring; [`Error::Closed`] when the ring accepts no more items;
+    /// [`Error::Interrupted`] when the stop flag was raised during the wait; [`Error::Full`] with
+    /// [`OnFull::Fail`]. After an error the item was not sent.
+    #[inline]
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.core.send(bytes, &mut Blocking, Deadline::never)
+    }
+
+    /// Sends one item; waits at most `timeout` for room.
+    ///
+    /// ```
+    /// # let name = format!("doc-send-timeout-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().capacity(2).create(&name)?;
+    /// # let mut producer = ring.producer()?;
+    /// use std::time::Duration;
+    /// producer.send_batch(&["one"])?;
+    /// producer.send_batch(&["two"])?;
+    /// let result = producer.send_timeout(b"three", Duration::from_millis(5));
+    /// assert!(matches!(result, Err(ringpipe::Error::TimedOut)));
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`Error::TimedOut`].
+    pub fn send_timeout(&mut self, bytes: &[u8], timeout: Duration) -> Result<()> {
+        self.core.send(bytes, &mut Blocking, || Deadline::after(timeout))
+    }
+
+    /// Sends one item if there is room now.
+    ///
+    /// ```
+    /// # let name = format!("doc-try-send-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().capacity(2).create(&name)?;
+    /// # let mut producer = ring.producer()?;
+    /// while producer.try_send(b"item").is_ok() {}
+    /// assert_eq!(producer.sent(), 2);
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
+    /// Before it reports that the ring is full, it checks whether all other participants are alive, and takes the
+    /// room that dead ones held.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`Error::Full`], whatever the policy for full rings.
+    #[inline]
+    pub fn try_send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.core.try_send(bytes)
+    }
+
+    /// Sends as many of `items` as there is room for, and waits only for the first. Returns the number sent: from
+    /// 1 to all, or 0 if `items` is empty. In a shared ring they all become visible at the same moment.
+    ///
+    /// ```
+    /// # let name = format!("doc-batch-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// # let mut producer = ring.producer()?;
+    /// let mut items: &[&str] = &["one", "two", "three"];
+    /// while !items.is_empty() {
+    ///     let sent = producer.send_batch(items)?;
+    ///     items = &items[sent..];
+    /// }
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); [`Error::TooLarge`] only for the first item: a larger one behind it ends
+    /// the batch.
+    pub fn send_batch<T: AsRef<[u8]>>(&mut self, items: &[T]) -> Result<usize> {
+        self.core.send_batch(items, &mut Blocking, Deadline::never())
+    }
+
+    /// As [`send_batch`](Self::send_batch), but waits at most `timeout` for the first.
+    ///
+    /// # Errors
+    /// As [`send_batch`](Self::send_batch), and [`Error::TimedOut`].
+    pub fn send_batch_timeout<T: AsRef<[u8]>>(&mut self, items: &[T], timeout: Duration) -> Result<usize> {
+        self.core.send_batch(items, &mut Blocking, Deadline::after(timeout))
+    }
+
+    /// Reserves room for one item of `len` bytes, which the caller writes in place and commits; waits for room.
+    ///
+    /// ```
+    /// # let name = format!("doc-reserve-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// # let mut producer = ring.producer()?;
+    /// let mut reservation = producer.reserve(8)?;
+    /// reservation.write_at(0, &7u64.to_le_bytes());
+    /// reservation.commit();
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); [`OnFull::Block`] and [`OnFull::Fail`] apply.
+    pub fn reserve(&mut self, len: u64) -> Result<Reservation<'_>> {
+        let deadline = match self.core.on_full {
+            OnFull::Fail => Deadline::immediate(),
+            _ => Deadline::never(),
+        };
+        self.reserve_by(len, deadline)
+    }
+
+    /// As [`reserve`](Self::reserve), but waits at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve), and [`Error::TimedOut`].
+    pub fn reserve_timeout(&mut self, len: u64, timeout: Duration) -> Result<Reservation<'_>> {
+        self.reserve_by(len, Deadline::after(timeout))
+    }
+
+    fn reserve_by(&mut self, len: u64, deadline: Deadline) -> Result<Reservation<'_>> {
+        let core = &mut self.core;
+        let span = core.span(len)?;
+        let claim = match core.claim_now::<Blocking>(span, span, |_| span) {
+            Err(Error::Full) if core.on_full == OnFull::Fail => {
+                core.claim(span, span, |_| span, &mut Blocking, Deadline::immediate()).map_err(full)?
+            }
+            Err(Error::Full) => core.claim(span, span, |_| span, &mut Blocking, deadline)?,
+            result => result?,
+        };
+        core.participant().check()?;
+        Ok(Reservation::new(core, claim, len))
+    }
+
+    /// Whether every consumer that ever attached has left. False before the first one has attached.
+    pub fn is_abandoned(&self) -> bool {
+        let stream = StreamState::read(self.core.participant().mapping().head_word(head::STREAM_STATE));
+        stream.consumers() > 0 && !has_living(&self.core.participant().slots, |role| role == Role::Consumer)
+    }
+
+    /// Consumers that ever attached.
+    #[cfg(feature = "cli")]
+    pub fn consumers_ever(&self) -> u64 {
+        StreamState::read(self.core.participant().mapping().head_word(head::STREAM_STATE)).consumers()
+    }
+}

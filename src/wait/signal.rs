@@ -1,0 +1,146 @@
+//! A signal: a semaphore that is posted only while another handle sleeps on it.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::backend::{Backend, Count, Shared, Tokens};
+use crate::Result;
+use crate::sys::process;
+use crate::sys::semaphore::Wake;
+
+/// The most sleepers that one call wakes: a wrong count must not keep a waker busy.
+const MOST_POSTS: u64 = 1024;
+
+/// Wakes one side: the side that makes items (or room) wakes the handles that wait for them.
+#[derive(Debug)]
+pub struct Signal<'a, P: Backend = Shared<'a>> {
+    /// About how many handles sleep.
+    pub waiting: &'a P::Count,
+    /// The semaphore that they sleep on.
+    pub semaphore: P::Tokens,
+    /// Not 0: asymmetric fences cannot reach some participant.
+    pub fences: &'a P::Count,
+}
+
+impl<P: Backend<Tokens: Clone>> Clone for Signal<'_, P> {
+    fn clone(&self) -> Self {
+        Signal { waiting: self.waiting, semaphore: self.semaphore.clone(), fences: self.fences }
+    }
+}
+
+impl<P: Backend<Tokens: Copy>> Copy for Signal<'_, P> {}
+
+impl<P: Backend> Signal<'_, P> {
+    /// Wakes up to `count` sleepers, but no more than there are processors. A woken handle that finds more
+    /// than its own share wakes the next one. Without a sleeper, this is a load and no system call.
+    #[inline]
+    pub fn notify(&self, count: u64) {
+        self.notify_counted(|| count);
+    }
+
+    /// As [`notify`](Self::notify), for a count that is computed only if a handle sleeps.
+    #[inline]
+    pub fn notify_counted(&self, count: impl FnOnce() -> u64) {
+        if self.are_waiting() {
+            self.post(count().min(process::processors() as u64));
+        }
+    }
+
+    #[inline]
+    fn are_waiting(&self) -> bool {
+        // E4: after the store of the slot's word, before the load of `waiting`.
+        P::light_fence(self.fences);
+        // Relaxed: E4's fence orders it.
+        self.waiting.load(Relaxed) != 0
+    }
+
+    #[cold]
+    fn post(&self, count: u64) {
+        // Relaxed: the count is a hint.
+        let Ok(before) = self.waiting.fetch_update(Relaxed, |n| Some(n.saturating_sub(count))) else {
+            return;
+        };
+        for _ in 0..before.min(count) {
+            // A semaphore that cannot be posted is damaged; sleepers check again after their slice.
+            let _ = self.semaphore.post();
+        }
+    }
+
+    /// Wakes all sleepers.
+    pub fn notify_all(&self) {
+        if self.are_waiting() {
+            self.post(MOST_POSTS);
+        }
+    }
+
+    /// Announces a sleeper. The caller must check the slots once more before it sleeps.
+    pub fn announce(&self) {
+        // Relaxed: E4's fence orders it.
+        self.waiting.fetch_add(1, Relaxed);
+        // E4: before the check of the slots.
+        P::heavy_fence();
+    }
+
+    /// Withdraws the announcement. If a waker has taken it off already, takes that waker's token instead.
+    /// Otherwise such tokens would pile up and wake later sleepers for nothing.
+    pub fn withdraw(&self) {
+        // Relaxed: the count is a hint.
+        if self.waiting.fetch_update(Relaxed, |n| n.checked_sub(1)).is_err() {
+            let _ = self.semaphore.try_wait();
+        }
+    }
+
+    /// Counts a sleeper without a fence, for display: for semaphores that are posted in any case.
+    pub(super) fn count_in(&self) {
+        self.waiting.fetch_add(1, Relaxed); // Relaxed: a hint.
+    }
+
+    /// Stops counting this sleeper.
+    pub fn count_out(&self) {
+        // Relaxed: a hint; a waker that woke all sleepers has subtracted it already.
+        let _ = self.waiting.fetch_update(Relaxed, |n| n.checked_sub(1));
+    }
+
+    /// Sleeps until posted, interrupted, or the end of the slice. Returns whether a waker posted; that waker
+    /// has withdrawn the announcement.
+    pub fn sleep(&self, slice: Duration) -> Result<bool> {
+        let posted = self.semaphore.wait_for(slice)? == Wake::Posted;
+        if !posted {
+            self.withdraw();
+        }
+        Ok(posted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::wait::testing::Stage;
+
+    #[test]
+    fn each_sleeper_is_posted_once_and_notify_all_posts_all() {
+        let stage = Stage::new();
+        let own = stage.consumer().own;
+        own.forge(1);
+        own.signal.notify(2);
+        assert_eq!(own.counts(), (0, 1));
+        own.forge(3);
+        own.signal.notify_all();
+        assert_eq!(own.counts(), (0, 4));
+        own.signal.notify_all();
+        assert_eq!(own.counts(), (0, 4));
+    }
+
+    #[test]
+    fn withdrawing_takes_off_the_announcement_or_the_token_posted_for_it() {
+        let stage = Stage::new();
+        let own = stage.consumer().own;
+        own.signal.announce();
+        own.signal.announce();
+        own.signal.withdraw();
+        assert_eq!(own.counts(), (1, 0));
+        own.signal.notify_all();
+        assert_eq!(own.counts(), (0, 1));
+        own.signal.withdraw();
+        assert_eq!(own.counts(), (0, 0));
+    }
+}

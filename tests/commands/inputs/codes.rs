@@ -1,0 +1,214 @@
+//! Every exit code that a command's help names, reached.
+
+use std::collections::BTreeSet;
+
+use crate::inputs::commands::{Leaf, leaves};
+use crate::support::{Run, TestName};
+
+/// What reaches each code, as a line of bash. `$R` is a ring of 8 slots with the items one and two, `$N` stands for
+/// nothing, `$X` is closed, `$J` is junk that looks like a ring, `$E` is an empty ring, `$S` a semaphore without tokens;
+/// `$F` is an input that gives nothing and does not end, `$T` a file.
+const TABLE: &[(&str, u8, &str)] = &[
+    ("producer", 0, "producer $R --item x"),
+    ("producer", 1, "producer $N /no/such/file"),
+    ("producer", 2, "producer $N --rate 0"),
+    ("producer", 3, "producer --no-create $N"),
+    ("producer", 4, "seq 99 | producer --no-wait $R"),
+    ("producer", 5, "producer $X --item x"),
+    ("producer", 6, "producer $J --item x"),
+    ("producer", 143, "producer $R < $F & wait_for producers=1; kill -TERM $!; wait $!"),
+    ("consumer", 0, "consumer $R"),
+    ("consumer", 1, "consumer $R > /dev/full"),
+    ("consumer", 2, "consumer $R --delay 2s..1s"),
+    ("consumer", 3, "consumer $R -n 3"),
+    ("consumer", 4, "consumer $E --timeout 10ms"),
+    ("consumer", 6, "consumer $J"),
+    ("consumer", 143, "consumer --follow $R & wait_for consumers=1; kill -TERM $!; wait $!"),
+    ("ringctl create", 0, "ringctl create $N; c=$?; ringctl rm $N; exit $c"),
+    ("ringctl create", 1, "ringctl create $R"),
+    ("ringctl create", 2, "ringctl create $N --capacity 1"),
+    ("ringctl list", 0, "ringctl list"),
+    ("ringctl list", 1, "ringctl list > /dev/full"),
+    ("ringctl inspect", 0, "ringctl inspect $R"),
+    ("ringctl inspect", 3, "ringctl inspect $N"),
+    ("ringctl inspect", 6, "ringctl inspect $J"),
+    ("ringctl watch", 0, "ringctl watch $R --once"),
+    ("ringctl watch", 1, "ringctl watch $R --once > /dev/full"),
+    ("ringctl watch", 3, "ringctl watch $N --once"),
+    ("ringctl watch", 6, "ringctl watch $J --once"),
+    (
+        "ringctl watch",
+        143,
+        "ringctl watch $R --events >$T & while ! [ -s $T ]; do sleep 0.01; done; kill -TERM $!; wait $!",
+    ),
+    ("ringctl peek", 0, "ringctl peek $R"),
+    ("ringctl peek", 3, "ringctl peek $E"),
+    ("ringctl peek", 6, "ringctl peek $J"),
+    ("ringctl close", 0, "ringctl close $E"),
+    ("ringctl close", 3, "ringctl close $N"),
+    ("ringctl close", 6, "ringctl close $J"),
+    ("ringctl rm", 0, "ringctl rm $E"),
+    ("ringctl rm", 1, "ringctl rm --json $E > /dev/full"),
+    ("ringctl rm", 3, "ringctl rm $N"),
+    ("ringctl rm", 6, "ringctl rm $J"),
+    ("ringctl repair", 0, "ringctl repair $R"),
+    ("ringctl repair", 3, "ringctl repair $N"),
+    ("ringctl repair", 6, "ringctl repair $J"),
+    ("ringctl clean", 0, "ringctl clean"),
+    ("ringctl clean", 1, "ringctl clean > /dev/full"),
+    ("ringctl wait", 0, "ringctl wait $N --until gone"),
+    ("ringctl wait", 2, "ringctl wait $N --until full"),
+    ("ringctl wait", 4, "ringctl wait $R --until empty --timeout 10ms"),
+    ("ringctl wait", 6, "ringctl wait $J --until empty"),
+    ("ringctl run", 0, "ringctl run --lines 9"),
+    ("ringctl run", 1, "ringctl run /no/such/file"),
+    ("ringctl run", 2, "ringctl run -p 0"),
+    ("ringctl run", 3, "true | ringctl run"),
+    // A consumer that loses what it gets: found out by counting.
+    (
+        "ringctl run",
+        10,
+        "d=$(mktemp -d); cp $BIN/ringctl $d; ln -s $BIN/producer $d; printf '#!/bin/sh\\n%s \"$@\" | tail -n +2\\n' $BIN/consumer > $d/consumer; chmod +x $d/consumer; $d/ringctl run --lines 999 -p 1 -c 1; c=$?; rm -r $d; exit $c",
+    ),
+    ("ringctl run", 143, "ringctl run < $F & sleep 0.3; kill -TERM $!; wait $!"),
+    ("ringctl bench", 0, "ringctl bench --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.001"),
+    (
+        "ringctl bench",
+        1,
+        "ringctl bench --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.001 > /dev/full",
+    ),
+    ("ringctl bench", 2, "ringctl bench --only nothing"),
+    (
+        "ringctl bench",
+        143,
+        "ringctl bench > $T & while ! [ -s $T ]; do sleep 0.01; done; kill -TERM $!; wait $!",
+    ),
+    ("ringctl check", 0, "ringctl check /dev/null"),
+    ("ringctl check", 1, "ringctl check /no/such/file"),
+    ("ringctl check", 2, "ringctl check"),
+    ("ringctl check", 6, "ringctl check <(echo nonsense)"),
+    ("ringctl check", 10, "ringctl check <(echo 1 1 sent 1 1)"),
+    ("ringctl completions", 0, "ringctl completions fish"),
+    ("ringctl completions", 1, "ringctl completions bash > /dev/full"),
+    ("ringctl completions", 2, "ringctl completions tcsh"),
+    ("ringctl man", 0, "D=$(mktemp -d); ringctl man $D; c=$?; rm -r $D; exit $c"),
+    ("ringctl man", 1, "ringctl man /dev/null"),
+    ("ringctl man", 2, "ringctl man"),
+    ("ringctl sem create", 0, "ringctl sem create $S2; c=$?; ringctl sem rm $S2; exit $c"),
+    ("ringctl sem create", 1, "ringctl sem create $S"),
+    ("ringctl sem create", 2, "ringctl sem create $S --value -1"),
+    ("ringctl sem post", 0, "ringctl sem post $S"),
+    ("ringctl sem post", 3, "ringctl sem post $S2"),
+    ("ringctl sem post", 4, "ringctl sem post $S && ringctl sem post $S -n 2147483647"),
+    ("ringctl sem wait", 0, "ringctl sem post $S; ringctl sem wait $S"),
+    ("ringctl sem wait", 3, "ringctl sem wait --no-wait $S"),
+    ("ringctl sem wait", 4, "ringctl sem wait $S --timeout 10ms"),
+    ("ringctl sem wait", 143, "ringctl sem wait $S & sleep 0.3; kill -TERM $!; wait $!"),
+    ("ringctl sem value", 0, "ringctl sem value $S"),
+    (
+        "ringctl sem value",
+        6,
+        "truncate -s 1 /dev/shm/sem.$S2; ringctl sem value $S2; c=$?; rm /dev/shm/sem.$S2; exit $c",
+    ),
+    ("ringctl sem rm", 0, "ringctl sem rm $S"),
+    ("ringctl sem rm", 3, "ringctl sem rm $S2"),
+];
+
+/// Codes that a help names and that nothing reaches here, and why.
+const WITHOUT: &[(&str, u8, &str)] = &[
+    // A message that is lost is a fault of the ring's: there is none to be had.
+    ("ringctl bench", 10, "would take a ring that loses a message"),
+    ("ringctl close", 1, "takes a ring of another user: tests/commands/strangers.rs"),
+    ("ringctl repair", 1, "takes a ring of another user: tests/commands/strangers.rs"),
+];
+
+/// The codes that its help names; 128+n stands as 143, which TERM gives.
+fn documented(leaf: &Leaf) -> BTreeSet<u8> {
+    let help = match leaf.verbs.first().map(String::as_str) {
+        // Its verbs share the help of `sem`.
+        Some("sem") => return BTreeSet::new(),
+        _ => leaf.run(&["--help".into()]).run().with_code(0),
+    };
+    let text = help
+        .text()
+        .split("Exit codes:")
+        .nth(1)
+        .unwrap_or_default()
+        .split("Examples:")
+        .next()
+        .unwrap()
+        .to_string();
+    let text = text.split("With several rings").next().unwrap();
+    let begins = |word: &str| word.chars().all(|c| c.is_ascii_digit()) && !word.is_empty();
+    let mut codes = BTreeSet::new();
+    // A code begins a line or a part of it.
+    for part in text.split(['\n', ';', ',', ':']) {
+        let word = part.split_whitespace().next().unwrap_or_default();
+        match word {
+            "128+n" => drop(codes.insert(143)),
+            _ if begins(word) => drop(codes.insert(word.parse().unwrap())),
+            _ => {}
+        }
+    }
+    codes
+}
+
+#[test]
+fn every_documented_exit_code_is_reached() {
+    let hidden = ["ringctl producer", "ringctl consumer", "ringctl bench-worker"];
+    for leaf in leaves().iter().filter(|leaf| !hidden.contains(&leaf.name().as_str())) {
+        let name = leaf.name();
+        let of = |table: &[(&str, u8, &str)]| -> BTreeSet<u8> {
+            table.iter().filter(|(command, ..)| *command == name).map(|&(_, code, _)| code).collect()
+        };
+        let (reached, without) = (of(TABLE), of(WITHOUT));
+        assert!(reached.is_disjoint(&without) && !reached.is_empty(), "{name}");
+        let known: BTreeSet<u8> = reached.union(&without).copied().collect();
+        if name.starts_with("ringctl sem") {
+            continue;
+        }
+        assert_eq!(known, documented(leaf), "{name}: what the table has, and what its help names");
+    }
+    for (command, code, why) in WITHOUT {
+        println!("{command}: code {code} is not reached: {why}");
+    }
+    let readme = include_str!("../../../docs/COMMANDS.md");
+    for code in TABLE.iter().map(|&(_, code, _)| code).filter(|&code| code < 128) {
+        assert!(readme.contains(&format!("| {code} | ")), "docs/COMMANDS.md has no code {code}");
+    }
+}
+
+/// Rings and a semaphore to try things on, and what removes them.
+const BEFORE: &str = "
+    ringctl() { $BIN/ringctl \"$@\"; }; producer() { $BIN/producer \"$@\"; }; consumer() { $BIN/consumer \"$@\"; }
+    wait_for() { ringctl wait $R --until $1 --timeout 60s; }
+    trap 'rm -f /dev/shm/$B-* /dev/shm/sem.$B-* $T $F' EXIT
+    T=$(mktemp); F=$T.fifo; mkfifo $F; exec 9<>$F; R=$B-r; N=$B-n; X=$B-x; J=$B-j; E=$B-e; S=$B-s; S2=$B-s2
+    { ringctl create $R --capacity 8 && producer $R --item one --item two && ringctl create $X && ringctl close $X &&
+      ringctl create $E --capacity 2 && ringctl sem create $S; } || exit 99
+    { head -c 8 /dev/shm/$R; head -c 100000 /dev/zero; } > /dev/shm/$J; chmod 600 /dev/shm/$J
+    ";
+
+#[test]
+fn a_command_for_each_code_ends_with_that_code() {
+    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_ringctl")).parent().unwrap();
+    for &(command, code, line) in TABLE {
+        let base = TestName::new("code");
+        let script = format!("{BEFORE}\n{}", exec_in_background(line));
+        let run = Run::new("bash").args(&["-c", &script]).env("B", &base.name).env("BIN", bin);
+        let ended = run.run();
+        assert_eq!(ended.code, Some(i32::from(code)), "{command}: {line}\n{}", ended.stderr);
+        let left: Vec<_> =
+            std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().contains(&base.name)), "{line} left {left:?}");
+    }
+}
+
+/// Has what runs in the background be the command itself, so that a signal goes there: a function would be a
+/// subshell.
+fn exec_in_background(line: &str) -> String {
+    match line.split_once(" & ") {
+        Some((command, after)) => format!("(exec $BIN/{command}) & {after}"),
+        None => line.into(),
+    }
+}

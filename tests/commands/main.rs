@@ -1,0 +1,42 @@
+//! The three commands, as processes: what they read, write and say, how they end, what they survive.
+#![cfg(feature = "cli")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod attach;
+mod consumer;
+mod consumer_output;
+mod consumer_read;
+mod consumer_shared;
+mod framing;
+mod inputs;
+mod machines;
+mod messages;
+mod outputs;
+mod owners;
+mod pipeline;
+mod producer;
+mod producer_input;
+mod producer_resume;
+mod producer_waits;
+mod progress;
+mod raw;
+mod readme;
+mod ringctl;
+mod ringctl_bench;
+mod ringctl_check;
+mod ringctl_namespaces;
+mod ringctl_run;
+mod ringctl_sem;
+mod ringctl_watch;
+mod signals;
+mod strangers;
+mod terminals;
+mod waiting_consumers;
+
+/// Not a test: what the remote actors run.
+#[test]
+fn remote_actor() {
+    support::actor::run_if_told();
+}

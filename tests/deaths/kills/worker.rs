@@ -1,0 +1,340 @@
+//! The experiments: each runs in a process of its own, so that forking is safe and a crash is seen.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use ringpipe::RingOptions;
+
+use crate::kills::check;
+use crate::kills::lives;
+use crate::kills::pairs;
+use crate::kills::scenario::{self, Scenario, disciplines, kinds};
+use crate::kills::table::{Row, Share};
+use crate::kills::textbook;
+use crate::kills::trace::{Stage, Victim};
+use crate::kills::world::{self, Effect, Fate, Outcome, World};
+use crate::support::die_with_parent;
+
+/// The variable that says what a worker is to do: group, part, of how many parts.
+pub const ORDERS: &str = "RINGPIPE_KILLS_WORKER";
+
+/// Instructions after which a victim that polls is helped.
+const POLLING: u64 = 3_000;
+
+/// Does nothing by itself; in a process made by the tests, it does its part of an experiment.
+pub fn run_if_told() {
+    let Ok(orders) = std::env::var(ORDERS) else { return };
+    die_with_parent();
+    let words: Vec<&str> = orders.split(' ').collect();
+    let [group, part, parts] = words[..] else { panic!("orders: {orders}") };
+    let part = Part { part: part.parse().expect("a number"), parts: parts.parse().expect("a number") };
+    pin(part.part);
+    let only = std::env::var("RINGPIPE_KILLS_ONLY").unwrap_or_default();
+    let stage = Stage::new();
+    if group == "textbook" {
+        if part.has(0) {
+            textbook::run(&stage, part);
+        }
+        return;
+    }
+    if group == "pairs" {
+        return pairs::run(part, &only);
+    }
+    let stops = |all: Vec<Scenario>| all.into_iter().filter(|one| one.stops).collect();
+    let scenarios: Vec<Scenario> = match group {
+        "sending" => scenario::sending(),
+        "receiving" => scenario::receiving(),
+        "acknowledging" => scenario::acknowledging(),
+        "coming-and-going" => scenario::coming_and_going(),
+        "recovery" => scenario::to_be_recovered(),
+        "stopped" => stops([scenario::sending(), scenario::receiving(), scenario::acknowledging()].concat()),
+        _ => panic!("group {group}"),
+    };
+    let sample = Share::of_env().is_sample();
+    let mut rows = 0;
+    // What a sample has time for: a discipline changes what surrounds these.
+    let classic = !sample || ["sending", "receiving", "acknowledging"].contains(&group);
+    let kinds = kinds().into_iter().chain(classic.then(disciplines).into_iter().flatten());
+    for (n, (kind, options)) in kinds.enumerate() {
+        let exclusive = is_exclusive(&options);
+        let tried = scenarios.iter().enumerate().filter(|(m, _)| Share::of_env().tries(n, *m));
+        let tried = tried.map(|(_, one)| one);
+        for one in tried.filter(|one| !(exclusive && one.many_only || sample && one.long)) {
+            if !format!("{} {} {kind}", one.operation, one.path).contains(&only) {
+                continue;
+            }
+            rows += 1;
+            if !part.has(rows) {
+                continue;
+            }
+            let experiment = Experiment { stage: &stage, kind, options: &options, scenario: *one, part };
+            match group {
+                "recovery" => experiment.recoverers(),
+                "stopped" => experiment.stopped(),
+                _ => experiment.killed(),
+            }
+        }
+    }
+}
+
+/// On one processor with its victims, handing over takes a third of the time.
+fn pin(part: u64) {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    use nix::unistd::Pid;
+    // The library asks once how many there are, and is to know of all.
+    ringpipe::internal::sys::process::processors();
+    let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else { return };
+    let cpus: Vec<usize> = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false)).collect();
+    let mut mine = CpuSet::new();
+    if mine.set(cpus[part as usize % cpus.len()]).is_ok() {
+        // Where the system refuses, it only takes longer.
+        let _ = sched_setaffinity(Pid::from_raw(0), &mine);
+    }
+}
+
+pub fn is_exclusive(options: &RingOptions) -> bool {
+    // Said by the ring alone.
+    let world = World::new(options, None);
+    let exclusive = world.ring.is_exclusive();
+    world.ring.remove().expect("it can be removed");
+    exclusive
+}
+
+/// Which of the points of each row are this process'.
+#[derive(Clone, Copy)]
+pub struct Part {
+    pub part: u64,
+    pub parts: u64,
+}
+
+impl Part {
+    pub fn of<P>(self, points: Vec<P>) -> Vec<P> {
+        match Share::of_env() {
+            Share::Few | Share::Sample => points,
+            _ => points.into_iter().skip(self.part as usize).step_by(self.parts as usize).collect(),
+        }
+    }
+
+    /// Whether this process has to do with a row: of a sample each has some rows, in full each some points.
+    pub fn has(self, row: usize) -> bool {
+        !Share::of_env().is_sample() || row as u64 % self.parts == self.part
+    }
+}
+
+/// The instructions of an operation, and after which of them the segment was another.
+pub struct Course {
+    pub instructions: u64,
+    pub changes: Vec<u64>,
+}
+
+#[derive(Clone, Copy)]
+struct Experiment<'a> {
+    stage: &'a Stage,
+    kind: &'static str,
+    options: &'a RingOptions,
+    scenario: Scenario,
+    part: Part,
+}
+
+/// How often the segment's bytes have been others than the time before.
+pub fn watch(file: &File) -> impl FnMut() -> u64 + '_ {
+    let len = file.metadata().expect("the segment").len() as usize;
+    let (mut before, mut now, mut changes) = (vec![0; len], vec![0; len], 0);
+    move || {
+        file.read_exact_at(&mut now, 0).expect("the segment");
+        if now != before {
+            std::mem::swap(&mut now, &mut before);
+            changes += 1;
+        }
+        changes
+    }
+}
+
+impl Experiment<'_> {
+    fn row(&self, course: &Course, operation: String) -> Row {
+        let Scenario { path, .. } = self.scenario;
+        let states = course.changes.len() as u64;
+        Row::new(operation, path, self.kind, course.instructions, states)
+    }
+
+    fn prepared(&self) -> World {
+        let mut world = World::new(self.options, self.scenario.role);
+        (self.scenario.before)(&mut world);
+        world
+    }
+
+    /// A victim at its mark, with all other processes in their places.
+    fn victim(&self, world: &mut World) -> Victim<'_> {
+        let (life, name) = (self.scenario.life, world.name.to_string());
+        let live = |stage: &Stage| life(stage, &world::open(&name));
+        let victim = Victim::start(self.stage, live).expect("tracing was tried before");
+        if let Some(hook) = self.scenario.at_mark {
+            hook(world);
+        }
+        if let Some(role) = self.scenario.sleeper {
+            world.put_to_sleep(role, check::SLEEPERS);
+        }
+        victim
+    }
+
+    fn run(&self, world: &mut World, victim: &mut Victim<'_>, steps: u64, mut seen: impl FnMut(u64)) -> u64 {
+        match self.scenario.when_blocked {
+            None => victim.run(steps, None, seen),
+            // A polling process never sleeps.
+            Some(hook) if !world.ring.discipline().sleeps() => {
+                let first = victim.run(steps.min(POLLING), None, &mut seen);
+                if first < POLLING {
+                    return first;
+                }
+                hook(world);
+                first + victim.run(steps - first, None, |n| seen(first + n))
+            }
+            Some(hook) => {
+                let mut helped = false;
+                let mut help = || {
+                    if !std::mem::replace(&mut helped, true) {
+                        hook(world);
+                    }
+                };
+                victim.run(steps, Some(&mut help), seen)
+            }
+        }
+    }
+
+    /// What must become of the items, the operation having returned with `result`, or not.
+    fn settle(&self, world: &mut World, result: Option<u64>) {
+        for (effect, ids) in self.scenario.effects {
+            for (n, id) in ids.iter().enumerate() {
+                let done = result.map(|result| (n as u64) < result);
+                let is_mine = matches!(effect, Effect::Sends | Effect::Sent);
+                if is_mine || world.ledger.fates.contains_key(id) {
+                    world.ledger.fates.insert(*id, effect.fate(done));
+                }
+            }
+        }
+    }
+
+    /// Runs the operation once, to its end.
+    fn course(&self) -> Course {
+        let mut world = self.prepared();
+        let mut victim = self.victim(&mut world);
+        victim.begin();
+        let file = File::open(world.name.path()).expect("the segment");
+        let course = course(&file, |seen| self.run(&mut world, &mut victim, u64::MAX, seen));
+        victim.kill();
+        self.settle(&mut world, self.stage.result());
+        // Its verdict comes with that of the last point.
+        let _ = check::survivors(world);
+        course
+    }
+
+    fn killed(&self) {
+        let course = self.course();
+        let mut row = self.row(&course, self.scenario.operation.into());
+        for point in self.part.of(Share::of_env().points(&course)) {
+            row.count(point, self.kill_at(point));
+        }
+        row.print();
+    }
+
+    fn kill_at(&self, point: u64) -> Outcome {
+        let mut world = self.prepared();
+        let mut victim = self.victim(&mut world);
+        self.run(&mut world, &mut victim, point, |_| {});
+        victim.kill();
+        self.settle(&mut world, self.stage.result());
+        check::survivors(world)
+    }
+
+    /// The victim is killed where it leaves something new, and a recoverer at every instruction after that.
+    fn recoverers(&self) {
+        let share = Share::of_env();
+        let mut total: Option<Row> = None;
+        for crash in share.crashes(&self.course().changes) {
+            let (mut world, mut recoverer) = self.crashed(crash);
+            recoverer.begin();
+            let file = File::open(world.name.path()).expect("the segment");
+            let course = course(&file, |seen| recoverer.run(u64::MAX, None, seen));
+            recoverer.kill();
+            world.let_go();
+            let _ = check::survivors(world);
+            let row = total.get_or_insert_with(|| {
+                self.row(&course, format!("repair after {}", self.scenario.operation))
+            });
+            row.longest(&course);
+            for point in self.part.of(share.points_of_recovery(&course)) {
+                let (world, mut recoverer) = self.crashed(crash);
+                recoverer.run(point, None, |_| {});
+                recoverer.kill();
+                row.count(crash * 1_000_000 + point, check::survivors(world));
+            }
+        }
+        if let Some(row) = total {
+            row.print();
+        }
+    }
+
+    /// The world after a death at `crash`, with a recoverer at its mark.
+    fn crashed(&self, crash: u64) -> (World, Victim<'_>) {
+        let mut world = self.prepared();
+        let mut victim = self.victim(&mut world);
+        self.run(&mut world, &mut victim, crash, |_| {});
+        victim.kill();
+        self.settle(&mut world, self.stage.result());
+        let name = world.name.to_string();
+        let live = |stage: &Stage| lives::repair(stage, &world::open(&name));
+        let recoverer = Victim::start(self.stage, live).expect("tracing was tried before");
+        (world, recoverer)
+    }
+
+    fn stopped(&self) {
+        let course = self.course();
+        let mut row = self.row(&course, format!("{}, stopped", self.scenario.operation));
+        for point in self.part.of(Share::of_env().points(&course)) {
+            row.count(point, self.stop_at(point));
+        }
+        row.print();
+    }
+
+    fn stop_at(&self, point: u64) -> Outcome {
+        let mut world = self.prepared();
+        let mut victim = self.victim(&mut world);
+        let attached = world.ring.participants().len() as u32;
+        self.run(&mut world, &mut victim, point, |_| {});
+        victim.stop();
+        // Others may take now what it was to take.
+        for (effect, ids) in self.scenario.effects {
+            let fate = if *effect == Effect::Acknowledges { Fate::Never } else { Fate::Once };
+            world.ledger.fates.extend(ids.iter().map(|id| (*id, fate)));
+        }
+        world
+            .ledger
+            .fates
+            .values_mut()
+            .filter(|fate| **fate == Fate::First)
+            .for_each(|fate| *fate = Fate::Once);
+        let for_many = !world.ring.is_exclusive();
+        let outcome = check::while_stopped(&mut world, attached, for_many);
+        if let Some(role) = self.scenario.role {
+            check::feed(&mut world, role);
+        }
+        let ended = victim.go_on();
+        let outcome = outcome.and(if ended { Ok(()) } else { Err(check::hangs()) });
+        outcome.and(check::survivors(world))
+    }
+}
+
+pub fn course(file: &File, run: impl FnOnce(&mut dyn FnMut(u64)) -> u64) -> Course {
+    let mut state = watch(file);
+    let mut last = state();
+    let mut changes = Vec::new();
+    let mut seen = |step| {
+        let now = state();
+        if now != last {
+            changes.push(step);
+            last = now;
+        }
+    };
+    let instructions = run(&mut seen);
+    Course { instructions, changes }
+}

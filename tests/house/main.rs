@@ -1,0 +1,5 @@
+//! The house's own rules: which part of the source may use which, and the lists of mutants.
+
+mod circles;
+mod floors;
+mod mutants;

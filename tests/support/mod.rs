@@ -1,0 +1,38 @@
+//! What all test binaries share: names that leave nothing behind, waiting under a watchdog, child processes that
+//! never outlive their test, an actor in another process, the commands. `heap` is included by the models alone, each of
+//! which says what a word and a thread are.
+#![allow(dead_code, unused_imports, missing_docs, reason = "each test binary uses its part")]
+
+pub mod actor;
+mod children;
+#[cfg(feature = "cli")]
+mod commands;
+mod disciplines;
+mod names;
+#[cfg(feature = "cli")]
+pub mod namespace;
+mod random;
+#[cfg(feature = "cli")]
+mod ringctl;
+pub mod scale;
+#[cfg(feature = "cli")]
+pub mod terminal;
+#[cfg(feature = "cli")]
+pub mod users;
+mod waiting;
+
+pub use children::*;
+#[cfg(feature = "cli")]
+pub use commands::*;
+pub use disciplines::*;
+pub use names::TestName;
+pub use random::*;
+#[cfg(feature = "cli")]
+pub use ringctl::*;
+pub use waiting::*;
+
+/// Prints past the test harness, which keeps what passing tests print to itself.
+pub fn report(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,40 @@
+//! Tests that need a file system, or a /dev/shm, of their own: they run once more, in a mount namespace.
+
+use std::process::Command;
+
+/// Set where the test runs inside.
+const INSIDE: &str = "RINGPIPE_TEST_INSIDE";
+
+/// Whether this is the run in the namespace.
+pub fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+/// The name of the test function that this is in, as the test harness has it.
+#[macro_export]
+macro_rules! this_test {
+    () => {{
+        fn here() {}
+        let path = std::any::type_name_of_val(&here);
+        path.strip_suffix("::here").and_then(|path| path.split_once("::")).expect("crate::module::test").1
+    }};
+}
+pub(crate) use this_test;
+
+/// Runs the test of this name again after `mounts`, a shell script, in a user and a mount namespace; false: there
+/// are none here.
+#[track_caller]
+pub fn run_inside(test: &str, mounts: &str) -> bool {
+    let script = format!("{{ {mounts}; }} || exit 99; exec \"$0\" --exact --nocapture {test}");
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
+    unshare.arg(std::env::current_exe().unwrap()).env(INSIDE, "1");
+    let status = unshare.spawn().unwrap().wait().unwrap();
+    // unshare itself ends with 1 where there are no user namespaces, a failed test with 101.
+    if matches!(status.code(), Some(1 | 99)) {
+        eprintln!("not tested, no user namespaces here");
+        return false;
+    }
+    assert!(status.success(), "{test}: {status}: see above");
+    true
+}

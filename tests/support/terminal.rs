@@ -1,0 +1,65 @@
+//! A terminal that a command runs on, and what it shows.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use nix::pty::{Winsize, openpty};
+
+use super::wait_until;
+
+pub struct Terminal {
+    /// The side that processes have.
+    side: OwnedFd,
+    shown: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Terminal {
+    /// One with this number of columns.
+    pub fn new(columns: u16) -> Self {
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let pair = openpty(&size, None).unwrap();
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let (mut output, seen) = (File::from(pair.master), Arc::clone(&shown));
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = output.read(&mut bytes) {
+                seen.lock().unwrap().extend_from_slice(&bytes[..n]);
+            }
+        });
+        Terminal { side: pair.slave, shown }
+    }
+
+    /// For a standard input or output.
+    pub fn side(&self) -> Stdio {
+        self.side.try_clone().unwrap().into()
+    }
+
+    /// All that was written to it.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
+    }
+
+    pub fn wait_for(&self, text: &str) {
+        wait_until(&format!("{text:?} on the terminal"), || self.text().contains(text));
+    }
+
+    /// The lines that were drawn one over the other, or below each other.
+    pub fn frames(&self) -> Vec<String> {
+        let text = without_sequences(&self.text());
+        text.split(['\r', '\n']).filter(|line| !line.is_empty()).map(String::from).collect()
+    }
+}
+
+/// The text without the sequences that colour it and move the cursor.
+fn without_sequences(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default().to_string();
+    let rest = |part: &str| {
+        part.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).chars().skip(1).collect::<String>()
+    };
+    first + &parts.map(rest).collect::<String>()
+}
