@@ -53,13 +53,15 @@ fn on_a_terminal_a_bar_shows_how_far_a_file_is_and_fits_into_a_line() {
         .stderr(terminal.side())
         .spawn();
     let receiving = consumer(&ring, &["--raw"]).uncollected().spawn();
-    drop(std::thread::spawn(move || {
+    let receiving = std::thread::spawn(move || {
         let mut receiving = receiving;
         let _ = std::io::copy(&mut receiving.take_stdout(), &mut std::io::sink());
-        receiving.end();
-    }));
+        receiving.end().with_code(0);
+    });
     terminal.wait_for("s left, ring ");
     running.end().with_code(0);
+    // The last process that leaves removes the ring.
+    receiving.join().unwrap();
     let frames = terminal.frames();
     let bars: Vec<&String> = frames.iter().filter(|frame| frame.starts_with("sent ")).collect();
     assert!(bars.len() > 2, "{frames:?}");
