@@ -267,6 +267,20 @@ impl Ring {
         Ok(removed)
     }
 
+    /// Whether the name no longer refers to this ring. A ring is closed before its name is removed: if it is closed, this
+    /// waits for a removal in progress, at most a second.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system refuses; [`Error::Busy`] if a removal does not end.
+    pub fn is_removed(&self) -> Result<bool> {
+        let segment = self.mapping().segment();
+        let state = match self.is_closed() {
+            true => segment.between_removals(|| segment.name_state())??,
+            false => segment.name_state()?,
+        };
+        Ok(state != NameState::Current)
+    }
+
     /// Removes the ring unless a live participant is attached or, without `with_items`, an item is in it. False:
     /// it stays. A process that attaches at the same moment either keeps the ring, or gets [`Error::NotFound`].
     ///
@@ -291,5 +305,33 @@ impl Ring {
     /// that they held for redelivery. Waiting participants do the same; call this when no participant waits.
     pub fn repair(&self) -> Repaired {
         recovery::reap_all(self.observer())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use crate::handles::testing::ring;
+
+    #[test]
+    fn a_ring_that_is_closed_by_its_removal_is_removed_for_each_process_that_sees_it_closed() {
+        let (_name, ring) = ring(Default::default());
+        let remover = ring.clone();
+        let (closed, sees_it) = mpsc::channel();
+        let removing = thread::spawn(move || {
+            let close = || {
+                remover.close();
+                closed.send(()).unwrap();
+                thread::sleep(Duration::from_millis(50));
+                true
+            };
+            remover.mapping().segment().unlink_if(close, || {}).unwrap()
+        });
+        sees_it.recv().unwrap();
+        assert!(ring.is_closed() && ring.is_removed().unwrap());
+        assert!(removing.join().unwrap());
     }
 }

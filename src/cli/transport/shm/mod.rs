@@ -11,8 +11,8 @@ use crate::cli::common::progress::Fill;
 use crate::framing::{Framing, Recorded};
 use crate::sys::command::io::Wait;
 use crate::{
-    BatchItem, Consumer, Error, HeldBatch, Liveness, NameState, OnFull, Producer, Reservation, Ring,
-    RingObserver, Role, SlotState, Totals,
+    BatchItem, Consumer, Error, HeldBatch, Liveness, OnFull, Producer, Reservation, Ring, RingObserver, Role,
+    SlotState, Totals,
 };
 
 /// The transport over shared memory.
@@ -72,7 +72,7 @@ impl Observe for Ring {
     }
 
     fn is_nameless(&self) -> bool {
-        self.name_state().is_ok_and(|state| state != NameState::Current)
+        self.is_removed().unwrap_or(false)
     }
 
     fn has_items(&self) -> bool {
