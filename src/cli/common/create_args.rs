@@ -8,7 +8,7 @@ use super::sync_args::SyncArgs;
 use crate::RingOptions;
 
 /// How the ring is made if it is missing.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "A ring that does not exist yet is made with")]
 pub struct CreateArgs {
     /// Slots, 2 to 16777216, rounded up to a power of two [default: 8192; for --raw and --block 1024]

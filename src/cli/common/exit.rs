@@ -27,6 +27,12 @@ pub mod code {
     pub const DAMAGED: u8 = 6;
     /// An assertion failed.
     pub const ASSERTION: u8 = 10;
+    /// Items failed for good in a worker's commands.
+    pub const FAILED_ITEMS: u8 = 123;
+    /// A worker's command cannot be executed.
+    pub const NOT_EXECUTABLE: u8 = 126;
+    /// A worker's command was not found.
+    pub const NO_COMMAND: u8 = 127;
 }
 
 /// A failed command: one line, sometimes a hint with the next command, and an exit code.

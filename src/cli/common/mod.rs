@@ -4,6 +4,7 @@ pub mod affinity;
 pub mod args;
 pub mod color;
 pub mod create_args;
+pub mod dead_letter;
 pub mod end_args;
 pub mod escape;
 pub mod exit;

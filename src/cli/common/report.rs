@@ -167,12 +167,25 @@ pub enum More {
         /// Items that were received and given back.
         returned: u64,
     },
+    /// Of a consumer that runs a command for each item.
+    Worker {
+        /// Attempts that failed and were followed by another one.
+        retried: u64,
+        /// Items that failed for good.
+        failed: u64,
+        /// Items that needed no command.
+        skipped: u64,
+    },
 }
 
 impl Display for Stats<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Stats { ring, items, bytes, seconds, .. } = self;
-        let verb = if matches!(self.more, More::Producer { .. }) { "sent" } else { "received" };
+        let verb = match self.more {
+            More::Producer { .. } => "sent",
+            More::Consumer { .. } => "received",
+            More::Worker { .. } => "done",
+        };
         let rate = if *seconds > 0.0 { *items as f64 / seconds } else { 0.0 };
         let (items, bytes, rate) = (HumanCount(*items), BinaryBytes(*bytes), HumanCount(rate as u64));
         write!(f, "ring {ring:?}: {verb} {items} items, {bytes} in {seconds:.3} s, {rate} items/s")?;
@@ -186,6 +199,11 @@ impl Display for Stats<'_> {
             More::Consumer { redelivered, returned } => {
                 count(redelivered, "redelivered")?;
                 count(returned, "given back")
+            }
+            More::Worker { retried, failed, skipped } => {
+                count(retried, "retried")?;
+                count(failed, "failed for good")?;
+                count(skipped, "skipped")
             }
         }
     }

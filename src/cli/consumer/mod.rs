@@ -1,4 +1,4 @@
-//! `consumer`: receives items and writes them to standard output.
+//! `consumer`: receives items and writes them to standard output. With a command, `cli::worker` runs instead.
 
 mod delivery;
 mod ending;
@@ -28,6 +28,7 @@ use crate::cli::common::stdout::{Cut, Output};
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Observe, Opening, Patience, Receiver, Transport};
+use crate::cli::worker;
 use crate::{Error, Liveness, Role, StopFlag};
 
 /// Items taken at a time: enough to spread the cost of a write ...
@@ -56,7 +57,10 @@ const LOCKED_SLICE: Duration = Duration::from_millis(2);
 /// # Errors
 /// The [`Failure`] that ends it.
 pub fn run(options: &Options, ui: &Ui) -> Result<End, Failure> {
-    run_over::<Shm>(options, ui)
+    match options.command.is_empty() {
+        true => run_over::<Shm>(options, ui),
+        false => worker::run_over::<Shm>(&options.of_worker(), ui),
+    }
 }
 
 fn run_over<T: Transport>(options: &Options, ui: &Ui) -> Result<End, Failure> {

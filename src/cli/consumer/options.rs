@@ -1,5 +1,7 @@
 //! The command line of `consumer`.
 
+use std::ffi::OsString;
+
 use clap::{Parser, ValueEnum};
 
 use crate::RingName;
@@ -9,8 +11,10 @@ use crate::cli::common::end_args::{PaceArgs, ProcessArgs, WaitArgs, worded};
 use crate::cli::common::framing_args::FramingArgs;
 use crate::cli::common::owner_args::OwnerArgs;
 use crate::cli::common::version;
+use crate::cli::worker::{WorkArgs, WorkerOptions, with_command};
 
-const ABOUT: &str = "Write the items of a ring in shared memory to standard output, each to one consumer";
+const ABOUT: &str = "Write the items of a ring in shared memory to standard output, each to one consumer,
+or run a command for each item";
 
 const AFTER_HELP: &str = "\
 The stream ends when everything was received, a producer (or as many as the ring expects) was
@@ -28,6 +32,15 @@ reader takes in some milliseconds, and stays until the last item was taken; else
 killed has not acknowledged goes to another one. The first INT, TERM or HUP stops taking, writes
 what is in hand, and leaves; a second one ends at once. When the reader leaves, that is a clean end.
 
+With -- COMMAND, a command runs for each item: on its standard input, or in place of {} in an
+argument ({#} is the job's number, {%} its slot). Exit code 0 acknowledges the item, 65 makes it fail
+for good, any other code or a signal makes it fail, to be tried again. An item belongs to its worker
+for as long as the worker lives, however long the command runs; if the worker is killed, its commands
+are killed and its items go to other consumers. INT and TERM stop taking items, give the commands
+10 seconds (--grace), then end them and give their items back. The environment of the command has
+RING_NAME, RING_PRODUCER, RING_SEQ, RING_ATTEMPT, RING_JOB, RING_SLOT, RING_ITEMS. What a failed
+attempt wrote to standard output is dropped if another one follows. See docs/WORKERS.md.
+
 Exit codes:
   0      the stream ended, or -n items were written, or nothing was left (--drain), or nothing came
          (--idle-exit), or nobody reads the output any more
@@ -37,6 +50,9 @@ Exit codes:
   4      waited too long (--timeout); or with --drain: items lie behind one that a living producer
          has not finished for 1 second (or --timeout)
   6      the ring is damaged or of another version
+  123    with a COMMAND: items failed for good
+  126    with a COMMAND: it cannot be executed
+  127    with a COMMAND: it was not found
   128+n  ended by signal n
 
 Examples:
@@ -45,7 +61,9 @@ Examples:
   consumer -0 jobs | xargs -0 ls -l
   consumer --json jobs | jq -r 'select(.redelivered) | .text'
   consumer --follow jobs >> log.txt
-  consumer --delay 10ms..50ms --stats jobs";
+  consumer --delay 10ms..50ms --stats jobs
+  consumer urls -j 8 --dead-letter failed -- curl -fsSO {}
+  consumer jobs -j 100% --item-timeout 5m -- ./work";
 
 /// The help of the shared options for a consumer.
 const WORDS: [(&str, &str); 4] = [
@@ -62,7 +80,7 @@ const WORDS: [(&str, &str); 4] = [
 #[derive(Debug, Parser)]
 #[command(name = "consumer", version, long_version = version::long(), about = ABOUT)]
 #[command(after_help = "--help tells more, with exit codes and examples.")]
-#[command(after_long_help = AFTER_HELP, max_term_width = 100, mut_args(|arg| worded(arg, &WORDS)))]
+#[command(after_long_help = AFTER_HELP, max_term_width = 100, mut_args(|arg| with_command(worded(arg, &WORDS))))]
 pub struct Options {
     /// The ring: NAME, /NAME or shm:NAME
     pub(super) ring: RingName,
@@ -111,6 +129,32 @@ pub struct Options {
     pub(super) process: ProcessArgs,
     #[command(flatten)]
     _color: ColorArgs,
+
+    #[command(flatten)]
+    work: WorkArgs,
+    /// Run this command for each item, and acknowledge the item if it succeeds
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["ack", "json"])]
+    pub(super) command: Vec<OsString>,
+}
+
+impl Options {
+    /// The options of a consumer that runs a command for each item.
+    pub(super) fn of_worker(&self) -> WorkerOptions<'_> {
+        WorkerOptions {
+            ring: &self.ring,
+            command: &self.command,
+            work: &self.work,
+            framing: self.framing.framing(),
+            count: self.count.map(|Count(count)| count),
+            drain: self.drain,
+            idle_exit: self.idle_exit,
+            follow: self.follow,
+            wait: &self.wait,
+            pace: &self.pace,
+            owner: &self.owner,
+            process: &self.process,
+        }
+    }
 }
 
 /// The values of `--ack`.

@@ -3,6 +3,7 @@
 //!
 //! | module | gives |
 //! |---|---|
+//! | [`child`] | commands in process groups of their own, which end with the process that started them |
 //! | [`io`] | reading into and writing from shared memory, and how many bytes a pipe holds |
 //! | [`named_semaphore`] | POSIX semaphores with a name, as any program may open them |
 //! | [`process`] | the processors that this process runs on, and processes that end with it |
@@ -11,6 +12,7 @@
 //! | [`stream_lock`] | the right to write to a shared pipe |
 //! | [`trace`] | how many system calls a process makes |
 
+pub mod child;
 pub mod io;
 pub mod named_semaphore;
 pub mod process;

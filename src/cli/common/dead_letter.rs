@@ -1,0 +1,86 @@
+//! The bytes of a dead letter: why an item failed for good, and the item.
+//!
+//! A JSON object on one line, a newline, then the item's bytes, unchanged.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ItemKey;
+
+const SCHEMA: &str = "ringpipe.dead/1";
+
+/// Why an item failed for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Name and version of this object's format.
+    schema: String,
+    /// The ring that the item was in.
+    pub ring: String,
+    /// The number of its producer in that ring.
+    pub producer: u32,
+    /// The producer's count of its items, from 0.
+    pub sequence: u64,
+    /// How often its command failed.
+    pub failures: u8,
+    /// How the last attempt ended, in words.
+    pub reason: String,
+    /// The exit code of the last attempt.
+    pub exit: Option<i32>,
+    /// The signal that ended the last attempt.
+    pub signal: Option<i32>,
+    /// When it failed for good: RFC 3339, UTC.
+    pub time: String,
+    /// The end of the last attempt's standard error.
+    pub stderr: String,
+}
+
+impl DeadLetter {
+    /// The letter about the item `key` of `ring`; the details are still empty.
+    pub fn new(ring: &str, key: ItemKey) -> Self {
+        DeadLetter {
+            schema: SCHEMA.into(),
+            ring: ring.into(),
+            producer: key.producer,
+            sequence: key.sequence,
+            failures: 0,
+            reason: String::new(),
+            exit: None,
+            signal: None,
+            time: String::new(),
+            stderr: String::new(),
+        }
+    }
+
+    /// The letter followed by the item's bytes.
+    pub fn with(&self, bytes: &[u8]) -> Vec<u8> {
+        // Strings and numbers, which JSON can always express; a newline within a string is written as \n.
+        let mut letter = serde_json::to_vec(self).unwrap_or_default();
+        letter.push(b'\n');
+        letter.extend_from_slice(bytes);
+        letter
+    }
+
+    /// Takes a letter apart. `None`: these bytes are no dead letter.
+    pub fn parse(letter: &[u8]) -> Option<(DeadLetter, &[u8])> {
+        let end = memchr::memchr(b'\n', letter)?;
+        let parsed: DeadLetter = serde_json::from_slice(&letter[..end]).ok()?;
+        (parsed.schema == SCHEMA).then_some((parsed, &letter[end + 1..]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_keeps_reason_and_bytes() {
+        let key = ItemKey { producer: 3, sequence: 17 };
+        let letter = DeadLetter { failures: 4, stderr: "two\nlines \u{fffd}".into(), ..DeadLetter::new("jobs", key) };
+        for bytes in [&b""[..], b"item", b"\n\xff\n"] {
+            let whole = letter.with(bytes);
+            assert_eq!(DeadLetter::parse(&whole), Some((letter.clone(), bytes)));
+        }
+        for other in [&b""[..], b"\n", b"{}\n", b"item\n{}", b"{\"schema\":\"other/1\"}\nx"] {
+            assert_eq!(DeadLetter::parse(other), None);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Sends items that failed for good to another ring, with the reason.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use super::finish::{Stop, send};
+use super::verdict::Ending;
+use crate::StopFlag;
+use crate::cli::common::dead_letter::DeadLetter;
+use crate::cli::common::exit::Failure;
+use crate::cli::transport::{Owned, Sender};
+
+/// Opens the ring for dead letters.
+type Open<'o, S> = Box<dyn FnMut() -> Result<S, Failure> + Send + 'o>;
+
+/// A ring for items that failed for good; opened, and if it is missing created, for the first of them.
+pub struct DeadLetters<'o, S> {
+    /// The ring that the items come from.
+    ring: &'o str,
+    place: Mutex<(Option<S>, Open<'o, S>)>,
+}
+
+impl<'o, S: Sender> DeadLetters<'o, S> {
+    pub fn new(ring: &'o str, open: impl FnMut() -> Result<S, Failure> + Send + 'o) -> Self {
+        DeadLetters { ring, place: Mutex::new((None, Box::new(open))) }
+    }
+
+    /// Sends `item` with the reason; waits for room.
+    ///
+    /// # Errors
+    /// [`Stop`], and the item was not sent.
+    pub fn send<O: Owned>(
+        &self,
+        item: &O,
+        ending: &Ending,
+        failures: u8,
+        stderr: &[u8],
+        stop: &StopFlag,
+    ) -> Result<(), Stop> {
+        let (exit, signal) = match *ending {
+            Ending::Exited(code) => (Some(code), None),
+            Ending::Signalled(signal) => (None, Some(signal)),
+            Ending::TimedOut | Ending::NotRun(_) => (None, None),
+        };
+        let letter = DeadLetter {
+            failures,
+            reason: ending.to_string(),
+            exit,
+            signal,
+            time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            stderr: String::from_utf8_lossy(stderr).into_owned(),
+            ..DeadLetter::new(self.ring, item.key())
+        };
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let (sender, open) = &mut *place;
+        if sender.is_none() {
+            *sender = Some(open()?);
+        }
+        match sender {
+            Some(sender) => send(sender, item.key(), &letter.with(item.bytes()), stop),
+            None => Ok(()),
+        }
+    }
+}

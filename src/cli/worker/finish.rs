@@ -1,0 +1,352 @@
+//! Decides what becomes of a job after its command has ended, in an order in which a death loses nothing: its output is
+//! written, then its answer sent, then its items are acknowledged, then the joblog has a line.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::dead_letters::DeadLetters;
+use super::halt::{Halt, When};
+use super::joblog::{JobLog, Line};
+use super::options::WorkArgs;
+use super::print::Printer;
+use super::slots::{After, Job};
+use super::spool::Spool;
+use super::supervise::{Collected, Ended};
+use super::verdict::{Ending, Verdict};
+use crate::cli::common::escape;
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::stdout::Cut;
+use crate::cli::transport::{Owned, Sender};
+use crate::{Error, ItemKey, StopFlag};
+
+/// How often an item is tried again, if the command line does not say.
+const RETRIES: u8 = 3;
+/// The longest wait for room in another ring without a check of the stop flag.
+const SLICE: Duration = Duration::from_millis(100);
+/// Bytes of a command's standard error that a dead letter carries.
+const TAIL: usize = 2048;
+
+/// Why a worker stops before the end of its stream.
+#[derive(Debug)]
+pub enum Stop {
+    /// The reader of its output has left.
+    Unread,
+    /// A signal came.
+    Stopped,
+    /// `--halt` says so.
+    Halted(When),
+    /// It cannot go on.
+    Failed(Failure),
+}
+
+impl From<Cut> for Stop {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::Closed => Stop::Unread,
+            Cut::Stopped => Stop::Stopped,
+            Cut::Failed(error) => Stop::Failed(Failure::io("output of a command", &error)),
+        }
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Stop::Failed(failure)
+    }
+}
+
+/// The totals of a worker.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    /// Items that were acknowledged because their command succeeded, and their bytes.
+    pub done: u64,
+    pub bytes: u64,
+    /// Attempts that failed and are followed by another one.
+    pub retried: u64,
+    /// Items that failed for good.
+    pub failed: u64,
+    /// Items that were acknowledged without a command (`--resume`).
+    pub skipped: u64,
+}
+
+/// A job with what its command left.
+pub struct Finished<O> {
+    pub job: Job<O>,
+    pub ended: Ended,
+    pub output: Collected,
+    /// The command line, for the joblog.
+    pub line: String,
+    /// What `--tag` writes before each line.
+    pub label: String,
+}
+
+/// Finishes jobs, for all slots.
+pub struct Finisher<'o, S> {
+    pub options: &'o WorkArgs,
+    pub ring: &'o str,
+    pub stop: StopFlag,
+    pub printer: Mutex<Printer>,
+    /// Where answers go.
+    pub reply: Option<Mutex<S>>,
+    /// Where items go that failed for good.
+    pub dead: Option<DeadLetters<'o, S>>,
+    pub joblog: Option<JobLog>,
+    pub state: Mutex<State>,
+}
+
+/// What changes from job to job.
+#[derive(Debug, Default)]
+pub struct State {
+    pub tally: Tally,
+    pub halt: Option<Halt>,
+    pub random: fastrand::Rng,
+}
+
+/// Finished jobs that wait for earlier ones (`--keep-order`).
+pub struct Order<O> {
+    /// The number of the job whose output comes next.
+    next: u64,
+    waiting: BTreeMap<u64, Finished<O>>,
+}
+
+impl<O> Default for Order<O> {
+    fn default() -> Self {
+        Order { next: 1, waiting: BTreeMap::new() }
+    }
+}
+
+impl<O> Order<O> {
+    /// Jobs that wait for earlier ones.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The finished jobs that wait, in order, whether or not earlier ones are missing.
+    pub fn rest(&mut self) -> impl Iterator<Item = Finished<O>> {
+        std::mem::take(&mut self.waiting).into_values()
+    }
+}
+
+impl<S: Sender> Finisher<'_, S> {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The totals so far.
+    pub fn tally(&self) -> Tally {
+        self.state().tally
+    }
+
+    /// Records items that are acknowledged without a command.
+    pub fn skipped(&self, items: u64) {
+        self.state().tally.skipped += items;
+    }
+
+    fn verdict(&self, ended: &Ended) -> Verdict {
+        match &self.options.on_exit {
+            Some(codes) => codes.verdict(&ended.ending),
+            None => super::verdict::OnExit::default().verdict(&ended.ending),
+        }
+    }
+
+    /// Finishes a job whose output needs no order.
+    pub fn finish<O: Owned>(&self, finished: Finished<O>) -> After<O, Stop> {
+        self.settle(finished).unwrap_or_else(After::Stop)
+    }
+
+    /// Finishes a job, and those that waited for it.
+    pub fn finish_in_order<O: Owned>(
+        &self,
+        order: &Mutex<Order<O>>,
+        finished: Finished<O>,
+    ) -> After<O, Stop> {
+        let mut order = order.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = finished.job.number;
+        // A job that is tried again keeps its place.
+        let is_final = finished.ended.stopped || !self.will_retry(&finished);
+        if is_final && number != order.next {
+            order.waiting.insert(number, finished);
+            return After::Settled;
+        }
+        let mut after = self.finish(finished);
+        if !is_final {
+            return after;
+        }
+        order.next = number + 1;
+        while matches!(after, After::Settled)
+            && let next = order.next
+            && let Some(finished) = order.waiting.remove(&next)
+        {
+            after = self.finish(finished);
+            order.next += 1;
+        }
+        after
+    }
+
+    fn will_retry<O: Owned>(&self, finished: &Finished<O>) -> bool {
+        let retries = u32::from(self.options.retries.unwrap_or(RETRIES));
+        self.verdict(&finished.ended) == Verdict::Retry && finished.job.attempt() <= retries
+    }
+
+    fn settle<O: Owned>(&self, mut finished: Finished<O>) -> Result<After<O, Stop>, Stop> {
+        if let Some(cut) = finished.ended.cut.take() {
+            return Err(cut.into());
+        }
+        let verdict = self.verdict(&finished.ended);
+        if finished.ended.stopped && verdict != Verdict::Done {
+            // It did not fail: the worker ended it. Its items are given back without a failure.
+            self.log(&finished);
+            return Ok(After::Settled);
+        }
+        match verdict {
+            Verdict::Done => self.done(finished),
+            Verdict::Retry if self.will_retry(&finished) => self.retry(finished),
+            Verdict::Retry | Verdict::Dead => self.failed(finished),
+        }
+    }
+
+    fn print<O: Owned>(&self, finished: &mut Finished<O>, with_stdout: bool) -> Result<(), Cut> {
+        let mut printer = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Collected { stdout, stderr } = &mut finished.output;
+        match with_stdout {
+            true => printer.group(&finished.label, stdout, stderr),
+            false => printer.group(&finished.label, &mut Spool::new(), stderr),
+        }
+    }
+
+    fn keep_result<O: Owned>(&self, finished: &mut Finished<O>) -> Result<(), Stop> {
+        let Some(directory) = &self.options.results else { return Ok(()) };
+        let Finished { job, ended, output, .. } = finished;
+        let Some(first) = job.items.first() else { return Ok(()) };
+        let bytes = job.items.iter().flat_map(|item| item.bytes().iter().copied()).collect::<Vec<_>>();
+        let Collected { stdout, stderr } = output;
+        super::print::keep_result(directory, first.key(), &bytes, stdout, stderr, &ended.ending)
+            .map_err(|error| Stop::Failed(Failure::io(directory.display(), &error)))
+    }
+
+    fn done<O: Owned>(&self, mut finished: Finished<O>) -> Result<After<O, Stop>, Stop> {
+        self.keep_result(&mut finished)?;
+        match &self.reply {
+            Some(reply) => {
+                self.print(&mut finished, false)?;
+                let answer = finished.output.stdout.read_all();
+                let answer = answer.map_err(|error| Failure::io("output of a command", &error))?;
+                let mut sender = reply.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(first) = finished.job.items.first() {
+                    send(&mut *sender, first.key(), &answer, &self.stop)?;
+                }
+            }
+            None => self.print(&mut finished, true)?,
+        }
+        self.log(&finished);
+        let (mut items, mut bytes) = (0, 0);
+        for item in finished.job.items {
+            // What was read from lost memory must not count as done.
+            item.check().map_err(|error| Failure::of_ring(self.ring, &error))?;
+            (items, bytes) = (items + 1, bytes + item.bytes().len() as u64);
+            item.acknowledge();
+        }
+        let mut state = self.state();
+        state.tally.done += items;
+        state.tally.bytes += bytes;
+        halted(&mut state, false)
+    }
+
+    fn retry<O: Owned>(&self, mut finished: Finished<O>) -> Result<After<O, Stop>, Stop> {
+        self.print(&mut finished, false)?;
+        self.log(&finished);
+        let failures = finished.job.items.iter().map(O::record_failure).max().unwrap_or(1);
+        let mut state = self.state();
+        state.tally.retried += 1;
+        let backoff = self.options.backoff.unwrap_or_default();
+        let due = Instant::now() + backoff.delay(failures, &mut state.random);
+        Ok(After::Postponed(finished.job, due))
+    }
+
+    fn failed<O: Owned>(&self, mut finished: Finished<O>) -> Result<After<O, Stop>, Stop> {
+        self.print(&mut finished, self.reply.is_none())?;
+        self.keep_result(&mut finished)?;
+        self.log(&finished);
+        let attempts = finished.job.attempt();
+        let failures = finished.job.items.iter().map(O::record_failure).max().unwrap_or(1);
+        if let Some(dead) = &self.dead {
+            let tail = finished.output.stderr.tail(TAIL).unwrap_or_default();
+            for item in &finished.job.items {
+                dead.send(item, &finished.ended.ending, failures, &tail, &self.stop)?;
+            }
+        } else if !self.options.drop_failed {
+            return Err(Stop::Failed(self.fails(&finished, attempts)));
+        }
+        let mut items = 0;
+        for item in finished.job.items {
+            item.check().map_err(|error| Failure::of_ring(self.ring, &error))?;
+            item.acknowledge();
+            items += 1;
+        }
+        let mut state = self.state();
+        state.tally.failed += items;
+        halted(&mut state, true)
+    }
+
+    /// The failure of a worker that was told no place for items which fail for good.
+    fn fails<O: Owned>(&self, finished: &Finished<O>, attempts: u32) -> Failure {
+        let key = finished.job.items.first().map(|item| item.key().to_string()).unwrap_or_default();
+        let (ring, ending) = (self.ring, &finished.ended.ending);
+        let times = if attempts == 1 { "once".into() } else { format!("{attempts} times") };
+        let line = format!("ring {ring:?}: item {key} failed {times}, the last time by {ending}; it stays in the ring");
+        let hint = "--dead-letter RING2 or --drop-failed go on without it";
+        Failure::new(code::FAILED_ITEMS, line).hint(format!("{hint}; ringctl peek {}", escape::argument(ring)))
+    }
+
+    fn log<O: Owned>(&self, finished: &Finished<O>) {
+        let Some(joblog) = &self.joblog else { return };
+        let Finished { job, ended, output, line, .. } = finished;
+        let Some(first) = job.items.first() else { return };
+        let (exit, signal) = match ended.ending {
+            Ending::Exited(code) => (code, 0),
+            Ending::Signalled(signal) => (0, signal),
+            Ending::TimedOut => (-1, 0),
+            Ending::NotRun(_) => (-2, 0),
+        };
+        let sent = job.items.iter().map(|item| item.bytes().len() as u64).sum();
+        for item in &job.items {
+            joblog.append(&Line {
+                number: job.number,
+                started: ended.started,
+                took: ended.took,
+                sent,
+                received: output.stdout.len(),
+                exit,
+                signal,
+                command: line,
+                key: item.key(),
+                attempt: first.failures().saturating_add(1).into(),
+            });
+        }
+    }
+}
+
+/// Ends the job; asks `--halt` whether the worker goes on.
+fn halted<O>(state: &mut State, failed: bool) -> Result<After<O, Stop>, Stop> {
+    match state.halt.as_mut().and_then(|halt| halt.note(failed)) {
+        Some(when) => Err(Stop::Halted(when)),
+        None => Ok(After::Settled),
+    }
+}
+
+/// Sends an item to another ring, and waits for room in it.
+///
+/// # Errors
+/// [`Stop`]: a signal came first, or the ring takes no such item.
+pub fn send<S: Sender>(sender: &mut S, key: ItemKey, bytes: &[u8], stop: &StopFlag) -> Result<(), Stop> {
+    use crate::cli::transport::Observe;
+    loop {
+        match sender.send_as(key, bytes, SLICE) {
+            Ok(()) => return Ok(()),
+            Err(Error::TimedOut) if !stop.is_raised() => {}
+            Err(Error::TimedOut | Error::Interrupted) => return Err(Stop::Stopped),
+            Err(error) => return Err(Failure::of_ring(sender.observe().name(), &error).into()),
+        }
+    }
+}

@@ -1,0 +1,651 @@
+//! `consumer RING -- COMMAND`: runs a command for each item. The item is acknowledged by what the command did.
+//!
+//! The main thread receives items and hands them out; a thread for each slot (`--jobs`) runs commands and decides what
+//! becomes of their items. So the main thread may wait for items, and an acknowledgement never waits for it.
+//!
+//! An item belongs to its worker for as long as that lives: no time limit takes it away. When the worker dies, other
+//! consumers get its items, and its commands are killed.
+
+mod backoff;
+mod dead_letters;
+mod finish;
+mod halt;
+mod joblog;
+mod limits;
+mod options;
+mod print;
+mod slots;
+mod spool;
+mod supervise;
+mod template;
+mod verdict;
+
+use std::collections::HashSet;
+use std::io::{self, Seek, Write};
+use std::os::fd::AsFd;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::dead_letters::DeadLetters;
+use self::finish::{Finished, Finisher, Order, State, Stop, Tally};
+use self::halt::When;
+use self::joblog::JobLog;
+use self::limits::Limits;
+pub use self::options::{WorkArgs, WorkerOptions, with_command};
+use self::print::{Printer, Stream, Style};
+use self::slots::{After, Job, Jobs};
+use self::supervise::{Collected, Ended, Sink, Surroundings, Terminator};
+use self::template::{Facts, Template};
+use crate::cli::common::args::{Count, DurationArg};
+use crate::cli::common::create_args::CreateArgs;
+use crate::cli::common::escape;
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::pace::Pace;
+use crate::cli::common::progress::{Goal, Progress};
+use crate::cli::common::report::{More, Reporter, Stats};
+use crate::cli::common::signals;
+use crate::cli::common::start::End;
+use crate::cli::common::stdout::Cut;
+use crate::cli::common::ui::Ui;
+use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Sender, Transport};
+use crate::sys::command::child::{Guard, memory_file};
+use crate::{Error, ItemKey, RingName, StopFlag};
+
+/// How long running commands may go on after a signal, if the command line does not say.
+const GRACE: Duration = Duration::from_secs(10);
+/// The longest wait without a check of the stop flag and of the other conditions.
+const SLICE: Duration = Duration::from_millis(50);
+/// The longest wait for an item while no command runs.
+const IDLE_SLICE: Duration = Duration::from_millis(500);
+/// How often `--load` and `--memfree` are checked while they forbid another command.
+const LIMITS_EVERY: Duration = Duration::from_millis(500);
+/// The most finished jobs that wait for earlier ones (`--keep-order`) before no more items are taken.
+const MOST_UNORDERED: usize = 1024;
+
+/// Runs the command.
+///
+/// # Errors
+/// The [`Failure`] that ends it.
+pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<End, Failure> {
+    let work = options.work;
+    let report = Reporter::new(ui.program(), &options.process.report);
+    options.process.affinity.apply()?;
+    let template = Template::new(options.command, work.shell)?;
+    let slots = work.jobs.map_or(1, |jobs| jobs.0);
+    // Before the ring is attached, and while there is one thread.
+    let guard = Guard::start(slots).map_err(|error| Failure::io("starting the guard of the commands", &error))?;
+    let stop = signals::catch()?;
+    let done = match (&work.joblog, work.resume) {
+        (Some(path), true) => joblog::read_done(path)?,
+        _ => HashSet::new(),
+    };
+    let joblog = work.joblog.as_deref().map(JobLog::append).transpose()?;
+    let style = Style { tag: work.tag };
+    let printer = Printer::new(style, &stop)?;
+    let opening = |name| Opening { name, place: Patience::of_place(options.wait.timeout), report: &report, stop: &stop };
+    let wait = match options.wait.timeout {
+        _ if options.wait.no_wait || options.drain => Patience::None,
+        Some(DurationArg(limit)) => Patience::Limited(limit),
+        None => Patience::Unlimited,
+    };
+    let Some(mut receiver) = T::open_receiver(&opening(options.ring), wait, options.owner)? else {
+        return Ok(signals::end());
+    };
+    receiver.set_follow(options.follow);
+    let reply = match &work.reply {
+        Some(name) => match T::open_sender(&opening(name), &CreateArgs::default(), false)? {
+            Some(sender) => Some(Mutex::new(sender)),
+            None => return Ok(signals::end()),
+        },
+        None => None,
+    };
+    let ring = receiver.observe().name().to_string();
+    let dead = work.dead_letter.as_ref().map(|name| DeadLetters::new(&ring, opener::<T>(name, options, &report, &stop)));
+    let state = State { halt: work.halt.clone(), ..State::default() };
+    let finisher = Finisher {
+        options: work,
+        ring: &ring,
+        stop: stop.clone(),
+        printer: Mutex::new(printer),
+        reply,
+        dead,
+        joblog,
+        state: Mutex::new(state),
+    };
+    let terminator = Terminator::new().map_err(|error| Failure::io("making a pipe", &error))?;
+    let goal = Goal { items: options.count, ..Goal::default() };
+    let progress = report.progress(&ring, "done", receiver.observe().gauge(), goal);
+    let worker = Worker {
+        options,
+        template: &template,
+        guard: &guard,
+        terminator: &terminator,
+        finisher: &finisher,
+        order: Mutex::new(Order::default()),
+        jobs: Jobs::new(slots, work.prefetch.map_or(0, |Count(more)| usize::try_from(more).unwrap_or(usize::MAX / 2))),
+    };
+    let run = Run {
+        worker: &worker,
+        receiver,
+        done,
+        pace: Pace::new(options.pace.rate, options.pace.delay, fastrand::Rng::new()),
+        limits: Limits::new(work.load, work.memfree),
+        report: &report,
+        progress,
+        stop: &stop,
+        taken: 0,
+        number: 0,
+        printed: Vec::new(),
+        waited: Duration::ZERO,
+        deserted: false,
+        start: Instant::now(),
+    };
+    thread::scope(|scope| {
+        for slot in 0..slots {
+            let worker = &worker;
+            let started = thread::Builder::new().spawn_scoped(scope, move || worker.work(slot));
+            if let Err(error) = started {
+                worker.jobs.end();
+                return Err(Failure::io("starting a thread", &error)
+                    .hint("ulimit -u limits the processes and threads of this user"));
+            }
+        }
+        run.run()
+    })
+}
+
+/// Opens the ring for dead letters when the first is sent.
+fn opener<'o, T: Transport>(
+    name: &'o RingName,
+    options: &'o WorkerOptions<'o>,
+    report: &Reporter,
+    stop: &StopFlag,
+) -> impl FnMut() -> Result<T::Sender, Failure> + Send + use<'o, T> {
+    let (report, stop) = (report.clone(), stop.clone());
+    move || {
+        let place = Patience::of_place(options.wait.timeout);
+        let opening = Opening { name, place, report: &report, stop: &stop };
+        let opened = T::open_sender(&opening, &CreateArgs::default(), false)?;
+        opened.ok_or_else(|| Failure::new(code::RUNTIME, "a signal came before the ring for dead letters was open"))
+    }
+}
+
+/// What the slots share.
+struct Worker<'a, S: Sender, O> {
+    options: &'a WorkerOptions<'a>,
+    template: &'a Template,
+    guard: &'a Guard,
+    terminator: &'a Terminator,
+    finisher: &'a Finisher<'a, S>,
+    order: Mutex<Order<O>>,
+    jobs: Jobs<O, Stop>,
+}
+
+impl<S: Sender, O: Owned> Worker<'_, S, O> {
+    /// The life of a slot.
+    fn work(&self, slot: usize) {
+        while let Some(job) = self.jobs.take() {
+            let after = self.run(job, slot).unwrap_or_else(|failure| After::Stop(failure.into()));
+            self.jobs.finished(after);
+        }
+    }
+
+    /// Runs the command of a job. An error gives its items back, and stops the worker.
+    fn run(&self, job: Job<O>, slot: usize) -> Result<After<O, Stop>, Failure> {
+        let work = self.options.work;
+        let items: Vec<&[u8]> = job.items.iter().map(O::bytes).collect();
+        let first = job.items.first().map_or(ItemKey { producer: 0, sequence: 0 }, O::key);
+        let facts = Facts {
+            ring: self.finisher.ring,
+            producer: first.producer,
+            sequence: first.sequence,
+            attempt: job.attempt(),
+            job: job.number,
+            slot: slot + 1,
+            items: items.len(),
+        };
+        let line = match self.finisher.joblog {
+            Some(_) => self.template.display(&items, job.number, slot + 1),
+            None => String::new(),
+        };
+        let label = if work.tag { escape::text(&String::from_utf8_lossy(items.first().unwrap_or(&&b""[..]))).into() } else { String::new() };
+        let mut command = match self.template.command(&items, job.number, slot + 1) {
+            Ok(command) => command,
+            Err(why) => {
+                let (ended, output) = (Ended::not_run(why), Collected::default());
+                return Ok(self.finish(Finished { job, ended, output, line, label }));
+            }
+        };
+        template::environment(&mut command, &facts);
+        let input = self.input(&items)?;
+        let meta = work.meta_fd.map(|_| meta(&facts)).transpose().map_err(|e| Failure::io("--meta-fd", &e))?;
+        let also = meta.as_ref().zip(work.meta_fd).map(|(file, fd)| (file.as_fd(), fd));
+        let limit = work.item_timeout.map(|DurationArg(limit)| limit);
+        let around = Surroundings { guard: self.guard, terminator: self.terminator, slot, limit };
+        let mut output = Collected::default();
+        let ended = if work.line_buffer {
+            let mut lines = ByLine { finisher: self.finisher, label: &label, partial: Default::default() };
+            let mut ended = supervise::run(command, input.as_deref(), also, &around, &mut lines);
+            if let (Ok(ended), Err(cut)) = (&mut ended, lines.flush()) {
+                ended.cut.get_or_insert(cut);
+            }
+            ended
+        } else {
+            supervise::run(command, input.as_deref(), also, &around, &mut output)
+        };
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(error) if error.raw_os_error() == Some(nix::libc::E2BIG) => {
+                Ended::not_run("the item is too long for an argument".into())
+            }
+            Err(error) => return Err(self.template.not_started(&error)),
+        };
+        Ok(self.finish(Finished { job, ended, output, line, label }))
+    }
+
+    fn finish(&self, finished: Finished<O>) -> After<O, Stop> {
+        match self.options.work.keep_order {
+            true => self.finisher.finish_in_order(&self.order, finished),
+            false => self.finisher.finish(finished),
+        }
+    }
+
+    /// The bytes for the command's standard input: an item as it is, several items framed.
+    fn input(&self, items: &[&[u8]]) -> Result<Option<Vec<u8>>, Failure> {
+        if self.template.uses_item() {
+            return Ok(None);
+        }
+        if self.options.work.max_items.is_none() {
+            return Ok(Some(items.concat()));
+        }
+        let mut bytes = Vec::new();
+        let framing = self.options.framing;
+        for item in items {
+            let framed = framing.frame_into(item, &mut bytes);
+            framed.map_err(|error| Failure::new(code::RUNTIME, error.to_string()))?;
+        }
+        Ok(Some(bytes))
+    }
+}
+
+/// A file with the facts about a job.
+fn meta(facts: &Facts<'_>) -> io::Result<std::fs::File> {
+    let mut file = memory_file()?;
+    file.write_all(template::meta_json(facts).as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Writes each line of a command when it is complete.
+struct ByLine<'a, S> {
+    finisher: &'a Finisher<'a, S>,
+    label: &'a str,
+    /// The beginnings of the next lines, of both streams.
+    partial: [Vec<u8>; 2],
+}
+
+impl<S> ByLine<'_, S> {
+    fn flush(&mut self) -> Result<(), Cut> {
+        let mut printer = self.finisher.printer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (stream, partial) in [Stream::Out, Stream::Err].into_iter().zip(&mut self.partial) {
+            printer.flush_partial(self.label, stream, partial)?;
+        }
+        Ok(())
+    }
+}
+
+impl<S> Sink for ByLine<'_, S> {
+    fn take(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), Cut> {
+        let partial = &mut self.partial[usize::from(stream == Stream::Err)];
+        let mut printer = self.finisher.printer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        printer.lines(self.label, stream, partial, bytes)
+    }
+}
+
+/// One run: the receiving end, and what the main thread remembers.
+struct Run<'a, R: Receiver, S: Sender> {
+    worker: &'a Worker<'a, S, R::Owned>,
+    receiver: R,
+    /// Items that need no command (`--resume`).
+    done: HashSet<ItemKey>,
+    pace: Pace,
+    limits: Limits,
+    report: &'a Reporter,
+    progress: Progress,
+    stop: &'a StopFlag,
+    /// Items taken, and jobs made of them.
+    taken: u64,
+    number: u64,
+    /// Jobs that were printed instead of run (`--dry-run`).
+    printed: Vec<Job<R::Owned>>,
+    /// The time waited since the last item.
+    waited: Duration,
+    /// The last wait ended with the ring's name gone and no producer attached.
+    deserted: bool,
+    start: Instant,
+}
+
+/// Why no more items are taken.
+enum Over {
+    /// The commands in hand are to end in their own time, and failed items to be tried again.
+    Taken,
+    /// As `Taken`; then this failure is reported.
+    Short(Failure),
+    /// Stop early.
+    Stop(Stop),
+}
+
+/// What the main thread found.
+enum Found<O> {
+    Item(O),
+    /// Nothing yet.
+    Nothing,
+    Over(Over),
+}
+
+impl<R: Receiver, S: Sender> Run<'_, R, S> {
+    fn run(mut self) -> Result<End, Failure> {
+        let over = self.hand_out();
+        let (stop, short) = match over {
+            Over::Stop(stop) => (Some(stop), None),
+            Over::Short(failure) => (self.wait_for_all(), Some(failure)),
+            Over::Taken => (self.wait_for_all(), None),
+        };
+        let stop = self.end(stop);
+        self.finish(stop, short)
+    }
+
+    fn options(&self) -> &WorkerOptions<'_> {
+        self.worker.options
+    }
+
+    /// Takes items and hands them out until no more are to be taken.
+    fn hand_out(&mut self) -> Over {
+        loop {
+            self.show();
+            if let Some(over) = self.early_end() {
+                return over;
+            }
+            let room = self.worker.jobs.room();
+            if room == 0 || self.is_held_up() {
+                self.worker.jobs.wait(SLICE);
+                continue;
+            }
+            match self.next_items() {
+                Found::Nothing => {}
+                Found::Over(over) => return over,
+                Found::Item(items) => {
+                    self.number += 1;
+                    let job = Job { number: self.number, items };
+                    match self.options().work.dry_run {
+                        true => self.print_only(job),
+                        false => self.worker.jobs.add(job),
+                    }
+                }
+            }
+        }
+    }
+
+    fn early_end(&self) -> Option<Over> {
+        if self.stop.is_raised() {
+            return Some(Over::Stop(Stop::Stopped));
+        }
+        self.worker.jobs.stop().map(Over::Stop)
+    }
+
+    /// Whether no further command may start now.
+    fn is_held_up(&mut self) -> bool {
+        let unordered = self.worker.order.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len();
+        unordered >= MOST_UNORDERED
+    }
+
+    /// The items of the next job.
+    fn next_items(&mut self) -> Found<Vec<R::Owned>> {
+        let most = self.options().work.max_items.map_or(1, |Count(most)| most.max(1));
+        let mut items = match self.next_item(None) {
+            Found::Item(item) => vec![item],
+            Found::Nothing => return Found::Nothing,
+            Found::Over(over) => return Found::Over(over),
+        };
+        let wait = self.options().work.max_wait.map_or(Duration::ZERO, |DurationArg(wait)| wait);
+        let start = Instant::now();
+        while (items.len() as u64) < most {
+            let left = wait.saturating_sub(start.elapsed());
+            match self.next_item(Some(left)) {
+                Found::Item(item) => items.push(item),
+                Found::Nothing if left.is_zero() => break,
+                Found::Nothing => {}
+                // It is found again for the next job.
+                Found::Over(_) => break,
+            }
+        }
+        Found::Item(items)
+    }
+
+    /// The next item. `further`: for a job that has one already; waits at most for so long.
+    fn next_item(&mut self, further: Option<Duration>) -> Found<R::Owned> {
+        let wanted = self.options().count.unwrap_or(u64::MAX);
+        if self.taken >= wanted {
+            return Found::Over(Over::Taken);
+        }
+        if let Some(over) = self.early_end() {
+            return Found::Over(over);
+        }
+        // The pace applies once for each item, not once for each wait for it.
+        if self.waited.is_zero() && !self.may_start() {
+            return Found::Nothing;
+        }
+        let tries_once = self.tries_once();
+        let (busy, postponed) = self.worker.jobs.in_hand();
+        let slice = if busy + postponed > 0 { SLICE } else { IDLE_SLICE };
+        let limits = [self.options().wait.timeout, self.options().idle_exit];
+        let left = limits.into_iter().flatten().map(|DurationArg(limit)| limit.saturating_sub(self.waited));
+        let wait = match further {
+            _ if tries_once => Duration::ZERO,
+            Some(left) => left.min(SLICE),
+            None => left.fold(slice, Duration::min).min(self.worker.jobs.until_due()),
+        };
+        match self.receiver.receive_owned(wait) {
+            Ok(item) => {
+                self.waited = Duration::ZERO;
+                self.deserted = false;
+                self.taken += 1;
+                self.unless_done(item)
+            }
+            Err(Error::TimedOut | Error::Empty) if further.is_some() => Found::Nothing,
+            Err(Error::TimedOut | Error::Empty) => self.nothing_came(wait, busy + postponed > 0),
+            Err(Error::Ended) => Found::Over(self.short_of_count("the stream ended")),
+            Err(Error::Interrupted) => Found::Over(Over::Stop(Stop::Stopped)),
+            Err(error) => Found::Over(Over::Stop(self.ring_failure(&error).into())),
+        }
+    }
+
+    /// Acknowledges an item that the joblog has as done.
+    fn unless_done(&mut self, item: R::Owned) -> Found<R::Owned> {
+        if !self.done.contains(&item.key()) {
+            return Found::Item(item);
+        }
+        item.acknowledge();
+        self.worker.finisher.skipped(1);
+        Found::Nothing
+    }
+
+    /// Whether to take what is there now, and wait for no item.
+    fn tries_once(&self) -> bool {
+        self.options().wait.no_wait || self.options().drain || self.options().work.dry_run
+    }
+
+    fn ring_failure(&self, error: &Error) -> Failure {
+        self.receiver.observe().explained(Failure::of_ring(self.worker.finisher.ring, error))
+    }
+
+    /// Waits for the pace, and for load and memory. False: not yet.
+    fn may_start(&mut self) -> bool {
+        let due = self.pace.wait(Instant::now());
+        if !signals::sleep(due, self.stop) {
+            return false;
+        }
+        while !self.limits.allow() {
+            self.worker.jobs.wait(LIMITS_EVERY);
+            if self.stop.is_raised() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// No item came in `wait`.
+    fn nothing_came(&mut self, wait: Duration, busy: bool) -> Found<R::Owned> {
+        let WorkerOptions { wait: limits, drain, idle_exit, .. } = *self.options();
+        let (timeout, no_wait) = (limits.timeout, limits.no_wait);
+        if self.tries_once() {
+            // Postponed items are this worker's own: it has them, whatever the ring has.
+            return match no_wait && !drain && self.taken == 0 {
+                true => Found::Over(Over::Short(self.ring_failure(&Error::Empty))),
+                false => Found::Over(self.short_of_count("it is empty")),
+            };
+        }
+        // Running commands are no idleness.
+        self.waited = if busy { Duration::from_nanos(1) } else { self.waited + wait.max(Duration::from_nanos(1)) };
+        if idle_exit.is_some_and(|DurationArg(limit)| self.waited >= limit) {
+            return Found::Over(self.short_of_count("nothing came"));
+        }
+        if let Some(DurationArg(limit)) = timeout.filter(|limit| self.waited >= limit.0) {
+            let (ring, waited) = (self.worker.finisher.ring, humantime::format_duration(limit));
+            let line = format!("ring {ring:?} is empty, waited {waited}");
+            let hint = format!("ringctl inspect {} shows who takes part", escape::argument(ring));
+            return Found::Over(Over::Short(Failure::new(code::FULL, line).hint(hint)));
+        }
+        // Checked twice in a row, so that items that a producer sent before it left are received.
+        let observed = self.receiver.observe();
+        let deserted = observed.is_nameless() && !observed.has_live(crate::Role::Producer);
+        match std::mem::replace(&mut self.deserted, deserted) && deserted {
+            true => Found::Over(self.short_of_count("it was removed")),
+            false => Found::Nothing,
+        }
+    }
+
+    /// The end, which is a failure before `-n` items.
+    fn short_of_count(&self, why: &str) -> Over {
+        match self.options().count {
+            Some(wanted) => {
+                let (ring, taken) = (self.worker.finisher.ring, self.taken);
+                let line = format!("ring {ring:?}: {why} after {taken} of {wanted} items");
+                Over::Short(Failure::new(code::EMPTY, line))
+            }
+            None => Over::Taken,
+        }
+    }
+
+    /// Prints what would run. The items go back at the end: earlier, they would come again.
+    fn print_only(&mut self, job: Job<R::Owned>) {
+        let items: Vec<&[u8]> = job.items.iter().map(R::Owned::bytes).collect();
+        let line = self.worker.template.display(&items, job.number, 1) + "\n";
+        let mut printer = self.worker.finisher.printer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _ = printer.text(&line);
+        drop(items);
+        self.printed.push(job);
+    }
+
+    /// Waits until all jobs in hand are settled, those included that are tried again. `Some`: stop early.
+    fn wait_for_all(&mut self) -> Option<Stop> {
+        loop {
+            self.show();
+            match self.early_end() {
+                Some(Over::Stop(stop)) => return Some(stop),
+                Some(_) | None => {}
+            }
+            self.worker.jobs.room();
+            if self.worker.jobs.in_hand() == (0, 0) {
+                return self.worker.jobs.stop();
+            }
+            self.worker.jobs.wait(SLICE);
+        }
+    }
+
+    /// Ends all slots, and gives back what has not started. Answers the final reason to stop.
+    fn end(&mut self, stop: Option<Stop>) -> Option<Stop> {
+        drop(self.worker.jobs.end());
+        let grace = match &stop {
+            Some(Stop::Stopped) => self.options().work.grace.map_or(GRACE, |DurationArg(grace)| grace),
+            Some(Stop::Halted(When::Soon)) | Some(Stop::Failed(_)) | None => Duration::MAX,
+            Some(Stop::Halted(When::Now) | Stop::Unread) => Duration::ZERO,
+        };
+        let start = Instant::now();
+        loop {
+            // A signal ends the wait of any other reason to stop.
+            let grace = match self.stop.is_raised() {
+                true => grace.min(self.options().work.grace.map_or(GRACE, |DurationArg(grace)| grace)),
+                false => grace,
+            };
+            self.show();
+            if self.worker.jobs.wait_for_running(SLICE.min(grace.saturating_sub(start.elapsed()))) {
+                break;
+            }
+            if start.elapsed() >= grace {
+                self.worker.terminator.terminate();
+                while !self.worker.jobs.wait_for_running(SLICE) {}
+                break;
+            }
+        }
+        // Their work is done; only their place in the output is missing.
+        let rest: Vec<_> = {
+            let mut order = self.worker.order.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            order.rest().collect()
+        };
+        let mut late = None;
+        for finished in rest {
+            if let After::Stop(stop) = self.worker.finisher.finish(finished) {
+                late.get_or_insert(stop);
+            }
+        }
+        let later = self.worker.jobs.stop().or(late);
+        match (stop, later) {
+            (None, later) => later,
+            // A failure says more.
+            (Some(Stop::Stopped | Stop::Unread | Stop::Halted(_)), Some(later @ Stop::Failed(_))) => Some(later),
+            (stop, _) => stop,
+        }
+    }
+
+    fn show(&self) {
+        let Tally { done, bytes, .. } = self.worker.finisher.tally();
+        self.progress.update(done, bytes);
+    }
+
+    /// Writes the final reports, and decides the exit code.
+    fn finish(mut self, stop: Option<Stop>, short: Option<Failure>) -> Result<End, Failure> {
+        self.show();
+        let stats = self.options().process.report.stats;
+        self.progress.finish(stats);
+        let tally = self.worker.finisher.tally();
+        if stats {
+            let stats = Stats {
+                schema: "ringpipe.worker/1",
+                ring: self.worker.finisher.ring,
+                items: tally.done,
+                bytes: tally.bytes,
+                seconds: self.start.elapsed().as_secs_f64(),
+                more: More::Worker { retried: tally.retried, failed: tally.failed, skipped: tally.skipped },
+            };
+            self.report.stats(&stats, false)?;
+        }
+        match stop {
+            Some(Stop::Failed(failure)) => return Err(failure),
+            Some(Stop::Stopped) => return Ok(signals::end()),
+            Some(Stop::Halted(_)) if tally.failed > 0 => {}
+            Some(Stop::Halted(_) | Stop::Unread) | None => {}
+        }
+        if tally.failed > 0 {
+            let (failed, ring) = (tally.failed, self.worker.finisher.ring);
+            let items = if failed == 1 { "1 item".into() } else { format!("{failed} items") };
+            let failure = Failure::new(code::FAILED_ITEMS, format!("ring {ring:?}: {items} failed for good"));
+            return Err(match &self.options().work.dead_letter {
+                Some(name) => failure.hint(format!("ringctl peek {} shows why", escape::argument(name.as_str()))),
+                None => failure,
+            });
+        }
+        short.map_or(Ok(End::Done), Err)
+    }
+}
