@@ -55,6 +55,7 @@ struct Shown<'a> {
     producer: u32,
     sequence: u64,
     attempt: u8,
+    failures: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     sent_at_ns: Option<u64>,
     bytes: usize,
@@ -106,6 +107,7 @@ impl<'a> Shown<'a> {
             producer: item.producer,
             sequence: item.sequence,
             attempt: item.attempt,
+            failures: item.failures,
             sent_at_ns: item.sent_at,
             bytes: item.bytes.len(),
             text,
