@@ -36,7 +36,8 @@ impl ItemKey {
         match self.sequence {
             0..=MAX_SEQUENCE => Ok(()),
             more => {
-                let text = format!("the key {self} has sequence number {more}, expected at most {MAX_SEQUENCE}");
+                let text =
+                    format!("the key {self} has sequence number {more}, expected at most {MAX_SEQUENCE}");
                 Err(Error::Options(text.into()))
             }
         }
@@ -85,7 +86,19 @@ mod tests {
     #[test]
     fn other_text_is_refused_as_a_key() {
         let beyond = (MAX_SEQUENCE + 1).to_string();
-        for text in ["", ":", "1", "1:", ":1", "1:2:3", "+1:2", "1:-2", " 1:2", "4294967296:1", &format!("1:{beyond}")] {
+        for text in [
+            "",
+            ":",
+            "1",
+            "1:",
+            ":1",
+            "1:2:3",
+            "+1:2",
+            "1:-2",
+            " 1:2",
+            "4294967296:1",
+            &format!("1:{beyond}"),
+        ] {
             assert_eq!(text.parse::<ItemKey>().unwrap_err().kind(), ErrorKind::Usage, "{text}");
         }
     }

@@ -176,7 +176,10 @@ mod tests {
     fn nothing_comes_before_it_is_due() {
         let start = Instant::now();
         let mut postponed: Postponed<&str> = Postponed::default();
-        assert_eq!((postponed.next_due(), postponed.pop_due(start), postponed.is_empty()), (None, None, true));
+        assert_eq!(
+            (postponed.next_due(), postponed.pop_due(start), postponed.is_empty()),
+            (None, None, true)
+        );
         let later = start + Duration::from_nanos(2);
         postponed.push("later", later);
         postponed.push("now", start);

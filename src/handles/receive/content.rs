@@ -3,10 +3,10 @@
 use std::cell::{OnceCell, RefCell};
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::Result;
 use crate::handles::ItemKey;
 use crate::layout::header;
 use crate::membership::memory::SegmentMemory;
-use crate::Result;
 
 /// An item in its slots. Valid as long as its claim is held.
 #[derive(Debug, Clone, Copy)]
