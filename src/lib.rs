@@ -28,7 +28,9 @@
 //!   the ring is full.
 //! - [`Consumer`] receives: `recv`, `try_recv`, `recv_timeout`, `recv_batch`, `items`. An item that is dropped without
 //!   `ack` is delivered again.
-//! - [`Item::into_owned`] makes an [`OwnedItem`], which does not borrow its consumer: see below.
+//! - [`Item::into_owned`] makes an [`OwnedItem`], which does not borrow its consumer: see below. [`Postponed`] keeps such
+//!   items until they are tried again.
+//! - [`ItemKey`] identifies an item; [`Producer::send_as`] sends an answer under the key of its question.
 //! - `AsyncProducer` and `AsyncConsumer` (feature `tokio`) do the same in asynchronous tasks, also as a `Sink` and a
 //!   `Stream`.
 //! - [`Ring`] closes, removes and repairs a ring; [`RingObserver`] reads it and changes nothing.

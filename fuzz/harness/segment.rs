@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use ringpipe::internal::layout::geometry::{Geometry, HEAD_BYTES, PARTICIPANT_BYTES};
 use ringpipe::internal::layout::{entry, head, header};
 use ringpipe::{
-    Consumer, Discipline, OnFull, Producer, Ring, RingOptions, StopFlag, Thresholds, survive_truncation,
+    Consumer, Discipline, ItemKey, OnFull, Producer, Ring, RingOptions, StopFlag, Thresholds, survive_truncation,
 };
 
 use super::{Input, Name, likely_word};
@@ -180,6 +180,10 @@ impl Scene {
         let wait = input.moment();
         match input.below(9) {
             0 => drop(producer.try_send(&bytes)),
+            1 if which & 8 != 0 => {
+                let key = ItemKey { producer: which as u32, sequence: ItemKey::MAX_SEQUENCE };
+                let _ = producer.send_as_timeout(key, &bytes, wait);
+            }
             1 => drop(producer.send_timeout(&bytes, wait)),
             2 => drop(producer.send_batch_timeout(&[&bytes[..], b"x", &bytes], wait)),
             3 => drop(producer.send_batch_timeout(&["a", "b", "c", "d", "e"], wait)),
@@ -232,7 +236,12 @@ impl Scene {
                     item.copy_to(&mut part);
                     match input.below(4) {
                         0 | 1 => item.ack(),
-                        2 => item.give_back(),
+                        2 => {
+                            let item = item.into_owned();
+                            self.meanwhile(input, depth + 1);
+                            sum(&[item.record_failure(), item.failures()]);
+                            item.give_back();
+                        }
                         _ => std::mem::forget(item),
                     }
                 }

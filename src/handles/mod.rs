@@ -4,8 +4,10 @@
 mod adapters;
 #[cfg(feature = "tokio")]
 mod asynchronous;
+mod item_key;
 mod observe;
 mod options;
+mod postponed;
 mod receive;
 mod ring;
 mod send;
@@ -17,11 +19,13 @@ pub use crate::membership::{Activity, Repaired, Role};
 pub use adapters::{ReadItems, WriteItems};
 #[cfg(feature = "tokio")]
 pub use asynchronous::{AsyncConsumer, AsyncProducer};
+pub use item_key::ItemKey;
 pub use observe::{
     Held, Liveness, ParticipantInfo, Peeked, PidNamespace, RingObserver, Slot, SlotItem, SlotState, Snapshot,
     Totals,
 };
 pub use options::RingOptions;
+pub use postponed::Postponed;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub use receive::HeldBatch;

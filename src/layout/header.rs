@@ -2,10 +2,19 @@
 //!
 //! The producer that owns the slot writes them before it publishes. The participant that claimed the item
 //! reads them, and so do observers, which may see meaningless values.
+//!
+//! One byte has a second writer: the number of failures, in the top byte of the word at [`SEQUENCE`].
+//!
+//! - The producer writes 0 with the sequence number, so a new item never has the failures of an earlier one.
+//! - The consumer that holds the item adds one for each failed attempt at processing it, and stops at 255. No other
+//!   process writes the word while the item is held. Giving the item back changes nothing here.
+//! - The next holder of the item reads it: E3 orders the store before its claim.
+//! - A holder that dies before the store leaves the old number, one that dies after it leaves the new one. The
+//!   item is delivered again in both cases.
 
 /// Length in the low 32 bits, the producer's serial number in the high 32 bits.
 pub const LENGTH_AND_PRODUCER: u64 = 0;
-/// The producer's count of its items, from 0.
+/// The producer's count of its items, from 0, in the low 56 bits; the number of failures in the high 8 bits.
 pub const SEQUENCE: u64 = 8;
 /// When it was sent, nanoseconds since 1970; only in rings with timestamps.
 pub const TIME: u64 = 16;
@@ -28,6 +37,31 @@ pub(crate) fn producer_in(word: u64) -> u32 {
     (word >> 32) as u32
 }
 
+/// The largest sequence number: a producer that sends a billion items a second reaches it after two years.
+pub(crate) const MAX_SEQUENCE: u64 = (1 << FAILURES_SHIFT) - 1;
+
+const FAILURES_SHIFT: u32 = 56;
+
+/// The sequence number in the word at [`SEQUENCE`].
+#[inline]
+pub(crate) fn sequence_in(word: u64) -> u64 {
+    word & MAX_SEQUENCE
+}
+
+/// The number of failures in that word.
+#[inline]
+pub(crate) fn failures_in(word: u64) -> u8 {
+    (word >> FAILURES_SHIFT) as u8
+}
+
+/// That word after one more failure. At 255 failures it stays as it is: an overflow would change the count to 0.
+pub(crate) fn with_failure(word: u64) -> u64 {
+    match failures_in(word) {
+        u8::MAX => word,
+        _ => word + (1 << FAILURES_SHIFT),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +76,18 @@ mod tests {
             }
         }
         assert_eq!((length_in(u64::MAX), producer_in(u64::MAX)), (MAX_ITEM_BYTES, u32::MAX));
+    }
+
+    #[test]
+    fn failures_are_counted_beside_the_sequence_number_and_stop_at_255() {
+        for sequence in [0, 1, 1 << 55, MAX_SEQUENCE] {
+            let mut word = sequence;
+            for failures in 0..=u8::MAX {
+                assert_eq!((sequence_in(word), failures_in(word)), (sequence, failures));
+                word = with_failure(word);
+            }
+            assert_eq!(with_failure(word), word);
+            assert_eq!((sequence_in(word), failures_in(word)), (sequence, u8::MAX));
+        }
     }
 }

@@ -10,8 +10,9 @@ use crate::{Error, Result};
 
 /// First eight bytes of a ring.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"RINGPIPE");
-/// Version of the layout; a segment of another version is refused.
-pub const LAYOUT_VERSION: u32 = 1;
+/// Version of the layout; a segment of another version is refused. Since version 2, an item's header has a number of
+/// failures.
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// The first bytes of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -146,7 +147,8 @@ mod tests {
             preamble.check("r", good.size, 7).unwrap_err().kind()
         };
         assert_eq!(kind(|p| p.magic = 0), ErrorKind::Incompatible);
-        assert_eq!(kind(|p| p.version = 2), ErrorKind::Incompatible);
+        assert_eq!(kind(|p| p.version = LAYOUT_VERSION - 1), ErrorKind::Incompatible);
+        assert_eq!(kind(|p| p.version = LAYOUT_VERSION + 1), ErrorKind::Incompatible);
         assert_eq!(kind(|p| p.abi = 8), ErrorKind::Incompatible);
         assert_eq!(kind(|p| p.sync = 9), ErrorKind::Incompatible);
         assert_eq!(kind(|p| p.sync = 3), ErrorKind::Damaged);

@@ -109,8 +109,19 @@ impl SegmentMemory {
     /// The sequence number that the producer gave to the item at `slot`.
     #[inline]
     pub fn sequence(&self, slot: u64) -> u64 {
-        // Relaxed: as above.
-        self.mapping.header(slot)[1].load(Relaxed)
+        header::sequence_in(self.sequence_and_failures(slot).load(Relaxed)) // Relaxed: as above.
+    }
+
+    /// How many attempts at processing the item at `slot` have failed.
+    #[inline]
+    pub fn failures(&self, slot: u64) -> u8 {
+        header::failures_in(self.sequence_and_failures(slot).load(Relaxed)) // Relaxed: as above.
+    }
+
+    /// The word at [`header::SEQUENCE`] of the item at `slot`.
+    #[inline]
+    pub fn sequence_and_failures(&self, slot: u64) -> &AtomicU64 {
+        &self.mapping.header(slot)[1]
     }
 
     /// When that item was sent; `None` in rings without timestamps.

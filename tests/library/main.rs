@@ -12,8 +12,10 @@ mod descriptors;
 #[cfg(feature = "cli")]
 mod disciplines;
 mod ending;
+mod failures;
 mod golden;
 mod hostile;
+mod keys;
 mod liveness;
 mod owned;
 mod receiving;

@@ -270,18 +270,20 @@ fn an_owned_item_in_a_forked_child_belongs_to_the_parent() {
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
             let refused = held.iter().all(|item| matches!(item.check(), Err(Error::Forked)));
+            let recorded = held.iter().any(|item| item.record_failure() != 0);
             drop(consumer);
             held.remove(0).ack();
             held.remove(0).give_back();
             drop(held.pop());
             // SAFETY: ends the child without running what belongs to the parent.
-            unsafe { libc::_exit(if refused { 0 } else { 1 }) }
+            unsafe { libc::_exit(if refused && !recorded { 0 } else { 1 }) }
         }
         ForkResult::Parent { child } => {
             assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
         }
     }
     assert_eq!((ring.participants().len(), ring.snapshot().unwrap().held.len()), (1, 3));
+    assert!(held.iter().all(|item| item.failures() == 0));
     held.into_iter().for_each(OwnedItem::ack);
     assert!(matches!(consumer.recv(), Err(Error::Ended)));
     assert_eq!(ring.snapshot().unwrap().totals.acknowledged, 3);

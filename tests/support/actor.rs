@@ -14,6 +14,8 @@
 //! | `ack`, `first`, `back` | acknowledges what is held, the first of it, gives it back | `done` |
 //! | `own` | receives, and makes an owned item of it | `owns ATTEMPT TEXT`, and keeps it whatever else it is told |
 //! | `settle TEXT`, `return TEXT` | acknowledges the owned item of this text, gives it back | `done` |
+//! | `fail TEXT` | records a failure of the owned item of this text | `failed FAILURES` |
+//! | `fails TEXT` | the same, then kills itself | nothing |
 //! | `lose` | closes all descriptors that it was not given, as daemons do, and opens others | `lost`, and holds what it held |
 //! | `reserve TEXT` | reserves room and writes it | `reserved`, and holds it |
 //! | `commit`, `back` | publishes what is reserved, gives it up | `done` |
@@ -136,6 +138,11 @@ pub fn run_if_told() {
             "own" => own(consumer.as_mut().expect("attach first"), &mut owned),
             "settle" => Ok(settle(&mut owned, &text, OwnedItem::ack)),
             "return" => Ok(settle(&mut owned, &text, OwnedItem::give_back)),
+            "fail" => Ok(format!("failed {}", named(&owned, &text).record_failure())),
+            "fails" => {
+                named(&owned, &text).record_failure();
+                nix::sys::signal::kill(Pid::this(), Signal::SIGKILL).map(|()| unreachable!()).expect("itself")
+            }
             "lose" => Ok(lose()),
             "recv" => receive(consumer.as_mut().expect("attach first"), &mut orders),
             "hold" => hold(consumer.as_mut().expect("attach first"), &text, &mut orders),
@@ -208,6 +215,10 @@ fn own(consumer: &mut Consumer, owned: &mut Vec<OwnedItem>) -> Result<String, Er
     let answer = format!("owns {} {}", item.attempt(), String::from_utf8_lossy(&item));
     owned.push(item);
     Ok(answer)
+}
+
+fn named<'o>(owned: &'o [OwnedItem], text: &str) -> &'o OwnedItem {
+    owned.iter().find(|item| ***item == *text.as_bytes()).expect("own it first")
 }
 
 fn settle(owned: &mut Vec<OwnedItem>, text: &str, resolve: fn(OwnedItem)) -> String {

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Serialize;
 
+use super::show;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::{Ui, json_line};
 use crate::{
@@ -20,7 +21,8 @@ use crate::{
 /// Show items that wait, oldest first, without taking them
 ///
 /// The items stay in the ring and are delivered as usual. An item that a consumer takes while it is copied is
-/// left out. On a terminal, control characters and bytes that are not text are escaped.
+/// left out. On a terminal, control characters and bytes that are not text are escaped. A note on standard error
+/// names each item that a worker has failed to process.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -55,6 +57,7 @@ struct Shown<'a> {
     producer: u32,
     sequence: u64,
     attempt: u8,
+    failures: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     sent_at_ns: Option<u64>,
     bytes: usize,
@@ -84,6 +87,12 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
             .map_err(|error| Failure::new(code::RUNTIME, error.to_string()))?;
     }
     ui.emit(&out)?;
+    // Beside the items: standard output has their bytes and nothing else.
+    let failed = |item: &&Peeked| item.failures > 0 && !args.json;
+    for Peeked { producer, sequence, failures, .. } in items.iter().filter(failed) {
+        let times = show::counted(u64::from(*failures), "failure");
+        ui.note(&format!("ring {name:?}: item {producer}:{sequence} has {times}"));
+    }
     Ok(End::Done)
 }
 
@@ -106,6 +115,7 @@ impl<'a> Shown<'a> {
             producer: item.producer,
             sequence: item.sequence,
             attempt: item.attempt,
+            failures: item.failures,
             sent_at_ns: item.sent_at,
             bytes: item.bytes.len(),
             text,

@@ -25,7 +25,7 @@ use super::common::progress::Fill;
 use super::common::report::Reporter;
 use crate::framing::{Framing, Recorded};
 use crate::sys::command::io::Wait;
-use crate::{Error, Liveness, OnFull, RingName, Role, StopFlag, Totals};
+use crate::{Error, ItemKey, Liveness, OnFull, RingName, Role, StopFlag, Totals};
 
 /// A kind of ring, with its two ways to attach.
 pub trait Transport {
@@ -192,6 +192,12 @@ pub trait Sender {
     /// As the library's `Producer::send_batch_timeout`.
     fn send(&mut self, items: &[&[u8]], limit: Duration) -> Result<usize, Error>;
 
+    /// Sends one item under the key of another one; waits at most `limit` for room.
+    ///
+    /// # Errors
+    /// As the library's `Producer::send_as_timeout`.
+    fn send_as(&mut self, key: ItemKey, bytes: &[u8], limit: Duration) -> Result<(), Error>;
+
     /// Claims room for an item of up to `len` bytes; waits at most `limit` for it.
     ///
     /// # Errors
@@ -240,6 +246,8 @@ pub trait Room {
 pub trait Receiver {
     /// The ring, for observation.
     type Observer: Observe;
+    /// An item that does not borrow this receiver.
+    type Owned: Owned;
     /// Items that were received and set aside.
     type Held: Held;
     /// Items that this consumer holds.
@@ -259,6 +267,12 @@ pub trait Receiver {
     /// As the library's `Consumer::recv_batch_timeout`.
     fn receive(&mut self, most: usize, limit: Duration) -> Result<Self::Batch<'_>, Error>;
 
+    /// Receives one item that does not borrow this receiver; waits at most `limit` for it.
+    ///
+    /// # Errors
+    /// As the library's `Consumer::recv_timeout`.
+    fn receive_owned(&mut self, limit: Duration) -> Result<Self::Owned, Error>;
+
     /// Continues a batch that this receiver set aside.
     fn resume(&mut self, held: Self::Held) -> Self::Batch<'_>;
 
@@ -270,6 +284,40 @@ pub trait Receiver {
 
     /// Items that this consumer received and gave back.
     fn returned(&self) -> u64;
+}
+
+/// A received item that does not borrow its receiver: several may be in hand, on any thread. Dropping it gives it
+/// back.
+pub trait Owned: Send + 'static {
+    /// A copy of its bytes, made at the first call.
+    fn bytes(&self) -> &[u8];
+
+    /// Identifies the item.
+    fn key(&self) -> ItemKey;
+
+    /// Deliveries so far, this one included.
+    fn attempt(&self) -> u8;
+
+    /// How many attempts at processing it have failed.
+    fn failures(&self) -> u8;
+
+    /// When it was sent, in nanoseconds since 1970, where that is recorded.
+    fn sent_at(&self) -> Option<u64>;
+
+    /// Fails if the bytes that were read may not be the item's, or if the item is no longer held.
+    ///
+    /// # Errors
+    /// As the library's `OwnedItem::check`.
+    fn check(&self) -> Result<(), Error>;
+
+    /// Adds one failure, which the next holder sees; returns their new number.
+    fn record_failure(&self) -> u8;
+
+    /// Acknowledges the item.
+    fn acknowledge(self);
+
+    /// Gives the item back; it is delivered again. Adds no failure.
+    fn give_back(self);
 }
 
 /// Items that were received and set aside.

@@ -16,6 +16,7 @@ pub(super) struct Header {
     pub len: u64,
     pub producer: u32,
     pub sequence: u64,
+    pub failures: u8,
     pub time: Option<u64>,
 }
 
@@ -24,7 +25,7 @@ impl Header {
     #[inline]
     pub fn read(memory: &SegmentMemory, slot: u64, run: u64) -> Self {
         let (len, producer) = memory.length_and_producer(slot, run);
-        let (sequence, time) = (memory.sequence(slot), memory.time(slot));
-        Header { len, producer, sequence, time }
+        let (sequence, failures) = (memory.sequence(slot), memory.failures(slot));
+        Header { len, producer, sequence, failures, time: memory.time(slot) }
     }
 }

@@ -76,6 +76,8 @@ pub struct SlotItem {
     pub producer: u32,
     /// Its producer's count, from 0.
     pub sequence: u64,
+    /// How many attempts at processing it have failed.
+    pub failures: u8,
     /// When it was sent, nanoseconds since 1970; only in rings with timestamps.
     pub sent_at: Option<u64>,
     /// Its length in bytes.
@@ -200,8 +202,8 @@ impl RingObserver {
         // E4: as in `peek`.
         fence::heavy();
         let same = mapping.word(slot.number).load(Relaxed) == slot.word.0;
-        let Header { producer, sequence, time, len } = header;
-        same.then_some(SlotItem { producer, sequence, sent_at: time, len, beginning })
+        let Header { producer, sequence, failures, time, len } = header;
+        same.then_some(SlotItem { producer, sequence, failures, sent_at: time, len, beginning })
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub ready: u64,
     /// Those of them that were delivered before, or were published late.
     pub returned: u64,
+    /// Those of them with failed attempts at processing.
+    pub failed: u64,
     /// Claims that producers have not published yet.
     pub writing: u64,
     /// The claims that participants hold, oldest first.
@@ -226,6 +228,8 @@ pub struct Peeked {
     pub sequence: u64,
     /// Deliveries so far.
     pub attempt: u8,
+    /// How many attempts at processing it have failed.
+    pub failures: u8,
     /// When it was sent, nanoseconds since 1970; only in rings with timestamps.
     pub sent_at: Option<u64>,
     /// Its bytes.
@@ -289,6 +293,7 @@ impl RingObserver {
             used_slots: 0,
             ready: 0,
             returned: 0,
+            failed: 0,
             writing: 0,
             held: Vec::new(),
             oldest_age: None,
@@ -329,6 +334,7 @@ impl RingObserver {
                 snapshot.ready += 1;
                 snapshot.returned += (tag == Tag::Redeliver) as u64;
                 let header = Header::read(self.observer().memory(), seen.slot, seen.run);
+                snapshot.failed += (header.failures > 0) as u64;
                 let age = header.time.map(|time| now.saturating_sub(time));
                 snapshot.oldest_age = snapshot.oldest_age.max(age);
             }
@@ -420,9 +426,9 @@ impl RingObserver {
             // copy is of the item.
             fence::heavy();
             let same = mapping.word(seen.slot).load(Relaxed) == seen.word.0;
-            let Header { producer, sequence, time, .. } = header;
+            let Header { producer, sequence, failures, time, .. } = header;
             let attempt = seen.word.attempt();
-            same.then_some(Peeked { producer, sequence, attempt, sent_at: time, bytes })
+            same.then_some(Peeked { producer, sequence, attempt, failures, sent_at: time, bytes })
         };
         waiting.into_iter().filter_map(copy).take(most).collect()
     }

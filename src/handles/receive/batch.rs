@@ -9,6 +9,7 @@ use super::content::Content;
 use super::core::Attachment;
 use super::core::Core;
 use crate::Result;
+use crate::handles::ItemKey;
 use crate::membership::memory::{SegmentMemory, length};
 use crate::protocol::Claim;
 #[cfg(feature = "cli")]
@@ -257,6 +258,11 @@ impl BatchItem<'_> {
         self.content.sequence()
     }
 
+    /// Its producer's number and sequence number, which identify it.
+    pub fn key(&self) -> ItemKey {
+        self.content.key()
+    }
+
     /// Deliveries so far, this one included: see [`Item::attempt`](crate::Item::attempt).
     pub fn attempt(&self) -> u8 {
         self.attempt
@@ -265,6 +271,13 @@ impl BatchItem<'_> {
     /// Whether it was delivered before.
     pub fn redelivered(&self) -> bool {
         self.attempt > 1
+    }
+
+    /// How many attempts at processing it have failed, as its holders recorded with
+    /// [`OwnedItem::record_failure`](crate::OwnedItem::record_failure). Another number than
+    /// [`attempt`](Self::attempt): a delivery that ended because its consumer stopped or died is no failure.
+    pub fn failures(&self) -> u8 {
+        self.content.failures()
     }
 
     /// When it was sent, nanoseconds since 1970; only in rings with timestamps.

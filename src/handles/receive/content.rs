@@ -1,7 +1,11 @@
 //! The header and bytes of a received item, in place in the ring.
 
 use std::cell::{OnceCell, RefCell};
+use std::sync::atomic::Ordering::Relaxed;
 
+use crate::Result;
+use crate::handles::ItemKey;
+use crate::layout::header;
 use crate::membership::memory::SegmentMemory;
 
 /// An item in its slots. Valid as long as its claim is held.
@@ -31,6 +35,34 @@ impl<'a> Content<'a> {
 
     pub fn sequence(self) -> u64 {
         self.memory.sequence(self.slot)
+    }
+
+    pub fn key(self) -> ItemKey {
+        ItemKey { producer: self.producer(), sequence: self.sequence() }
+    }
+
+    pub fn failures(self) -> u8 {
+        self.memory.failures(self.slot)
+    }
+
+    /// Adds a failure, if `check` finds that the item is still held. Returns the new number, or the old one if it
+    /// was not changed.
+    pub fn record_failure(self, check: impl Fn() -> Result<()>) -> u8 {
+        let word = self.memory.sequence_and_failures(self.slot);
+        // Relaxed, both: E3 hands the word to the next holder. Only other threads with the same item write it, and
+        // each of them at most once for each of its calls.
+        let mut old = word.load(Relaxed);
+        loop {
+            let new = header::with_failure(old);
+            // After the load: if the slot has another item by the exchange, its word is another one.
+            if new == old || check().is_err() {
+                return header::failures_in(old);
+            }
+            match word.compare_exchange(old, new, Relaxed, Relaxed) {
+                Ok(_) => return header::failures_in(new),
+                Err(now) => old = now,
+            }
+        }
     }
 
     pub fn sent_at(self) -> Option<u64> {

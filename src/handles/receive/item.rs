@@ -8,6 +8,7 @@ use super::content::Content;
 use super::core::Core;
 use super::owned_item::OwnedItem;
 use crate::Result;
+use crate::handles::ItemKey;
 use crate::protocol::Claim;
 
 /// A received item. It belongs to this consumer until acknowledged; dropping it gives it back. It borrows the
@@ -86,6 +87,11 @@ impl<'c> Item<'c> {
         self.content().sequence()
     }
 
+    /// Its producer's number and sequence number, which identify it.
+    pub fn key(&self) -> ItemKey {
+        self.content().key()
+    }
+
     /// Deliveries so far, this one included: exact up to 127; beyond that, at least 128.
     pub fn attempt(&self) -> u8 {
         self.claim.word.attempt()
@@ -94,6 +100,13 @@ impl<'c> Item<'c> {
     /// Whether it was delivered before: its effects may already have happened.
     pub fn redelivered(&self) -> bool {
         self.attempt() > 1
+    }
+
+    /// How many attempts at processing it have failed, as its holders recorded with
+    /// [`OwnedItem::record_failure`](crate::OwnedItem::record_failure). Another number than
+    /// [`attempt`](Self::attempt): a delivery that ended because its consumer stopped or died is no failure.
+    pub fn failures(&self) -> u8 {
+        self.content().failures()
     }
 
     /// When it was sent, nanoseconds since 1970; only in rings with timestamps.

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::content::Content;
 use super::core::Attachment;
 use crate::Result;
+use crate::handles::ItemKey;
 use crate::protocol::Claim;
 
 /// A received item that does not borrow its consumer; [`Item::into_owned`](crate::Item::into_owned) makes one. For
@@ -131,6 +132,11 @@ impl OwnedItem {
         self.content().sequence()
     }
 
+    /// Its producer's number and sequence number, which identify it.
+    pub fn key(&self) -> ItemKey {
+        self.content().key()
+    }
+
     /// Deliveries so far, this one included: exact up to 127; beyond that, at least 128.
     pub fn attempt(&self) -> u8 {
         self.claim.word.attempt()
@@ -139,6 +145,38 @@ impl OwnedItem {
     /// Whether it was delivered before: its effects may already have happened.
     pub fn redelivered(&self) -> bool {
         self.attempt() > 1
+    }
+
+    /// How many attempts at processing it have failed, as its holders recorded with
+    /// [`OwnedItem::record_failure`](crate::OwnedItem::record_failure). Another number than
+    /// [`attempt`](Self::attempt): a delivery that ended because its consumer stopped or died is no failure.
+    pub fn failures(&self) -> u8 {
+        self.content().failures()
+    }
+
+    /// Records that an attempt at processing the item has failed; returns how many have by now. The number stays
+    /// with the item until it is acknowledged: the next holder reads it with [`failures`](Self::failures), even if
+    /// this process dies right after this call. It goes up to 255 and stays there.
+    ///
+    /// Giving the item back records nothing. Where [`check`](Self::check) fails, nothing is recorded, and the
+    /// returned number means nothing.
+    ///
+    /// ```
+    /// # let name = format!("doc-record-failure-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().create(&name)?;
+    /// # ring.producer()?.send(b"job")?;
+    /// # let mut consumer = ring.consumer()?;
+    /// let item = consumer.recv()?.into_owned();
+    /// assert_eq!(item.record_failure(), 1);
+    /// item.give_back();
+    /// let again = consumer.recv()?;
+    /// assert_eq!((again.failures(), again.attempt()), (1, 2));
+    /// # again.ack();
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    pub fn record_failure(&self) -> u8 {
+        self.content().record_failure(|| self.check())
     }
 
     /// When it was sent, nanoseconds since 1970; only in rings with timestamps.

@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use crate::handles::ItemKey;
 use crate::layout::header;
 use crate::layout::mapping::Mapping;
 use crate::membership::Role;
@@ -172,21 +173,61 @@ impl Core {
     #[inline(never)]
     pub fn send_slowly<W: RoomWait>(&mut self, bytes: &[u8], wait: &mut W, deadline: Deadline) -> Result<()> {
         let span = self.span(bytes.len() as u64)?;
+        let Some(claim) = self.claim_by_policy(span, wait, deadline)? else { return Ok(()) };
+        self.write_and_publish::<W>(claim, span, bytes);
+        // An item that was written into lost memory was not sent.
+        self.participant().check()
+    }
+
+    /// Claims room of `span` slots for one item, under the policy for full rings. `None`: the item is dropped.
+    fn claim_by_policy<W: RoomWait>(
+        &mut self,
+        span: u64,
+        wait: &mut W,
+        deadline: Deadline,
+    ) -> Result<Option<Claim>> {
         let fit = |_| span;
-        let claim = match self.on_full {
-            OnFull::Block => self.claim(span, span, fit, wait, deadline)?,
-            OnFull::Fail => self.claim(span, span, fit, wait, Deadline::immediate()).map_err(full)?,
+        match self.on_full {
+            OnFull::Block => self.claim(span, span, fit, wait, deadline),
+            OnFull::Fail => self.claim(span, span, fit, wait, Deadline::immediate()).map_err(full),
             OnFull::DropNewest => match self.claim(span, span, fit, wait, Deadline::immediate()) {
                 Err(Error::TimedOut) => {
                     self.participant().count(Counter::DroppedNewest, 1);
-                    return Ok(());
+                    return Ok(None);
                 }
-                result => result?,
+                result => result,
             },
-            OnFull::DropOldest => self.claim_dropping(span, wait, deadline)?,
+            OnFull::DropOldest => self.claim_dropping(span, wait, deadline),
+        }
+        .map(Some)
+    }
+
+    /// Sends one item under the key of another one. The producer's own count stays as it is.
+    #[cold]
+    #[inline(never)]
+    pub fn send_as<W: RoomWait>(
+        &mut self,
+        key: ItemKey,
+        bytes: &[u8],
+        wait: &mut W,
+        deadline: Deadline,
+    ) -> Result<()> {
+        key.check()?;
+        let span = self.span(bytes.len() as u64)?;
+        let claim = match self.claim_now::<W>(span, span, |_| span) {
+            Err(Error::Full) => match self.claim_by_policy(span, wait, deadline)? {
+                Some(claim) => claim,
+                None => return Ok(()),
+            },
+            result => result?,
         };
-        self.write_and_publish::<W>(claim, span, bytes);
-        // An item that was written into lost memory was not sent.
+        let slot = self.participant().slots.codec().slot(claim.position);
+        let (len, time) = (bytes.len() as u64, self.time());
+        let fitted = self.participant().mapping().copy_in(slot, 0, bytes);
+        debug_assert!(fitted, "a claim never wraps");
+        self.write_keyed_header(slot, len, key, time);
+        self.publish_part::<W>(claim, len);
+        // As in `send_slowly`.
         self.participant().check()
     }
 
@@ -254,16 +295,23 @@ impl Core {
 
     #[inline]
     pub fn write_header(&mut self, slot: u64, len: u64, time: u64) {
+        let key = ItemKey { producer: self.place.participant.serial, sequence: self.sequence };
+        self.write_keyed_header(slot, len, key, time);
+        self.sequence += 1;
+    }
+
+    /// Writes a header with the key of any producer's item, and no failures.
+    #[inline(always)]
+    fn write_keyed_header(&self, slot: u64, len: u64, key: ItemKey, time: u64) {
         let mapping = self.place.participant.mapping();
-        let both = header::length_and_producer(len, self.place.participant.serial);
+        let both = header::length_and_producer(len, key.producer);
         // Relaxed, all three: E1 orders them, and only this producer writes them.
         let [length_and_producer, sequence] = mapping.header(slot);
         length_and_producer.store(both, Relaxed);
-        sequence.store(self.sequence, Relaxed);
+        sequence.store(key.sequence, Relaxed);
         if mapping.geometry().has_timestamps() {
             mapping.item_word(slot, header::TIME).store(time, Relaxed);
         }
-        self.sequence += 1;
     }
 
     #[inline]

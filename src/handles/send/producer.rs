@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::core::{Blocking, Core, OnFull, full};
 use super::reservation::Reservation;
-use crate::handles::Totals;
+use crate::handles::{ItemKey, Totals};
 use crate::layout::head;
 use crate::layout::mapping::Mapping;
 use crate::membership::Role;
@@ -85,7 +85,8 @@ impl Producer {
         self.core.participant().serial
     }
 
-    /// Items sent so far: the sequence number of the next.
+    /// The sequence number of this producer's next item: items sent so far, without those of
+    /// [`send_as`](Self::send_as).
     pub fn sent(&self) -> u64 {
         self.core.sequence
     }
@@ -163,6 +164,45 @@ impl Producer {
     #[inline]
     pub fn try_send(&mut self, bytes: &[u8]) -> Result<()> {
         self.core.try_send(bytes)
+    }
+
+    /// Sends one item under the key of another one, in place of the next key of this producer: an answer under the
+    /// key of its question, or an item that was taken out of a ring and goes into another. The item has no
+    /// failures. This producer's own count does not advance.
+    ///
+    /// ```
+    /// # let name = format!("doc-send-as-{}", std::process::id());
+    /// # let questions = ringpipe::RingOptions::new().create(&format!("{name}-q"))?;
+    /// # let answers = ringpipe::RingOptions::new().create(&format!("{name}-a"))?;
+    /// questions.producer()?.send(b"7 * 6")?;
+    /// let mut consumer = questions.consumer()?;
+    /// let mut producer = answers.producer()?;
+    /// let question = consumer.recv()?;
+    /// producer.send_as(question.key(), b"42")?;
+    /// let asked = question.key();
+    /// question.ack();
+    ///
+    /// assert_eq!(answers.consumer()?.recv()?.key(), asked);
+    /// assert_eq!(producer.sent(), 0);
+    /// # questions.remove()?;
+    /// # answers.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`Error::Options`] for a sequence number beyond
+    /// [`ItemKey::MAX_SEQUENCE`].
+    #[doc(alias = "reply")]
+    pub fn send_as(&mut self, key: ItemKey, bytes: &[u8]) -> Result<()> {
+        self.core.send_as(key, bytes, &mut Blocking, Deadline::never())
+    }
+
+    /// As [`send_as`](Self::send_as), but waits at most `timeout` for room.
+    ///
+    /// # Errors
+    /// As [`send_as`](Self::send_as), and [`Error::TimedOut`].
+    pub fn send_as_timeout(&mut self, key: ItemKey, bytes: &[u8], timeout: Duration) -> Result<()> {
+        self.core.send_as(key, bytes, &mut Blocking, Deadline::after(timeout))
     }
 
     /// Sends as many of `items` as there is room for, and waits only for the first. Returns the number sent: from

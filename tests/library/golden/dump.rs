@@ -201,7 +201,9 @@ impl Dump {
                     8,
                     Show::Number,
                 );
-                self.field(format!("{group}.sequence"), base + header::SEQUENCE, 8, Show::Number);
+                // The word's top byte is its last: little-endian.
+                self.field(format!("{group}.sequence"), base + header::SEQUENCE, 7, Show::Number);
+                self.field(format!("{group}.failures"), base + header::SEQUENCE + 7, 1, Show::Number);
                 if geometry.has_timestamps() {
                     self.field(format!("{group}.time"), base + header::TIME, 8, Show::Masked);
                 }

@@ -37,7 +37,9 @@ fn golden_ring_for_many_with_each_state_of_a_slot_and_a_death() {
     one.send(b"passes it").unwrap();
     consumer.recv().unwrap().ack();
     one.send(b"given back").unwrap();
-    consumer.recv().unwrap().give_back();
+    let failed = consumer.recv().unwrap().into_owned();
+    failed.record_failure();
+    failed.give_back();
     // The slots of this one are abandoned, since the next one comes behind them before they are given up.
     let mut third = ring.producer().unwrap();
     let abandoned = third.reserve(18).unwrap();

@@ -127,3 +127,26 @@ fn a_stream_acknowledges_when_the_next_is_asked_for_and_gives_back_when_dropped(
 fn held(ring: &Ring) -> usize {
     ring.snapshot().unwrap().held.len()
 }
+
+#[test]
+fn an_owned_item_of_a_task_keeps_its_failures_and_its_key() {
+    for runtime in runtimes() {
+        let ring = TestName::made("owned", &options().capacity(4).slot_size(8));
+        run(&runtime, "one item twice", async {
+            let mut producer = ring.open().async_producer().unwrap();
+            producer.send(b"job").await.unwrap();
+            let mut consumer = ring.open().async_consumer().unwrap();
+            let item = consumer.recv().await.unwrap().into_owned();
+            let key = item.key();
+            let failed = tokio::spawn(async move {
+                let failures = item.record_failure();
+                item.give_back();
+                failures
+            });
+            assert_eq!(failed.await.unwrap(), 1);
+            let again = consumer.recv().await.unwrap().into_owned();
+            assert_eq!((again.failures(), again.attempt(), again.key()), (1, 2, key));
+            again.ack();
+        });
+    }
+}

@@ -91,10 +91,13 @@ impl RingReport<'_> {
     }
 
     fn fill(&self) -> String {
-        let again = match self.items_waiting_again {
-            0 => String::new(),
-            again => format!(" ({} to be delivered again)", show::count(again)),
-        };
+        let part = |number, what| (number > 0).then(|| format!("{} {what}", show::count(number)));
+        let parts = [
+            part(self.items_waiting_again, "to be delivered again"),
+            part(self.items_waiting_failed, "with failures"),
+        ];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        let again = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
         format!(
             "{} waiting{again}, {} held; {} of {} slots used ({:.1} %)",
             show::counted(self.items_waiting, "item"),

@@ -6,13 +6,13 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use super::{Batch, Held, Item, Observe, Peer, Receiver, RingCounts, Room, Sender};
+use super::{Batch, Held, Item, Observe, Owned, Peer, Receiver, RingCounts, Room, Sender};
 use crate::cli::common::progress::Fill;
 use crate::framing::{Framing, Recorded};
 use crate::sys::command::io::Wait;
 use crate::{
-    BatchItem, Consumer, Error, HeldBatch, Liveness, OnFull, Producer, Reservation, Ring, RingObserver, Role,
-    SlotState, Totals,
+    BatchItem, Consumer, Error, HeldBatch, ItemKey, Liveness, OnFull, OwnedItem, Producer, Reservation, Ring,
+    RingObserver, Role, SlotState, Totals,
 };
 
 /// The transport over shared memory.
@@ -141,6 +141,10 @@ impl Sender for ShmSender {
         self.producer.send_slices_timeout(items, limit)
     }
 
+    fn send_as(&mut self, key: ItemKey, bytes: &[u8], limit: Duration) -> Result<(), Error> {
+        self.producer.send_as_timeout(key, bytes, limit)
+    }
+
     #[inline]
     fn reserve(&mut self, len: u64, limit: Duration) -> Result<Reservation<'_>, Error> {
         self.producer.reserve_timeout(len, limit)
@@ -201,6 +205,7 @@ pub struct ShmReceiver {
 
 impl Receiver for ShmReceiver {
     type Observer = Ring;
+    type Owned = OwnedItem;
     type Held = HeldBatch;
     type Batch<'r> = crate::Batch<'r>;
 
@@ -217,6 +222,10 @@ impl Receiver for ShmReceiver {
         self.consumer.recv_batch_timeout(most, limit)
     }
 
+    fn receive_owned(&mut self, limit: Duration) -> Result<OwnedItem, Error> {
+        self.consumer.recv_timeout(limit).map(crate::Item::into_owned)
+    }
+
     #[inline]
     fn resume(&mut self, held: HeldBatch) -> crate::Batch<'_> {
         self.consumer.resume(held)
@@ -228,6 +237,44 @@ impl Receiver for ShmReceiver {
 
     fn returned(&self) -> u64 {
         self.consumer.totals().returned
+    }
+}
+
+impl Owned for OwnedItem {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn key(&self) -> ItemKey {
+        OwnedItem::key(self)
+    }
+
+    fn attempt(&self) -> u8 {
+        OwnedItem::attempt(self)
+    }
+
+    fn failures(&self) -> u8 {
+        OwnedItem::failures(self)
+    }
+
+    fn sent_at(&self) -> Option<u64> {
+        OwnedItem::sent_at(self)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        OwnedItem::check(self)
+    }
+
+    fn record_failure(&self) -> u8 {
+        OwnedItem::record_failure(self)
+    }
+
+    fn acknowledge(self) {
+        self.ack();
+    }
+
+    fn give_back(self) {
+        OwnedItem::give_back(self);
     }
 }
 
