@@ -567,17 +567,14 @@ impl<R: Receiver, S: Sender> Run<'_, R, S> {
     /// Ends all slots, and gives back what has not started. Answers the final reason to stop.
     fn end(&mut self, stop: Option<Stop>) -> Option<Stop> {
         drop(self.worker.jobs.end());
-        let grace = match &stop {
-            Some(Stop::Stopped) => self.options().work.grace.map_or(GRACE, |DurationArg(grace)| grace),
-            Some(Stop::Halted(When::Soon)) | Some(Stop::Failed(_)) | None => Duration::MAX,
-            Some(Stop::Halted(When::Now) | Stop::Unread) => Duration::ZERO,
-        };
+        let limit = self.options().work.grace.map_or(GRACE, |DurationArg(grace)| grace);
         let start = Instant::now();
         loop {
-            // A signal ends the wait of any other reason to stop.
-            let grace = match self.stop.is_raised() {
-                true => grace.min(self.options().work.grace.map_or(GRACE, |DurationArg(grace)| grace)),
-                false => grace,
+            let grace = match &stop {
+                Some(Stop::Halted(When::Now)) => Duration::ZERO,
+                // Until a signal comes.
+                Some(Stop::Halted(When::Soon)) | None if !self.stop.is_raised() => Duration::MAX,
+                _ => limit,
             };
             self.show();
             if self.worker.jobs.wait_for_running(SLICE.min(grace.saturating_sub(start.elapsed()))) {
