@@ -10,7 +10,8 @@ use std::os::unix::fs::FileExt;
 use ringpipe::internal::layout::geometry::{Geometry, HEAD_BYTES, PARTICIPANT_BYTES};
 use ringpipe::internal::layout::{entry, head, header};
 use ringpipe::{
-    Consumer, Discipline, ItemKey, OnFull, Producer, Ring, RingOptions, StopFlag, Thresholds, survive_truncation,
+    Consumer, Discipline, ItemKey, OnFull, Producer, Ring, RingOptions, StopFlag, Thresholds,
+    survive_truncation,
 };
 
 use super::{Input, Name, likely_word};
