@@ -15,10 +15,6 @@ fn numbers(label: &str) -> TestName {
     ring
 }
 
-fn acknowledged(ring: &TestName) -> u64 {
-    ring.open().snapshot().unwrap().totals.acknowledged
-}
-
 /// Takes this number of bytes.
 fn take(reader: &mut PipeReader, bytes: usize) -> Vec<u8> {
     let mut taken = vec![0; bytes];
@@ -55,7 +51,7 @@ fn items_the_reader_took_are_acknowledged_and_the_rest_is_delivered_again() {
         let taken = take(&mut reader, bytes);
         drop(reader);
         running.end().with_code(0).quiet();
-        assert_eq!(acknowledged(&ring), whole_lines(&taken), "after {bytes} bytes");
+        assert_eq!(ring.acknowledged(), whole_lines(&taken), "after {bytes} bytes");
         rest_begins_at(&ring, whole_lines(&taken) + 1);
     }
 }
@@ -65,7 +61,7 @@ fn a_killed_reader_costs_only_the_items_it_had_taken() {
     let ring = numbers("shot");
     let script = "$C $R | { read a; read b; kill -9 $BASHPID; }; exit ${PIPESTATUS[0]}";
     shell(&ring, script).run().with_code(0);
-    assert_eq!(acknowledged(&ring), 2);
+    assert_eq!(ring.acknowledged(), 2);
     rest_begins_at(&ring, 3);
 }
 
@@ -109,13 +105,13 @@ fn bytes_of_other_writers_delay_acknowledgements_and_never_advance_them() {
     // The last x, "1\n" and most of the others: one item is read, and for what the system tells it may not be.
     take(&mut reader, 900);
     std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(acknowledged(&ring), 0);
+    assert_eq!(ring.acknowledged(), 0);
     take(&mut reader, 103);
-    wait_until("the first item's acknowledgement", || acknowledged(&ring) > 0);
+    wait_until("the first item's acknowledgement", || ring.acknowledged() > 0);
     let taken = take(&mut reader, 1000);
     drop((reader, writer));
     running.end().with_code(0).quiet();
-    assert_eq!(acknowledged(&ring), 1 + whole_lines(&taken));
+    assert_eq!(ring.acknowledged(), 1 + whole_lines(&taken));
 }
 
 #[test]
@@ -133,12 +129,12 @@ fn the_last_items_are_waited_for_until_they_are_read_or_the_reader_leaves() {
         assert!(running.is_running());
         drop(reader);
         running.end().with_code(0).quiet();
-        assert_eq!(acknowledged(&ring), 0);
+        assert_eq!(ring.acknowledged(), 0);
         let (mut reader, running) = start(&ring);
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes).unwrap();
         running.end().with_code(0).quiet();
-        assert_eq!(acknowledged(&ring), 1);
+        assert_eq!(ring.acknowledged(), 1);
     }
 }
 
@@ -166,7 +162,7 @@ fn a_signal_acknowledges_what_was_read_and_gives_the_rest_back() {
         running.signal(signal);
         running.end().by_signal(signal).quiet();
         drop(reader);
-        assert_eq!(acknowledged(&ring), whole_lines(&taken));
+        assert_eq!(ring.acknowledged(), whole_lines(&taken));
         rest_begins_at(&ring, whole_lines(&taken) + 1);
     }
 }
@@ -179,7 +175,7 @@ fn unread_items_of_a_killed_consumer_are_delivered_again() {
     let taken = take(&mut reader, 4000);
     running.signal(libc::SIGKILL);
     running.end().by_signal(libc::SIGKILL);
-    let first = acknowledged(&ring) + 1;
+    let first = ring.acknowledged() + 1;
     assert!(first <= whole_lines(&taken) + 1);
     rest_begins_at(&ring, first);
 }
@@ -214,7 +210,7 @@ fn a_fifo_is_a_pipe_and_its_next_reader_gets_what_is_in_it() {
         dir.path().display()
     );
     assert_eq!(shell(&ring, &script).run().with_code(0).text(), "1 2\n");
-    assert_eq!(acknowledged(&ring), 2);
+    assert_eq!(ring.acknowledged(), 2);
 }
 
 /// The producer's handle keeps the stream from ending.

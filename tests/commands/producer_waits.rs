@@ -160,7 +160,8 @@ fn until_consumers_gone_counts_dead_consumers_as_gone() {
     let ring = TestName::made("gone-dead", &small());
     let running = waits_for_input(&ring, &[UNTIL_GONE], b"x\n");
     let killed = consumer(&ring, &["--follow"]).spawn();
-    killed.wait_for_stdout(b"x\n");
+    // Its output comes first.
+    wait_until("it is acknowledged", || ring.acknowledged() == 1);
     killed.signal(libc::SIGKILL);
     running.end().with_code(5).saying("all consumers have left: 0 items were not received");
 }

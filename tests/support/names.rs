@@ -85,6 +85,10 @@ impl TestName {
         self.open().snapshot().unwrap().ready
     }
 
+    pub fn acknowledged(&self) -> u64 {
+        self.open().snapshot().unwrap().totals.acknowledged
+    }
+
     /// Sends from this process.
     pub fn send(&self, items: &[&str]) {
         let mut producer = self.open().producer().unwrap();

@@ -12,7 +12,7 @@ const SCHEMA: &str = "ringpipe.dead/1";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Name and version of this object's format.
-    schema: String,
+    pub schema: String,
     /// The ring that the item was in.
     pub ring: String,
     /// The number of its producer in that ring.

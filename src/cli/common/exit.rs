@@ -32,7 +32,7 @@ pub mod code {
     /// A worker's command cannot be executed.
     pub const NOT_EXECUTABLE: u8 = 126;
     /// A worker's command was not found.
-    pub const NO_COMMAND: u8 = 127;
+    pub const NOT_FOUND: u8 = 127;
 }
 
 /// A failed command: one line, sometimes a hint with the next command, and an exit code.

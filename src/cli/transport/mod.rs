@@ -157,7 +157,7 @@ pub trait Observe {
 }
 
 /// A producer's end of a ring. Dropping it detaches the producer.
-pub trait Sender {
+pub trait Sender: Send {
     /// Whether [`reserve`](Self::reserve) is possible.
     const READS_IN_PLACE: bool;
     /// The ring, for observation.

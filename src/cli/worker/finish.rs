@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::dead_letters::DeadLetters;
 use super::halt::{Halt, When};
-use super::joblog::{JobLog, Line};
+use super::joblog::{Entry, JobLog};
 use super::options::WorkArgs;
 use super::print::Printer;
 use super::slots::{After, Job};
 use super::spool::Spool;
 use super::supervise::{Collected, Ended};
-use super::verdict::{Ending, Verdict};
+use super::verdict::{OnExit, Verdict};
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::stdout::Cut;
@@ -91,7 +91,7 @@ pub struct Finisher<'o, S> {
     pub reply: Option<Mutex<S>>,
     /// Where items go that failed for good.
     pub dead: Option<DeadLetters<'o, S>>,
-    pub joblog: Option<JobLog>,
+    pub joblog: Option<Mutex<JobLog>>,
     pub state: Mutex<State>,
 }
 
@@ -144,10 +144,8 @@ impl<S: Sender> Finisher<'_, S> {
     }
 
     fn verdict(&self, ended: &Ended) -> Verdict {
-        match &self.options.on_exit {
-            Some(codes) => codes.verdict(&ended.ending),
-            None => super::verdict::OnExit::default().verdict(&ended.ending),
-        }
+        let default = OnExit::default();
+        self.options.on_exit.as_ref().unwrap_or(&default).verdict(&ended.ending)
     }
 
     /// Finishes a job whose output needs no order.
@@ -196,7 +194,7 @@ impl<S: Sender> Finisher<'_, S> {
         let verdict = self.verdict(&finished.ended);
         if finished.ended.stopped && verdict != Verdict::Done {
             // It did not fail: the worker ended it. Its items are given back without a failure.
-            self.log(&finished);
+            self.log(&finished)?;
             return Ok(After::Settled);
         }
         match verdict {
@@ -216,13 +214,14 @@ impl<S: Sender> Finisher<'_, S> {
     }
 
     fn keep_result<O: Owned>(&self, finished: &mut Finished<O>) -> Result<(), Stop> {
-        let Some(directory) = &self.options.results else { return Ok(()) };
-        let Finished { job, ended, output, .. } = finished;
+        let Some(folder) = &self.options.results else { return Ok(()) };
+        let Finished { job, ended, output: Collected { stdout, stderr }, .. } = finished;
         let Some(first) = job.items.first() else { return Ok(()) };
-        let bytes = job.items.iter().flat_map(|item| item.bytes().iter().copied()).collect::<Vec<_>>();
-        let Collected { stdout, stderr } = output;
-        super::print::keep_result(directory, first.key(), &bytes, stdout, stderr, &ended.ending)
-            .map_err(|error| Stop::Failed(Failure::io(directory.display(), &error)))
+        let (key, bytes) = (first.key(), job.items.iter().flat_map(|item| item.bytes()).copied().collect::<Vec<_>>());
+        let name = format!("{}-{}", key.producer, key.sequence);
+        let printer = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = printer.results(&name, &bytes, stdout, stderr, &ended.ending.to_string());
+        kept.map_err(|error| Failure::io(format!("results folder {}", folder.display()), &error).into())
     }
 
     fn done<O: Owned>(&self, mut finished: Finished<O>) -> Result<After<O, Stop>, Stop> {
@@ -239,7 +238,7 @@ impl<S: Sender> Finisher<'_, S> {
             }
             None => self.print(&mut finished, true)?,
         }
-        self.log(&finished);
+        self.log(&finished)?;
         let (mut items, mut bytes) = (0, 0);
         for item in finished.job.items {
             // What was read from lost memory must not count as done.
@@ -255,7 +254,7 @@ impl<S: Sender> Finisher<'_, S> {
 
     fn retry<O: Owned>(&self, mut finished: Finished<O>) -> Result<After<O, Stop>, Stop> {
         self.print(&mut finished, false)?;
-        self.log(&finished);
+        self.log(&finished)?;
         let failures = finished.job.items.iter().map(O::record_failure).max().unwrap_or(1);
         let mut state = self.state();
         state.tally.retried += 1;
@@ -267,7 +266,7 @@ impl<S: Sender> Finisher<'_, S> {
     fn failed<O: Owned>(&self, mut finished: Finished<O>) -> Result<After<O, Stop>, Stop> {
         self.print(&mut finished, self.reply.is_none())?;
         self.keep_result(&mut finished)?;
-        self.log(&finished);
+        self.log(&finished)?;
         let attempts = finished.job.attempt();
         let failures = finished.job.items.iter().map(O::record_failure).max().unwrap_or(1);
         if let Some(dead) = &self.dead {
@@ -299,31 +298,28 @@ impl<S: Sender> Finisher<'_, S> {
         Failure::new(code::FAILED_ITEMS, line).hint(format!("{hint}; ringctl peek {}", escape::argument(ring)))
     }
 
-    fn log<O: Owned>(&self, finished: &Finished<O>) {
-        let Some(joblog) = &self.joblog else { return };
+    /// Adds a line for each item to the joblog.
+    fn log<O: Owned>(&self, finished: &Finished<O>) -> Result<(), Stop> {
+        let Some(joblog) = &self.joblog else { return Ok(()) };
         let Finished { job, ended, output, line, .. } = finished;
-        let Some(first) = job.items.first() else { return };
-        let (exit, signal) = match ended.ending {
-            Ending::Exited(code) => (code, 0),
-            Ending::Signalled(signal) => (0, signal),
-            Ending::TimedOut => (-1, 0),
-            Ending::NotRun(_) => (-2, 0),
-        };
-        let sent = job.items.iter().map(|item| item.bytes().len() as u64).sum();
+        let mut joblog = joblog.lock().unwrap_or_else(PoisonError::into_inner);
         for item in &job.items {
-            joblog.append(&Line {
-                number: job.number,
+            let ItemKey { producer, sequence } = item.key();
+            let entry = Entry {
+                job: job.number,
                 started: ended.started,
-                took: ended.took,
-                sent,
+                runtime: ended.took,
+                sent: item.bytes().len() as u64,
                 received: output.stdout.len(),
-                exit,
-                signal,
+                ending: &ended.ending,
                 command: line,
-                key: item.key(),
-                attempt: first.failures().saturating_add(1).into(),
-            });
+                sequence,
+                producer,
+                attempt: 1 + u32::from(item.failures()),
+            };
+            joblog.append(&entry).map_err(|error| Failure::io("joblog", &error))?;
         }
+        Ok(())
     }
 }
 

@@ -20,7 +20,6 @@ mod supervise;
 mod template;
 mod verdict;
 
-use std::collections::HashSet;
 use std::io::{self, Seek, Write};
 use std::os::fd::AsFd;
 use std::sync::Mutex;
@@ -30,13 +29,13 @@ use std::time::{Duration, Instant};
 use self::dead_letters::DeadLetters;
 use self::finish::{Finished, Finisher, Order, State, Stop, Tally};
 use self::halt::When;
-use self::joblog::JobLog;
+use self::joblog::{Done, JobLog};
 use self::limits::Limits;
 pub use self::options::{WorkArgs, WorkerOptions, with_command};
-use self::print::{Printer, Stream, Style};
+use self::print::{Partial, Printer, Stream, Style};
 use self::slots::{After, Job, Jobs};
 use self::supervise::{Collected, Ended, Sink, Surroundings, Terminator};
-use self::template::{Facts, Template};
+use self::template::{Facts, Member, Template};
 use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::create_args::CreateArgs;
 use crate::cli::common::escape;
@@ -77,11 +76,11 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     let guard = Guard::start(slots).map_err(|error| Failure::io("starting the guard of the commands", &error))?;
     let stop = signals::catch()?;
     let done = match (&work.joblog, work.resume) {
-        (Some(path), true) => joblog::read_done(path)?,
-        _ => HashSet::new(),
+        (Some(path), true) => Done::read(path)?,
+        _ => Done::default(),
     };
-    let joblog = work.joblog.as_deref().map(JobLog::append).transpose()?;
-    let style = Style { tag: work.tag };
+    let joblog = work.joblog.as_deref().map(JobLog::open).transpose()?.map(Mutex::new);
+    let style = Style { tag: work.tag, by_line: work.line_buffer, results: work.results.clone() };
     let printer = Printer::new(style, &stop)?;
     let opening = |name| Opening { name, place: Patience::of_place(options.wait.timeout), report: &report, stop: &stop };
     let wait = match options.wait.timeout {
@@ -172,17 +171,17 @@ fn opener<'o, T: Transport>(
 }
 
 /// What the slots share.
-struct Worker<'a, S: Sender, O> {
-    options: &'a WorkerOptions<'a>,
+struct Worker<'a, 'o, S: Sender, O> {
+    options: &'o WorkerOptions<'o>,
     template: &'a Template,
     guard: &'a Guard,
     terminator: &'a Terminator,
-    finisher: &'a Finisher<'a, S>,
+    finisher: &'a Finisher<'o, S>,
     order: Mutex<Order<O>>,
     jobs: Jobs<O, Stop>,
 }
 
-impl<S: Sender, O: Owned> Worker<'_, S, O> {
+impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
     /// The life of a slot.
     fn work(&self, slot: usize) {
         while let Some(job) = self.jobs.take() {
@@ -209,7 +208,7 @@ impl<S: Sender, O: Owned> Worker<'_, S, O> {
             Some(_) => self.template.display(&items, job.number, slot + 1),
             None => String::new(),
         };
-        let label = if work.tag { escape::text(&String::from_utf8_lossy(items.first().unwrap_or(&&b""[..]))).into() } else { String::new() };
+        let label = if work.tag { label(&items) } else { String::new() };
         let mut command = match self.template.command(&items, job.number, slot + 1) {
             Ok(command) => command,
             Err(why) => {
@@ -219,7 +218,7 @@ impl<S: Sender, O: Owned> Worker<'_, S, O> {
         };
         template::environment(&mut command, &facts);
         let input = self.input(&items)?;
-        let meta = work.meta_fd.map(|_| meta(&facts)).transpose().map_err(|e| Failure::io("--meta-fd", &e))?;
+        let meta = work.meta_fd.map(|_| meta(&facts, &job.items)).transpose().map_err(|e| Failure::io("--meta-fd", &e))?;
         let also = meta.as_ref().zip(work.meta_fd).map(|(file, fd)| (file.as_fd(), fd));
         let limit = work.item_timeout.map(|DurationArg(limit)| limit);
         let around = Surroundings { guard: self.guard, terminator: self.terminator, slot, limit };
@@ -269,23 +268,33 @@ impl<S: Sender, O: Owned> Worker<'_, S, O> {
     }
 }
 
+/// The item as `--tag` writes it; in a batch, the first one.
+fn label(items: &[&[u8]]) -> String {
+    escape::text(&String::from_utf8_lossy(items.first().copied().unwrap_or_default()))
+}
+
 /// A file with the facts about a job.
-fn meta(facts: &Facts<'_>) -> io::Result<std::fs::File> {
+fn meta<O: Owned>(facts: &Facts<'_>, items: &[O]) -> io::Result<std::fs::File> {
+    let member = |item: &O| {
+        let ItemKey { producer, sequence } = item.key();
+        Member { producer, sequence, attempt: 1 + u32::from(item.failures()) }
+    };
+    let batch: Vec<Member> = if items.len() > 1 { items.iter().map(member).collect() } else { Vec::new() };
     let mut file = memory_file()?;
-    file.write_all(template::meta_json(facts).as_bytes())?;
+    file.write_all(template::meta_json(facts, &batch).as_bytes())?;
     file.rewind()?;
     Ok(file)
 }
 
 /// Writes each line of a command when it is complete.
-struct ByLine<'a, S> {
-    finisher: &'a Finisher<'a, S>,
+struct ByLine<'a, 'o, S> {
+    finisher: &'a Finisher<'o, S>,
     label: &'a str,
     /// The beginnings of the next lines, of both streams.
-    partial: [Vec<u8>; 2],
+    partial: [Partial; 2],
 }
 
-impl<S> ByLine<'_, S> {
+impl<S> ByLine<'_, '_, S> {
     fn flush(&mut self) -> Result<(), Cut> {
         let mut printer = self.finisher.printer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (stream, partial) in [Stream::Out, Stream::Err].into_iter().zip(&mut self.partial) {
@@ -295,7 +304,7 @@ impl<S> ByLine<'_, S> {
     }
 }
 
-impl<S> Sink for ByLine<'_, S> {
+impl<S> Sink for ByLine<'_, '_, S> {
     fn take(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), Cut> {
         let partial = &mut self.partial[usize::from(stream == Stream::Err)];
         let mut printer = self.finisher.printer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -304,11 +313,11 @@ impl<S> Sink for ByLine<'_, S> {
 }
 
 /// One run: the receiving end, and what the main thread remembers.
-struct Run<'a, R: Receiver, S: Sender> {
-    worker: &'a Worker<'a, S, R::Owned>,
+struct Run<'a, 'o, R: Receiver, S: Sender> {
+    worker: &'a Worker<'a, 'o, S, R::Owned>,
     receiver: R,
     /// Items that need no command (`--resume`).
-    done: HashSet<ItemKey>,
+    done: Done,
     pace: Pace,
     limits: Limits,
     report: &'a Reporter,
@@ -344,7 +353,7 @@ enum Found<O> {
     Over(Over),
 }
 
-impl<R: Receiver, S: Sender> Run<'_, R, S> {
+impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     fn run(mut self) -> Result<End, Failure> {
         let over = self.hand_out();
         let (stop, short) = match over {
@@ -463,7 +472,8 @@ impl<R: Receiver, S: Sender> Run<'_, R, S> {
 
     /// Acknowledges an item that the joblog has as done.
     fn unless_done(&mut self, item: R::Owned) -> Found<R::Owned> {
-        if !self.done.contains(&item.key()) {
+        let key = item.key();
+        if !self.done.contains(key.producer, key.sequence) {
             return Found::Item(item);
         }
         item.acknowledge();

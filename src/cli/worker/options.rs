@@ -7,7 +7,7 @@ use clap::{Arg, Args, ValueEnum};
 
 use super::backoff::Backoff;
 use super::halt::Halt;
-use super::limits::LoadLimit;
+use super::limits::LoadArg;
 use super::verdict::OnExit;
 use crate::RingName;
 use crate::cli::common::args::{ByteSize, Count, DurationArg};
@@ -79,7 +79,7 @@ pub struct WorkArgs {
     pub grace: Option<DurationArg>,
     /// Start no command while the load average is higher; N% of the processors
     #[arg(long, value_name = "MAX", help_heading = "With a COMMAND: how it runs")]
-    pub load: Option<LoadLimit>,
+    pub load: Option<LoadArg>,
     /// Start no command while less memory is available
     #[arg(long, value_name = "SIZE", help_heading = "With a COMMAND: how it runs")]
     pub memfree: Option<ByteSize>,
