@@ -6,3 +6,4 @@ pub mod consumer;
 pub mod ctl;
 pub mod producer;
 pub mod transport;
+pub mod worker;

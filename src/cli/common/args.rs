@@ -12,7 +12,8 @@ pub struct ArgError {
 }
 
 impl ArgError {
-    pub(super) fn new(problem: impl Into<String>, expected: &'static str) -> Self {
+    /// The problem, and the expected form.
+    pub(in crate::cli) fn new(problem: impl Into<String>, expected: &'static str) -> Self {
         ArgError { problem: problem.into(), expected }
     }
 }

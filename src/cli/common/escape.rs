@@ -55,20 +55,32 @@ pub fn json(json: String) -> String {
 
 /// A name as an argument in a command that a message proposes, quoted for a shell.
 pub fn argument(name: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "_-.,:+@".contains(c);
     // With a slash, a name cannot be taken for an option or for another spelling of a name.
     let slash = if name.starts_with('-') || name.starts_with("shm:") { "/" } else { "" };
-    match name {
-        _ if !name.is_empty() && name.chars().all(plain) => format!("{slash}{name}"),
-        _ if name.chars().any(steers) => {
-            let escape = |c: char| match c {
-                '\'' | '\\' => format!("\\{c}"),
-                c if steers(c) => c.to_string().bytes().map(|byte| format!("\\x{byte:02x}")).collect(),
-                c => c.to_string(),
-            };
-            format!("$'{slash}{}'", name.chars().map(escape).collect::<String>())
+    word(format!("{slash}{name}").as_bytes())
+}
+
+/// Bytes as one word of a shell's command line, quoted where necessary.
+pub fn word(bytes: &[u8]) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-.,:+@/".contains(c);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && text.chars().all(plain) => text.into(),
+        Ok(text) if !text.chars().any(steers) => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => {
+            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+            let mut quoted = String::from("$'");
+            for chunk in bytes.utf8_chunks() {
+                for c in chunk.valid().chars() {
+                    match c {
+                        '\'' | '\\' => quoted.extend(['\\', c]),
+                        c if steers(c) => quoted += &hex(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                        c => quoted.push(c),
+                    }
+                }
+                quoted += &hex(chunk.invalid());
+            }
+            quoted + "'"
         }
-        _ => format!("'{slash}{}'", name.replace('\'', r"'\''")),
     }
 }
 
@@ -133,5 +145,17 @@ mod tests {
             assert_eq!(String::from_utf8(output.stdout).unwrap(), name, "{script}");
         }
         assert_eq!([argument("-n"), argument("shm:a"), argument("-a b")], ["/-n", "/shm:a", "'/-a b'"]);
+    }
+
+    /// Checked with bash itself.
+    #[test]
+    fn any_bytes_but_nul_are_one_word_of_a_shell() {
+        let all = (1..=255).collect::<Vec<u8>>();
+        for bytes in [&all[..], b"", b"-n", b"a/b", b"a=b", b"\xff", b"a\xc3", b"\x1bf", b"it's\xffit's"] {
+            let script = format!("printf %s {}", word(bytes));
+            let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+            assert_eq!(output.stdout, bytes, "{script}");
+        }
+        assert_eq!([word(b"a/b-c"), word(b""), word(b"a b")], ["a/b-c", "''", "'a b'"]);
     }
 }

@@ -27,6 +27,10 @@ pub mod code {
     pub const DAMAGED: u8 = 6;
     /// An assertion failed.
     pub const ASSERTION: u8 = 10;
+    /// A worker's command exists and cannot be executed, as for a shell.
+    pub const NOT_EXECUTABLE: u8 = 126;
+    /// A worker's command does not exist, as for a shell.
+    pub const NOT_FOUND: u8 = 127;
 }
 
 /// A failed command: one line, sometimes a hint with the next command, and an exit code.

@@ -59,7 +59,15 @@ impl Output {
             return Err(Failure::closed("standard output"));
         }
         let file = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(|e| failed(&e))?);
-        let kind = file.metadata().map_err(|e| failed(&e))?.file_type();
+        Self::of(file, stop).map_err(|e| failed(&e))
+    }
+
+    /// Any open file as the output.
+    ///
+    /// # Errors
+    /// The error of the system if it does not say what kind of file this is.
+    pub(in crate::cli) fn of(file: File, stop: &StopFlag) -> io::Result<Self> {
+        let kind = file.metadata()?.file_type();
         let device = kind.is_block_device() || kind.is_char_device() && !file.is_terminal();
         let may_block = !kind.is_file() && !device;
         let is_pipe = kind.is_fifo() && file_io::unread(file.as_fd()).is_some();

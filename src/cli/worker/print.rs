@@ -1,0 +1,394 @@
+//! Writes the outputs of commands that run at the same time, so that they do not mix.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use super::spool::Spool;
+use crate::StopFlag;
+use crate::cli::common::exit::Failure;
+use crate::cli::common::stdout::{Cut, Output};
+
+/// The most bytes of an incomplete line that are kept until its end comes.
+const LONGEST_LINE: usize = 64 << 10;
+/// How often a process that shares the output asks whether it may write.
+const ASK_AGAIN: Duration = Duration::from_millis(1);
+/// How often it asks after the stop flag was raised.
+const ASKS_AFTER_STOP: u32 = 100;
+
+/// How outputs are written.
+#[derive(Debug, Clone, Default)]
+pub struct Style {
+    /// Each line begins with its label and a tab (`--tag`).
+    pub tag: bool,
+    /// A line is written as soon as it is complete (`--line-buffer`); else the output of a command at its end.
+    pub by_line: bool,
+    /// The folder of `--results`.
+    pub results: Option<PathBuf>,
+}
+
+/// One of a command's outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// The beginning of a line whose end has not come.
+#[derive(Debug, Default)]
+pub struct Partial {
+    bytes: Vec<u8>,
+    /// Whether an earlier part of the line was written already.
+    is_begun: bool,
+}
+
+/// The two outputs of a worker. Only one thread uses it at a time.
+#[derive(Debug)]
+pub struct Printer {
+    output: Output,
+    /// Standard error, without a buffer.
+    aside: File,
+    style: Style,
+    stop: StopFlag,
+    /// A buffer for lines with their labels.
+    labelled: Vec<u8>,
+}
+
+impl Printer {
+    /// Opens the outputs, and creates the folder for results.
+    ///
+    /// After `stop` was raised, standard output is written only as far as its reader has made room.
+    ///
+    /// # Errors
+    /// A [`Failure`] if standard output is closed, or the folder cannot be created.
+    pub fn new(style: Style, stop: &StopFlag) -> Result<Self, Failure> {
+        if let Some(folder) = &style.results {
+            fs::create_dir_all(folder)
+                .map_err(|error| Failure::io(format!("results folder {}", folder.display()), &error))?;
+        }
+        let output = Output::stdout(stop)?;
+        let aside = io::stderr().as_fd().try_clone_to_owned();
+        let aside = File::from(aside.map_err(|error| Failure::io("standard error", &error))?);
+        Ok(Self::of(output, aside, style, stop))
+    }
+
+    fn of(output: Output, aside: File, style: Style, stop: &StopFlag) -> Self {
+        Printer { output, aside, style, stop: stop.clone(), labelled: Vec::new() }
+    }
+
+    /// Whether lines are written as soon as they are complete.
+    pub fn by_line(&self) -> bool {
+        self.style.by_line
+    }
+
+    /// Writes both outputs of a command that has ended. Other workers that share the pipe of standard output do not
+    /// write in between.
+    ///
+    /// # Errors
+    /// Why standard output was not written completely; or [`Cut::Failed`] if standard error was not, or if a spool
+    /// cannot be read. If the reader of standard error has left, that is not an error.
+    pub fn group(&mut self, label: &str, stdout: &mut Spool, stderr: &mut Spool) -> Result<(), Cut> {
+        self.locked(stdout.is_empty(), |printer| {
+            for (stream, spool) in [(Stream::Out, stdout), (Stream::Err, stderr)] {
+                let mut at_start = true;
+                spool.copy_to(&mut |piece: &[u8]| printer.write(stream, label, piece, &mut at_start))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes the lines that `bytes` complete, and keeps the rest in `partial`. A line of more than 64 KiB is written
+    /// in parts; lines of other commands can come between these.
+    ///
+    /// # Errors
+    /// As [`group`](Self::group).
+    pub fn lines(
+        &mut self,
+        label: &str,
+        stream: Stream,
+        partial: &mut Partial,
+        bytes: &[u8],
+    ) -> Result<(), Cut> {
+        let complete = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
+        let (lines, rest) = bytes.split_at(complete);
+        if !lines.is_empty() {
+            partial.bytes.extend_from_slice(lines);
+            self.flush_partial(label, stream, partial)?;
+        }
+        for piece in rest.chunks(LONGEST_LINE) {
+            partial.bytes.extend_from_slice(piece);
+            if partial.bytes.len() >= LONGEST_LINE {
+                self.flush_partial(label, stream, partial)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what `partial` has, without a newline: the command has ended.
+    ///
+    /// # Errors
+    /// As [`group`](Self::group).
+    pub fn flush_partial(&mut self, label: &str, stream: Stream, partial: &mut Partial) -> Result<(), Cut> {
+        let Partial { bytes, is_begun } = partial;
+        if !bytes.is_empty() {
+            let mut at_start = !*is_begun;
+            self.locked(stream == Stream::Err, |printer| printer.write(stream, label, bytes, &mut at_start))?;
+            *is_begun = !at_start;
+            bytes.clear();
+        }
+        Ok(())
+    }
+
+    /// Writes the files `item`, `stdout`, `stderr` and `result` of a command to the folder `key` of `--results`, if
+    /// that was given. Each file appears complete, and `result` with the line `ending` as the last one. Files of an
+    /// earlier attempt are replaced.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn results(
+        &self,
+        key: &str,
+        item: &[u8],
+        stdout: &mut Spool,
+        stderr: &mut Spool,
+        ending: &str,
+    ) -> io::Result<()> {
+        let Some(folder) = &self.style.results else { return Ok(()) };
+        let folder = folder.join(key);
+        fs::create_dir_all(&folder)?;
+        put(&folder, "item", |file| file.write_all(item))?;
+        put(&folder, "stdout", |file| stdout.copy_to(&mut |piece: &[u8]| file.write_all(piece)))?;
+        put(&folder, "stderr", |file| stderr.copy_to(&mut |piece: &[u8]| file.write_all(piece)))?;
+        put(&folder, "result", |file| writeln!(file, "{ending}"))
+    }
+
+    /// Calls `write` while no other process writes to the same pipe; unless `is_needless`.
+    fn locked(
+        &mut self,
+        is_needless: bool,
+        write: impl FnOnce(&mut Self) -> Result<(), Cut>,
+    ) -> Result<(), Cut> {
+        let mut asks_left = ASKS_AFTER_STOP;
+        while !is_needless && !self.output.lock() {
+            if self.stop.is_raised() {
+                asks_left -= 1;
+                if asks_left == 0 {
+                    self.output.unlock();
+                    return Err(Cut::Stopped);
+                }
+            }
+            thread::sleep(ASK_AGAIN);
+        }
+        let result = write(self);
+        self.output.unlock();
+        result
+    }
+
+    /// Writes `bytes`, with labels if asked for; `at_start` says whether they are the start of a line, and
+    /// afterwards, whether what follows is.
+    fn write(&mut self, stream: Stream, label: &str, bytes: &[u8], at_start: &mut bool) -> Result<(), Cut> {
+        let bytes = if self.style.tag {
+            self.labelled.clear();
+            append_labelled(&mut self.labelled, label, bytes, *at_start);
+            &self.labelled
+        } else {
+            bytes
+        };
+        *at_start = bytes.last().map_or(*at_start, |last| *last == b'\n');
+        match stream {
+            Stream::Out => self.output.write(bytes, &[]).1.map_or(Ok(()), Err),
+            Stream::Err => write_aside(&self.aside, bytes).map_err(Cut::Failed),
+        }
+    }
+}
+
+/// Appends `bytes` with `label` and a tab at the start of each line.
+fn append_labelled(out: &mut Vec<u8>, label: &str, bytes: &[u8], mut at_start: bool) {
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        if at_start {
+            out.extend_from_slice(label.as_bytes());
+            out.push(b'\t');
+        }
+        out.extend_from_slice(line);
+        at_start = true;
+    }
+}
+
+/// Writes to standard error. If its reader has left, that is not an error.
+fn write_aside(mut aside: &File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match aside.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                // Another process that shares it has set it to non-blocking.
+                io::ErrorKind::WouldBlock => thread::sleep(ASK_AGAIN),
+                io::ErrorKind::BrokenPipe => return Ok(()),
+                _ => return Err(error),
+            },
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file under a temporary name, and renames it when it is complete.
+fn put(folder: &Path, name: &str, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let temporary = folder.join(format!(".{name}.{}", std::process::id()));
+    let written = File::create(&temporary).and_then(|mut file| write(&mut file));
+    let result = written.and_then(|()| fs::rename(&temporary, folder.join(name)));
+    if result.is_err() {
+        // It may not exist; the error that matters is the first one.
+        let _ = fs::remove_file(&temporary);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    /// A printer to two files, for a function; what they contain afterwards.
+    fn printed(style: Style, print: impl FnOnce(&mut Printer)) -> (String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let (out, err) = (folder.path().join("out"), folder.path().join("err"));
+        let stop = StopFlag::from(Arc::new(AtomicBool::new(false)));
+        let output = Output::of(File::create(&out).unwrap(), &stop).unwrap();
+        print(&mut Printer::of(output, File::create(&err).unwrap(), style, &stop));
+        (fs::read_to_string(out).unwrap(), fs::read_to_string(err).unwrap())
+    }
+
+    fn tagged() -> Style {
+        Style { tag: true, ..Style::default() }
+    }
+
+    fn spool(bytes: &[u8]) -> Spool {
+        let mut spool = Spool::new();
+        spool.push(bytes).unwrap();
+        spool
+    }
+
+    /// A printer to pipes without a reader of its standard error.
+    fn to_pipe(stop: bool) -> (Printer, io::PipeReader) {
+        let (reader, writer) = io::pipe().unwrap();
+        let stop = StopFlag::from(Arc::new(AtomicBool::new(stop)));
+        let aside = File::from(OwnedFd::from(io::pipe().unwrap().1));
+        let output = Output::of(File::from(OwnedFd::from(writer)), &stop).unwrap();
+        (Printer::of(output, aside, Style::default(), &stop), reader)
+    }
+
+    #[test]
+    fn a_command_has_its_outputs_unchanged_and_after_those_of_the_one_before() {
+        let long = "0123456789abcde\n".repeat(20_000) + "end";
+        let printed = printed(Style::default(), |printer| {
+            printer.group("a", &mut spool(b"1\n2"), &mut spool(b"e1\n")).unwrap();
+            printer.group("b", &mut spool(long.as_bytes()), &mut spool(b"")).unwrap();
+            printer.group("c", &mut spool(b""), &mut spool(b"e2")).unwrap();
+        });
+        assert_eq!(printed, (format!("1\n2{long}"), "e1\ne2".into()));
+    }
+
+    #[test]
+    fn each_line_begins_with_its_label_also_where_a_spool_is_read_in_pieces() {
+        let line = "x".repeat(999) + "\n";
+        let long = line.repeat(200) + "end";
+        let (out, err) = printed(tagged(), |printer| {
+            printer.group("a", &mut spool(long.as_bytes()), &mut spool(b"e\n\n")).unwrap();
+        });
+        assert!(out == format!("a\t{line}").repeat(200) + "a\tend", "{} bytes", out.len());
+        assert_eq!(err, "a\te\na\t\n");
+    }
+
+    #[test]
+    fn by_line_only_complete_lines_are_written_and_the_rest_at_the_end() {
+        let (out, err) = printed(tagged(), |printer| {
+            let [mut a, mut b, mut e] = [const { Partial { bytes: Vec::new(), is_begun: false } }; 3];
+            printer.lines("a", Stream::Out, &mut a, b"1\n2").unwrap();
+            printer.lines("b", Stream::Out, &mut b, b"x").unwrap();
+            printer.lines("a", Stream::Out, &mut a, b"3\n4\n5").unwrap();
+            printer.lines("b", Stream::Out, &mut b, b"\n").unwrap();
+            printer.lines("a", Stream::Err, &mut e, b"e\n").unwrap();
+            printer.flush_partial("b", Stream::Out, &mut b).unwrap();
+            printer.flush_partial("a", Stream::Out, &mut a).unwrap();
+            printer.flush_partial("a", Stream::Out, &mut a).unwrap();
+        });
+        assert_eq!((&*out, &*err), ("a\t1\na\t23\na\t4\nb\tx\na\t5", "a\te\n"));
+    }
+
+    #[test]
+    fn a_line_without_end_is_written_in_parts_and_has_one_label() {
+        let (out, _) = printed(tagged(), |printer| {
+            let mut partial = Partial::default();
+            for _ in 0..300 {
+                printer.lines("a", Stream::Out, &mut partial, &[b'x'; 1000]).unwrap();
+                assert!(partial.bytes.len() < LONGEST_LINE);
+            }
+            printer.lines("a", Stream::Out, &mut partial, b"\ny\n").unwrap();
+        });
+        assert!(out == format!("a\t{}\na\ty\n", "x".repeat(300_000)), "{} bytes", out.len());
+    }
+
+    #[test]
+    fn a_reader_that_has_left_is_told_and_one_of_standard_error_is_not() {
+        let (mut printer, mut reader) = to_pipe(false);
+        printer.group("a", &mut spool(b"1\n"), &mut spool(b"e\n")).unwrap();
+        assert!(!printer.output.is_locked(), "other processes write after the group");
+        let mut bytes = [0; 2];
+        reader.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"1\n");
+        drop(reader);
+        let cut = printer.group("a", &mut spool(b"1\n"), &mut spool(b"")).unwrap_err();
+        assert!(matches!(cut, Cut::Closed) && !printer.output.is_locked(), "{cut:?}");
+    }
+
+    #[test]
+    fn after_a_stop_what_a_reader_has_no_room_for_is_cut() {
+        let (mut printer, _reader) = to_pipe(true);
+        printer.group("a", &mut spool(b"1\n"), &mut spool(b"")).unwrap();
+        let cut = printer.group("a", &mut spool(&[b'x'; 2 << 20]), &mut spool(b"")).unwrap_err();
+        assert!(matches!(cut, Cut::Stopped) && !printer.output.is_locked(), "{cut:?}");
+    }
+
+    #[test]
+    fn a_full_disk_is_told_for_either_output() {
+        let stop = StopFlag::from(Arc::new(AtomicBool::new(false)));
+        let open = |path| File::options().write(true).open(path).unwrap();
+        for (out, err) in [("/dev/full", "/dev/null"), ("/dev/null", "/dev/full")] {
+            let output = Output::of(open(out), &stop).unwrap();
+            let mut printer = Printer::of(output, open(err), Style::default(), &stop);
+            let cut = printer.group("a", &mut spool(b"1"), &mut spool(b"2")).unwrap_err();
+            assert!(
+                matches!(&cut, Cut::Failed(error) if error.kind() == io::ErrorKind::StorageFull),
+                "{cut:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn results_are_complete_files_and_those_of_the_last_attempt() {
+        let folder = tempfile::tempdir().unwrap();
+        let style = Style { results: Some(folder.path().join("deep/er")), ..Style::default() };
+        printed(style, |printer| {
+            for (out, ending) in [("first, longer", "exit 1"), ("second", "exit 0")] {
+                printer
+                    .results("7:3", b"item", &mut spool(out.as_bytes()), &mut spool(b"e"), ending)
+                    .unwrap();
+            }
+        });
+        let folder = folder.path().join("deep/er/7:3");
+        for (name, text) in [("item", "item"), ("stdout", "second"), ("stderr", "e"), ("result", "exit 0\n")]
+        {
+            assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), text);
+        }
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 4, "no temporary file is left");
+    }
+}
