@@ -16,7 +16,10 @@ use super::verdict::Ending;
 use crate::cli::common::escape;
 use crate::cli::common::exit::Failure;
 
-const HEADER: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\tSequence\tProducer\tAttempt\n";
+const HEADER: &str = concat!(
+    "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\t",
+    "Sequence\tProducer\tAttempt\n"
+);
 
 /// One job that has ended, for one of its items.
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +124,8 @@ fn line(entry: &Entry<'_>) -> String {
     // Has no tab and no newline afterwards.
     let command = escape::text(entry.command);
     format!(
-        "{job}\t:\t{started:.3}\t{runtime:10.3}\t{sent}\t{received}\t{exit}\t{signal}\t{command}\t{sequence}\t{producer}\t{attempt}\n"
+        "{job}\t:\t{started:.3}\t{runtime:10.3}\t{sent}\t{received}\t{exit}\t{signal}\t{command}\t\
+         {sequence}\t{producer}\t{attempt}\n"
     )
 }
 

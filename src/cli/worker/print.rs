@@ -93,7 +93,10 @@ impl Printer {
     /// Why standard output was not written completely; or [`Cut::Failed`] if standard error was not, or if a spool
     /// cannot be read. If the reader of standard error has left, that is not an error.
     pub fn group(&mut self, label: &str, stdout: &mut Spool, stderr: &mut Spool) -> Result<(), Cut> {
-        self.locked(stdout.is_empty(), |printer| {
+        if stdout.is_empty() && stderr.is_empty() {
+            return Ok(());
+        }
+        self.locked(|printer| {
             for (stream, spool) in [(Stream::Out, stdout), (Stream::Err, stderr)] {
                 let mut at_start = true;
                 spool.copy_to(&mut |piece: &[u8]| printer.write(stream, label, piece, &mut at_start))?;
@@ -145,7 +148,7 @@ impl Printer {
         let Partial { bytes, is_begun } = partial;
         if !bytes.is_empty() {
             let mut at_start = !*is_begun;
-            self.locked(stream == Stream::Err, |printer| printer.write(stream, label, bytes, &mut at_start))?;
+            self.locked(|printer| printer.write(stream, label, bytes, &mut at_start))?;
             *is_begun = !at_start;
             bytes.clear();
         }
@@ -175,14 +178,11 @@ impl Printer {
         put(&folder, "result", |file| writeln!(file, "{ending}"))
     }
 
-    /// Calls `write` while no other process writes to the same pipe; unless `is_needless`.
-    fn locked(
-        &mut self,
-        is_needless: bool,
-        write: impl FnOnce(&mut Self) -> Result<(), Cut>,
-    ) -> Result<(), Cut> {
+    /// Calls `write` while no other process writes to the same pipe. That covers standard error, too, which
+    /// often is the same pipe.
+    fn locked(&mut self, write: impl FnOnce(&mut Self) -> Result<(), Cut>) -> Result<(), Cut> {
         let mut asks_left = ASKS_AFTER_STOP;
-        while !is_needless && !self.output.lock() {
+        while !self.output.lock() {
             if self.stop.is_raised() {
                 asks_left -= 1;
                 if asks_left == 0 {

@@ -217,7 +217,7 @@ mod tests {
     fn a_cleared_spool_is_empty_and_keeps_its_empty_file() {
         let mut spool = filled(&sample(2 * IN_MEMORY), 4096);
         spool.clear();
-        assert!(spool.is_empty() && spool.len() == 0);
+        assert_eq!((spool.len(), spool.is_empty()), (0, true));
         assert_eq!(spool.file.as_ref().unwrap().metadata().unwrap().len(), 0);
         let bytes = sample(IN_MEMORY + 5);
         spool.push(&bytes).unwrap();

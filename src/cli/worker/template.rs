@@ -23,7 +23,8 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// item in the text, this is not executed inside other quotes either.
 const ALL_ARGUMENTS: &[u8] = b"\"$@\"";
 
-/// A command line with placeholders: `{}` for the item, `{#}` for the number of the job, `{%}` for the number of the slot.
+/// A command line with placeholders: `{}` for the item, `{#}` for the number of the job, `{%}` for the number of the
+/// slot.
 ///
 /// An argument with `{}` becomes one argument per item of a batch.
 #[derive(Debug, Clone)]

@@ -167,7 +167,8 @@ fn a_command_is_told_the_facts_in_its_environment() {
 
 #[test]
 fn a_command_is_told_the_facts_as_json() {
-    let plain = r#"{"schema":"ringpipe.job/1","ring":"jobs","producer":7,"sequence":3,"attempt":2,"job":12,"slot":1,"items":1"#;
+    let facts = r#""ring":"jobs","producer":7,"sequence":3,"attempt":2,"job":12,"slot":1,"items":1"#;
+    let plain = format!(r#"{{"schema":"ringpipe.job/1",{facts}"#);
     assert_eq!(meta_json(&FACTS, &[]), format!("{plain}}}\n"));
     let batch = [Member { producer: 7, sequence: 3, attempt: 2 }];
     let expected = format!("{plain},\"batch\":[{{\"producer\":7,\"sequence\":3,\"attempt\":2}}]}}\n");
