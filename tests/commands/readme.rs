@@ -138,10 +138,12 @@ fn the_picture_can_be_drawn_again() {
     let made = fs::read_to_string(&out).unwrap();
     let kept = fs::read_to_string(root().join("docs/picture.svg")).unwrap();
     for picture in [made, kept] {
-        for part in ["kill -9", ">READING", "died; item 0 will be delivered again", "took item 0 and is done"]
-        {
+        for part in ["kill -9", ">READING", "died; item 0 will be delivered again"] {
             assert!(picture.contains(part), "no {part:?} in {picture}");
         }
+        // The view may see the item while it is held, or only that it was.
+        let again = ["took item 0 and is done", "takes item 0 from slot 0, its delivery no. 2"];
+        assert!(again.iter().any(|part| picture.contains(part)), "no redelivery in {picture}");
     }
 }
 

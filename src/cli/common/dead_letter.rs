@@ -74,7 +74,8 @@ mod tests {
     #[test]
     fn a_letter_keeps_reason_and_bytes() {
         let key = ItemKey { producer: 3, sequence: 17 };
-        let letter = DeadLetter { failures: 4, stderr: "two\nlines \u{fffd}".into(), ..DeadLetter::new("jobs", key) };
+        let letter =
+            DeadLetter { failures: 4, stderr: "two\nlines \u{fffd}".into(), ..DeadLetter::new("jobs", key) };
         for bytes in [&b""[..], b"item", b"\n\xff\n"] {
             let whole = letter.with(bytes);
             assert_eq!(DeadLetter::parse(&whole), Some((letter.clone(), bytes)));

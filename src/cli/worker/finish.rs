@@ -85,7 +85,8 @@ pub struct Finished<O> {
 pub struct Finisher<'o, S> {
     pub options: &'o WorkArgs,
     pub ring: &'o str,
-    pub stop: StopFlag,
+    /// Raised when commands are terminated: what has no room is then not waited for.
+    pub late: StopFlag,
     pub printer: Mutex<Printer>,
     /// Where answers go.
     pub reply: Option<Mutex<S>>,
@@ -217,7 +218,8 @@ impl<S: Sender> Finisher<'_, S> {
         let Some(folder) = &self.options.results else { return Ok(()) };
         let Finished { job, ended, output: Collected { stdout, stderr }, .. } = finished;
         let Some(first) = job.items.first() else { return Ok(()) };
-        let (key, bytes) = (first.key(), job.items.iter().flat_map(|item| item.bytes()).copied().collect::<Vec<_>>());
+        let (key, bytes) =
+            (first.key(), job.items.iter().flat_map(|item| item.bytes()).copied().collect::<Vec<_>>());
         let name = format!("{}-{}", key.producer, key.sequence);
         let printer = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = printer.results(&name, &bytes, stdout, stderr, &ended.ending.to_string());
@@ -233,7 +235,7 @@ impl<S: Sender> Finisher<'_, S> {
                 let answer = answer.map_err(|error| Failure::io("output of a command", &error))?;
                 let mut sender = reply.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(first) = finished.job.items.first() {
-                    send(&mut *sender, first.key(), &answer, &self.stop)?;
+                    send(&mut *sender, first.key(), &answer, &self.late)?;
                 }
             }
             None => self.print(&mut finished, true)?,
@@ -272,7 +274,7 @@ impl<S: Sender> Finisher<'_, S> {
         if let Some(dead) = &self.dead {
             let tail = finished.output.stderr.tail(TAIL).unwrap_or_default();
             for item in &finished.job.items {
-                dead.send(item, &finished.ended.ending, failures, &tail, &self.stop)?;
+                dead.send(item, &finished.ended.ending, failures, &tail, &self.late)?;
             }
         } else if !self.options.drop_failed {
             return Err(Stop::Failed(self.fails(&finished, attempts)));
@@ -293,9 +295,12 @@ impl<S: Sender> Finisher<'_, S> {
         let key = finished.job.items.first().map(|item| item.key().to_string()).unwrap_or_default();
         let (ring, ending) = (self.ring, &finished.ended.ending);
         let times = if attempts == 1 { "once".into() } else { format!("{attempts} times") };
-        let line = format!("ring {ring:?}: item {key} failed {times}, the last time by {ending}; it stays in the ring");
+        let line = format!(
+            "ring {ring:?}: item {key} failed {times}, the last time by {ending}; it stays in the ring"
+        );
         let hint = "--dead-letter RING2 or --drop-failed go on without it";
-        Failure::new(code::FAILED_ITEMS, line).hint(format!("{hint}; ringctl peek {}", escape::argument(ring)))
+        Failure::new(code::FAILED_ITEMS, line)
+            .hint(format!("{hint}; ringctl peek {}", escape::argument(ring)))
     }
 
     /// Adds a line for each item to the joblog.

@@ -48,11 +48,6 @@ impl Limits {
         Limits { load: load.map(|LoadArg(load)| load), memory: memfree.map(|ByteSize(bytes)| bytes) }
     }
 
-    /// Whether there are none, so that [`allow`](Self::allow) need not be asked.
-    pub fn is_unlimited(&self) -> bool {
-        *self == Limits::default()
-    }
-
     /// Whether a command may start now: the load average of the last minute is below the limit, and as much memory is
     /// available. What the system does not report is no reason to wait.
     pub fn allow(&self) -> bool {
@@ -107,9 +102,8 @@ mod tests {
     #[test]
     fn a_limit_that_this_machine_keeps_allows_and_one_that_it_cannot_keep_does_not() {
         let limits = |load: Option<&str>, memory| Limits::new(load.map(|l| l.parse().unwrap()), memory);
-        assert!(limits(None, None).is_unlimited() && limits(None, None).allow());
+        assert!(limits(None, None).allow());
         assert!(limits(Some("1000000"), Some(ByteSize(1))).allow());
         assert!(!limits(None, Some(ByteSize(u64::MAX))).allow());
-        assert!(!limits(None, Some(ByteSize(u64::MAX))).is_unlimited());
     }
 }

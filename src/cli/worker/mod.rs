@@ -73,16 +73,24 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     let template = Template::new(options.command, work.shell)?;
     let slots = work.jobs.map_or(1, |jobs| jobs.0);
     // Before the ring is attached, and while there is one thread.
-    let guard = Guard::start(slots).map_err(|error| Failure::io("starting the guard of the commands", &error))?;
+    let guard =
+        Guard::start(slots).map_err(|error| Failure::io("starting the guard of the commands", &error))?;
     let stop = signals::catch()?;
     let done = match (&work.joblog, work.resume) {
         (Some(path), true) => Done::read(path)?,
         _ => Done::default(),
     };
     let joblog = work.joblog.as_deref().map(JobLog::open).transpose()?.map(Mutex::new);
-    let style = Style { tag: work.tag, by_line: work.line_buffer, results: work.results.clone() };
-    let printer = Printer::new(style, &stop)?;
-    let opening = |name| Opening { name, place: Patience::of_place(options.wait.timeout), report: &report, stop: &stop };
+    let style = Style { tag: work.tag, results: work.results.clone() };
+    // Commands that end within their grace may still write.
+    let late = StopFlag::new();
+    let printer = Printer::new(style, &late)?;
+    let opening = |name| Opening {
+        name,
+        place: Patience::of_place(options.wait.timeout),
+        report: &report,
+        stop: &stop,
+    };
     let wait = match options.wait.timeout {
         _ if options.wait.no_wait || options.drain => Patience::None,
         Some(DurationArg(limit)) => Patience::Limited(limit),
@@ -100,12 +108,15 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         None => None,
     };
     let ring = receiver.observe().name().to_string();
-    let dead = work.dead_letter.as_ref().map(|name| DeadLetters::new(&ring, opener::<T>(name, options, &report, &stop)));
-    let state = State { halt: work.halt.clone(), ..State::default() };
+    let dead = work
+        .dead_letter
+        .as_ref()
+        .map(|name| DeadLetters::new(&ring, opener::<T>(name, options, &report, &stop)));
+    let state = State { halt: work.halt, ..State::default() };
     let finisher = Finisher {
         options: work,
         ring: &ring,
-        stop: stop.clone(),
+        late: late.clone(),
         printer: Mutex::new(printer),
         reply,
         dead,
@@ -122,7 +133,10 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         terminator: &terminator,
         finisher: &finisher,
         order: Mutex::new(Order::default()),
-        jobs: Jobs::new(slots, work.prefetch.map_or(0, |Count(more)| usize::try_from(more).unwrap_or(usize::MAX / 2))),
+        jobs: Jobs::new(
+            slots,
+            work.prefetch.map_or(0, |Count(more)| usize::try_from(more).unwrap_or(usize::MAX / 2)),
+        ),
     };
     let run = Run {
         worker: &worker,
@@ -166,7 +180,9 @@ fn opener<'o, T: Transport>(
         let place = Patience::of_place(options.wait.timeout);
         let opening = Opening { name, place, report: &report, stop: &stop };
         let opened = T::open_sender(&opening, &CreateArgs::default(), false)?;
-        opened.ok_or_else(|| Failure::new(code::RUNTIME, "a signal came before the ring for dead letters was open"))
+        opened.ok_or_else(|| {
+            Failure::new(code::RUNTIME, "a signal came before the ring for dead letters was open")
+        })
     }
 }
 
@@ -218,7 +234,11 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
         };
         template::environment(&mut command, &facts);
         let input = self.input(&items)?;
-        let meta = work.meta_fd.map(|_| meta(&facts, &job.items)).transpose().map_err(|e| Failure::io("--meta-fd", &e))?;
+        let meta = work
+            .meta_fd
+            .map(|_| meta(&facts, &job.items))
+            .transpose()
+            .map_err(|e| Failure::io("--meta-fd", &e))?;
         let also = meta.as_ref().zip(work.meta_fd).map(|(file, fd)| (file.as_fd(), fd));
         let limit = work.item_timeout.map(|DurationArg(limit)| limit);
         let around = Surroundings { guard: self.guard, terminator: self.terminator, slot, limit };
@@ -373,8 +393,8 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     fn hand_out(&mut self) -> Over {
         loop {
             self.show();
-            if let Some(over) = self.early_end() {
-                return over;
+            if let Some(stop) = self.early_end() {
+                return Over::Stop(stop);
             }
             let room = self.worker.jobs.room();
             if room == 0 || self.is_held_up() {
@@ -396,11 +416,9 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         }
     }
 
-    fn early_end(&self) -> Option<Over> {
-        if self.stop.is_raised() {
-            return Some(Over::Stop(Stop::Stopped));
-        }
-        self.worker.jobs.stop().map(Over::Stop)
+    /// Why to stop now, if there is a reason.
+    fn early_end(&self) -> Option<Stop> {
+        if self.stop.is_raised() { Some(Stop::Stopped) } else { self.worker.jobs.stop() }
     }
 
     /// Whether no further command may start now.
@@ -438,8 +456,8 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         if self.taken >= wanted {
             return Found::Over(Over::Taken);
         }
-        if let Some(over) = self.early_end() {
-            return Found::Over(over);
+        if let Some(stop) = self.early_end() {
+            return Found::Over(Over::Stop(stop));
         }
         // The pace applies once for each item, not once for each wait for it.
         if self.waited.is_zero() && !self.may_start() {
@@ -517,7 +535,8 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
             };
         }
         // Running commands are no idleness.
-        self.waited = if busy { Duration::from_nanos(1) } else { self.waited + wait.max(Duration::from_nanos(1)) };
+        self.waited =
+            if busy { Duration::from_nanos(1) } else { self.waited + wait.max(Duration::from_nanos(1)) };
         if idle_exit.is_some_and(|DurationArg(limit)| self.waited >= limit) {
             return Found::Over(self.short_of_count("nothing came"));
         }
@@ -552,7 +571,8 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     fn print_only(&mut self, job: Job<R::Owned>) {
         let items: Vec<&[u8]> = job.items.iter().map(R::Owned::bytes).collect();
         let line = self.worker.template.display(&items, job.number, 1) + "\n";
-        let mut printer = self.worker.finisher.printer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut printer =
+            self.worker.finisher.printer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let _ = printer.text(&line);
         drop(items);
         self.printed.push(job);
@@ -562,9 +582,8 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     fn wait_for_all(&mut self) -> Option<Stop> {
         loop {
             self.show();
-            match self.early_end() {
-                Some(Over::Stop(stop)) => return Some(stop),
-                Some(_) | None => {}
+            if let Some(stop) = self.early_end() {
+                return Some(stop);
             }
             self.worker.jobs.room();
             if self.worker.jobs.in_hand() == (0, 0) {
@@ -591,6 +610,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 break;
             }
             if start.elapsed() >= grace {
+                self.worker.finisher.late.raise();
                 self.worker.terminator.terminate();
                 while !self.worker.jobs.wait_for_running(SLICE) {}
                 break;
@@ -611,7 +631,9 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         match (stop, later) {
             (None, later) => later,
             // A failure says more.
-            (Some(Stop::Stopped | Stop::Unread | Stop::Halted(_)), Some(later @ Stop::Failed(_))) => Some(later),
+            (Some(Stop::Stopped | Stop::Unread | Stop::Halted(_)), Some(later @ Stop::Failed(_))) => {
+                Some(later)
+            }
             (stop, _) => stop,
         }
     }
@@ -649,7 +671,9 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
             let items = if failed == 1 { "1 item".into() } else { format!("{failed} items") };
             let failure = Failure::new(code::FAILED_ITEMS, format!("ring {ring:?}: {items} failed for good"));
             return Err(match &self.options().work.dead_letter {
-                Some(name) => failure.hint(format!("ringctl peek {} shows why", escape::argument(name.as_str()))),
+                Some(name) => {
+                    failure.hint(format!("ringctl peek {} shows why", escape::argument(name.as_str())))
+                }
                 None => failure,
             });
         }

@@ -24,8 +24,6 @@ const ASKS_AFTER_STOP: u32 = 100;
 pub struct Style {
     /// Each line begins with its label and a tab (`--tag`).
     pub tag: bool,
-    /// A line is written as soon as it is complete (`--line-buffer`); else the output of a command at its end.
-    pub by_line: bool,
     /// The folder of `--results`.
     pub results: Option<PathBuf>,
 }
@@ -81,11 +79,6 @@ impl Printer {
         Printer { output, aside, style, stop: stop.clone(), labelled: Vec::new() }
     }
 
-    /// Whether lines are written as soon as they are complete.
-    pub fn by_line(&self) -> bool {
-        self.style.by_line
-    }
-
     /// Writes both outputs of a command that has ended. Other workers that share the pipe of standard output do not
     /// write in between.
     ///
@@ -110,7 +103,7 @@ impl Printer {
     /// # Errors
     /// As [`group`](Self::group).
     pub fn text(&mut self, text: &str) -> Result<(), Cut> {
-        self.locked(false, |printer| printer.output.write(text.as_bytes(), &[]).1.map_or(Ok(()), Err))
+        self.locked(|printer| printer.output.write(text.as_bytes(), &[]).1.map_or(Ok(()), Err))
     }
 
     /// Writes the lines that `bytes` complete, and keeps the rest in `partial`. A line of more than 64 KiB is written

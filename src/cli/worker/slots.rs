@@ -60,8 +60,13 @@ struct State<O, S> {
 
 impl<O: Owned, S> Jobs<O, S> {
     pub fn new(slots: usize, prefetch: usize) -> Self {
-        let state =
-            State { waiting: VecDeque::new(), running: 0, postponed: Postponed::new(), stop: None, over: false };
+        let state = State {
+            waiting: VecDeque::new(),
+            running: 0,
+            postponed: Postponed::new(),
+            stop: None,
+            over: false,
+        };
         Jobs { state: Mutex::new(state), added: Condvar::new(), changed: Condvar::new(), slots, prefetch }
     }
 
@@ -168,7 +173,7 @@ impl<O: Owned, S> Jobs<O, S> {
     pub fn wait_for_running(&self, limit: Duration) -> bool {
         let state = self.state();
         let waited = self.changed.wait_timeout_while(state, limit, |state| state.running > 0);
-        waited.map_or(false, |(state, _)| state.running == 0)
+        waited.is_ok_and(|(state, _)| state.running == 0)
     }
 }
 

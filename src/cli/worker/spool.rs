@@ -115,14 +115,6 @@ impl Spool {
         }
         Ok(())
     }
-
-    /// Removes all bytes. The allocations and the empty file stay for the next command's output.
-    pub fn clear(&mut self) {
-        self.head.clear();
-        self.in_file = 0;
-        // A file that cannot be emptied would keep its room on the disk; the next push opens another one.
-        self.file = self.file.take().filter(|file| file.set_len(0).is_ok());
-    }
 }
 
 /// Opens a file without a name in `folder`.
@@ -211,17 +203,6 @@ mod tests {
             Err(io::Error::other("full"))
         });
         assert_eq!((result.unwrap_err().to_string(), calls), ("full".into(), 1));
-    }
-
-    #[test]
-    fn a_cleared_spool_is_empty_and_keeps_its_empty_file() {
-        let mut spool = filled(&sample(2 * IN_MEMORY), 4096);
-        spool.clear();
-        assert_eq!((spool.len(), spool.is_empty()), (0, true));
-        assert_eq!(spool.file.as_ref().unwrap().metadata().unwrap().len(), 0);
-        let bytes = sample(IN_MEMORY + 5);
-        spool.push(&bytes).unwrap();
-        assert!(spool.read_all().unwrap() == bytes);
     }
 
     #[test]

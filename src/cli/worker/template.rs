@@ -115,7 +115,9 @@ impl Template {
         };
         let failure = Failure::io(format!("starting command {:?}", self.name), error);
         match error.raw_os_error() {
-            Some(nix::libc::EAGAIN) => failure.hint("ulimit -u limits the processes and threads of this user"),
+            Some(nix::libc::EAGAIN) => {
+                failure.hint("ulimit -u limits the processes and threads of this user")
+            }
             _ => Failure { code: exit, ..failure },
         }
     }

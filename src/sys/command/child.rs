@@ -110,19 +110,14 @@ impl Guard {
                 if getppid() != parent {
                     return Err(Errno::ESRCH.into());
                 }
-                match also {
-                    // dup2 would leave it close-on-exec.
-                    Some((from, to)) if from == to => {
-                        if libc::fcntl(from, libc::F_SETFD, 0) < 0 {
-                            return Err(io::Error::last_os_error());
-                        }
-                    }
-                    Some((from, to)) => {
-                        if libc::dup2(from, to) < 0 {
-                            return Err(io::Error::last_os_error());
-                        }
-                    }
-                    None => {}
+                // dup2 of a descriptor to itself would leave it close-on-exec.
+                let given = match also {
+                    Some((from, to)) if from == to => libc::fcntl(from, libc::F_SETFD, 0),
+                    Some((from, to)) => libc::dup2(from, to),
+                    None => 0,
+                };
+                if given < 0 {
+                    return Err(io::Error::last_os_error());
                 }
             }
             Ok(())
@@ -199,7 +194,8 @@ impl Running {
     /// Whether the first process of the group has ended.
     pub fn has_ended(&self) -> bool {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        self.reaped || !matches!(waitid(Id::Pid(self.pid), flags), Ok(WaitStatus::StillAlive) | Err(Errno::EINTR))
+        self.reaped
+            || !matches!(waitid(Id::Pid(self.pid), flags), Ok(WaitStatus::StillAlive) | Err(Errno::EINTR))
     }
 
     /// Sends a signal to all processes of the group.
