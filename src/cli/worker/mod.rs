@@ -43,6 +43,7 @@ use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::pace::Pace;
 use crate::cli::common::progress::{Goal, Progress};
 use crate::cli::common::report::{More, Reporter, Stats};
+use crate::cli::common::seen::Seen;
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::stdout::Cut;
@@ -112,7 +113,8 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         .dead_letter
         .as_ref()
         .map(|name| DeadLetters::new(&ring, opener::<T>(name, options, &report, &stop)));
-    let state = State { halt: work.halt, ..State::default() };
+    let seen = options.dedup.then(Seen::default);
+    let state = State { halt: work.halt, seen, ..State::default() };
     let finisher = Finisher {
         options: work,
         ring: &ring,
@@ -492,10 +494,20 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     fn unless_done(&mut self, item: R::Owned) -> Found<R::Owned> {
         let key = item.key();
         if !self.done.contains(key.producer, key.sequence) {
-            return Found::Item(item);
+            return self.unless_duplicate(item);
         }
         item.acknowledge();
         self.worker.finisher.skipped(1);
+        Found::Nothing
+    }
+
+    /// Acknowledges an item that was done before (`--dedup`). It is none of the `-n` items.
+    fn unless_duplicate(&mut self, item: R::Owned) -> Found<R::Owned> {
+        if !self.worker.finisher.is_duplicate(item.key()) {
+            return Found::Item(item);
+        }
+        self.taken -= 1;
+        item.acknowledge();
         Found::Nothing
     }
 
@@ -656,7 +668,12 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 items: tally.done,
                 bytes: tally.bytes,
                 seconds: self.start.elapsed().as_secs_f64(),
-                more: More::Worker { retried: tally.retried, failed: tally.failed, skipped: tally.skipped },
+                more: More::Worker {
+                    retried: tally.retried,
+                    failed: tally.failed,
+                    skipped: tally.skipped,
+                    duplicates: self.options().dedup.then_some(tally.duplicates),
+                },
             };
             self.report.stats(&stats, false)?;
         }
