@@ -1,10 +1,10 @@
 //! Formats items for the output.
 
 use super::Options;
+use crate::ItemKey;
 use crate::cli::common::seen::Seen;
 use crate::cli::consumer::envelope;
 use crate::cli::transport::{Batch, Item};
-use crate::ItemKey;
 use crate::framing::{Framing, FramingError};
 
 /// Bytes that are framed before a write, unless an item is longer.
@@ -76,7 +76,8 @@ impl Framer {
             }
         }
         if let Some(separator) = separator.filter(|_| !self.json && !self.is_ambiguous) {
-            self.is_ambiguous = memchr::memchr_iter(separator, &self.bytes).count() > self.ends.len() - self.duplicates.len();
+            self.is_ambiguous =
+                memchr::memchr_iter(separator, &self.bytes).count() > self.ends.len() - self.duplicates.len();
         }
         Ok(())
     }

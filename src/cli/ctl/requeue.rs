@@ -324,7 +324,9 @@ impl Report<'_> {
         let mut parts: Vec<String> = self
             .to
             .iter()
-            .map(|Sent { ring, items }| format!("{} sent to {}", show::counted(*items, "item"), show::name(ring)))
+            .map(|Sent { ring, items }| {
+                format!("{} sent to {}", show::counted(*items, "item"), show::name(ring))
+            })
             .collect();
         if parts.is_empty() {
             parts.push("nothing to send".into());

@@ -372,6 +372,8 @@ enum Found<O> {
     Item(O),
     /// Nothing yet.
     Nothing,
+    /// An item that needed no command.
+    Dropped,
     Over(Over),
 }
 
@@ -404,7 +406,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 continue;
             }
             match self.next_items() {
-                Found::Nothing => {}
+                Found::Nothing | Found::Dropped => {}
                 Found::Over(over) => return over,
                 Found::Item(items) => {
                     self.number += 1;
@@ -435,6 +437,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         let mut items = match self.next_item(None) {
             Found::Item(item) => vec![item],
             Found::Nothing => return Found::Nothing,
+            Found::Dropped => return Found::Dropped,
             Found::Over(over) => return Found::Over(over),
         };
         let wait = self.options().work.max_wait.map_or(Duration::ZERO, |DurationArg(wait)| wait);
@@ -444,7 +447,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
             match self.next_item(Some(left)) {
                 Found::Item(item) => items.push(item),
                 Found::Nothing if left.is_zero() => break,
-                Found::Nothing => {}
+                Found::Nothing | Found::Dropped => {}
                 // It is found again for the next job.
                 Found::Over(_) => break,
             }
@@ -498,7 +501,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         }
         item.acknowledge();
         self.worker.finisher.skipped(1);
-        Found::Nothing
+        Found::Dropped
     }
 
     /// Acknowledges an item that was done before (`--dedup`). It is none of the `-n` items.
@@ -508,7 +511,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         }
         self.taken -= 1;
         item.acknowledge();
-        Found::Nothing
+        Found::Dropped
     }
 
     /// Whether to take what is there now, and wait for no item.
