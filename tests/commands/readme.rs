@@ -16,8 +16,10 @@ use crate::support::*;
 use ringpipe::{Activity, Role};
 
 /// Names of rings and semaphores in the examples.
-const NAMES: [&str; 10] =
-    ["jobs", "urls", "pictures", "words", "classic", "greedy", "batches", "built", "readings", "answers"];
+const NAMES: [&str; 11] = [
+    "jobs", "urls", "pictures", "words", "classic", "greedy", "batches", "built", "readings", "answers",
+    "failed",
+];
 
 /// The pages whose examples are run.
 const PAGES: [&str; 2] = ["README.md", "docs/COMMANDS.md"];
@@ -43,6 +45,7 @@ checks! {
     "curl -sO" => each_url_goes_to_one_worker,
     "--raw pictures" => a_copy_is_the_same_byte_for_byte,
     "ringctl peek jobs" => a_ring_is_kept_looked_at_and_removed,
+    "ringctl requeue failed" => items_that_failed_come_back,
     "--block 64K" => each_consumer_has_a_share_of_the_blocks,
     "drop-oldest" => the_oldest_are_dropped,
     "--resume jobs" => a_killed_producer_goes_on_where_it_was,
@@ -368,6 +371,21 @@ fn a_ring_is_kept_looked_at_and_removed(example: &Example) {
     let ring = example.name("jobs");
     let script = format!("producer {ring} --item {long} && consumer {ring}");
     assert_eq!(example.shell(&script).run().with_code(0).text(), format!("{long}\n"));
+}
+
+fn items_that_failed_come_back(example: &Example) {
+    let ended = example.run().with_code(0);
+    let lines = ended.lines();
+    assert_eq!(lines.len(), 10, "{ended:?}");
+    let jobs = example.name("jobs");
+    for (n, shown) in lines[..6].chunks(2).enumerate() {
+        assert!(shown[0].starts_with(&format!("{jobs:?} 0:{n} failed once, exit 1, ")), "{ended:?}");
+        assert_eq!(shown[1], (n + 1).to_string());
+    }
+    let told = format!("{}: 3 items sent to {jobs}", example.name("failed"));
+    let mut last = lines[6..].to_vec();
+    last.sort_unstable();
+    assert_eq!(last, ["1", "2", "3", &told]);
 }
 
 fn items_are_watched_as_they_move(example: &Example) {
