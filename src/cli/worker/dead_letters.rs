@@ -1,14 +1,17 @@
 //! Sends items that failed for good to another ring, with the reason.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use super::finish::{Stop, send};
+use super::stop::Stop;
 use super::verdict::Ending;
-use crate::StopFlag;
 use crate::cli::common::dead_letter::DeadLetter;
 use crate::cli::common::exit::Failure;
-use crate::cli::transport::{Owned, Sender};
+use crate::cli::transport::{Observe, Owned, Sender};
+use crate::{Error, ItemKey, StopFlag};
+
+/// The longest wait for room in another ring without a check of the stop flag.
+const SLICE: Duration = Duration::from_millis(100);
 
 /// Opens the ring for dead letters.
 type Open<'o, S> = Box<dyn FnMut() -> Result<S, Failure> + Send + 'o>;
@@ -59,6 +62,21 @@ impl<'o, S: Sender> DeadLetters<'o, S> {
         match sender {
             Some(sender) => send(sender, item.key(), &letter.with(item.bytes()), stop),
             None => Ok(()),
+        }
+    }
+}
+
+/// Sends an item to another ring, and waits for room in it.
+///
+/// # Errors
+/// [`Stop`]: a signal came first, or the ring takes no such item.
+pub fn send<S: Sender>(sender: &mut S, key: ItemKey, bytes: &[u8], stop: &StopFlag) -> Result<(), Stop> {
+    loop {
+        match sender.send_as(key, bytes, SLICE) {
+            Ok(()) => return Ok(()),
+            Err(Error::TimedOut) if !stop.is_raised() => {}
+            Err(Error::TimedOut | Error::Interrupted) => return Err(Stop::Stopped),
+            Err(error) => return Err(Failure::of_ring(sender.observe().name(), &error).into()),
         }
     }
 }
