@@ -1,6 +1,7 @@
 //! Sends items that failed for good to another ring, with the reason.
 
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use super::stop::Stop;
@@ -12,6 +13,8 @@ use crate::{Error, ItemKey, StopFlag};
 
 /// The longest wait for room in another ring without a check of the stop flag.
 const SLICE: Duration = Duration::from_millis(100);
+/// The pause between two attempts that do not wait.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Opens the ring for dead letters.
 type Open<'o, S> = Box<dyn FnMut() -> Result<S, Failure> + Send + 'o>;
@@ -38,7 +41,7 @@ impl<'o, S: Sender> DeadLetters<'o, S> {
         ending: &Ending,
         failures: u8,
         stderr: &[u8],
-        stop: &StopFlag,
+        late: &StopFlag,
     ) -> Result<(), Stop> {
         let (exit, signal) = match *ending {
             Ending::Exited(code) => (Some(code), None),
@@ -60,22 +63,24 @@ impl<'o, S: Sender> DeadLetters<'o, S> {
             *sender = Some(open()?);
         }
         match sender {
-            Some(sender) => send(sender, item.key(), &letter.with(item.bytes()), stop),
+            Some(sender) => send(sender, item.key(), &letter.with(item.bytes()), late),
             None => Ok(()),
         }
     }
 }
 
-/// Sends an item to another ring, and waits for room in it.
+/// Sends an item to another ring, and waits for room in it; once `late` is raised, no longer.
 ///
 /// # Errors
-/// [`Stop`]: a signal came first, or the ring takes no such item.
-pub fn send<S: Sender>(sender: &mut S, key: ItemKey, bytes: &[u8], stop: &StopFlag) -> Result<(), Stop> {
+/// [`Stop`], and the item was not sent: there is no room, or the ring takes no such item.
+pub fn send<S: Sender>(sender: &mut S, key: ItemKey, bytes: &[u8], late: &StopFlag) -> Result<(), Stop> {
     loop {
         match sender.send_as(key, bytes, SLICE) {
             Ok(()) => return Ok(()),
-            Err(Error::TimedOut) if !stop.is_raised() => {}
-            Err(Error::TimedOut | Error::Interrupted) => return Err(Stop::Stopped),
+            Err(Error::TimedOut | Error::Interrupted) if late.is_raised() => return Err(Stop::Stopped),
+            Err(Error::TimedOut) => {}
+            // After a signal it does not wait.
+            Err(Error::Interrupted) => thread::sleep(PAUSE),
             Err(error) => return Err(Failure::of_ring(sender.observe().name(), &error).into()),
         }
     }

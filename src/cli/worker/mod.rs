@@ -86,7 +86,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     let style = Style { tag: work.tag, results: work.results.clone() };
     // Commands that end within their grace may still write.
     let late = StopFlag::new();
-    let printer = Printer::new(style, &late)?;
+    let printer = Printer::new(style, &stop, &late)?;
     let opening = |name| Opening {
         name,
         place: Patience::of_place(options.wait.timeout),
@@ -145,6 +145,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         receiver,
         done,
         pace: Pace::new(options.pace.rate, options.pace.delay, fastrand::Rng::new()),
+        due: None,
         limits: Limits::new(work.load, work.memfree),
         report: &report,
         progress,
@@ -341,6 +342,8 @@ struct Run<'a, 'o, R: Receiver, S: Sender> {
     /// Items that need no command (`--resume`).
     done: Done,
     pace: Pace,
+    /// When the pace allows the next item, once that was asked.
+    due: Option<Instant>,
     limits: Limits,
     report: &'a Reporter,
     progress: Progress,
@@ -439,7 +442,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         };
         let wait = self.options().work.max_wait.map_or(Duration::ZERO, |DurationArg(wait)| wait);
         let start = Instant::now();
-        while (items.len() as u64) < most {
+        while (items.len() as u64) < most && !self.stop.is_raised() {
             let left = wait.saturating_sub(start.elapsed());
             match self.next_item(Some(left)) {
                 Found::Item(item) => items.push(item),
@@ -457,9 +460,6 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         let wanted = self.options().count.unwrap_or(u64::MAX);
         if self.taken >= wanted {
             return Found::Over(Over::Taken);
-        }
-        if let Some(stop) = self.early_end() {
-            return Found::Over(Over::Stop(stop));
         }
         // The pace applies once for each item, not once for each wait for it.
         if self.waited.is_zero() && !self.may_start() {
@@ -510,18 +510,19 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         self.receiver.observe().explained(Failure::of_ring(self.worker.finisher.ring, error))
     }
 
-    /// Waits for the pace, and for load and memory. False: not yet.
+    /// Whether the pace, the load and the memory allow the next command. If not, waits for a moment.
     fn may_start(&mut self) -> bool {
-        let due = self.pace.wait(Instant::now());
-        if !signals::sleep(due, self.stop) {
+        let now = Instant::now();
+        let due = *self.due.get_or_insert_with(|| now + self.pace.wait(now));
+        if now < due {
+            self.worker.jobs.wait(SLICE.min(due - now));
             return false;
         }
-        while !self.limits.allow() {
+        if !self.limits.allow() {
             self.worker.jobs.wait(LIMITS_EVERY);
-            if self.stop.is_raised() {
-                return false;
-            }
+            return false;
         }
+        self.due = None;
         true
     }
 
