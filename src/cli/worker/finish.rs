@@ -58,6 +58,8 @@ pub struct Finisher<'o, S> {
     /// Raised when commands are terminated: what has no room is then not waited for.
     pub late: StopFlag,
     pub printer: Mutex<Printer>,
+    /// Whether answers are lines, without the newline of the last.
+    pub answers_are_lines: bool,
     /// Where answers go.
     pub reply: Option<Mutex<S>>,
     /// Where items go that failed for good.
@@ -203,9 +205,12 @@ impl<S: Sender> Finisher<'_, S> {
                 self.print(&mut finished, false)?;
                 let answer = finished.output.stdout.read_all();
                 let answer = answer.map_err(|error| Failure::io("output of a command", &error))?;
+                // Items that are lines have no newline.
+                let trimmed = answer.strip_suffix(b"\n").filter(|_| self.answers_are_lines);
+                let answer = trimmed.unwrap_or(&answer);
                 let mut sender = reply.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(first) = finished.job.items.first() {
-                    send(&mut *sender, first.key(), &answer, &self.late)?;
+                    send(&mut *sender, first.key(), answer, &self.late)?;
                 }
             }
             None => self.print(&mut finished, true)?,

@@ -50,6 +50,7 @@ use crate::cli::common::start::End;
 use crate::cli::common::stdout::Cut;
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Sender, Transport};
+use crate::framing::Framing;
 use crate::sys::command::child::{Guard, memory_file};
 use crate::{Error, ItemKey, RingName, StopFlag};
 
@@ -120,6 +121,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         ring: &ring,
         late: late.clone(),
         printer: Mutex::new(printer),
+        answers_are_lines: options.framing == Framing::Lines,
         reply,
         dead,
         joblog,
