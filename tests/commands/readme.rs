@@ -17,7 +17,8 @@ use ringpipe::{Activity, Role};
 
 /// Names of rings and semaphores in the examples.
 const NAMES: [&str; 12] = [
-    "jobs", "urls", "pictures", "words", "classic", "greedy", "batches", "built", "readings", "answers", "broken", "pages",
+    "jobs", "urls", "pictures", "words", "classic", "greedy", "batches", "built", "readings", "answers",
+    "broken", "pages",
 ];
 
 /// The pages whose examples are run.
@@ -478,7 +479,8 @@ fn what_fails_for_good_goes_to_another_ring(example: &Example) {
     example.run().with_code(0);
     assert_eq!(example.read("fetched"), "https://example.org/good\n");
     let peek = example.with_own_names("ringctl peek broken");
-    let text = example.shell(&peek).run().with_code(0).text();
+    let ended = example.shell(&peek).run().with_code(0);
+    let text = ended.text();
     assert!(text.contains("https://example.org/bad") && !text.contains("good"), "{text}");
 }
 
@@ -499,4 +501,14 @@ fn a_standing_command_gets_all_lines(example: &Example) {
     example.shell(&sends).run().with_code(0);
     let ended = example.run().with_code(0);
     assert_eq!(sorted(&ended.stderr), ["1", "2", "3"]);
+}
+
+fn a_script_settles_its_item(example: &Example) {
+    example.stand_in("bin/curl", "echo \"$2\" > fetched");
+    let sends = example.with_own_names("ringctl create urls && producer urls --item https://example.org/1");
+    example.shell(&sends).run().with_code(0);
+    example.run().with_code(0);
+    assert_eq!(example.read("fetched"), "https://example.org/1\n");
+    let left = example.with_own_names("ringctl wait urls --until items=0 --timeout 60s && ringctl rm urls");
+    example.shell(&left).run().with_code(0);
 }

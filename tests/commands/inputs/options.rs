@@ -11,7 +11,7 @@ use crate::support::TestName;
 use crate::support::scale::is_ci;
 
 /// Every third of these values, another one at each turn, but at the scale of the gate all of them.
-fn shared_out(values: Vec<OsString>, turn: &mut usize) -> Vec<OsString> {
+pub fn shared_out(values: Vec<OsString>, turn: &mut usize) -> Vec<OsString> {
     if is_ci() {
         return values;
     }
