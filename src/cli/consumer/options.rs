@@ -103,6 +103,17 @@ pub struct Options {
     #[arg(long, value_name = "WHEN", value_enum, help_heading = "Output")]
     pub(super) ack: Option<AckArg>,
 
+    /// Drop items that this process has acknowledged already: same producer, same sequence
+    ///
+    /// For items that were sent twice under one key, such as an answer (--reply) of a worker that was killed
+    /// before it could acknowledge. Covers what this process has received since it started, not what other consumers or
+    /// earlier runs had, nor with -j an item that comes while a command runs for the same one. Of items that
+    /// failed for good, none is dropped, so that ringctl requeue can bring them back. Keys are those of the
+    /// first ring: items that came from several rings may have the same key. Remembers a million runs
+    /// of consecutive sequences, and forgets the lowest first. --stats counts dropped items as duplicates.
+    #[arg(long, help_heading = "Output")]
+    pub(super) dedup: bool,
+
     /// Stop after COUNT items
     #[arg(
         short = 'n',
@@ -145,6 +156,7 @@ impl Options {
             command: &self.command,
             work: &self.work,
             framing: self.framing.framing(),
+            dedup: self.dedup,
             count: self.count.map(|Count(count)| count),
             drain: self.drain,
             idle_exit: self.idle_exit,

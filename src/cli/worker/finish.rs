@@ -17,6 +17,7 @@ use super::supervise::{Collected, Ended};
 use super::verdict::{OnExit, Verdict};
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::seen::Seen;
 use crate::cli::common::stdout::Cut;
 use crate::cli::transport::{Owned, Sender};
 use crate::{ItemKey, StopFlag};
@@ -38,6 +39,8 @@ pub struct Tally {
     pub failed: u64,
     /// Items that were acknowledged without a command (`--resume`).
     pub skipped: u64,
+    /// Items that were acknowledged without a command, as they were done before (`--dedup`).
+    pub duplicates: u64,
 }
 
 /// A job with what its command left.
@@ -74,6 +77,8 @@ pub struct State {
     pub tally: Tally,
     pub halt: Option<Halt>,
     pub random: fastrand::Rng,
+    /// The items that are done (`--dedup`). Not those that failed for good: they may be sent again.
+    pub seen: Option<Seen>,
 }
 
 /// Finished jobs that wait for earlier ones (`--keep-order`).
@@ -114,6 +119,14 @@ impl<S: Sender> Finisher<'_, S> {
     /// Records items that are acknowledged without a command.
     pub fn skipped(&self, items: u64) {
         self.state().tally.skipped += items;
+    }
+
+    /// Whether an item was done before; if so, counts it.
+    pub fn is_duplicate(&self, key: ItemKey) -> bool {
+        let mut state = self.state();
+        let duplicate = state.seen.as_ref().is_some_and(|seen| seen.contains(key));
+        state.tally.duplicates += u64::from(duplicate);
+        duplicate
     }
 
     fn verdict(&self, ended: &Ended) -> Verdict {
@@ -217,6 +230,11 @@ impl<S: Sender> Finisher<'_, S> {
         }
         self.log(&finished)?;
         let (mut items, mut bytes) = (0, 0);
+        if let Some(seen) = &mut self.state().seen {
+            for item in &finished.job.items {
+                seen.insert(item.key());
+            }
+        }
         for item in finished.job.items {
             // What was read from lost memory must not count as done.
             item.check().map_err(|error| Failure::of_ring(self.ring, &error))?;

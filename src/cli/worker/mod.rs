@@ -45,6 +45,7 @@ use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::pace::Pace;
 use crate::cli::common::progress::{Goal, Progress};
 use crate::cli::common::report::{More, Reporter, Stats};
+use crate::cli::common::seen::Seen;
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::stdout::Cut;
@@ -115,7 +116,8 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         .dead_letter
         .as_ref()
         .map(|name| DeadLetters::new(&ring, opener::<T>(name, options, &report, &stop)));
-    let state = State { halt: work.halt, ..State::default() };
+    let seen = options.dedup.then(Seen::default);
+    let state = State { halt: work.halt, seen, ..State::default() };
     let finisher = Finisher {
         options: work,
         ring: &ring,
@@ -377,6 +379,8 @@ enum Found<O> {
     Item(O),
     /// Nothing yet.
     Nothing,
+    /// An item that needed no command.
+    Dropped,
     Over(Over),
 }
 
@@ -409,7 +413,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 continue;
             }
             match self.next_items() {
-                Found::Nothing => {}
+                Found::Nothing | Found::Dropped => {}
                 Found::Over(over) => return over,
                 Found::Item(items) => {
                     self.number += 1;
@@ -440,6 +444,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         let mut items = match self.next_item(None) {
             Found::Item(item) => vec![item],
             Found::Nothing => return Found::Nothing,
+            Found::Dropped => return Found::Dropped,
             Found::Over(over) => return Found::Over(over),
         };
         let wait = self.options().work.max_wait.map_or(Duration::ZERO, |DurationArg(wait)| wait);
@@ -449,7 +454,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
             match self.next_item(Some(left)) {
                 Found::Item(item) => items.push(item),
                 Found::Nothing if left.is_zero() => break,
-                Found::Nothing => {}
+                Found::Nothing | Found::Dropped => {}
                 // It is found again for the next job.
                 Found::Over(_) => break,
             }
@@ -496,11 +501,21 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     fn unless_done(&mut self, item: R::Owned) -> Found<R::Owned> {
         let key = item.key();
         if !self.done.contains(key.producer, key.sequence) {
-            return Found::Item(item);
+            return self.unless_duplicate(item);
         }
         item.acknowledge();
         self.worker.finisher.skipped(1);
-        Found::Nothing
+        Found::Dropped
+    }
+
+    /// Acknowledges an item that was done before (`--dedup`). It is none of the `-n` items.
+    fn unless_duplicate(&mut self, item: R::Owned) -> Found<R::Owned> {
+        if !self.worker.finisher.is_duplicate(item.key()) {
+            return Found::Item(item);
+        }
+        self.taken -= 1;
+        item.acknowledge();
+        Found::Dropped
     }
 
     /// Whether to take what is there now, and wait for no item.
@@ -661,7 +676,12 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 items: tally.done,
                 bytes: tally.bytes,
                 seconds: self.start.elapsed().as_secs_f64(),
-                more: More::Worker { retried: tally.retried, failed: tally.failed, skipped: tally.skipped },
+                more: More::Worker {
+                    retried: tally.retried,
+                    failed: tally.failed,
+                    skipped: tally.skipped,
+                    duplicates: self.options().dedup.then_some(tally.duplicates),
+                },
             };
             self.report.stats(&stats, false)?;
         }

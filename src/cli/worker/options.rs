@@ -140,6 +140,8 @@ pub struct WorkerOptions<'o> {
     pub work: &'o WorkArgs,
     /// How several items for one command are framed.
     pub framing: Framing,
+    /// Drop items that were done already.
+    pub dedup: bool,
     /// The number of items to take.
     pub count: Option<u64>,
     /// Stop when the ring is empty.

@@ -169,7 +169,8 @@ pub fn good_values(kind: &str) -> &'static [&'static str] {
         "SHELL" => &["bash", "zsh", "fish"],
         "TEXT" => &["text", ""],
         "DISCIPLINE" => &["adaptive", "semaphore"],
-        "RING" | "NAME" => &["inputs-no-such-ring"],
+        "RING" | "NAME" | "FROM" => &["inputs-no-such-ring"],
+        "TO" => &["inputs-no-ring-either"],
         "JOB" => &["{}"],
         _ => panic!("no test knows values of the kind {kind}: see good_values and bad_values"),
     }

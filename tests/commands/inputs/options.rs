@@ -91,7 +91,7 @@ fn bad_values(arg: &Arg) -> Vec<OsString> {
         "FILE.svg" => bad.extend(["plot.png", "svg", "plot.svg/"]),
         "DISCIPLINE" => bad.extend(["adaptive;semaphore", "none", "ALL!"]),
         "JOB" => bad.extend(["[]", "{\"kind\":1}"]),
-        "RING" | "NAME" => {
+        "RING" | "NAME" | "FROM" | "TO" => {
             bad = vec!["", "/", "shm:", "shm:/", ".", "..", "/..", "a/b", "//a", "a/", "../a", "shm:shm:/a/"]
         }
         // A number is the user's that has it.
