@@ -16,9 +16,9 @@ use crate::support::*;
 use ringpipe::{Activity, Role};
 
 /// Names of rings and semaphores in the examples.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "jobs", "urls", "pictures", "words", "classic", "greedy", "batches", "built", "readings", "answers",
-    "broken", "pages",
+    "broken", "pages", "failed",
 ];
 
 /// The pages whose examples are run.
@@ -45,6 +45,7 @@ checks! {
     "for i in 1 2 3" => each_url_goes_to_one_worker,
     "--raw pictures" => a_copy_is_the_same_byte_for_byte,
     "ringctl peek jobs" => a_ring_is_kept_looked_at_and_removed,
+    "ringctl requeue failed" => items_that_failed_come_back,
     "--block 64K" => each_consumer_has_a_share_of_the_blocks,
     "drop-oldest" => the_oldest_are_dropped,
     "--resume jobs" => a_killed_producer_goes_on_where_it_was,
@@ -55,7 +56,7 @@ checks! {
     "ringctl bench --only" => the_machine_is_measured,
     "ringctl check" => logs_add_up_or_not,
     "--dead-letter broken" => what_fails_for_good_goes_to_another_ring,
-    "ringctl requeue" => dead_letters_are_shown_and_brought_back,
+    "ringctl requeue broken urls" => dead_letters_are_shown_and_brought_back,
     "--reply words" => answers_have_the_keys_of_their_items,
     "--coprocess" => a_standing_command_gets_all_lines,
     "--hold" => a_script_settles_its_item,
@@ -375,6 +376,21 @@ fn a_ring_is_kept_looked_at_and_removed(example: &Example) {
     let ring = example.name("jobs");
     let script = format!("producer {ring} --item {long} && consumer {ring}");
     assert_eq!(example.shell(&script).run().with_code(0).text(), format!("{long}\n"));
+}
+
+fn items_that_failed_come_back(example: &Example) {
+    let ended = example.run().with_code(0);
+    let lines = ended.lines();
+    assert_eq!(lines.len(), 10, "{ended:?}");
+    let jobs = example.name("jobs");
+    for (n, shown) in lines[..6].chunks(2).enumerate() {
+        assert!(shown[0].starts_with(&format!("{jobs:?} 0:{n} failed once, exit 1, ")), "{ended:?}");
+        assert_eq!(shown[1], (n + 1).to_string());
+    }
+    let told = format!("{}: 3 items sent to {jobs}", example.name("failed"));
+    let mut last = lines[6..].to_vec();
+    last.sort_unstable();
+    assert_eq!(last, ["1", "2", "3", &told]);
 }
 
 fn items_are_watched_as_they_move(example: &Example) {

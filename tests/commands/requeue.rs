@@ -173,7 +173,7 @@ fn a_full_ring_is_waited_for_up_to_the_limit_and_keeps_the_rest_of_the_letters()
     }
     // Without a limit it waits for a consumer.
     let waiting = Run::new(env!("CARGO_BIN_EXE_ringctl")).args(&["requeue", &from]).spawn();
-    let read = consumer(&to, &["-n", "6"]).run().succeeds();
+    let read = consumer(&to, &["--follow", "-n", "6"]).run().succeeds();
     assert_eq!(read.text(), "0\n1\n2\n3\n4\n5\n");
     waiting.end().succeeds();
     assert!(is_empty(&from));
