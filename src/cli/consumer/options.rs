@@ -84,6 +84,9 @@ const WORDS: [(&str, &str); 4] = [
 pub struct Options {
     /// The ring: NAME, /NAME or shm:NAME
     pub(super) ring: RingName,
+    /// Run this command for each item, and acknowledge the item if it succeeds
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["ack", "json"])]
+    pub(super) command: Vec<OsString>,
 
     #[command(flatten)]
     pub(super) framing: FramingArgs,
@@ -143,9 +146,6 @@ pub struct Options {
 
     #[command(flatten)]
     work: WorkArgs,
-    /// Run this command for each item, and acknowledge the item if it succeeds
-    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["ack", "json"])]
-    pub(super) command: Vec<OsString>,
 }
 
 impl Options {

@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::dead_letters::DeadLetters;
-use super::halt::{Halt, When};
+use super::dead_letters::{DeadLetters, send};
+use super::halt::Halt;
 use super::joblog::{Entry, JobLog};
 use super::options::WorkArgs;
 use super::print::Printer;
 use super::slots::{After, Job};
 use super::spool::Spool;
+use super::stop::Stop;
 use super::supervise::{Collected, Ended};
 use super::verdict::{OnExit, Verdict};
 use crate::cli::common::escape;
@@ -19,43 +20,12 @@ use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::seen::Seen;
 use crate::cli::common::stdout::Cut;
 use crate::cli::transport::{Owned, Sender};
-use crate::{Error, ItemKey, StopFlag};
+use crate::{ItemKey, StopFlag};
 
 /// How often an item is tried again, if the command line does not say.
 const RETRIES: u8 = 3;
-/// The longest wait for room in another ring without a check of the stop flag.
-const SLICE: Duration = Duration::from_millis(100);
 /// Bytes of a command's standard error that a dead letter carries.
 const TAIL: usize = 2048;
-
-/// Why a worker stops before the end of its stream.
-#[derive(Debug)]
-pub enum Stop {
-    /// The reader of its output has left.
-    Unread,
-    /// A signal came.
-    Stopped,
-    /// `--halt` says so.
-    Halted(When),
-    /// It cannot go on.
-    Failed(Failure),
-}
-
-impl From<Cut> for Stop {
-    fn from(cut: Cut) -> Self {
-        match cut {
-            Cut::Closed => Stop::Unread,
-            Cut::Stopped => Stop::Stopped,
-            Cut::Failed(error) => Stop::Failed(Failure::io("output of a command", &error)),
-        }
-    }
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Stop::Failed(failure)
-    }
-}
 
 /// The totals of a worker.
 #[derive(Debug, Default, Clone, Copy)]
@@ -91,6 +61,8 @@ pub struct Finisher<'o, S> {
     /// Raised when commands are terminated: what has no room is then not waited for.
     pub late: StopFlag,
     pub printer: Mutex<Printer>,
+    /// Whether answers are lines, without the newline of the last.
+    pub answers_are_lines: bool,
     /// Where answers go.
     pub reply: Option<Mutex<S>>,
     /// Where items go that failed for good.
@@ -246,9 +218,12 @@ impl<S: Sender> Finisher<'_, S> {
                 self.print(&mut finished, false)?;
                 let answer = finished.output.stdout.read_all();
                 let answer = answer.map_err(|error| Failure::io("output of a command", &error))?;
+                // Items that are lines have no newline.
+                let trimmed = answer.strip_suffix(b"\n").filter(|_| self.answers_are_lines);
+                let answer = trimmed.unwrap_or(&answer);
                 let mut sender = reply.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(first) = finished.job.items.first() {
-                    send(&mut *sender, first.key(), &answer, &self.late)?;
+                    send(&mut *sender, first.key(), answer, &self.late)?;
                 }
             }
             None => self.print(&mut finished, true)?,
@@ -351,21 +326,5 @@ fn halted<O>(state: &mut State, failed: bool) -> Result<After<O, Stop>, Stop> {
     match state.halt.as_mut().and_then(|halt| halt.note(failed)) {
         Some(when) => Err(Stop::Halted(when)),
         None => Ok(After::Settled),
-    }
-}
-
-/// Sends an item to another ring, and waits for room in it.
-///
-/// # Errors
-/// [`Stop`]: a signal came first, or the ring takes no such item.
-pub fn send<S: Sender>(sender: &mut S, key: ItemKey, bytes: &[u8], stop: &StopFlag) -> Result<(), Stop> {
-    use crate::cli::transport::Observe;
-    loop {
-        match sender.send_as(key, bytes, SLICE) {
-            Ok(()) => return Ok(()),
-            Err(Error::TimedOut) if !stop.is_raised() => {}
-            Err(Error::TimedOut | Error::Interrupted) => return Err(Stop::Stopped),
-            Err(error) => return Err(Failure::of_ring(sender.observe().name(), &error).into()),
-        }
     }
 }

@@ -16,6 +16,7 @@ mod options;
 mod print;
 mod slots;
 mod spool;
+mod stop;
 mod supervise;
 mod template;
 mod verdict;
@@ -27,13 +28,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use self::dead_letters::DeadLetters;
-use self::finish::{Finished, Finisher, Order, State, Stop, Tally};
+use self::finish::{Finished, Finisher, Order, State, Tally};
 use self::halt::When;
 use self::joblog::{Done, JobLog};
 use self::limits::Limits;
 pub use self::options::{WorkArgs, WorkerOptions, with_command};
 use self::print::{Partial, Printer, Stream, Style};
 use self::slots::{After, Job, Jobs};
+use self::stop::Stop;
 use self::supervise::{Collected, Ended, Sink, Surroundings, Terminator};
 use self::template::{Facts, Member, Template};
 use crate::cli::common::args::{Count, DurationArg};
@@ -49,6 +51,7 @@ use crate::cli::common::start::End;
 use crate::cli::common::stdout::Cut;
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Sender, Transport};
+use crate::framing::Framing;
 use crate::sys::command::child::{Guard, memory_file};
 use crate::{Error, ItemKey, RingName, StopFlag};
 
@@ -85,7 +88,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     let style = Style { tag: work.tag, results: work.results.clone() };
     // Commands that end within their grace may still write.
     let late = StopFlag::new();
-    let printer = Printer::new(style, &late)?;
+    let printer = Printer::new(style, &stop, &late)?;
     let opening = |name| Opening {
         name,
         place: Patience::of_place(options.wait.timeout),
@@ -120,6 +123,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         ring: &ring,
         late: late.clone(),
         printer: Mutex::new(printer),
+        answers_are_lines: options.framing == Framing::Lines,
         reply,
         dead,
         joblog,
@@ -145,6 +149,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         receiver,
         done,
         pace: Pace::new(options.pace.rate, options.pace.delay, fastrand::Rng::new()),
+        due: None,
         limits: Limits::new(work.load, work.memfree),
         report: &report,
         progress,
@@ -341,6 +346,8 @@ struct Run<'a, 'o, R: Receiver, S: Sender> {
     /// Items that need no command (`--resume`).
     done: Done,
     pace: Pace,
+    /// When the pace allows the next item, once that was asked.
+    due: Option<Instant>,
     limits: Limits,
     report: &'a Reporter,
     progress: Progress,
@@ -442,7 +449,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         };
         let wait = self.options().work.max_wait.map_or(Duration::ZERO, |DurationArg(wait)| wait);
         let start = Instant::now();
-        while (items.len() as u64) < most {
+        while (items.len() as u64) < most && !self.stop.is_raised() {
             let left = wait.saturating_sub(start.elapsed());
             match self.next_item(Some(left)) {
                 Found::Item(item) => items.push(item),
@@ -460,9 +467,6 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         let wanted = self.options().count.unwrap_or(u64::MAX);
         if self.taken >= wanted {
             return Found::Over(Over::Taken);
-        }
-        if let Some(stop) = self.early_end() {
-            return Found::Over(Over::Stop(stop));
         }
         // The pace applies once for each item, not once for each wait for it.
         if self.waited.is_zero() && !self.may_start() {
@@ -523,18 +527,19 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         self.receiver.observe().explained(Failure::of_ring(self.worker.finisher.ring, error))
     }
 
-    /// Waits for the pace, and for load and memory. False: not yet.
+    /// Whether the pace, the load and the memory allow the next command. If not, waits for a moment.
     fn may_start(&mut self) -> bool {
-        let due = self.pace.wait(Instant::now());
-        if !signals::sleep(due, self.stop) {
+        let now = Instant::now();
+        let due = *self.due.get_or_insert_with(|| now + self.pace.wait(now));
+        if now < due {
+            self.worker.jobs.wait(SLICE.min(due - now));
             return false;
         }
-        while !self.limits.allow() {
+        if !self.limits.allow() {
             self.worker.jobs.wait(LIMITS_EVERY);
-            if self.stop.is_raised() {
-                return false;
-            }
+            return false;
         }
+        self.due = None;
         true
     }
 
