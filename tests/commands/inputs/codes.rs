@@ -57,6 +57,23 @@ const TABLE: &[(&str, u8, &str)] = &[
     ("ringctl repair", 0, "ringctl repair $R"),
     ("ringctl repair", 3, "ringctl repair $N"),
     ("ringctl repair", 6, "ringctl repair $J"),
+    ("ringctl requeue", 0, "ringctl requeue $R"),
+    ("ringctl requeue", 1, "ringctl requeue $R > /dev/full"),
+    ("ringctl requeue", 2, "ringctl requeue $R $R"),
+    ("ringctl requeue", 3, "ringctl requeue $N"),
+    (
+        "ringctl requeue",
+        4,
+        "consumer $R --retries 0 --dead-letter $N -- false; seq 2 | producer $E; ringctl requeue $N $E --timeout 10ms",
+    ),
+    ("ringctl requeue", 5, "consumer $R --retries 0 --dead-letter $N -- false; ringctl requeue $N $X"),
+    ("ringctl requeue", 6, "ringctl requeue $J"),
+    (
+        "ringctl requeue",
+        143,
+        "consumer $R --retries 0 --dead-letter $N -- false; seq 2 | producer $E; $BIN/ringctl requeue $N $E& P=$!;
+         until ringctl inspect $E | grep -q 'waiting for room'; do sleep 0.01; done; kill -TERM $P; wait $P",
+    ),
     ("ringctl clean", 0, "ringctl clean"),
     ("ringctl clean", 1, "ringctl clean > /dev/full"),
     ("ringctl wait", 0, "ringctl wait $N --until gone"),
