@@ -25,7 +25,7 @@ const RETRIES: u8 = 3;
 /// The longest wait for room in another ring without a check of the stop flag.
 const SLICE: Duration = Duration::from_millis(100);
 /// Bytes of a command's standard error that a dead letter carries.
-const TAIL: usize = 2048;
+pub const TAIL: usize = 2048;
 
 /// Why a worker stops before the end of its stream.
 #[derive(Debug)]
@@ -75,6 +75,8 @@ pub struct Finished<O> {
     pub job: Job<O>,
     pub ended: Ended,
     pub output: Collected,
+    /// The last bytes of its standard error, if that was printed already.
+    pub tail: Vec<u8>,
     /// The command line, for the joblog.
     pub line: String,
     /// What `--tag` writes before each line.
@@ -272,7 +274,8 @@ impl<S: Sender> Finisher<'_, S> {
         let attempts = finished.job.attempt();
         let failures = finished.job.items.iter().map(O::record_failure).max().unwrap_or(1);
         if let Some(dead) = &self.dead {
-            let tail = finished.output.stderr.tail(TAIL).unwrap_or_default();
+            let mut tail = std::mem::take(&mut finished.tail);
+            tail.extend(finished.output.stderr.tail(TAIL).unwrap_or_default());
             for item in &finished.job.items {
                 dead.send(item, &finished.ended.ending, failures, &tail, &self.late)?;
             }

@@ -7,6 +7,7 @@
 //! consumers get its items, and its commands are killed.
 
 mod backoff;
+mod coprocess;
 mod dead_letters;
 mod finish;
 mod halt;
@@ -71,7 +72,11 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     let report = Reporter::new(ui.program(), &options.process.report);
     options.process.affinity.apply()?;
     let template = Template::new(options.command, work.shell)?;
+    if work.coprocess.is_some() {
+        coprocess::check(&template)?;
+    }
     let slots = work.jobs.map_or(1, |jobs| jobs.0);
+    let prefetch = work.prefetch.map_or(0, |Count(more)| usize::try_from(more).unwrap_or(usize::MAX / 2));
     // Before the ring is attached, and while there is one thread.
     let guard =
         Guard::start(slots).map_err(|error| Failure::io("starting the guard of the commands", &error))?;
@@ -133,11 +138,23 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         terminator: &terminator,
         finisher: &finisher,
         order: Mutex::new(Order::default()),
-        jobs: Jobs::new(
-            slots,
-            work.prefetch.map_or(0, |Count(more)| usize::try_from(more).unwrap_or(usize::MAX / 2)),
-        ),
+        jobs: match work.coprocess {
+            Some(_) => Jobs::of_standing(slots, prefetch)
+                .map_err(|error| Failure::io("making a descriptor for each slot", &error))?,
+            None => Jobs::new(slots, prefetch),
+        },
     };
+    let standing = work.coprocess.map(|form| coprocess::Shared {
+        jobs: &worker.jobs,
+        finisher: &finisher,
+        guard: &guard,
+        terminator: &terminator,
+        template: &template,
+        form,
+        ahead: prefetch,
+        limit: work.item_timeout.map(|DurationArg(limit)| limit),
+        grace: work.grace.map_or(GRACE, |DurationArg(grace)| grace),
+    });
     let run = Run {
         worker: &worker,
         receiver,
@@ -156,8 +173,11 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     };
     thread::scope(|scope| {
         for slot in 0..slots {
-            let worker = &worker;
-            let started = thread::Builder::new().spawn_scoped(scope, move || worker.work(slot));
+            let (worker, standing) = (&worker, standing.as_ref());
+            let started = thread::Builder::new().spawn_scoped(scope, move || match standing {
+                Some(standing) => coprocess::Slot::new(standing, slot).run(),
+                None => worker.work(slot),
+            });
             if let Err(error) = started {
                 worker.jobs.end();
                 return Err(Failure::io("starting a thread", &error)
@@ -229,7 +249,7 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
             Ok(command) => command,
             Err(why) => {
                 let (ended, output) = (Ended::not_run(why), Collected::default());
-                return Ok(self.finish(Finished { job, ended, output, line, label }));
+                return Ok(self.finish(Finished { job, ended, output, tail: Vec::new(), line, label }));
             }
         };
         template::environment(&mut command, &facts);
@@ -260,7 +280,7 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
             }
             Err(error) => return Err(self.template.not_started(&error)),
         };
-        Ok(self.finish(Finished { job, ended, output, line, label }))
+        Ok(self.finish(Finished { job, ended, output, tail: Vec::new(), line, label }))
     }
 
     fn finish(&self, finished: Finished<O>) -> After<O, Stop> {
