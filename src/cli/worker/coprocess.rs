@@ -8,42 +8,34 @@
 //! even have read, are sent to the next command without a failure.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
-use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
-use std::sync::PoisonError;
+use std::io::{self, Read};
+use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::signal::Signal;
-use nix::sys::time::TimeSpec;
+use nix::poll::{PollFd, PollFlags};
 
-use super::finish::{Finished, Finisher, Stop, TAIL};
+use super::finish::{Finished, Finisher, Stop};
 use super::options::Coprocess;
-use super::print::{Partial, Stream};
-use super::slots::{After, Job, Jobs, More, Stands};
-use super::supervise::{Collected, Ended, Ladder, MOST_AFTER_END, POLL, Terminator};
+use super::slots::{After, Job, Jobs, More};
+use super::standing::{BLOCK, Process, Sent, poll};
+use super::supervise::{Collected, Ended, MOST_AFTER_END, Terminator};
 use super::template::Template;
 use super::verdict::{Ending, Verdict};
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
-use crate::cli::common::stdout::Cut;
 use crate::cli::transport::{Owned, Sender};
-use crate::sys::command::child::{Guard, Running, set_nonblocking, signal_of};
+use crate::sys::command::child::Guard;
 
 /// What an answer may be, for messages.
 const EXPECTED: &str = "ok, retry TEXT or dead TEXT on a line for each item";
-/// Bytes that are ready to be written before more items are framed.
-const BLOCK: usize = 64 << 10;
 /// The longest answer.
 const LONGEST_ANSWER: usize = 64 << 10;
+/// Bytes of an unexpected answer that a message shows.
+const MOST_SHOWN: usize = 60;
 /// How often in a row a command may end without any answer before its worker stops.
 const MOST_DEATHS: u32 = 3;
 /// The wait before a command is started again that ended without any answer; doubled for the next time.
 const RESTART_AFTER: Duration = Duration::from_millis(100);
-/// How long a command may go on that has closed its standard input or output: most of these are about to exit.
-const EXITS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Refuses a command that depends on the item.
 ///
@@ -125,13 +117,12 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
             if self.over && process.sent.is_empty() {
                 process.leave(self.shared.grace);
             }
-            let seen = process.wait(self)?;
+            let seen = process.wait(self.shared.jobs.bell(self.slot), self.shared.terminator)?;
             if seen.bell {
                 self.shared.jobs.bell(self.slot).silence();
             }
             if seen.told {
-                process.stdin = None;
-                process.ladder.stop(&process.running);
+                process.stop();
             }
             if seen.stderr {
                 process.pass_stderr(self.shared.finisher)?;
@@ -301,7 +292,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
             let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
             bytes = rest;
             let Some((verdict, text)) = answer(line) else {
-                process.fail(format!("unexpected answer {}", escape::bytes(line, false)));
+                process.fail(format!("unexpected answer {}", quoted(line)));
                 break;
             };
             let Some(Sent { job, at, started }) = process.sent.pop_front() else {
@@ -367,215 +358,6 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
     }
 }
 
-/// An item that was sent.
-struct Sent<O> {
-    job: Job<O>,
-    at: Instant,
-    started: SystemTime,
-}
-
-/// A standing command that runs.
-struct Process<'a, O: Owned> {
-    running: Running,
-    stdin: Option<ChildStdin>,
-    stdout: Option<ChildStdout>,
-    stderr: Option<ChildStderr>,
-    /// Framed items that were not written.
-    out: Vec<u8>,
-    /// The items that it has not answered.
-    sent: VecDeque<Sent<O>>,
-    /// The beginning of its next answer.
-    begun: Vec<u8>,
-    answered: bool,
-    ladder: Ladder,
-    /// Why it was killed although it ran.
-    why: Option<Ending>,
-    /// It closed its standard input or output.
-    has_closed: bool,
-    /// The time limit is no longer that of an item.
-    is_leaving: bool,
-    /// The last of its standard error since an item failed, and the beginning of its next line.
-    tail: Vec<u8>,
-    partial: Partial,
-    buffer: Vec<u8>,
-    /// The last field: it is dropped when the process has ended.
-    _stands: Stands<'a, O, Stop>,
-}
-
-/// What a process waited for.
-struct Seen {
-    ended: bool,
-    stdout: bool,
-    stderr: bool,
-    told: bool,
-    bell: bool,
-}
-
-impl<'a, O: Owned> Process<'a, O> {
-    fn new(mut running: Running, stands: Stands<'a, O, Stop>) -> io::Result<Self> {
-        let child = &mut running.child;
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        stdin.iter().try_for_each(set_nonblocking)?;
-        stdout.iter().try_for_each(set_nonblocking)?;
-        stderr.iter().try_for_each(set_nonblocking)?;
-        Ok(Process {
-            running,
-            stdin,
-            stdout,
-            stderr,
-            out: Vec::new(),
-            sent: VecDeque::new(),
-            begun: Vec::new(),
-            answered: false,
-            ladder: Ladder::default(),
-            why: None,
-            has_closed: false,
-            is_leaving: false,
-            tail: Vec::new(),
-            partial: Partial::default(),
-            buffer: vec![0; BLOCK],
-            _stands: stands,
-        })
-    }
-
-    /// Whether it may get another item: it is not about to end.
-    fn takes_items(&self) -> bool {
-        self.stdin.is_some() && self.is_trusted() && !self.has_closed
-    }
-
-    /// Whether its answers count.
-    fn is_trusted(&self) -> bool {
-        self.why.is_none() && !self.ladder.timed_out
-    }
-
-    /// The item that is now the first without an answer has its full time.
-    fn limit_first(&mut self, now: Instant, limit: Option<Duration>) {
-        if !self.is_leaving && !self.ladder.timed_out {
-            self.ladder.end_at = limit.filter(|_| !self.sent.is_empty()).map(|limit| now + limit);
-        }
-    }
-
-    /// Closes its standard input, so that it ends.
-    fn leave(&mut self, grace: Duration) {
-        if !self.is_leaving {
-            self.is_leaving = true;
-            self.ladder.end_at = Some(Instant::now() + grace);
-        }
-        self.stdin = None;
-    }
-
-    /// It has closed its standard input or output, so that it can work no longer.
-    fn expect_end(&mut self) {
-        self.has_closed = true;
-        if !self.is_leaving {
-            self.is_leaving = true;
-            self.ladder.end_at = Some(Instant::now() + EXITS_WITHIN);
-        }
-    }
-
-    /// Kills it: it broke the rules.
-    fn fail(&mut self, why: String) {
-        self.why = Some(Ending::Told(Verdict::Retry, why));
-        self.running.signal(Signal::SIGKILL);
-    }
-
-    fn ending(&mut self, status: ExitStatus) -> Ending {
-        match (self.why.take(), signal_of(status)) {
-            (Some(why), _) => why,
-            (None, _) if self.ladder.timed_out && self.has_closed => {
-                Ending::Told(Verdict::Retry, "standard input or output closed without an answer".into())
-            }
-            (None, _) if self.ladder.timed_out => Ending::TimedOut,
-            (None, Some(signal)) => Ending::Signalled(signal),
-            (None, None) => Ending::Left(status.code().unwrap_or_default()),
-        }
-    }
-
-    /// Writes framed items. True: all were written.
-    fn write(&mut self) -> bool {
-        let Some(stdin) = &mut self.stdin else { return false };
-        let mut written = 0;
-        let is_open = loop {
-            if written == self.out.len() {
-                break true;
-            }
-            match stdin.write(&self.out[written..]) {
-                Ok(n) => written += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break true,
-                Err(_) => break false,
-            }
-        };
-        self.out.drain(..written);
-        if !is_open {
-            self.stdin = None;
-            self.expect_end();
-        }
-        self.out.is_empty()
-    }
-
-    /// Waits until there is something to do.
-    fn wait<S: Sender>(&self, slot: &Slot<'a, '_, S, O>) -> Result<Seen, Failure> {
-        let bell = slot.shared.jobs.bell(slot.slot).fd();
-        // In place of a descriptor that is closed: the bell's, without events.
-        let nothing = || PollFd::new(bell, PollFlags::empty());
-        let read = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let writing = self.stdin.as_ref().filter(|_| !self.out.is_empty());
-        let mut fds = [
-            self.running.ended_fd().map_or_else(nothing, read),
-            self.stdout.as_ref().map_or_else(nothing, |pipe| read(pipe.as_fd())),
-            self.stderr.as_ref().map_or_else(nothing, |pipe| read(pipe.as_fd())),
-            writing.map_or_else(nothing, |pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)),
-            if self.ladder.stopped { nothing() } else { read(slot.shared.terminator.fd()) },
-            read(bell),
-        ];
-        let asks = self.running.ended_fd().is_none();
-        poll(&mut fds, self.ladder.left().into_iter().chain(asks.then_some(POLL)).min())?;
-        let [ended, stdout, stderr, _, told, bell] = fds.map(|fd| fd.any().unwrap_or(true));
-        let ended = if asks { self.running.has_ended() } else { ended };
-        Ok(Seen { ended, stdout, stderr, told, bell })
-    }
-
-    /// Passes on what it has written to standard error.
-    fn pass_stderr<S: Sender>(&mut self, finisher: &Finisher<'_, S>) -> Result<(), Cut> {
-        let mut bytes = [0; 4096];
-        let mut passed = 0;
-        while let Some(stderr) = &mut self.stderr
-            && passed < MOST_AFTER_END
-        {
-            match stderr.read(&mut bytes) {
-                Ok(0) => self.stderr = None,
-                Ok(n) => {
-                    passed += n;
-                    self.tail.extend_from_slice(&bytes[..n]);
-                    self.tail.drain(..self.tail.len().saturating_sub(TAIL));
-                    let mut printer = finisher.printer.lock().unwrap_or_else(PoisonError::into_inner);
-                    printer.lines("", Stream::Err, &mut self.partial, &bytes[..n])?;
-                    if n < bytes.len() {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(Cut::Failed(error)),
-            }
-        }
-        Ok(())
-    }
-
-    fn flush_stderr<S: Sender>(&mut self, finisher: &Finisher<'_, S>) -> Result<(), Cut> {
-        let mut printer = finisher.printer.lock().unwrap_or_else(PoisonError::into_inner);
-        printer.flush_partial("", Stream::Err, &mut self.partial)
-    }
-}
-
-fn poll(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<(), Failure> {
-    match ppoll(fds, limit.map(TimeSpec::from_duration), None) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(error) => Err(Failure::io("waiting for the command", &error.into())),
-    }
-}
-
 /// Appends an item as the command reads it.
 ///
 /// # Errors
@@ -617,6 +399,13 @@ fn answer(line: &[u8]) -> Option<(Verdict, String)> {
     Some((verdict, if text.is_empty() { alone.into() } else { text }))
 }
 
+/// The beginning of a line, for a message.
+fn quoted(line: &[u8]) -> String {
+    let shown = &line[..line.len().min(MOST_SHOWN)];
+    let dots = if shown.len() < line.len() { "..." } else { "" };
+    format!("\"{}{dots}\"", escape::bytes(shown, dots.is_empty()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -634,7 +423,8 @@ mod tests {
         ] {
             assert_eq!(answer(line), Some((verdict, text.into())), "{:?}", String::from_utf8_lossy(line));
         }
-        for line in [&b""[..], b"OK", b"ok ", b"ok done", b" ok", b"retrying", b"deadline", b"ok\r", b"\xff"] {
+        for line in [&b""[..], b"OK", b"ok ", b"ok done", b" ok", b"retrying", b"deadline", b"ok\r", b"\xff"]
+        {
             assert_eq!(answer(line), None, "{:?}", String::from_utf8_lossy(line));
         }
     }

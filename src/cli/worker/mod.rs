@@ -17,6 +17,7 @@ mod options;
 mod print;
 mod slots;
 mod spool;
+mod standing;
 mod supervise;
 mod template;
 mod verdict;
