@@ -37,6 +37,7 @@ mod signals;
 mod strangers;
 mod terminals;
 mod waiting_consumers;
+mod worker_coprocess;
 
 /// Not a test: what the remote actors run.
 #[test]
