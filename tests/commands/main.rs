@@ -10,6 +10,7 @@ mod consumer_output;
 mod consumer_read;
 mod consumer_shared;
 mod framing;
+mod hold;
 mod inputs;
 mod machines;
 mod messages;

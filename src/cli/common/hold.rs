@@ -216,7 +216,8 @@ mod tests {
         assert_eq!(token.to_string().parse(), Ok(token.clone()));
         let text = Token { user: 7, random: 0xa }.to_string();
         assert_eq!(text, "7-0000000000000000000000000000000a");
-        for wrong in ["", "-", "7", "7-", "7-a", "+7-0000000000000000000000000000000a", &text.to_uppercase()] {
+        for wrong in ["", "-", "7", "7-", "7-a", "+7-0000000000000000000000000000000a", &text.to_uppercase()]
+        {
             assert!(wrong.parse::<Token>().is_err(), "{wrong}");
         }
         assert_ne!(Token::new().unwrap(), token);

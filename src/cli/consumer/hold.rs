@@ -262,7 +262,9 @@ fn wait_for_item<R: Receiver>(
         let ring = receiver.observe();
         match error {
             Error::Interrupted => return Ok(None),
-            Error::Ended => return Err(no_item(ring, missing::forced_end(ring).unwrap_or("the stream ended"))),
+            Error::Ended => {
+                return Err(no_item(ring, missing::forced_end(ring).unwrap_or("the stream ended")));
+            }
             Error::TimedOut | Error::Empty if no_wait => {
                 if !ring.has_items() {
                     return Err(Failure::of_ring(ring.name(), &Error::Empty));
@@ -300,10 +302,8 @@ fn no_item(ring: &impl Observe, why: &str) -> Failure {
 fn watch(link: &UnixStream, lifeline: &Lifeline) {
     let mut is_written = false;
     loop {
-        let mut fds = [
-            PollFd::new(lifeline.as_fd(), PollFlags::POLLIN),
-            PollFd::new(link.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut fds =
+            [PollFd::new(lifeline.as_fd(), PollFlags::POLLIN), PollFd::new(link.as_fd(), PollFlags::POLLIN)];
         let watched = if is_written { 1 } else { 2 };
         match poll(&mut fds[..watched], PollTimeout::NONE) {
             Err(Errno::EINTR) => continue,
