@@ -11,6 +11,7 @@ mod consumer_read;
 mod consumer_shared;
 mod dedup;
 mod framing;
+mod hold;
 mod inputs;
 mod machines;
 mod messages;
@@ -37,6 +38,7 @@ mod signals;
 mod strangers;
 mod terminals;
 mod waiting_consumers;
+mod worker_coprocess;
 
 /// Not a test: what the remote actors run.
 #[test]

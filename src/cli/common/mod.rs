@@ -9,6 +9,7 @@ pub mod end_args;
 pub mod escape;
 pub mod exit;
 pub mod framing_args;
+pub mod hold;
 pub mod input;
 pub mod owner_args;
 pub mod pace;

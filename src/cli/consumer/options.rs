@@ -41,6 +41,11 @@ are killed and its items go to other consumers. INT and TERM stop taking items, 
 RING_NAME, RING_PRODUCER, RING_SEQ, RING_ATTEMPT, RING_JOB, RING_SLOT, RING_ITEMS. What a failed
 attempt wrote to standard output is dropped if another one follows. See docs/WORKERS.md.
 
+With --hold, a script works on an item in two steps. A background process (ringpipe-hold in ps) holds
+the item until ringctl done, fail or release settles it. If the script or that process is killed, the
+item goes to another consumer at once; no time limit takes it away. In $(...), a command list and some
+shells' functions run in a subshell, which ends too early: --hold-for $$ names the script itself.
+
 Exit codes:
   0      the stream ended, or -n items were written, or nothing was left (--drain), or nothing came
          (--idle-exit), or nobody reads the output any more
@@ -63,7 +68,9 @@ Examples:
   consumer --follow jobs >> log.txt
   consumer --delay 10ms..50ms --stats jobs
   consumer urls -j 8 --dead-letter failed -- curl -fsSO {}
-  consumer jobs -j 100% --item-timeout 5m -- ./work";
+  consumer jobs -j 100% --item-timeout 5m -- ./work
+  { read -r token; item=$(cat); } < <(consumer jobs --hold --hold-for $$)
+  ./work \"$item\" && ringctl done \"$token\" || ringctl fail \"$token\"";
 
 /// The help of the shared options for a consumer.
 const WORDS: [(&str, &str); 4] = [
@@ -143,6 +150,28 @@ pub struct Options {
     pub(super) process: ProcessArgs,
     #[command(flatten)]
     _color: ColorArgs,
+
+    /// Keep the item in hand for a script, in a background process, and print a token for it first
+    ///
+    /// Takes one item. The first line is the token, the rest is the item, framed as chosen; with --json, the
+    /// token is a field of the object. `ringctl done TOKEN` acknowledges the item, `ringctl fail TOKEN` counts a
+    /// failure and gives it back, `ringctl release TOKEN` gives it back. The item is also given back when the
+    /// process that started this command ends: a script, or a subshell.
+    #[arg(
+        long,
+        conflicts_with_all = ["ack", "drain", "idle_exit", "rate", "delay", "progress", "stats", "command"],
+        help_heading = "Two steps"
+    )]
+    pub(super) hold: bool,
+    /// With --hold: give the item back when process PID ends [default: the process that started this command]
+    #[arg(
+        long,
+        value_name = "PID",
+        requires = "hold",
+        value_parser = clap::value_parser!(i32).range(1..),
+        help_heading = "Two steps"
+    )]
+    pub(super) hold_for: Option<i32>,
 
     #[command(flatten)]
     work: WorkArgs,

@@ -19,6 +19,7 @@ mod rm;
 mod run;
 mod sem;
 mod semaphores;
+mod settle;
 mod show;
 mod wait;
 mod watch;
@@ -62,6 +63,7 @@ Examples:
   ringctl check logs/*                   whether the logs of a run add up
   ringctl requeue failed                 send items that failed for good again
   ringctl rm jobs                        close it and remove it
+  ringctl done \"$token\"                 acknowledge the item that consumer --hold keeps
   ringctl sem wait done --timeout 5s     take a token of a POSIX semaphore
 
 Exit codes: 0 done, 1 runtime error, 2 usage, 3 empty or not found, 4 timed out, 5 closed,
@@ -95,6 +97,9 @@ enum Verb {
     Bench(bench::Args),
     Check(check::Args),
     Sem(sem::Args),
+    Done(settle::DoneArgs),
+    Fail(settle::FailArgs),
+    Release(settle::ReleaseArgs),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -172,6 +177,9 @@ impl Verb {
             Verb::Bench(args) => bench::run(args, ui),
             Verb::Check(args) => check::run(args, ui),
             Verb::Sem(args) => sem::run(args, ui),
+            Verb::Done(args) => settle::done(args),
+            Verb::Fail(args) => settle::fail(args, ui),
+            Verb::Release(args) => settle::release(args),
             Verb::Completions(args) => completions::run(args, ui),
             Verb::Man(args) => man::run(args, ui),
         }

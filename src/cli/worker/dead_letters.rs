@@ -44,9 +44,9 @@ impl<'o, S: Sender> DeadLetters<'o, S> {
         late: &StopFlag,
     ) -> Result<(), Stop> {
         let (exit, signal) = match *ending {
-            Ending::Exited(code) => (Some(code), None),
+            Ending::Exited(code) | Ending::Left(code) => (Some(code), None),
             Ending::Signalled(signal) => (None, Some(signal)),
-            Ending::TimedOut | Ending::NotRun(_) => (None, None),
+            Ending::TimedOut | Ending::NotRun(_) | Ending::Told(..) => (None, None),
         };
         let letter = DeadLetter {
             failures,

@@ -25,7 +25,7 @@ use crate::{ItemKey, StopFlag};
 /// How often an item is tried again, if the command line does not say.
 const RETRIES: u8 = 3;
 /// Bytes of a command's standard error that a dead letter carries.
-const TAIL: usize = 2048;
+pub const TAIL: usize = 2048;
 
 /// The totals of a worker.
 #[derive(Debug, Default, Clone, Copy)]
@@ -48,6 +48,8 @@ pub struct Finished<O> {
     pub job: Job<O>,
     pub ended: Ended,
     pub output: Collected,
+    /// The last bytes of its standard error, if that was printed already.
+    pub tail: Vec<u8>,
     /// The command line, for the joblog.
     pub line: String,
     /// What `--tag` writes before each line.
@@ -265,7 +267,8 @@ impl<S: Sender> Finisher<'_, S> {
         let attempts = finished.job.attempt();
         let failures = finished.job.items.iter().map(O::record_failure).max().unwrap_or(1);
         if let Some(dead) = &self.dead {
-            let tail = finished.output.stderr.tail(TAIL).unwrap_or_default();
+            let mut tail = std::mem::take(&mut finished.tail);
+            tail.extend(finished.output.stderr.tail(TAIL).unwrap_or_default());
             for item in &finished.job.items {
                 dead.send(item, &finished.ended.ending, failures, &tail, &self.late)?;
             }

@@ -7,6 +7,7 @@
 //! consumers get its items, and its commands are killed.
 
 mod backoff;
+mod coprocess;
 mod dead_letters;
 mod finish;
 mod halt;
@@ -16,6 +17,7 @@ mod options;
 mod print;
 mod slots;
 mod spool;
+mod standing;
 mod stop;
 mod supervise;
 mod template;
@@ -23,6 +25,7 @@ mod verdict;
 
 use std::io::{self, Seek, Write};
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -75,7 +78,12 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     let report = Reporter::new(ui.program(), &options.process.report);
     options.process.affinity.apply()?;
     let template = Template::new(options.command, work.shell)?;
+    if work.coprocess.is_some() {
+        coprocess::check(&template)?;
+    }
     let slots = work.jobs.map_or(1, |jobs| jobs.0);
+    // No ring has more items.
+    let prefetch = work.prefetch.map_or(0, |Count(more)| more.min(1 << 24) as usize);
     // Before the ring is attached, and while there is one thread.
     let guard =
         Guard::start(slots).map_err(|error| Failure::io("starting the guard of the commands", &error))?;
@@ -139,11 +147,23 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         terminator: &terminator,
         finisher: &finisher,
         order: Mutex::new(Order::default()),
-        jobs: Jobs::new(
-            slots,
-            work.prefetch.map_or(0, |Count(more)| usize::try_from(more).unwrap_or(usize::MAX / 2)),
-        ),
+        jobs: match work.coprocess {
+            Some(_) => Jobs::of_standing(slots, prefetch)
+                .map_err(|error| Failure::io("making a descriptor for each slot", &error))?,
+            None => Jobs::new(slots, prefetch),
+        },
     };
+    let standing = work.coprocess.map(|form| coprocess::Shared {
+        jobs: &worker.jobs,
+        finisher: &finisher,
+        guard: &guard,
+        terminator: &terminator,
+        template: &template,
+        form,
+        ahead: prefetch,
+        limit: work.item_timeout.map(|DurationArg(limit)| limit),
+        grace: work.grace.map_or(GRACE, |DurationArg(grace)| grace),
+    });
     let run = Run {
         worker: &worker,
         receiver,
@@ -162,17 +182,30 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         start: Instant::now(),
     };
     thread::scope(|scope| {
+        // The slots end with the main thread, also if that panics.
+        let _end = EndOnDrop(&worker.jobs);
         for slot in 0..slots {
-            let worker = &worker;
-            let started = thread::Builder::new().spawn_scoped(scope, move || worker.work(slot));
+            let (worker, standing) = (&worker, standing.as_ref());
+            let started = thread::Builder::new().spawn_scoped(scope, move || match standing {
+                Some(standing) => coprocess::Slot::new(standing, slot).run(),
+                None => worker.work(slot),
+            });
             if let Err(error) = started {
-                worker.jobs.end();
                 return Err(Failure::io("starting a thread", &error)
                     .hint("ulimit -u limits the processes and threads of this user"));
             }
         }
         run.run()
     })
+}
+
+/// Ends all slots when it is dropped.
+struct EndOnDrop<'a, O: Owned>(&'a Jobs<O, Stop>);
+
+impl<O: Owned> Drop for EndOnDrop<'_, O> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// Opens the ring for dead letters when the first is sent.
@@ -208,8 +241,15 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
     /// The life of a slot.
     fn work(&self, slot: usize) {
         while let Some(job) = self.jobs.take() {
-            let after = self.run(job, slot).unwrap_or_else(|failure| After::Stop(failure.into()));
-            self.jobs.finished(after);
+            let after = catch_unwind(AssertUnwindSafe(|| self.run(job, slot)));
+            self.jobs.finished(match after {
+                Ok(Ok(after)) => after,
+                Ok(Err(failure)) => After::Stop(failure.into()),
+                // The message of the panic is on standard error. Its items were given back.
+                Err(_) => {
+                    After::Stop(Failure::new(code::RUNTIME, "a thread of this worker has failed").into())
+                }
+            });
         }
     }
 
@@ -236,7 +276,7 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
             Ok(command) => command,
             Err(why) => {
                 let (ended, output) = (Ended::not_run(why), Collected::default());
-                return Ok(self.finish(Finished { job, ended, output, line, label }));
+                return Ok(self.finish(Finished { job, ended, output, tail: Vec::new(), line, label }));
             }
         };
         template::environment(&mut command, &facts);
@@ -267,7 +307,7 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
             }
             Err(error) => return Err(self.template.not_started(&error)),
         };
-        Ok(self.finish(Finished { job, ended, output, line, label }))
+        Ok(self.finish(Finished { job, ended, output, tail: Vec::new(), line, label }))
     }
 
     fn finish(&self, finished: Finished<O>) -> After<O, Stop> {

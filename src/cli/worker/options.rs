@@ -32,7 +32,8 @@ pub struct WorkArgs {
     /// How many commands run at the same time: a number, or N% of the processors [default: 1]
     #[arg(short, long, value_name = "JOBS", help_heading = "With a COMMAND: how it runs")]
     pub jobs: Option<Jobs>,
-    /// Hold this many items more than commands run, so that the next is at hand [default: 0]
+    /// Hold this many items more than commands run, so that the next is at hand; with --coprocess, for each of them
+    /// [default: 0]
     #[arg(long, value_name = "COUNT", help_heading = "With a COMMAND: how it runs")]
     pub prefetch: Option<Count>,
     /// Run the command by /bin/sh; {} becomes the quoted item
@@ -40,15 +41,18 @@ pub struct WorkArgs {
     pub shell: bool,
     /// Keep the command running, and send it one item after the other: by line, or each behind its length
     ///
-    /// It answers each item with a line on its standard output: ok, retry TEXT, or dead TEXT. length: four bytes,
-    /// the most significant first, before each item.
+    /// It answers each item, in order, with a line on its standard output: ok, retry TEXT, or dead TEXT. length: four
+    /// bytes, the most significant first, before each item. With --prefetch K, each command gets up to K items more
+    /// before it has answered. Its environment has RING_NAME and RING_SLOT. When it ends, another is started.
     #[arg(
         long,
         value_name = "FORM",
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "line",
-        conflicts_with_all = ["reply", "results", "keep_order", "line_buffer", "tag", "max_items", "meta_fd"],
+        conflicts_with_all = [
+            "reply", "results", "keep_order", "line_buffer", "tag", "max_items", "meta_fd", "on_exit", "dry_run"
+        ],
         help_heading = "With a COMMAND: how it runs"
     )]
     pub coprocess: Option<Coprocess>,
