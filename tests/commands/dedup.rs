@@ -117,6 +117,17 @@ fn several_items_for_one_command_have_no_duplicate_of_earlier_ones() {
     assert!(is_empty(&name));
 }
 
+#[test]
+fn a_standing_command_gets_each_key_once() {
+    let name = TestName::ring("dedup-standing", &[]);
+    send(&name, &DOUBLED, "");
+    let command = ["sh", "-c", "while read -r n; do echo $n >&2; echo ok; done"];
+    let options = ["--drain", "--dedup", "--coprocess", "--"];
+    let ended = consumer(&name, &[&options[..], &command].concat()).run().succeeds();
+    assert_eq!(ended.stderr, "0\n1\n2\n5\n4\n3\n9\n");
+    assert!(is_empty(&name));
+}
+
 /// An item that failed for good was not done.
 #[test]
 fn an_item_that_failed_is_no_duplicate_when_it_comes_again() {
