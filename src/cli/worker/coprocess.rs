@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -95,9 +96,13 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
 
     /// The life of the slot. An error gives its items back, and stops the worker.
     pub fn run(mut self) {
-        if let Err(stop) = self.serve() {
-            self.shared.jobs.give_up(self.slot, stop);
-        }
+        let why = match catch_unwind(AssertUnwindSafe(|| self.serve())) {
+            Ok(Ok(())) => return,
+            Ok(Err(stop)) => stop,
+            // The message of the panic is on standard error.
+            Err(_) => Failure::new(code::RUNTIME, "a thread of this worker has failed").into(),
+        };
+        self.shared.jobs.give_up(self.slot, why);
     }
 
     fn serve(&mut self) -> Result<(), Stop> {
