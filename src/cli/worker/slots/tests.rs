@@ -68,8 +68,8 @@ fn no_slot_has_more_than_its_share() {
         held.resize_with(slots, VecDeque::new);
         (0..count).for_each(|_| jobs.add(job()));
         // Also if the first ones are quicker.
-        for slot in 0..slots {
-            take(&jobs, slot, ahead + 1, &mut held[slot]);
+        for (slot, held) in held.iter_mut().enumerate() {
+            take(&jobs, slot, ahead + 1, held);
         }
         let counts: Vec<usize> = held.iter().map(VecDeque::len).collect();
         assert_eq!(counts.iter().sum::<usize>(), count, "{counts:?}");
