@@ -9,11 +9,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::poll::{PollFd, PollFlags};
 
+use super::exchange::{EXPECTED, LONGEST_ANSWER, answer, frame, quoted};
 use super::finish::{Finished, Finisher};
 use super::options::Coprocess;
 use super::slots::{After, Job, Jobs, More};
@@ -22,17 +24,12 @@ use super::stop::Stop;
 use super::supervise::{Collected, Ended, MOST_AFTER_END, Terminator};
 use super::template::Template;
 use super::verdict::{Ending, Verdict};
+use crate::ItemKey;
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::transport::{Owned, Sender};
 use crate::sys::command::child::Guard;
 
-/// What an answer may be, for messages.
-const EXPECTED: &str = "ok, retry TEXT or dead TEXT on a line for each item";
-/// The longest answer.
-const LONGEST_ANSWER: usize = 64 << 10;
-/// Bytes of an unexpected answer that a message shows.
-const MOST_SHOWN: usize = 60;
 /// How often in a row a command may end without any answer before its worker stops.
 const MOST_DEATHS: u32 = 3;
 /// The wait before a command is started again that ended without any answer; doubled for the next time.
@@ -78,6 +75,10 @@ pub struct Slot<'a, 'o, S, O> {
     unsent: VecDeque<Job<O>>,
     /// Commands in a row that ended without an answer.
     deaths: u32,
+    /// The item at which the last of them ended.
+    suspect: Option<ItemKey>,
+    /// A command of this slot has answered.
+    has_worked: bool,
     /// No more jobs will come.
     over: bool,
     /// The command line, for the joblog.
@@ -90,14 +91,27 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
             Some(_) => shared.template.display(&[], 0, slot + 1),
             None => String::new(),
         };
-        Slot { shared, slot, unsent: VecDeque::new(), deaths: 0, over: false, line }
+        Slot {
+            shared,
+            slot,
+            unsent: VecDeque::new(),
+            deaths: 0,
+            suspect: None,
+            has_worked: false,
+            over: false,
+            line,
+        }
     }
 
     /// The life of the slot. An error gives its items back, and stops the worker.
     pub fn run(mut self) {
-        if let Err(stop) = self.serve() {
-            self.shared.jobs.give_up(self.slot, stop);
-        }
+        let why = match catch_unwind(AssertUnwindSafe(|| self.serve())) {
+            Ok(Ok(())) => return,
+            Ok(Err(stop)) => stop,
+            // The message of the panic is on standard error.
+            Err(_) => Failure::new(code::RUNTIME, "a thread of this worker has failed").into(),
+        };
+        self.shared.jobs.give_up(self.slot, why);
     }
 
     fn serve(&mut self) -> Result<(), Stop> {
@@ -337,17 +351,20 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
         if stopped {
             self.give_back_unsent();
         }
-        let has_failed = first.is_some() && !stopped && !matches!(ending, Ending::TimedOut);
         let why = ending.to_string();
+        let item = first.as_ref().and_then(|sent| sent.job.items.first()).map(O::key);
+        if process.answered {
+            (self.deaths, self.has_worked) = (0, true);
+        } else if item.is_some() && !stopped && ending != Ending::TimedOut {
+            // Where a command has answered other items, one item that ends it each time is no reason to stop: it fails
+            // for good.
+            self.deaths += u32::from(!(self.has_worked && self.suspect == item));
+            self.suspect = item;
+        }
         if let Some(Sent { job, at, started }) = first {
             let ended = Ended { ending, started, took: at.elapsed(), stopped, cut: None };
             let after = self.finish(ended, job, &process.tail);
             self.settle(std::iter::once(after));
-        }
-        match (process.answered, has_failed) {
-            (true, _) => self.deaths = 0,
-            (false, true) => self.deaths += 1,
-            (false, false) => {}
         }
         if self.deaths < MOST_DEATHS {
             return Ok(());
@@ -356,89 +373,5 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
         let line = format!("command {name:?}: {why}, {MOST_DEATHS} times in a row; expected {EXPECTED}");
         let hint = format!("ringctl peek {} shows the items", escape::argument(self.shared.finisher.ring));
         Err(Failure::new(code::RUNTIME, line).hint(hint).into())
-    }
-}
-
-/// Appends an item as the command reads it.
-///
-/// # Errors
-/// Why it cannot be sent in this form.
-fn frame(form: Coprocess, item: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-    match form {
-        Coprocess::Line => {
-            if memchr::memchr(b'\n', item).is_some() {
-                return Err("the item has a newline, which --coprocess=line cannot send".into());
-            }
-            out.extend_from_slice(item);
-            out.push(b'\n');
-        }
-        Coprocess::Length => {
-            let len = u32::try_from(item.len());
-            let len = len.map_err(|_| "the item is too long for a length of four bytes".to_string())?;
-            out.extend_from_slice(&len.to_be_bytes());
-            out.extend_from_slice(item);
-        }
-    }
-    Ok(())
-}
-
-/// The meaning of a line: the verdict, and the reason for it.
-fn answer(line: &[u8]) -> Option<(Verdict, String)> {
-    if line == b"ok" {
-        return Some((Verdict::Done, String::new()));
-    }
-    let (word, text) = match memchr::memchr(b' ', line) {
-        Some(space) => (&line[..space], &line[space + 1..]),
-        None => (line, &[][..]),
-    };
-    let (verdict, alone) = match word {
-        b"retry" => (Verdict::Retry, "answer retry"),
-        b"dead" => (Verdict::Dead, "answer dead"),
-        _ => return None,
-    };
-    let text = escape::text(String::from_utf8_lossy(text).trim());
-    Some((verdict, if text.is_empty() { alone.into() } else { text }))
-}
-
-/// The beginning of a line, for a message.
-fn quoted(line: &[u8]) -> String {
-    let shown = &line[..line.len().min(MOST_SHOWN)];
-    let dots = if shown.len() < line.len() { "..." } else { "" };
-    format!("\"{}{dots}\"", escape::bytes(shown, dots.is_empty()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_ok_or_retry_or_dead_with_a_reason() {
-        use Verdict::{Dead, Done, Retry};
-        for (line, verdict, text) in [
-            (&b"ok"[..], Done, ""),
-            (b"retry", Retry, "answer retry"),
-            (b"retry ", Retry, "answer retry"),
-            (b"retry no route to host", Retry, "no route to host"),
-            (b"dead", Dead, "answer dead"),
-            (b"dead  not JSON ", Dead, "not JSON"),
-        ] {
-            assert_eq!(answer(line), Some((verdict, text.into())), "{:?}", String::from_utf8_lossy(line));
-        }
-        for line in [&b""[..], b"OK", b"ok ", b"ok done", b" ok", b"retrying", b"deadline", b"ok\r", b"\xff"]
-        {
-            assert_eq!(answer(line), None, "{:?}", String::from_utf8_lossy(line));
-        }
-    }
-
-    #[test]
-    fn an_item_is_a_line_or_has_its_length_before_it() {
-        let framed = |form, items: &[&[u8]]| {
-            let mut out = Vec::new();
-            items.iter().try_for_each(|item| frame(form, item, &mut out)).map(|()| out)
-        };
-        assert_eq!(framed(Coprocess::Line, &[b"a b", b"", b"\0"]), Ok(b"a b\n\n\0\n".to_vec()));
-        assert!(framed(Coprocess::Line, &[b"a\nb"]).unwrap_err().contains("newline"));
-        let two = framed(Coprocess::Length, &[b"a\nb", b""]);
-        assert_eq!(two, Ok(b"\0\0\0\x03a\nb\0\0\0\0".to_vec()));
     }
 }

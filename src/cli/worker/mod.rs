@@ -9,6 +9,7 @@
 mod backoff;
 mod coprocess;
 mod dead_letters;
+mod exchange;
 mod finish;
 mod halt;
 mod joblog;

@@ -116,7 +116,7 @@ struct State<O, S> {
 }
 
 impl<O, S> State<O, S> {
-    /// How many jobs a slot may have so that the others have as many, within one.
+    /// How many jobs a slot may have, so that the others can have as many: its share, rounded up.
     fn share(&self) -> usize {
         (self.running + self.waiting.len()).div_ceil(self.held.len().max(1))
     }
@@ -370,3 +370,6 @@ fn until_due<T>(postponed: &Postponed<T>) -> Duration {
     let due = postponed.next_due();
     due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()))
 }
+
+#[cfg(test)]
+mod tests;
