@@ -34,6 +34,7 @@ mod signals;
 mod strangers;
 mod terminals;
 mod waiting_consumers;
+mod worker;
 
 /// Not a test: what the remote actors run.
 #[test]
