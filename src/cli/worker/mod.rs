@@ -48,7 +48,7 @@ use crate::cli::common::start::End;
 use crate::cli::common::stdout::Cut;
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Sender, Transport};
-use crate::sys::command::child::{Guard, memory_file};
+use crate::sys::command::child::{Guard, memory_file, reserve};
 use crate::{Error, ItemKey, RingName, StopFlag};
 
 /// How long running commands may go on after a signal, if the command line does not say.
@@ -72,6 +72,9 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     options.process.affinity.apply()?;
     let template = Template::new(options.command, work.shell)?;
     let slots = work.jobs.map_or(1, |jobs| jobs.0);
+    if let Some(fd) = work.meta_fd {
+        reserve(fd).map_err(|error| Failure::io(format!("descriptor {fd} of --meta-fd"), &error))?;
+    }
     // Before the ring is attached, and while there is one thread.
     let guard =
         Guard::start(slots).map_err(|error| Failure::io("starting the guard of the commands", &error))?;
@@ -131,6 +134,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         template: &template,
         guard: &guard,
         terminator: &terminator,
+        stop: &stop,
         finisher: &finisher,
         order: Mutex::new(Order::default()),
         jobs: Jobs::new(
@@ -147,6 +151,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         report: &report,
         progress,
         stop: &stop,
+        due: None,
         taken: 0,
         number: 0,
         printed: Vec::new(),
@@ -192,6 +197,7 @@ struct Worker<'a, 'o, S: Sender, O> {
     template: &'a Template,
     guard: &'a Guard,
     terminator: &'a Terminator,
+    stop: &'a StopFlag,
     finisher: &'a Finisher<'o, S>,
     order: Mutex<Order<O>>,
     jobs: Jobs<O, Stop>,
@@ -254,6 +260,10 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
             supervise::run(command, input.as_deref(), also, &around, &mut output)
         };
         let ended = match ended {
+            // A service manager stops a worker with all its commands.
+            Ok(ended) if self.stop.is_raised() && ended.ending.is_by_request() => {
+                Ended { stopped: true, ..ended }
+            }
             Ok(ended) => ended,
             Err(error) if error.raw_os_error() == Some(nix::libc::E2BIG) => {
                 Ended::not_run("the item is too long for an argument".into())
@@ -339,6 +349,8 @@ struct Run<'a, 'o, R: Receiver, S: Sender> {
     /// Items that need no command (`--resume`).
     done: Done,
     pace: Pace,
+    /// When the next item may be taken, by the pace; `None`: not known yet.
+    due: Option<Instant>,
     limits: Limits,
     report: &'a Reporter,
     progress: Progress,
@@ -346,8 +358,8 @@ struct Run<'a, 'o, R: Receiver, S: Sender> {
     /// Items taken, and jobs made of them.
     taken: u64,
     number: u64,
-    /// Jobs that were printed instead of run (`--dry-run`).
-    printed: Vec<Job<R::Owned>>,
+    /// Items that are only looked at (`--dry-run`).
+    printed: Vec<R::Owned>,
     /// The time waited since the last item.
     waited: Duration,
     /// The last wait ended with the ring's name gone and no producer attached.
@@ -397,8 +409,9 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 return Over::Stop(stop);
             }
             let room = self.worker.jobs.room();
-            if room == 0 || self.is_held_up() {
-                self.worker.jobs.wait(SLICE);
+            let held_up = if room == 0 { Some(SLICE) } else { self.held_up() };
+            if let Some(wait) = held_up {
+                self.worker.jobs.wait(wait);
                 continue;
             }
             match self.next_items() {
@@ -408,7 +421,11 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                     self.number += 1;
                     let job = Job { number: self.number, items };
                     match self.options().work.dry_run {
-                        true => self.print_only(job),
+                        true => {
+                            if let Err(stop) = self.print_only(job) {
+                                return Over::Stop(stop);
+                            }
+                        }
                         false => self.worker.jobs.add(job),
                     }
                 }
@@ -421,10 +438,20 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         if self.stop.is_raised() { Some(Stop::Stopped) } else { self.worker.jobs.stop() }
     }
 
-    /// Whether no further command may start now.
-    fn is_held_up(&mut self) -> bool {
+    /// How long no further command may start: by the pace, by load and memory, and by outputs that wait for earlier
+    /// ones. Signals, failed items that are due and requests to stop are looked at meanwhile.
+    fn held_up(&mut self) -> Option<Duration> {
         let unordered = self.worker.order.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len();
-        unordered >= MOST_UNORDERED
+        if unordered >= MOST_UNORDERED {
+            return Some(SLICE);
+        }
+        let now = Instant::now();
+        let due = *self.due.get_or_insert_with(|| now + self.pace.wait(now));
+        let left = due.saturating_duration_since(now);
+        if !left.is_zero() {
+            return Some(left.min(SLICE));
+        }
+        (!self.limits.allow()).then_some(LIMITS_EVERY)
     }
 
     /// The items of the next job.
@@ -443,6 +470,8 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 Found::Item(item) => items.push(item),
                 Found::Nothing if left.is_zero() => break,
                 Found::Nothing => {}
+                // The items that came go back.
+                Found::Over(over @ Over::Stop(_)) => return Found::Over(over),
                 // It is found again for the next job.
                 Found::Over(_) => break,
             }
@@ -459,8 +488,10 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         if let Some(stop) = self.early_end() {
             return Found::Over(Over::Stop(stop));
         }
-        // The pace applies once for each item, not once for each wait for it.
-        if self.waited.is_zero() && !self.may_start() {
+        if further.is_some()
+            && let Some(wait) = self.held_up()
+        {
+            self.worker.jobs.wait(wait.min(further.unwrap_or_default()));
             return Found::Nothing;
         }
         let tries_once = self.tries_once();
@@ -477,6 +508,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
             Ok(item) => {
                 self.waited = Duration::ZERO;
                 self.deserted = false;
+                self.due = None;
                 self.taken += 1;
                 self.unless_done(item)
             }
@@ -494,7 +526,10 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         if !self.done.contains(key.producer, key.sequence) {
             return Found::Item(item);
         }
-        item.acknowledge();
+        match self.options().work.dry_run {
+            true => self.printed.push(item),
+            false => item.acknowledge(),
+        }
         self.worker.finisher.skipped(1);
         Found::Nothing
     }
@@ -506,21 +541,6 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
 
     fn ring_failure(&self, error: &Error) -> Failure {
         self.receiver.observe().explained(Failure::of_ring(self.worker.finisher.ring, error))
-    }
-
-    /// Waits for the pace, and for load and memory. False: not yet.
-    fn may_start(&mut self) -> bool {
-        let due = self.pace.wait(Instant::now());
-        if !signals::sleep(due, self.stop) {
-            return false;
-        }
-        while !self.limits.allow() {
-            self.worker.jobs.wait(LIMITS_EVERY);
-            if self.stop.is_raised() {
-                return false;
-            }
-        }
-        true
     }
 
     /// No item came in `wait`.
@@ -568,14 +588,15 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     }
 
     /// Prints what would run. The items go back at the end: earlier, they would come again.
-    fn print_only(&mut self, job: Job<R::Owned>) {
+    fn print_only(&mut self, job: Job<R::Owned>) -> Result<(), Stop> {
         let items: Vec<&[u8]> = job.items.iter().map(R::Owned::bytes).collect();
         let line = self.worker.template.display(&items, job.number, 1) + "\n";
         let mut printer =
             self.worker.finisher.printer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let _ = printer.text(&line);
+        let written = printer.text(&line);
         drop(items);
-        self.printed.push(job);
+        self.printed.extend(job.items);
+        Ok(written?)
     }
 
     /// Waits until all jobs in hand are settled, those included that are tried again. `Some`: stop early.
@@ -597,24 +618,29 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     fn end(&mut self, stop: Option<Stop>) -> Option<Stop> {
         drop(self.worker.jobs.end());
         let limit = self.options().work.grace.map_or(GRACE, |DurationArg(grace)| grace);
-        let start = Instant::now();
+        // Counts from the reason to end the commands, which can be a signal that comes later.
+        let mut start = None;
         loop {
-            let grace = match &stop {
+            let left = match &stop {
                 Some(Stop::Halted(When::Now)) => Duration::ZERO,
                 // Until a signal comes.
                 Some(Stop::Halted(When::Soon)) | None if !self.stop.is_raised() => Duration::MAX,
-                _ => limit,
+                _ => limit.saturating_sub(start.get_or_insert_with(Instant::now).elapsed()),
             };
             self.show();
-            if self.worker.jobs.wait_for_running(SLICE.min(grace.saturating_sub(start.elapsed()))) {
+            if self.worker.jobs.wait_for_running(SLICE.min(left)) {
                 break;
             }
-            if start.elapsed() >= grace {
+            if left.is_zero() {
                 self.worker.finisher.late.raise();
                 self.worker.terminator.terminate();
                 while !self.worker.jobs.wait_for_running(SLICE) {}
                 break;
             }
+        }
+        if self.stop.is_raised() {
+            // No wait for room from here on, in an output or in another ring.
+            self.worker.finisher.late.raise();
         }
         // Their work is done; only their place in the output is missing.
         let rest: Vec<_> = {
@@ -641,6 +667,8 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     fn show(&self) {
         let Tally { done, bytes, .. } = self.worker.finisher.tally();
         self.progress.update(done, bytes);
+        // Without a guard the commands still run; the next call tries again.
+        let _ = self.worker.guard.restore();
     }
 
     /// Writes the final reports, and decides the exit code.

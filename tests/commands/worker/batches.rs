@@ -10,18 +10,21 @@ fn a_batch_is_framed_as_chosen_and_acknowledged_together() {
         let ended = work.script(&options, "cat; printf '[%s]' $RING_ITEMS").run().succeeds();
         let expected: String = [&["1", "2", "3"][..], &["4", "5", "6"], &["7"]]
             .iter()
-            .map(|batch| batch.iter().map(|item| format!("{item}{separator}")).collect::<String>() + &format!("[{}]", batch.len()))
+            .map(|batch| {
+                batch.iter().map(|item| format!("{item}{separator}")).collect::<String>()
+                    + &format!("[{}]", batch.len())
+            })
             .collect();
         assert_eq!(ended.text(), expected, "{framing:?}");
     }
     let work = Work::of_bytes("batch", &[b"a\nb", b"", b"\0"]);
-    let ended = work.script(&["--length-prefix", "--max-items", "9"], "cat").run().succeeds();
+    let ended = work.script(&["--frame", "len32", "--max-items", "9"], "cat").run().succeeds();
     assert_eq!(ended.stdout, b"\0\0\0\x03a\nb\0\0\0\0\0\0\0\x01\0");
 }
 
 #[test]
 fn every_framing_with_a_batch_carries_items_that_it_can_carry() {
-    for framing in [&["--lines"][..], &["-0"], &["--length-prefix"], &["--record-size", "3"]] {
+    for framing in [&[][..], &["-0"], &["-d", ";"], &["--raw"], &["--block", "1K"], &["--frame", "len32"]] {
         let work = Work::new("framing", &["abc", "def", "ghi"]);
         let options = [framing, &["--max-items", "3"]].concat();
         let ended = work.script(&options, "wc -c").run().succeeds();
@@ -53,22 +56,24 @@ fn a_batch_that_failed_for_good_is_a_dead_letter_per_item() {
     let dead = TestName::new("dead").stays();
     work.script(&["--max-items", "3", "--dead-letter", &dead], "exit 65").run().with_code(123);
     let letters = consumer(&dead, &["--json", "--drain"]).run().succeeds().json_lines();
-    let items: Vec<_> = letters.iter().map(|one| one["text"].as_str().unwrap().split_once('\n').unwrap().1).collect();
+    let items: Vec<_> =
+        letters.iter().map(|one| one["text"].as_str().unwrap().split_once('\n').unwrap().1).collect();
     assert_eq!(items, ["1", "2", "3"]);
     assert_eq!(work.ring.acknowledged(), 3);
 }
 
 #[test]
 fn a_batch_waits_for_more_items_as_long_as_allowed() {
-    let work = Work::new("waits", &[]);
+    let work = Work::new("waits", &["a"]);
+    let mut producer = work.ring.open().producer().unwrap();
     let options = ["--max-items", "3", "--max-wait", "1h"];
     let running = work.script(&options, "tr '\\n' ,").spawn();
-    work.ring.wait_for(ringpipe::Role::Consumer, ringpipe::Activity::WaitingForItems);
-    let mut producer = work.ring.open().producer().unwrap();
-    for (item, received) in [("a", 1), ("b", 2)] {
-        producer.send(item.as_bytes()).unwrap();
+    for received in [1, 2] {
         wait_until("it is received", || work.ring.open().snapshot().unwrap().totals.received == received);
         assert_eq!(work.ring.acknowledged(), 0);
+        if received == 1 {
+            producer.send(b"b").unwrap();
+        }
     }
     producer.send(b"c").unwrap();
     running.wait_for_stdout(b"a,b,c,");
@@ -80,11 +85,10 @@ fn a_batch_waits_for_more_items_as_long_as_allowed() {
 
 #[test]
 fn a_batch_that_waits_for_more_is_given_back_when_the_worker_is_stopped() {
-    let work = Work::new("stopped", &[]);
+    let work = Work::new("stopped", &["a"]);
+    let producer = work.ring.open().producer().unwrap();
     let options = ["--max-items", "3", "--max-wait", "1h"];
     let running = work.script(&options, "touch $D/ran").spawn();
-    let mut producer = work.ring.open().producer().unwrap();
-    producer.send(b"a").unwrap();
     wait_until("it is received", || work.ring.open().snapshot().unwrap().totals.received == 1);
     running.signal(libc::SIGTERM);
     running.end().by_signal(libc::SIGTERM);

@@ -3,7 +3,8 @@
 use super::*;
 
 /// A shell with grandchildren that last, which has said that they run.
-const FAMILY: &str = "sleep 1000 & (sleep 1001 & sleep 1002) & trap '' TERM; echo $(cat) >> $D/log; wait; wait";
+const FAMILY: &str =
+    "trap '' TERM; sleep 1000 & (sleep 1001 & sleep 1002) & echo $(cat) >> $D/log; wait; wait";
 
 #[test]
 fn no_command_outlives_a_killed_worker_and_others_get_its_items() {
@@ -23,7 +24,8 @@ fn no_command_outlives_a_killed_worker_and_others_get_its_items() {
 #[test]
 fn a_worker_whose_guard_is_killed_goes_on_and_its_commands_still_end_with_it() {
     let work = Work::numbered("unguarded", 3);
-    let script = format!("echo $(cat) >> $D/log; {}; rm $D/go; test $RING_SEQ = 0 || exec sleep 1000", until("go"));
+    let script =
+        format!("echo $(cat) >> $D/log; {}; rm $D/go; test $RING_SEQ = 0 || exec sleep 1000", until("go"));
     let running = work.script(&[], &script).spawn();
     work.wait_for_lines("log", 1);
     kill(guard_of(&running));
@@ -39,21 +41,20 @@ fn a_worker_whose_guard_is_killed_goes_on_and_its_commands_still_end_with_it() {
 }
 
 #[test]
-fn a_guard_that_was_killed_is_replaced_before_the_next_command() {
-    let work = Work::numbered("replaced", 2);
-    let script = format!("sleep 1000 & echo $(cat) >> $D/log; {}; rm $D/go", until("go"));
-    let running = work.script(&[], &script).spawn();
+fn a_guard_that_was_killed_is_replaced_while_the_command_runs() {
+    let work = Work::numbered("replaced", 1);
+    let running = work.script(&[], "sleep 1000 & echo $(cat) >> $D/log; exec sleep 1001").spawn();
     work.wait_for_lines("log", 1);
-    let first = guard_of(&running);
-    kill(first);
-    work.touch("go");
-    work.wait_for_lines("log", 2);
-    assert_ne!(guard_of(&running), first);
+    for _ in 0..3 {
+        let guard = guard_of(&running);
+        kill(guard);
+        wait_until("another guard", || !is_running(guard) && guard_of(&running) != guard);
+    }
     running.signal(libc::SIGKILL);
     running.end().by_signal(libc::SIGKILL);
     // The grandchild, too.
     work.nothing_runs();
-    assert_eq!(work.rest(), ["2:1"]);
+    assert_eq!(work.rest(), ["1:1"]);
 }
 
 #[test]
@@ -114,8 +115,10 @@ fn pending_is_empty(pid: i32, signal: i32) -> bool {
 #[test]
 fn after_the_grace_a_command_gets_term_and_its_item_is_given_back_without_a_failure() {
     let work = Work::numbered("ladder", 3);
-    let script = "trap 'echo term >> $D/log; exit 1' TERM; echo started >> $D/log; while :; do sleep 0.01; done";
-    let running = work.script(&["-j", "2", "--grace", "100ms", "--joblog", &work.path("jobs")], script).spawn();
+    let script =
+        "trap 'echo term >> $D/log; exit 1' TERM; echo started >> $D/log; while :; do sleep 0.01; done";
+    let running =
+        work.script(&["-j", "2", "--grace", "100ms", "--joblog", &work.path("jobs")], script).spawn();
     work.wait_for_lines("log", 2);
     running.signal(libc::SIGTERM);
     running.end().by_signal(libc::SIGTERM);
@@ -187,4 +190,65 @@ fn suspended_commands_are_ended_too() {
     running.end().by_signal(libc::SIGTERM);
     work.nothing_runs();
     assert_eq!(work.rest(), ["1:1"]);
+}
+
+#[test]
+fn a_command_that_is_told_to_end_together_with_its_worker_has_not_failed() {
+    for (signal, rest) in [("TERM", "1:1"), ("KILL", "1:1"), ("SEGV", "1:2")] {
+        let work = Work::numbered("service", 1);
+        let script = format!("echo $$ > $D/id; {}; kill -{signal} $$", until("go"));
+        let running = work.script(&["--grace", "1h"], &script).spawn();
+        work.wait_for_lines("id", 1);
+        running.signal(libc::SIGTERM);
+        wait_until("it has taken the signal", || pending_is_empty(running.pid(), libc::SIGTERM));
+        work.touch("go");
+        running.end().by_signal(libc::SIGTERM);
+        assert_eq!(work.rest(), [rest], "{signal}");
+    }
+}
+
+#[test]
+fn a_worker_killed_while_it_starts_commands_leaves_nothing_behind() {
+    let mut random = Random::new(seed());
+    for round in 0..40 {
+        let work = Work::numbered("starting", 4);
+        let running = work.script(&["-j", "4"], "sleep 1000 & exec sleep 1001").spawn();
+        // From before the ring is attached, by way of half-started commands, to all of them.
+        std::thread::sleep(std::time::Duration::from_micros(random.below(round * 1000 + 1)));
+        running.signal(libc::SIGKILL);
+        running.end().by_signal(libc::SIGKILL);
+        assert_eq!(work.rest(), ["1:1", "2:1", "3:1", "4:1"]);
+        work.nothing_runs();
+    }
+}
+
+#[test]
+fn a_command_that_kills_its_group_does_not_reach_the_worker() {
+    let work = Work::numbered("group", 2);
+    work.script(&["--retries", "1", "--drop-failed"], "kill -9 0").run().with_code(123);
+    assert_eq!(work.ring.acknowledged(), 2);
+}
+
+#[test]
+fn a_suspended_guard_does_not_keep_its_worker() {
+    let work = Work::numbered("asleep", 1);
+    let running = work.script(&[], &format!("touch $D/started; {}", until("go"))).spawn();
+    work.wait_for_file("started");
+    let guard = guard_of(&running);
+    // SAFETY: no pointers; the guard is a child of a process that is not reaped.
+    assert_eq!(unsafe { libc::kill(guard as i32, libc::SIGSTOP) }, 0);
+    work.touch("go");
+    running.end().succeeds();
+    wait_until("the end of the guard", || !is_running(guard));
+}
+
+#[test]
+fn without_descriptors_for_another_command_the_worker_stops_and_gives_back() {
+    let work = Work::numbered("nofile", 40);
+    let running = work.script(&["-j", "40", "--grace", "0s"], "exec sleep 1000");
+    let ended = running.limited(nix::sys::resource::Resource::RLIMIT_NOFILE, 40).run();
+    assert!(matches!(ended.code, Some(1 | 126)), "{ended:?}");
+    assert!(ended.complaint().contains("open files"), "{}", ended.stderr);
+    work.nothing_runs();
+    assert_eq!(work.rest().len(), 40);
 }

@@ -84,12 +84,12 @@ fn outputs_that_wait_for_an_earlier_one_are_written_when_the_worker_is_stopped()
 #[test]
 fn lines_are_whole_and_come_at_once_with_line_buffer() {
     let work = Work::numbered("lines", 2);
-    let script = format!(
-        "n=$(cat); echo begin $n; printf 'half '; {}; echo end $n; printf 'tail'",
-        until("go")
-    );
+    let script =
+        format!("n=$(cat); echo begin $n; printf 'half '; {}; echo end $n; printf 'tail'", until("go"));
     let running = work.script(&["-j", "2", "--line-buffer", "--tag"], &script).spawn();
-    wait_until("both first lines", || running.has_printed("1\tbegin 1\n") && running.has_printed("2\tbegin 2\n"));
+    wait_until("both first lines", || {
+        running.has_printed("1\tbegin 1\n") && running.has_printed("2\tbegin 2\n")
+    });
     assert!(!running.has_printed("half"));
     assert_eq!(work.ring.acknowledged(), 0);
     work.touch("go");
@@ -153,7 +153,10 @@ fn an_output_that_finds_no_room_for_its_temporary_file_stops_the_worker() {
 fn a_reader_that_leaves_ends_the_worker_well_and_unwritten_items_stay() {
     let work = Work::numbered("leaves", 5);
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let running = work.script(&[], &format!("cat; test $RING_SEQ = 0 || {{ {}; }}", until("go"))).stdout(writer).spawn();
+    let running = work
+        .script(&[], &format!("cat; test $RING_SEQ = 0 || {{ {}; }}", until("go")))
+        .stdout(writer)
+        .spawn();
     let mut byte = [0];
     reader.read_exact(&mut byte).unwrap();
     drop(reader);

@@ -45,10 +45,8 @@ fn a_slow_command_costs_its_slot_only() {
 fn two_workers_share_a_short_list_and_none_holds_more_than_it_runs() {
     let work = Work::numbered("share", 300);
     // Long commands are a few in a hundred; when the list is empty, every item that is left runs.
-    let script = format!(
-        "echo $RING_SEQ >> $D/begun; case $RING_SEQ in *7) sleep 0.02;; 0|1) {};; esac",
-        until("go")
-    );
+    let script =
+        format!("echo $RING_SEQ >> $D/begun; case $RING_SEQ in *7) sleep 0.02;; 0|1) {};; esac", until("go"));
     let first = work.script(&["-j", "2"], &script).spawn();
     let second = work.script(&["-j", "2"], &script).spawn();
     work.wait_for_acknowledged(298);

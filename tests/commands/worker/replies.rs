@@ -73,7 +73,7 @@ fn a_full_ring_for_answers_holds_the_worker_back_and_term_ends_it_without_a_fail
 #[test]
 fn answers_that_wait_for_room_in_order_are_given_back_by_a_signal() {
     let work = Work::numbered("full", 6);
-    let to = TestName::made("answers", &RingOptions::new().capacity(1));
+    let to = TestName::made("answers", &RingOptions::new().capacity(2));
     let script = "n=$(cat); echo $n >> $D/ran; test $n != 2 || exit 1; echo $n";
     let options = ["--reply", &to, "-j", "2", "--keep-order", "--backoff", "1h", "--grace", "100ms"];
     let running = work.script(&options, script).spawn();

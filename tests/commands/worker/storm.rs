@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::*;
 
 /// Items for each kill, so that the work lasts as long as the kills.
-const ITEMS_PER_KILL: u64 = 6;
+const ITEMS_PER_KILL: u64 = 20;
 
 /// What the command does depends on its item alone: the last digit 7 fails at its first attempt, 9 for good; 5 prints
 /// more than a pipe holds, through a child. 48 and 98 at the end hang until their time is over.
@@ -76,14 +76,18 @@ fn no_item_is_lost_or_done_twice_without_a_reason_whatever_is_killed() {
         let ended = worker.end();
         assert!(matches!(ended.code, Some(0 | 123)), "seed {seed}: {ended:?}");
     }
-    report(&format!("worker storm: {items} items, {killed} kills, {told} signals, {started} workers, seed {seed}"));
+    report(&format!(
+        "worker storm: {items} items, {killed} kills, {told} signals, {started} workers, seed {seed}"
+    ));
     check(&work, &dead, items, &victims, started, seed);
 }
 
 /// Its guard, or itself if it has none yet.
 fn guard_of_or(worker: &Running) -> u32 {
     let children = children_of(worker.pid() as u32);
-    let is_guard = |id: &&u32| fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.trim() == "ringpipe-guard");
+    let is_guard = |id: &&u32| {
+        fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.trim() == "ringpipe-guard")
+    };
     children.iter().find(is_guard).copied().unwrap_or(worker.pid() as u32)
 }
 
@@ -122,7 +126,10 @@ fn check(work: &Work, dead: &TestName, items: u64, victims: &BTreeSet<i32>, star
         assert_eq!(again.count(), 0, "item {sequence}, attempt {attempt}, seed {seed}: {workers:?}");
         // The attempts before it failed, or ran into their time limit.
         for earlier in 1..*attempt {
-            assert!(begun.contains_key(&(*sequence, earlier)), "item {sequence} had no attempt {earlier}, seed {seed}");
+            assert!(
+                begun.contains_key(&(*sequence, earlier)),
+                "item {sequence} had no attempt {earlier}, seed {seed}"
+            );
         }
     }
     // Each item that had completed its work, and was not doubled by a death, has its output once; each output is whole
@@ -150,7 +157,10 @@ fn check(work: &Work, dead: &TestName, items: u64, victims: &BTreeSet<i32>, star
     for sequence in (0..items).filter(|sequence| (sequence + 1) % 10 != 9) {
         let times = whole.get(&sequence).copied().unwrap_or_default();
         assert!(times >= 1, "the output of item {sequence} is missing, seed {seed}");
-        assert!(times as usize <= completed[&sequence].len(), "item {sequence} was written {times} times, seed {seed}");
+        assert!(
+            times as usize <= completed[&sequence].len(),
+            "item {sequence} was written {times} times, seed {seed}"
+        );
     }
     let letters = consumer(dead, &["--json", "--drain"]).run().succeeds().json_lines();
     let letters: BTreeSet<u64> = letters.iter().map(|one| one["sequence"].as_u64().unwrap()).collect();
@@ -161,7 +171,9 @@ fn check(work: &Work, dead: &TestName, items: u64, victims: &BTreeSet<i32>, star
 impl Work {
     /// Kills what has no owner left: a worker that was killed together with its guard leaves grandchildren.
     fn nothing_runs_but_orphans(&self) {
-        let sleeps = |id: &u32| fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.trim() == "sleep");
+        let sleeps = |id: &u32| {
+            fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.trim() == "sleep")
+        };
         wait_until("nothing but orphans", || self.processes().iter().all(sleeps));
         self.processes().iter().for_each(|id| kill(*id));
     }

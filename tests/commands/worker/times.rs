@@ -6,7 +6,8 @@ use super::*;
 fn a_command_over_its_time_is_ended_with_its_group_and_its_item_tried_again() {
     let work = Work::new("limit", &["item"]);
     let dead = TestName::new("dead").stays();
-    let script = "echo $RING_ATTEMPT >> $D/log; sleep 1000 & trap 'exit 0' TERM; while :; do sleep 0.01; done";
+    let script =
+        "echo $RING_ATTEMPT >> $D/log; sleep 1000 & trap 'exit 0' TERM; while :; do sleep 0.01; done";
     let options = ["--item-timeout", "200ms", "--retries", "1", "--dead-letter", &dead];
     work.script(&options, script).run().with_code(123);
     assert_eq!(work.lines("log"), ["1", "2"]);
@@ -55,11 +56,11 @@ fn a_rate_spaces_commands_and_keeps_nothing_else_waiting() {
     running.signal(libc::SIGTERM);
     assert_eq!(running.end().by_signal(libc::SIGTERM).text(), "1");
     // A failed item is tried again although the next item is due in an hour; and then the worker stops.
-    let options = ["--rate", "1/h", "--retries", "2"];
+    let options = ["--rate", "1/h", "--retries", "2", "-j", "2", "--backoff", "10ms"];
     work.script(&options, "echo $RING_ATTEMPT >> $D/log; exit 1").run().with_code(123);
     assert_eq!(work.lines("log"), ["1", "2", "3"]);
     // So it does where a command asks for a stop.
-    let options = ["--rate", "1/h", "--halt", "now,done=1"];
+    let options = ["--rate", "1/h", "--halt", "now,done=1", "-j", "2"];
     work.script(&options, "cat").run().succeeds();
     assert_eq!(work.ring.acknowledged(), 2);
 }

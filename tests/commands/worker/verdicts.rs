@@ -56,10 +56,10 @@ fn a_command_that_is_missing_or_not_executable_takes_no_item() {
 fn a_command_that_goes_away_while_the_worker_runs_costs_no_attempt() {
     for (change, code) in [("rm -f $0", 127), ("chmod -x $0", 126)] {
         // With a descriptor for the facts, too, that could take the place of one that reports the error.
-        for fd in [None, Some(3), Some(5), Some(9), Some(10), Some(12), Some(14), Some(16), Some(18), Some(20)] {
+        for fd in std::iter::once(None).chain((3..=30).map(Some)) {
             let work = Work::new("removed", &["first", "second"]);
             write_script(work.path("command"), &format!("#!/bin/sh\n{change}\n"));
-            let fd = fd.map(|fd: u32| fd.to_string());
+            let fd = fd.map(|fd: i32| fd.to_string());
             let options = fd.as_ref().map_or(vec![], |fd| vec!["--meta-fd", fd.as_str()]);
             let ended = work.worker(&options, &[&work.path("command")]).run().with_code(code);
             assert!(ended.stdout.is_empty());
@@ -132,7 +132,8 @@ fn the_facts_are_on_the_descriptor_that_was_asked_for() {
         let work = Work::new("meta", &["a", "b"]);
         let script = format!("cat /dev/fd/{fd}; cat > /dev/null");
         let facts = work.script(&["--meta-fd", fd], &script).run().succeeds().json_lines();
-        let told: Vec<_> = facts.iter().map(|one| (one["sequence"].as_u64(), one["attempt"].as_u64())).collect();
+        let told: Vec<_> =
+            facts.iter().map(|one| (one["sequence"].as_u64(), one["attempt"].as_u64())).collect();
         assert_eq!(told, [(Some(0), Some(1)), (Some(1), Some(1))], "{fd}");
         assert_eq!(facts[1]["ring"], *work.ring.name);
     }
@@ -186,7 +187,8 @@ fn what_a_command_leaves_in_its_group_is_killed_and_not_waited_for() {
 #[test]
 fn a_process_that_left_the_group_with_the_output_open_is_not_waited_for() {
     let work = Work::new("session", &["a"]);
-    let script = "setsid sh -c 'echo $$ > $D/id; exec sleep 1000' & until test -s $D/id; do :; done; echo done";
+    let script =
+        "setsid sh -c 'echo $$ > $D/id; exec sleep 1000' & until test -s $D/id; do :; done; echo done";
     let ended = work.script(&[], script).run().succeeds();
     assert_eq!(ended.text(), "done\n");
     assert_eq!(work.ring.acknowledged(), 1);
