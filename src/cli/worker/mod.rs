@@ -36,7 +36,7 @@ use self::print::{Partial, Printer, Stream, Style};
 use self::slots::{After, Job, Jobs};
 use self::supervise::{Collected, Ended, Sink, Surroundings, Terminator};
 use self::template::{Facts, Member, Template};
-use crate::cli::common::args::{Count, DurationArg};
+use crate::cli::common::args::{ByteSize, Count, DurationArg};
 use crate::cli::common::create_args::CreateArgs;
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
@@ -61,6 +61,13 @@ const IDLE_SLICE: Duration = Duration::from_millis(500);
 const LIMITS_EVERY: Duration = Duration::from_millis(500);
 /// The most finished jobs that wait for earlier ones (`--keep-order`) before no more items are taken.
 const MOST_UNORDERED: usize = 1024;
+/// Slots of a ring for dead letters, their least size, and the largest size of a slot in any ring.
+const LETTER_SLOTS: u64 = 8192;
+const LETTER_SLOT: u64 = 64;
+const LARGEST_SLOT: u64 = 1 << 30;
+/// The most bytes before the item of a dead letter. The end of a command's standard error is most of it, in which a byte
+/// can take six.
+const MOST_REASON: u64 = 16 << 10;
 
 /// Runs the command.
 ///
@@ -72,6 +79,16 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     options.process.affinity.apply()?;
     let template = Template::new(options.command, work.shell)?;
     let slots = work.jobs.map_or(1, |jobs| jobs.0);
+    for (option, other) in [("--reply", &work.reply), ("--dead-letter", &work.dead_letter)] {
+        if other.as_ref() == Some(options.ring) {
+            // The worker would wait for room that it makes itself, or run its own answers for ever.
+            let line = format!(
+                "{option} {:?} is the ring of the items; expected another one",
+                options.ring.as_str()
+            );
+            return Err(Failure::new(code::USAGE, line));
+        }
+    }
     if let Some(fd) = work.meta_fd {
         reserve(fd).map_err(|error| Failure::io(format!("descriptor {fd} of --meta-fd"), &error))?;
     }
@@ -111,10 +128,11 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         None => None,
     };
     let ring = receiver.observe().name().to_string();
+    let create = for_letters(receiver.observe());
     let dead = work
         .dead_letter
         .as_ref()
-        .map(|name| DeadLetters::new(&ring, opener::<T>(name, options, &report, &stop)));
+        .map(|name| DeadLetters::new(&ring, opener::<T>(name, create, options, &report, &stop)));
     let state = State { halt: work.halt, ..State::default() };
     let finisher = Finisher {
         options: work,
@@ -173,9 +191,22 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     })
 }
 
+/// How a ring for dead letters is made: with room for the largest item of `ring` and the reason before it, so that no
+/// item stops the worker again and again.
+fn for_letters(ring: &impl Observe) -> CreateArgs {
+    let largest = (ring.capacity() / 2).saturating_mul(ring.slot_size()).saturating_add(MOST_REASON);
+    let slot = largest.div_ceil(LETTER_SLOTS / 2).clamp(LETTER_SLOT, LARGEST_SLOT);
+    CreateArgs {
+        capacity: Some(Count(LETTER_SLOTS)),
+        slot_size: Some(ByteSize(slot)),
+        ..CreateArgs::default()
+    }
+}
+
 /// Opens the ring for dead letters when the first is sent.
 fn opener<'o, T: Transport>(
     name: &'o RingName,
+    create: CreateArgs,
     options: &'o WorkerOptions<'o>,
     report: &Reporter,
     stop: &StopFlag,
@@ -184,7 +215,7 @@ fn opener<'o, T: Transport>(
     move || {
         let place = Patience::of_place(options.wait.timeout);
         let opening = Opening { name, place, report: &report, stop: &stop };
-        let opened = T::open_sender(&opening, &CreateArgs::default(), false)?;
+        let opened = T::open_sender(&opening, &create, false)?;
         opened.ok_or_else(|| {
             Failure::new(code::RUNTIME, "a signal came before the ring for dead letters was open")
         })

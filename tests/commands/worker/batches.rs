@@ -104,3 +104,19 @@ fn a_batch_does_not_take_more_than_the_count() {
     assert_eq!(ended.text(), "1,2,3,");
     assert_eq!(work.rest(), ["4:1", "5:1"]);
 }
+
+#[test]
+fn a_request_to_stop_is_heeded_while_a_batch_waits_for_more() {
+    for halt in ["soon,fail=1", "now,fail=1"] {
+        let work = Work::numbered("halt", 3);
+        let producer = work.ring.open().producer().unwrap();
+        // The first batch fails once the worker has the first item of the second one.
+        let options = ["--max-items", "2", "--max-wait", "1h", "-j", "2", "--drop-failed", "--halt", halt];
+        let running = work.script(&options, &format!("{}; exit 65", until("go"))).spawn();
+        wait_until("all are received", || work.ring.open().snapshot().unwrap().totals.received == 3);
+        work.touch("go");
+        running.end().with_code(123);
+        drop(producer);
+        assert_eq!(work.rest(), ["3:1"], "{halt}");
+    }
+}

@@ -66,3 +66,34 @@ fn a_share_of_the_processors_is_a_number_of_jobs() {
         work.script(&["-j", wrong], "cat").run().with_code(2);
     }
 }
+
+#[test]
+fn workers_do_the_same_on_rings_of_every_kind() {
+    for kind in [
+        &["--exclusive"][..],
+        &["--sync", "semaphore"],
+        &["--sync", "polling"],
+        &["--sync", "monitor"],
+        &["--no-timestamps"],
+        &["--slot-size", "8", "--capacity", "64"],
+    ] {
+        let ring = TestName::ring("kind", kind);
+        ring.send_lines(&seq(20));
+        let work = Work { ring, dir: tempfile::tempdir().unwrap() };
+        // In another order than they came, some after failures; and after the death of a worker.
+        let script = "n=$(cat); echo $n >> $D/log; case $n.$RING_ATTEMPT in *5.1|1.1) exit 1;; 4.1) kill -9 $PPID;; esac; \
+                      echo $n";
+        let killed = work.script(&["-j", "3", "--backoff", "1ms"], script).run().by_signal(libc::SIGKILL);
+        let acknowledged = work.ring.acknowledged();
+        assert!(killed.lines().len() as u64 >= acknowledged, "{kind:?}");
+        let script = "n=$(cat); test $n.$RING_ATTEMPT != 6.1 || exit 1; echo $n";
+        let rest = work.script(&["-j", "3"], script).run().succeeds();
+        let mut seen: Vec<u64> =
+            [killed.lines(), rest.lines()].concat().iter().map(|line| line.parse().unwrap()).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, (1..=20).collect::<Vec<_>>(), "{kind:?}");
+        assert_eq!(work.ring.acknowledged(), 20, "{kind:?}");
+        work.nothing_runs();
+    }
+}

@@ -109,3 +109,28 @@ fn a_ring_for_dead_letters_that_is_full_holds_the_worker_back_and_loses_nothing(
         letters.json_lines().iter().map(|letter| letter["sequence"].as_u64().unwrap()).collect();
     assert_eq!(told, [0, 1, 2, 3, 4, 5]);
 }
+
+#[test]
+fn the_largest_item_with_the_largest_reason_is_a_dead_letter_too() {
+    let work = Work::new("largest", &[]);
+    let item = noise(work.ring.open().max_item() as usize);
+    work.ring.open().producer().unwrap().send(&item).unwrap();
+    let dead = TestName::new("dead").stays();
+    let script = "head -c 5000 /dev/zero >&2; exit 65";
+    work.script(&["--dead-letter", &dead], script).stderr(std::process::Stdio::null()).run().with_code(123);
+    assert_eq!(work.ring.acknowledged(), 1);
+    let letter = consumer(&dead, &["--drain", "--raw"]).run().succeeds();
+    assert!(letter.stdout.ends_with(&item), "{} bytes", letter.stdout.len());
+}
+
+#[test]
+fn answers_and_dead_letters_do_not_go_to_the_ring_of_the_items() {
+    let work = Work::new("same", &["item"]);
+    let ring = work.ring.name.clone();
+    for option in ["--reply", "--dead-letter"] {
+        for name in [ring.clone(), format!("/{ring}"), format!("shm:{ring}")] {
+            work.script(&[option, &name], "cat").run().with_code(2).saying("expected another one");
+        }
+    }
+    assert_eq!(work.rest(), ["item:1"]);
+}

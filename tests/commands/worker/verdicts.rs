@@ -100,6 +100,10 @@ fn hostile_items_are_one_argument_each() {
     let expected: String = HOSTILE.iter().map(|item| format!("<{item}>")).collect();
     let ended = work.worker(&[], &["printf", "<%s>", "{}"]).run().succeeds().quiet();
     assert_eq!(ended.text(), expected);
+    let bytes: &[&[u8]] = &[b"\xff\xfe\x80", b"\x01\x7f\r"];
+    let work = Work::of_bytes("hostile", bytes);
+    let ended = work.worker(&[], &["printf", "%s", "{}"]).run().succeeds();
+    assert_eq!(ended.stdout, bytes.concat());
     for script in ["printf '<%s>' {}", "printf '<%s>' \"\"{}", "f() { printf '<%s>' \"$1\"; }; f {}"] {
         let work = Work::new("hostile", &HOSTILE);
         let ended = work.worker(&["--shell"], &[script]).run().succeeds().quiet();
