@@ -38,6 +38,7 @@ mod signals;
 mod strangers;
 mod terminals;
 mod waiting_consumers;
+mod worker;
 mod worker_coprocess;
 
 /// Not a test: what the remote actors run.

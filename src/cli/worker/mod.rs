@@ -42,7 +42,7 @@ use self::slots::{After, Job, Jobs};
 use self::stop::Stop;
 use self::supervise::{Collected, Ended, Sink, Surroundings, Terminator};
 use self::template::{Facts, Member, Template};
-use crate::cli::common::args::{Count, DurationArg};
+use crate::cli::common::args::{ByteSize, Count, DurationArg};
 use crate::cli::common::create_args::CreateArgs;
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
@@ -56,7 +56,7 @@ use crate::cli::common::stdout::Cut;
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Sender, Transport};
 use crate::framing::Framing;
-use crate::sys::command::child::{Guard, memory_file};
+use crate::sys::command::child::{Guard, memory_file, reserve};
 use crate::{Error, ItemKey, RingName, StopFlag};
 
 /// How long running commands may go on after a signal, if the command line does not say.
@@ -69,6 +69,13 @@ const IDLE_SLICE: Duration = Duration::from_millis(500);
 const LIMITS_EVERY: Duration = Duration::from_millis(500);
 /// The most finished jobs that wait for earlier ones (`--keep-order`) before no more items are taken.
 const MOST_UNORDERED: usize = 1024;
+/// Slots of a ring for dead letters, their least size, and the largest size of a slot in any ring.
+const LETTER_SLOTS: u64 = 8192;
+const LETTER_SLOT: u64 = 64;
+const LARGEST_SLOT: u64 = 1 << 30;
+/// The most bytes before the item of a dead letter. The end of a command's standard error is most of it, in which a byte
+/// can take six.
+const MOST_REASON: u64 = 16 << 10;
 
 /// Runs the command.
 ///
@@ -85,6 +92,19 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     let slots = work.jobs.map_or(1, |jobs| jobs.0);
     // No ring has more items.
     let prefetch = work.prefetch.map_or(0, |Count(more)| more.min(1 << 24) as usize);
+    for (option, other) in [("--reply", &work.reply), ("--dead-letter", &work.dead_letter)] {
+        if other.as_ref() == Some(options.ring) {
+            // The worker would wait for room that it makes itself, or run its own answers for ever.
+            let line = format!(
+                "{option} {:?} is the ring of the items; expected another one",
+                options.ring.as_str()
+            );
+            return Err(Failure::new(code::USAGE, line));
+        }
+    }
+    if let Some(fd) = work.meta_fd {
+        reserve(fd).map_err(|error| Failure::io(format!("descriptor {fd} of --meta-fd"), &error))?;
+    }
     // Before the ring is attached, and while there is one thread.
     let guard =
         Guard::start(slots).map_err(|error| Failure::io("starting the guard of the commands", &error))?;
@@ -121,10 +141,11 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         None => None,
     };
     let ring = receiver.observe().name().to_string();
+    let create = for_letters(receiver.observe());
     let dead = work
         .dead_letter
         .as_ref()
-        .map(|name| DeadLetters::new(&ring, opener::<T>(name, options, &report, &stop)));
+        .map(|name| DeadLetters::new(&ring, opener::<T>(name, create, options, &report, &stop)));
     let seen = options.dedup.then(Seen::default);
     let state = State { halt: work.halt, seen, ..State::default() };
     let finisher = Finisher {
@@ -146,6 +167,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         template: &template,
         guard: &guard,
         terminator: &terminator,
+        stop: &stop,
         finisher: &finisher,
         order: Mutex::new(Order::default()),
         jobs: match work.coprocess {
@@ -209,9 +231,22 @@ impl<O: Owned> Drop for EndOnDrop<'_, O> {
     }
 }
 
+/// How a ring for dead letters is made: with room for the largest item of `ring` and the reason before it, so that no
+/// item stops the worker again and again.
+fn for_letters(ring: &impl Observe) -> CreateArgs {
+    let largest = (ring.capacity() / 2).saturating_mul(ring.slot_size()).saturating_add(MOST_REASON);
+    let slot = largest.div_ceil(LETTER_SLOTS / 2).clamp(LETTER_SLOT, LARGEST_SLOT);
+    CreateArgs {
+        capacity: Some(Count(LETTER_SLOTS)),
+        slot_size: Some(ByteSize(slot)),
+        ..CreateArgs::default()
+    }
+}
+
 /// Opens the ring for dead letters when the first is sent.
 fn opener<'o, T: Transport>(
     name: &'o RingName,
+    create: CreateArgs,
     options: &'o WorkerOptions<'o>,
     report: &Reporter,
     stop: &StopFlag,
@@ -220,7 +255,7 @@ fn opener<'o, T: Transport>(
     move || {
         let place = Patience::of_place(options.wait.timeout);
         let opening = Opening { name, place, report: &report, stop: &stop };
-        let opened = T::open_sender(&opening, &CreateArgs::default(), false)?;
+        let opened = T::open_sender(&opening, &create, false)?;
         opened.ok_or_else(|| {
             Failure::new(code::RUNTIME, "a signal came before the ring for dead letters was open")
         })
@@ -233,6 +268,7 @@ struct Worker<'a, 'o, S: Sender, O> {
     template: &'a Template,
     guard: &'a Guard,
     terminator: &'a Terminator,
+    stop: &'a StopFlag,
     finisher: &'a Finisher<'o, S>,
     order: Mutex<Order<O>>,
     jobs: Jobs<O, Stop>,
@@ -302,6 +338,10 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
             supervise::run(command, input.as_deref(), also, &around, &mut output)
         };
         let ended = match ended {
+            // A service manager stops a worker with all its commands.
+            Ok(ended) if self.stop.is_raised() && ended.ending.is_by_request() => {
+                Ended { stopped: true, ..ended }
+            }
             Ok(ended) => ended,
             Err(error) if error.raw_os_error() == Some(nix::libc::E2BIG) => {
                 Ended::not_run("the item is too long for an argument".into())
@@ -387,7 +427,7 @@ struct Run<'a, 'o, R: Receiver, S: Sender> {
     /// Items that need no command (`--resume`).
     done: Done,
     pace: Pace,
-    /// When the pace allows the next item, once that was asked.
+    /// When the next item may be taken, by the pace; `None`: not known yet.
     due: Option<Instant>,
     limits: Limits,
     report: &'a Reporter,
@@ -396,8 +436,8 @@ struct Run<'a, 'o, R: Receiver, S: Sender> {
     /// Items taken, and jobs made of them.
     taken: u64,
     number: u64,
-    /// Jobs that were printed instead of run (`--dry-run`).
-    printed: Vec<Job<R::Owned>>,
+    /// Items that are only looked at (`--dry-run`).
+    printed: Vec<R::Owned>,
     /// The time waited since the last item.
     waited: Duration,
     /// The last wait ended with the ring's name gone and no producer attached.
@@ -449,8 +489,9 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 return Over::Stop(stop);
             }
             let room = self.worker.jobs.room();
-            if room == 0 || self.is_held_up() {
-                self.worker.jobs.wait(SLICE);
+            let held_up = if room == 0 { Some(SLICE) } else { self.held_up() };
+            if let Some(wait) = held_up {
+                self.worker.jobs.wait(wait);
                 continue;
             }
             match self.next_items() {
@@ -460,7 +501,11 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                     self.number += 1;
                     let job = Job { number: self.number, items };
                     match self.options().work.dry_run {
-                        true => self.print_only(job),
+                        true => {
+                            if let Err(stop) = self.print_only(job) {
+                                return Over::Stop(stop);
+                            }
+                        }
                         false => self.worker.jobs.add(job),
                     }
                 }
@@ -473,10 +518,20 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         if self.stop.is_raised() { Some(Stop::Stopped) } else { self.worker.jobs.stop() }
     }
 
-    /// Whether no further command may start now.
-    fn is_held_up(&mut self) -> bool {
+    /// How long no further command may start: by the pace, by load and memory, and by outputs that wait for earlier
+    /// ones. Signals, failed items that are due and requests to stop are looked at meanwhile.
+    fn held_up(&mut self) -> Option<Duration> {
         let unordered = self.worker.order.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len();
-        unordered >= MOST_UNORDERED
+        if unordered >= MOST_UNORDERED {
+            return Some(SLICE);
+        }
+        let now = Instant::now();
+        let due = *self.due.get_or_insert_with(|| now + self.pace.wait(now));
+        let left = due.saturating_duration_since(now);
+        if !left.is_zero() {
+            return Some(left.min(SLICE));
+        }
+        (!self.limits.allow()).then_some(LIMITS_EVERY)
     }
 
     /// The items of the next job.
@@ -496,6 +551,8 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 Found::Item(item) => items.push(item),
                 Found::Nothing if left.is_zero() => break,
                 Found::Nothing | Found::Dropped => {}
+                // The items that came go back.
+                Found::Over(over @ Over::Stop(_)) => return Found::Over(over),
                 // It is found again for the next job.
                 Found::Over(_) => break,
             }
@@ -509,8 +566,13 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         if self.taken >= wanted {
             return Found::Over(Over::Taken);
         }
-        // The pace applies once for each item, not once for each wait for it.
-        if self.waited.is_zero() && !self.may_start() {
+        if let Some(stop) = self.early_end() {
+            return Found::Over(Over::Stop(stop));
+        }
+        if further.is_some()
+            && let Some(wait) = self.held_up()
+        {
+            self.worker.jobs.wait(wait.min(further.unwrap_or_default()));
             return Found::Nothing;
         }
         let tries_once = self.tries_once();
@@ -527,6 +589,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
             Ok(item) => {
                 self.waited = Duration::ZERO;
                 self.deserted = false;
+                self.due = None;
                 self.taken += 1;
                 self.unless_done(item)
             }
@@ -544,7 +607,10 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         if !self.done.contains(key.producer, key.sequence) {
             return self.unless_duplicate(item);
         }
-        item.acknowledge();
+        match self.options().work.dry_run {
+            true => self.printed.push(item),
+            false => item.acknowledge(),
+        }
         self.worker.finisher.skipped(1);
         Found::Dropped
     }
@@ -566,22 +632,6 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
 
     fn ring_failure(&self, error: &Error) -> Failure {
         self.receiver.observe().explained(Failure::of_ring(self.worker.finisher.ring, error))
-    }
-
-    /// Whether the pace, the load and the memory allow the next command. If not, waits for a moment.
-    fn may_start(&mut self) -> bool {
-        let now = Instant::now();
-        let due = *self.due.get_or_insert_with(|| now + self.pace.wait(now));
-        if now < due {
-            self.worker.jobs.wait(SLICE.min(due - now));
-            return false;
-        }
-        if !self.limits.allow() {
-            self.worker.jobs.wait(LIMITS_EVERY);
-            return false;
-        }
-        self.due = None;
-        true
     }
 
     /// No item came in `wait`.
@@ -629,14 +679,15 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     }
 
     /// Prints what would run. The items go back at the end: earlier, they would come again.
-    fn print_only(&mut self, job: Job<R::Owned>) {
+    fn print_only(&mut self, job: Job<R::Owned>) -> Result<(), Stop> {
         let items: Vec<&[u8]> = job.items.iter().map(R::Owned::bytes).collect();
         let line = self.worker.template.display(&items, job.number, 1) + "\n";
         let mut printer =
             self.worker.finisher.printer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let _ = printer.text(&line);
+        let written = printer.text(&line);
         drop(items);
-        self.printed.push(job);
+        self.printed.extend(job.items);
+        Ok(written?)
     }
 
     /// Waits until all jobs in hand are settled, those included that are tried again. `Some`: stop early.
@@ -658,24 +709,29 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     fn end(&mut self, stop: Option<Stop>) -> Option<Stop> {
         drop(self.worker.jobs.end());
         let limit = self.options().work.grace.map_or(GRACE, |DurationArg(grace)| grace);
-        let start = Instant::now();
+        // Counts from the reason to end the commands, which can be a signal that comes later.
+        let mut start = None;
         loop {
-            let grace = match &stop {
+            let left = match &stop {
                 Some(Stop::Halted(When::Now)) => Duration::ZERO,
                 // Until a signal comes.
                 Some(Stop::Halted(When::Soon)) | None if !self.stop.is_raised() => Duration::MAX,
-                _ => limit,
+                _ => limit.saturating_sub(start.get_or_insert_with(Instant::now).elapsed()),
             };
             self.show();
-            if self.worker.jobs.wait_for_running(SLICE.min(grace.saturating_sub(start.elapsed()))) {
+            if self.worker.jobs.wait_for_running(SLICE.min(left)) {
                 break;
             }
-            if start.elapsed() >= grace {
+            if left.is_zero() {
                 self.worker.finisher.late.raise();
                 self.worker.terminator.terminate();
                 while !self.worker.jobs.wait_for_running(SLICE) {}
                 break;
             }
+        }
+        if self.stop.is_raised() {
+            // No wait for room from here on, in an output or in another ring.
+            self.worker.finisher.late.raise();
         }
         // Their work is done; only their place in the output is missing.
         let rest: Vec<_> = {
@@ -702,6 +758,8 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     fn show(&self) {
         let Tally { done, bytes, .. } = self.worker.finisher.tally();
         self.progress.update(done, bytes);
+        // Without a guard the commands still run; the next call tries again.
+        let _ = self.worker.guard.restore();
     }
 
     /// Writes the final reports, and decides the exit code.

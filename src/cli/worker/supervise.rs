@@ -21,6 +21,8 @@ use crate::sys::command::child::{Guard, Running, set_nonblocking, signal_of};
 pub const KILL_AFTER: Duration = Duration::from_secs(5);
 /// How often a command is asked whether it has ended, where the kernel does not tell.
 pub const POLL: Duration = Duration::from_millis(10);
+/// After so much of its output, a command's time limit and the worker's end are looked at.
+const MOST_AT_ONCE: usize = 1 << 20;
 /// After the end of a command, at most this much of its output is read: more comes only from processes that have left
 /// its group.
 pub const MOST_AFTER_END: usize = 1 << 20;
@@ -140,7 +142,7 @@ pub fn run(
             ladder.stop(&running);
         }
         ladder.climb(&running);
-        if let Err(error) = pipes.pass(sink, usize::MAX) {
+        if let Err(error) = pipes.pass(sink, MOST_AT_ONCE) {
             running.signal(Signal::SIGKILL);
             cut = Some(error);
             break;

@@ -37,6 +37,12 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// Whether a signal ended it that processes get when the machine or a service is stopped.
+    pub fn is_by_request(&self) -> bool {
+        let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGKILL];
+        matches!(self, Ending::Signalled(number) if signals.iter().any(|signal| *signal as i32 == *number))
+    }
+
     /// Exit code and signal for the job log; -1 stands for an end without an exit code.
     pub fn codes(&self) -> (i32, i32) {
         match *self {

@@ -11,13 +11,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, setsid};
 
@@ -62,9 +62,16 @@ impl Drop for Groups {
 #[derive(Debug)]
 pub struct Guard {
     groups: Arc<Groups>,
-    pid: Pid,
+    process: Mutex<Process>,
+}
+
+/// The process of a guard. Dropping this ends it.
+#[derive(Debug)]
+struct Process {
+    /// `None` once it is reaped.
+    pid: Option<Pid>,
     /// Its other end reports the end of this process to the guard. Commands do not inherit it.
-    alive: Option<PipeWriter>,
+    _alive: PipeWriter,
 }
 
 impl Guard {
@@ -77,12 +84,24 @@ impl Guard {
     /// The error of the system: no process, no descriptor, no memory.
     pub fn start(slots: usize) -> io::Result<Self> {
         let groups = Arc::new(Groups::new(slots)?);
-        let (ended, alive) = io::pipe()?;
-        // SAFETY: there is one thread, as documented; the child makes system calls only.
-        match unsafe { fork() }? {
-            ForkResult::Child => guard(&groups, &ended),
-            ForkResult::Parent { child } => Ok(Guard { groups, pid: child, alive: Some(alive) }),
+        let process = Mutex::new(Process::start(&groups)?);
+        Ok(Guard { groups, process })
+    }
+
+    /// Starts the guard again if it was killed. Commands that run meanwhile are guarded again from then on.
+    ///
+    /// # Errors
+    /// The error of the system; another call tries again.
+    pub fn restore(&self) -> io::Result<()> {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        let flags = Some(WaitPidFlag::WNOHANG);
+        if process.pid.is_some_and(|pid| waitpid(pid, flags) != Ok(WaitStatus::StillAlive)) {
+            process.pid = None;
         }
+        if process.pid.is_none() {
+            *process = Process::start(&self.groups)?;
+        }
+        Ok(())
     }
 
     /// Starts `command` as the first process of a group of its own, in `slot`. `also` becomes its descriptor with that
@@ -132,21 +151,37 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Process {
+    fn start(groups: &Groups) -> io::Result<Self> {
+        let (ended, alive) = io::pipe()?;
+        // SAFETY: the child makes system calls only, which other threads of this process cannot hold up.
+        match unsafe { fork() }? {
+            ForkResult::Child => guard(groups, &ended),
+            ForkResult::Parent { child } => Ok(Process { pid: Some(child), _alive: alive }),
+        }
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
-        self.alive = None;
-        // It ends once the pipe is closed.
-        while waitpid(self.pid, None) == Err(Errno::EINTR) {}
+        let Some(pid) = self.pid else { return };
+        // All commands are reaped by now, and a suspended guard would not notice the end of the pipe.
+        let _ = kill(pid, Signal::SIGKILL);
+        while waitpid(pid, None) == Err(Errno::EINTR) {}
     }
 }
 
 /// The life of the guard.
 fn guard(groups: &Groups, ended: &PipeReader) -> ! {
-    // A session of its own: no signal of the terminal or of the worker's group ends it.
+    // A session of its own: no signal of the terminal or of the worker's group ends it. A service manager sends its
+    // signal to each process, and the worker's commands may then go on for a while.
     let _ = setsid();
     // SAFETY: system calls; the name is a constant string. Everything but the pipe is closed, so that no reader waits for
     // this process, and no lock or ring is held by it.
     unsafe {
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+            libc::signal(signal, libc::SIG_IGN);
+        }
         libc::prctl(libc::PR_SET_NAME, c"ringpipe-guard".as_ptr());
         let pipe = ended.as_raw_fd() as libc::c_uint;
         if pipe > 0 {
@@ -247,6 +282,29 @@ fn pidfd(pid: Pid) -> Option<OwnedFd> {
 pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     let flags = OFlag::from_bits_truncate(fcntl(fd.as_fd(), FcntlArg::F_GETFL)?);
     fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+/// Keeps the number `fd` from any descriptor that this process opens later, so that a command can be given that number:
+/// otherwise it could be the one by which the system's error of starting the command is reported.
+///
+/// # Errors
+/// The error of the system, such as a number above `ulimit -n`.
+pub fn reserve(fd: RawFd) -> io::Result<()> {
+    // SAFETY: system calls without memory. A number in use is left as it is.
+    unsafe {
+        if libc::fcntl(fd, libc::F_GETFD) >= 0 {
+            return Ok(());
+        }
+        let null = File::open("/dev/null")?;
+        match null.as_raw_fd() == fd {
+            true => std::mem::forget(null),
+            false if libc::dup3(null.as_raw_fd(), fd, libc::O_CLOEXEC) < 0 => {
+                return Err(io::Error::last_os_error());
+            }
+            false => {}
+        }
+    }
     Ok(())
 }
 

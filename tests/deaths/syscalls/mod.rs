@@ -20,6 +20,8 @@ mod meanwhile;
 mod operation;
 mod registers;
 mod victim;
+#[cfg(feature = "cli")]
+mod workers;
 
 use nix::errno::Errno;
 
