@@ -9,6 +9,7 @@ mod consumer;
 mod consumer_output;
 mod consumer_read;
 mod consumer_shared;
+mod dedup;
 mod framing;
 mod hold;
 mod inputs;
@@ -24,9 +25,11 @@ mod producer_waits;
 mod progress;
 mod raw;
 mod readme;
+mod requeue;
 mod ringctl;
 mod ringctl_bench;
 mod ringctl_check;
+mod ringctl_holders;
 mod ringctl_namespaces;
 mod ringctl_run;
 mod ringctl_sem;
@@ -35,6 +38,7 @@ mod signals;
 mod strangers;
 mod terminals;
 mod waiting_consumers;
+mod worker_coprocess;
 
 /// Not a test: what the remote actors run.
 #[test]

@@ -16,6 +16,7 @@ pub mod pace;
 pub mod paint;
 pub mod progress;
 pub mod report;
+pub mod seen;
 pub mod signals;
 pub mod start;
 pub mod stdout;

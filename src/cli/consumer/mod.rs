@@ -145,6 +145,8 @@ struct Tally {
     bytes: u64,
     /// Those of the received items that were delivered before.
     redelivered: u64,
+    /// Items that were acknowledged without being written, as they were written before. `items` has none of them.
+    duplicates: u64,
 }
 
 impl<'o, R: Receiver> Job<'o, R> {
@@ -373,14 +375,15 @@ impl<'o, R: Receiver> Job<'o, R> {
         if !self.options.process.report.stats {
             return Ok(());
         }
-        let Tally { items, bytes, redelivered } = self.delivery.tally;
+        let Tally { items, bytes, redelivered, duplicates } = self.delivery.tally;
+        let duplicates = self.options.dedup.then_some(duplicates);
         let stats = Stats {
             schema: "ringpipe.consumer/1",
             ring: self.observe().name(),
             items,
             bytes,
             seconds: self.start.elapsed().as_secs_f64(),
-            more: More::Consumer { redelivered, returned: self.delivery.receiver.returned() },
+            more: More::Consumer { redelivered, returned: self.delivery.receiver.returned(), duplicates },
         };
         self.report.stats(&stats, self.options.json)
     }

@@ -91,6 +91,9 @@ const WORDS: [(&str, &str); 4] = [
 pub struct Options {
     /// The ring: NAME, /NAME or shm:NAME
     pub(super) ring: RingName,
+    /// Run this command for each item, and acknowledge the item if it succeeds
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["ack", "json"])]
+    pub(super) command: Vec<OsString>,
 
     #[command(flatten)]
     pub(super) framing: FramingArgs,
@@ -106,6 +109,17 @@ pub struct Options {
     /// When an item is acknowledged, so that it is not delivered again [default: read for a pipe, else write]
     #[arg(long, value_name = "WHEN", value_enum, help_heading = "Output")]
     pub(super) ack: Option<AckArg>,
+
+    /// Drop items that this process has acknowledged already: same producer, same sequence
+    ///
+    /// For items that were sent twice under one key, such as an answer (--reply) of a worker that was killed
+    /// before it could acknowledge. Covers what this process has received since it started, not what other consumers or
+    /// earlier runs had, nor with -j an item that comes while a command runs for the same one. Of items that
+    /// failed for good, none is dropped, so that ringctl requeue can bring them back. Keys are those of the
+    /// first ring: items that came from several rings may have the same key. Remembers a million runs
+    /// of consecutive sequences, and forgets the lowest first. --stats counts dropped items as duplicates.
+    #[arg(long, help_heading = "Output")]
+    pub(super) dedup: bool,
 
     /// Stop after COUNT items
     #[arg(
@@ -161,9 +175,6 @@ pub struct Options {
 
     #[command(flatten)]
     work: WorkArgs,
-    /// Run this command for each item, and acknowledge the item if it succeeds
-    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["ack", "json"])]
-    pub(super) command: Vec<OsString>,
 }
 
 impl Options {
@@ -174,6 +185,7 @@ impl Options {
             command: &self.command,
             work: &self.work,
             framing: self.framing.framing(),
+            dedup: self.dedup,
             count: self.count.map(|Count(count)| count),
             drain: self.drain,
             idle_exit: self.idle_exit,

@@ -14,6 +14,7 @@ mod own_ring;
 mod peek;
 mod recovery_report;
 mod repair;
+mod requeue;
 mod rm;
 mod run;
 mod sem;
@@ -60,6 +61,7 @@ Examples:
   ringctl run -p 3 -c 3 /var/log/*.log   send files through a ring, and verify what arrives
   ringctl bench                          how fast it is on this machine
   ringctl check logs/*                   whether the logs of a run add up
+  ringctl requeue failed                 send items that failed for good again
   ringctl rm jobs                        close it and remove it
   ringctl done \"$token\"                 acknowledge the item that consumer --hold keeps
   ringctl sem wait done --timeout 5s     take a token of a POSIX semaphore
@@ -88,6 +90,7 @@ enum Verb {
     Close(close::Args),
     Rm(rm::Args),
     Repair(repair::Args),
+    Requeue(requeue::Args),
     Clean(clean::Args),
     Wait(wait::Args),
     Run(run::Args),
@@ -167,6 +170,7 @@ impl Verb {
             Verb::Close(args) => close::run(args, ui),
             Verb::Rm(args) => rm::run(args, ui),
             Verb::Repair(args) => repair::run(args, ui),
+            Verb::Requeue(args) => requeue::run(args, ui),
             Verb::Clean(args) => clean::run(args, ui),
             Verb::Wait(args) => wait::run(args, ui),
             Verb::Run(args) => run::run(args, ui),

@@ -7,6 +7,7 @@
 //! consumers get its items, and its commands are killed.
 
 mod backoff;
+mod coprocess;
 mod dead_letters;
 mod finish;
 mod halt;
@@ -16,24 +17,28 @@ mod options;
 mod print;
 mod slots;
 mod spool;
+mod standing;
+mod stop;
 mod supervise;
 mod template;
 mod verdict;
 
 use std::io::{self, Seek, Write};
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use self::dead_letters::DeadLetters;
-use self::finish::{Finished, Finisher, Order, State, Stop, Tally};
+use self::finish::{Finished, Finisher, Order, State, Tally};
 use self::halt::When;
 use self::joblog::{Done, JobLog};
 use self::limits::Limits;
 pub use self::options::{WorkArgs, WorkerOptions, with_command};
 use self::print::{Partial, Printer, Stream, Style};
 use self::slots::{After, Job, Jobs};
+use self::stop::Stop;
 use self::supervise::{Collected, Ended, Sink, Surroundings, Terminator};
 use self::template::{Facts, Member, Template};
 use crate::cli::common::args::{Count, DurationArg};
@@ -43,11 +48,13 @@ use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::pace::Pace;
 use crate::cli::common::progress::{Goal, Progress};
 use crate::cli::common::report::{More, Reporter, Stats};
+use crate::cli::common::seen::Seen;
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::stdout::Cut;
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Sender, Transport};
+use crate::framing::Framing;
 use crate::sys::command::child::{Guard, memory_file};
 use crate::{Error, ItemKey, RingName, StopFlag};
 
@@ -71,7 +78,12 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     let report = Reporter::new(ui.program(), &options.process.report);
     options.process.affinity.apply()?;
     let template = Template::new(options.command, work.shell)?;
+    if work.coprocess.is_some() {
+        coprocess::check(&template)?;
+    }
     let slots = work.jobs.map_or(1, |jobs| jobs.0);
+    // No ring has more items.
+    let prefetch = work.prefetch.map_or(0, |Count(more)| more.min(1 << 24) as usize);
     // Before the ring is attached, and while there is one thread.
     let guard =
         Guard::start(slots).map_err(|error| Failure::io("starting the guard of the commands", &error))?;
@@ -84,7 +96,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     let style = Style { tag: work.tag, results: work.results.clone() };
     // Commands that end within their grace may still write.
     let late = StopFlag::new();
-    let printer = Printer::new(style, &late)?;
+    let printer = Printer::new(style, &stop, &late)?;
     let opening = |name| Opening {
         name,
         place: Patience::of_place(options.wait.timeout),
@@ -112,12 +124,14 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         .dead_letter
         .as_ref()
         .map(|name| DeadLetters::new(&ring, opener::<T>(name, options, &report, &stop)));
-    let state = State { halt: work.halt, ..State::default() };
+    let seen = options.dedup.then(Seen::default);
+    let state = State { halt: work.halt, seen, ..State::default() };
     let finisher = Finisher {
         options: work,
         ring: &ring,
         late: late.clone(),
         printer: Mutex::new(printer),
+        answers_are_lines: options.framing == Framing::Lines,
         reply,
         dead,
         joblog,
@@ -133,16 +147,29 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         terminator: &terminator,
         finisher: &finisher,
         order: Mutex::new(Order::default()),
-        jobs: Jobs::new(
-            slots,
-            work.prefetch.map_or(0, |Count(more)| usize::try_from(more).unwrap_or(usize::MAX / 2)),
-        ),
+        jobs: match work.coprocess {
+            Some(_) => Jobs::of_standing(slots, prefetch)
+                .map_err(|error| Failure::io("making a descriptor for each slot", &error))?,
+            None => Jobs::new(slots, prefetch),
+        },
     };
+    let standing = work.coprocess.map(|form| coprocess::Shared {
+        jobs: &worker.jobs,
+        finisher: &finisher,
+        guard: &guard,
+        terminator: &terminator,
+        template: &template,
+        form,
+        ahead: prefetch,
+        limit: work.item_timeout.map(|DurationArg(limit)| limit),
+        grace: work.grace.map_or(GRACE, |DurationArg(grace)| grace),
+    });
     let run = Run {
         worker: &worker,
         receiver,
         done,
         pace: Pace::new(options.pace.rate, options.pace.delay, fastrand::Rng::new()),
+        due: None,
         limits: Limits::new(work.load, work.memfree),
         report: &report,
         progress,
@@ -155,17 +182,30 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         start: Instant::now(),
     };
     thread::scope(|scope| {
+        // The slots end with the main thread, also if that panics.
+        let _end = EndOnDrop(&worker.jobs);
         for slot in 0..slots {
-            let worker = &worker;
-            let started = thread::Builder::new().spawn_scoped(scope, move || worker.work(slot));
+            let (worker, standing) = (&worker, standing.as_ref());
+            let started = thread::Builder::new().spawn_scoped(scope, move || match standing {
+                Some(standing) => coprocess::Slot::new(standing, slot).run(),
+                None => worker.work(slot),
+            });
             if let Err(error) = started {
-                worker.jobs.end();
                 return Err(Failure::io("starting a thread", &error)
                     .hint("ulimit -u limits the processes and threads of this user"));
             }
         }
         run.run()
     })
+}
+
+/// Ends all slots when it is dropped.
+struct EndOnDrop<'a, O: Owned>(&'a Jobs<O, Stop>);
+
+impl<O: Owned> Drop for EndOnDrop<'_, O> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// Opens the ring for dead letters when the first is sent.
@@ -201,8 +241,15 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
     /// The life of a slot.
     fn work(&self, slot: usize) {
         while let Some(job) = self.jobs.take() {
-            let after = self.run(job, slot).unwrap_or_else(|failure| After::Stop(failure.into()));
-            self.jobs.finished(after);
+            let after = catch_unwind(AssertUnwindSafe(|| self.run(job, slot)));
+            self.jobs.finished(match after {
+                Ok(Ok(after)) => after,
+                Ok(Err(failure)) => After::Stop(failure.into()),
+                // The message of the panic is on standard error. Its items were given back.
+                Err(_) => {
+                    After::Stop(Failure::new(code::RUNTIME, "a thread of this worker has failed").into())
+                }
+            });
         }
     }
 
@@ -229,7 +276,7 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
             Ok(command) => command,
             Err(why) => {
                 let (ended, output) = (Ended::not_run(why), Collected::default());
-                return Ok(self.finish(Finished { job, ended, output, line, label }));
+                return Ok(self.finish(Finished { job, ended, output, tail: Vec::new(), line, label }));
             }
         };
         template::environment(&mut command, &facts);
@@ -260,7 +307,7 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
             }
             Err(error) => return Err(self.template.not_started(&error)),
         };
-        Ok(self.finish(Finished { job, ended, output, line, label }))
+        Ok(self.finish(Finished { job, ended, output, tail: Vec::new(), line, label }))
     }
 
     fn finish(&self, finished: Finished<O>) -> After<O, Stop> {
@@ -339,6 +386,8 @@ struct Run<'a, 'o, R: Receiver, S: Sender> {
     /// Items that need no command (`--resume`).
     done: Done,
     pace: Pace,
+    /// When the pace allows the next item, once that was asked.
+    due: Option<Instant>,
     limits: Limits,
     report: &'a Reporter,
     progress: Progress,
@@ -370,6 +419,8 @@ enum Found<O> {
     Item(O),
     /// Nothing yet.
     Nothing,
+    /// An item that needed no command.
+    Dropped,
     Over(Over),
 }
 
@@ -402,7 +453,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 continue;
             }
             match self.next_items() {
-                Found::Nothing => {}
+                Found::Nothing | Found::Dropped => {}
                 Found::Over(over) => return over,
                 Found::Item(items) => {
                     self.number += 1;
@@ -433,16 +484,17 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         let mut items = match self.next_item(None) {
             Found::Item(item) => vec![item],
             Found::Nothing => return Found::Nothing,
+            Found::Dropped => return Found::Dropped,
             Found::Over(over) => return Found::Over(over),
         };
         let wait = self.options().work.max_wait.map_or(Duration::ZERO, |DurationArg(wait)| wait);
         let start = Instant::now();
-        while (items.len() as u64) < most {
+        while (items.len() as u64) < most && !self.stop.is_raised() {
             let left = wait.saturating_sub(start.elapsed());
             match self.next_item(Some(left)) {
                 Found::Item(item) => items.push(item),
                 Found::Nothing if left.is_zero() => break,
-                Found::Nothing => {}
+                Found::Nothing | Found::Dropped => {}
                 // It is found again for the next job.
                 Found::Over(_) => break,
             }
@@ -455,9 +507,6 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         let wanted = self.options().count.unwrap_or(u64::MAX);
         if self.taken >= wanted {
             return Found::Over(Over::Taken);
-        }
-        if let Some(stop) = self.early_end() {
-            return Found::Over(Over::Stop(stop));
         }
         // The pace applies once for each item, not once for each wait for it.
         if self.waited.is_zero() && !self.may_start() {
@@ -492,11 +541,21 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     fn unless_done(&mut self, item: R::Owned) -> Found<R::Owned> {
         let key = item.key();
         if !self.done.contains(key.producer, key.sequence) {
-            return Found::Item(item);
+            return self.unless_duplicate(item);
         }
         item.acknowledge();
         self.worker.finisher.skipped(1);
-        Found::Nothing
+        Found::Dropped
+    }
+
+    /// Acknowledges an item that was done before (`--dedup`). It is none of the `-n` items.
+    fn unless_duplicate(&mut self, item: R::Owned) -> Found<R::Owned> {
+        if !self.worker.finisher.is_duplicate(item.key()) {
+            return Found::Item(item);
+        }
+        self.taken -= 1;
+        item.acknowledge();
+        Found::Dropped
     }
 
     /// Whether to take what is there now, and wait for no item.
@@ -508,18 +567,19 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         self.receiver.observe().explained(Failure::of_ring(self.worker.finisher.ring, error))
     }
 
-    /// Waits for the pace, and for load and memory. False: not yet.
+    /// Whether the pace, the load and the memory allow the next command. If not, waits for a moment.
     fn may_start(&mut self) -> bool {
-        let due = self.pace.wait(Instant::now());
-        if !signals::sleep(due, self.stop) {
+        let now = Instant::now();
+        let due = *self.due.get_or_insert_with(|| now + self.pace.wait(now));
+        if now < due {
+            self.worker.jobs.wait(SLICE.min(due - now));
             return false;
         }
-        while !self.limits.allow() {
+        if !self.limits.allow() {
             self.worker.jobs.wait(LIMITS_EVERY);
-            if self.stop.is_raised() {
-                return false;
-            }
+            return false;
         }
+        self.due = None;
         true
     }
 
@@ -656,7 +716,12 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 items: tally.done,
                 bytes: tally.bytes,
                 seconds: self.start.elapsed().as_secs_f64(),
-                more: More::Worker { retried: tally.retried, failed: tally.failed, skipped: tally.skipped },
+                more: More::Worker {
+                    retried: tally.retried,
+                    failed: tally.failed,
+                    skipped: tally.skipped,
+                    duplicates: self.options().dedup.then_some(tally.duplicates),
+                },
             };
             self.report.stats(&stats, false)?;
         }
