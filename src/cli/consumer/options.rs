@@ -159,7 +159,7 @@ pub struct Options {
     /// process that started this command ends: a script, or a subshell.
     #[arg(
         long,
-        conflicts_with_all = ["ack", "drain", "idle_exit", "rate", "delay", "progress", "stats", "command"],
+        conflicts_with_all = ["ack", "dedup", "drain", "idle_exit", "rate", "delay", "progress", "stats", "command"],
         help_heading = "Two steps"
     )]
     pub(super) hold: bool,
