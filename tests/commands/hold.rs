@@ -386,7 +386,7 @@ fn a_holder_has_nothing_of_the_script() {
     no_holder_is_left(&ring);
 }
 
-/// Ten scripts at a time work on the items and are killed at random moments.
+/// Three scripts at a time work on the items and are killed at random moments.
 #[test]
 fn killed_scripts_lose_no_item_and_leave_no_holder() {
     const ITEMS: u64 = 60;
