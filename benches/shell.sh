@@ -17,16 +17,18 @@ installed is left out. The files are removed afterwards.
   --rounds N      rounds [default: 5]
   --dir DIR       where the files are made; memory is best [default: /dev/shm]
   --bin DIR       use these commands instead of building
-  --only WORDS    some of: raw lines start
+  --commands N    short commands, and a tenth of the items that standing ones get [default: 20000]
+  --only WORDS    some of: raw lines start workers
 TEXT
 }
 
-bytes=1G lines=20000000 rounds=5 dir=/dev/shm bin="" only="raw lines start"
+bytes=1G lines=20000000 rounds=5 commands=20000 dir=/dev/shm bin="" only="raw lines start workers"
 while [ $# -gt 0 ]; do
     case $1 in
         --bytes) bytes=$2 ;;
         --lines) lines=$2 ;;
         --rounds) rounds=$2 ;;
+        --commands) commands=$2 ;;
         --dir) dir=$2 ;;
         --bin) bin=$2 ;;
         --only) only=$2 ;;
@@ -143,4 +145,30 @@ if [[ $only = *start* ]]; then
     echo
     rounds=$((rounds * 10))
     rounds_of start_true start_cat start_producer start_consumer | table start_true 1 "per second"
+fi
+
+if [[ $only = *workers* ]]; then
+    FILE=$work/numbers
+    # Not awk, which may be mawk: that waits for more input than an item.
+    ok='s/.*/ok/'
+    # The producer makes the ring; the worker drains it. Two commands at a time everywhere.
+    workers_command() { "$P" -q "$R" < "$FILE" & "$C" -q -j 2 "$R" -- true {}; wait; }
+    workers_standing() { "$P" -q "$R" < "$FILE" & "$C" -q -j 2 --coprocess "$R" -- sed -u "$ok"; wait; }
+    workers_standing_ahead() { "$P" -q "$R" < "$FILE" & "$C" -q -j 2 --coprocess --prefetch 64 "$R" -- sed -u "$ok"; wait; }
+    xargs_command() { xargs -P 2 -n 1 true < "$FILE"; }
+    parallel_command() { parallel -j 2 true < "$FILE"; }
+    rush_command() { rush -j 2 true < "$FILE"; }
+    seq 1 "$commands" > "$FILE"
+    rows=(xargs_command workers_command workers_standing workers_standing_ahead)
+    has parallel && rows+=(parallel_command)
+    has rush && rows+=(rush_command)
+    echo "## $commands short commands, two at a time; $rounds rounds"
+    echo
+    rounds_of "${rows[@]}" | table xargs_command "$commands" "items/s"
+    echo
+    seq 1 "$((commands * 10))" > "$FILE"
+    echo "## $((commands * 10)) items for two standing commands; $rounds rounds"
+    echo
+    rounds_of workers_standing_ahead workers_standing | table workers_standing_ahead "$((commands * 10))" "items/s"
+    rm "$FILE"
 fi

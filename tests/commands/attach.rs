@@ -32,7 +32,7 @@ fn drain_and_no_wait_do_not_wait_for_a_missing_ring() {
         assert_eq!(out.stderr.lines().count(), 2, "{args:?}: {}", out.stderr);
     }
     producer(&ring, &["--no-create", "--timeout", "1h"]).run().with_code(3).saying("does not exist\nhint: ");
-    for verb in ["inspect", "peek", "close", "rm", "repair", "watch"] {
+    for verb in ["inspect", "peek", "close", "rm", "repair", "requeue", "watch"] {
         Run::new(env!("CARGO_BIN_EXE_ringctl")).args(&[verb, &ring.name]).run().with_code(3).saying("hint: ");
     }
 }

@@ -9,7 +9,9 @@ mod consumer;
 mod consumer_output;
 mod consumer_read;
 mod consumer_shared;
+mod dedup;
 mod framing;
+mod hold;
 mod inputs;
 mod machines;
 mod messages;
@@ -23,9 +25,11 @@ mod producer_waits;
 mod progress;
 mod raw;
 mod readme;
+mod requeue;
 mod ringctl;
 mod ringctl_bench;
 mod ringctl_check;
+mod ringctl_holders;
 mod ringctl_namespaces;
 mod ringctl_run;
 mod ringctl_sem;
@@ -35,6 +39,7 @@ mod strangers;
 mod terminals;
 mod waiting_consumers;
 mod worker;
+mod worker_coprocess;
 
 /// Not a test: what the remote actors run.
 #[test]

@@ -16,11 +16,13 @@ use crate::support::*;
 use ringpipe::{Activity, Role};
 
 /// Names of rings and semaphores in the examples.
-const NAMES: [&str; 10] =
-    ["jobs", "urls", "pictures", "words", "classic", "greedy", "batches", "built", "readings", "answers"];
+const NAMES: [&str; 13] = [
+    "jobs", "urls", "pictures", "words", "classic", "greedy", "batches", "built", "readings", "answers",
+    "broken", "pages", "failed",
+];
 
 /// The pages whose examples are run.
-const PAGES: [&str; 2] = ["README.md", "docs/COMMANDS.md"];
+const PAGES: [&str; 3] = ["README.md", "docs/COMMANDS.md", "docs/WORKERS.md"];
 
 /// A test for each block, which is named by a part of it that no other block has. In the order of the pages.
 macro_rules! checks {
@@ -40,9 +42,10 @@ checks! {
     "target/release/ringctl run" => the_main_job_verifies_a_million_lines,
     "cargo test" => the_tests_are_one_command,
     "consumer jobs | sha256sum" => both_shells_see_the_same_lines,
-    "curl -sO" => each_url_goes_to_one_worker,
+    "for i in 1 2 3" => each_url_goes_to_one_worker,
     "--raw pictures" => a_copy_is_the_same_byte_for_byte,
     "ringctl peek jobs" => a_ring_is_kept_looked_at_and_removed,
+    "ringctl requeue failed" => items_that_failed_come_back,
     "--block 64K" => each_consumer_has_a_share_of_the_blocks,
     "drop-oldest" => the_oldest_are_dropped,
     "--resume jobs" => a_killed_producer_goes_on_where_it_was,
@@ -52,6 +55,11 @@ checks! {
     "ringctl sem create" => a_script_waits_for_another,
     "ringctl bench --only" => the_machine_is_measured,
     "ringctl check" => logs_add_up_or_not,
+    "--dead-letter broken" => what_fails_for_good_goes_to_another_ring,
+    "ringctl requeue broken urls" => dead_letters_are_shown_and_brought_back,
+    "--reply words" => answers_have_the_keys_of_their_items,
+    "--coprocess" => a_standing_command_gets_all_lines,
+    "--hold" => a_script_settles_its_item,
 }
 
 /// A block, and a directory to run it in.
@@ -290,7 +298,7 @@ fn the_tests_are_one_command(example: &Example) {
 fn each_url_goes_to_one_worker(example: &Example) {
     let urls: Vec<String> = (0..30).map(|n| format!("https://example.org/{n}")).collect();
     example.file("urls.txt", urls.join("\n"));
-    example.stand_in("bin/curl", "[ \"$1\" = -sO ] && echo \"$2\" >> fetched.$PPID && sleep 0.05");
+    example.stand_in("bin/curl", "[ \"$1\" = -fsSO ] && echo \"$2\" >> fetched.$PPID && sleep 0.05");
     example.run().with_code(0);
     let files = fs::read_dir(example.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
     let files: Vec<String> = files.map(|name| name.into_string().unwrap()).collect();
@@ -368,6 +376,23 @@ fn a_ring_is_kept_looked_at_and_removed(example: &Example) {
     let ring = example.name("jobs");
     let script = format!("producer {ring} --item {long} && consumer {ring}");
     assert_eq!(example.shell(&script).run().with_code(0).text(), format!("{long}\n"));
+}
+
+fn items_that_failed_come_back(example: &Example) {
+    let ended = example.run().with_code(0);
+    let lines = ended.lines();
+    assert_eq!(lines.len(), 10, "{}", ended.text());
+    let jobs = example.name("jobs");
+    for (n, shown) in lines[..6].chunks(2).enumerate() {
+        // The producer's number is 0 or 1: the consumer may attach before it.
+        let failed = [0, 1].map(|producer| format!("{jobs:?} {producer}:{n} failed once, exit 1, "));
+        assert!(failed.iter().any(|failed| shown[0].starts_with(failed)), "{}", ended.text());
+        assert_eq!(shown[1], (n + 1).to_string());
+    }
+    let told = format!("{}: 3 items sent to {jobs}", example.name("failed"));
+    let mut last = lines[6..].to_vec();
+    last.sort_unstable();
+    assert_eq!(last, ["1", "2", "3", &told]);
 }
 
 fn items_are_watched_as_they_move(example: &Example) {
@@ -464,4 +489,44 @@ fn logs_add_up_or_not(example: &Example) {
     // "exit 10 if something was lost"
     example.file("logs/consumer", "");
     example.run().with_code(10);
+}
+
+fn what_fails_for_good_goes_to_another_ring(example: &Example) {
+    example.file("urls.txt", "https://example.org/good\nhttps://example.org/bad\n");
+    example.stand_in("bin/curl", "case $2 in *bad) echo no >&2; exit 65;; esac; echo \"$2\" >> fetched");
+    example.run().with_code(0);
+    assert_eq!(example.read("fetched"), "https://example.org/good\n");
+    let peek = example.with_own_names("ringctl peek broken");
+    let ended = example.shell(&peek).run().with_code(0);
+    let text = ended.text();
+    assert!(text.contains("https://example.org/bad") && !text.contains("good"), "{text}");
+}
+
+fn dead_letters_are_shown_and_brought_back(example: &Example) {
+    let fails = "producer urls --item bad; consumer urls --dead-letter broken -- sh -c 'exit 65'";
+    example.shell(&example.with_own_names(fails)).run().with_code(123);
+    assert!(example.run().with_code(0).text().contains("bad"));
+    let taken = example.with_own_names("consumer urls --drain");
+    assert_eq!(example.shell(&taken).run().with_code(0).text(), "bad\n");
+}
+
+fn answers_have_the_keys_of_their_items(example: &Example) {
+    assert_eq!(sorted(&example.run().with_code(0).text()), ["1", "2"]);
+}
+
+fn a_standing_command_gets_all_lines(example: &Example) {
+    let sends = example.with_own_names("printf '%s\n' a bb ccc | producer words");
+    example.shell(&sends).run().with_code(0);
+    let ended = example.run().with_code(0);
+    assert_eq!(sorted(&ended.stderr), ["1", "2", "3"]);
+}
+
+fn a_script_settles_its_item(example: &Example) {
+    example.stand_in("bin/curl", "echo \"$2\" > fetched");
+    let sends = example.with_own_names("ringctl create urls && producer urls --item https://example.org/1");
+    example.shell(&sends).run().with_code(0);
+    example.run().with_code(0);
+    assert_eq!(example.read("fetched"), "https://example.org/1\n");
+    let left = example.with_own_names("ringctl wait urls --until items=0 --timeout 60s && ringctl rm urls");
+    example.shell(&left).run().with_code(0);
 }

@@ -116,7 +116,7 @@ fn bad_arguments_are_usage_errors() {
 fn a_missing_ring_is_not_found() {
     let missing = TestName::new("missing");
     let name = &missing.name;
-    for verb in ["inspect", "peek", "close", "rm", "repair"] {
+    for verb in ["inspect", "peek", "close", "rm", "repair", "requeue"] {
         let ended = ringctl(&[verb, name]).with_code(3);
         assert_eq!(ended.complaint(), format!("ringctl: ring {name:?} does not exist"));
         assert!(ended.stderr.contains("hint: ringctl list"), "{ended:?}");
@@ -134,6 +134,7 @@ fn a_foreign_object_is_refused_left_alone_and_not_listed() {
             &["rm", &name.name],
             &["rm", "-f", &name.name],
             &["repair", &name.name],
+            &["requeue", &name.name],
             &["wait", &name.name, "--until", "empty"],
         ] {
             ringctl(arguments).with_code(6);
@@ -496,9 +497,10 @@ fn an_abandoned_or_full_output_is_no_panic() {
 
 #[test]
 fn help_names_examples_and_exit_codes() {
-    for verb in
-        ["create", "list", "inspect", "peek", "close", "rm", "repair", "clean", "wait", "run", "bench"]
-    {
+    for verb in [
+        "create", "list", "inspect", "peek", "close", "rm", "repair", "requeue", "clean", "wait", "run",
+        "bench",
+    ] {
         let help = ringctl(&[verb, "--help"]).succeeds().into_text();
         assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{verb}: {help}");
     }

@@ -166,6 +166,9 @@ pub enum More {
         redelivered: u64,
         /// Items that were received and given back.
         returned: u64,
+        /// With `--dedup`: items that were not written, as they were written before.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        duplicates: Option<u64>,
     },
     /// Of a consumer that runs a command for each item.
     Worker {
@@ -175,6 +178,9 @@ pub enum More {
         failed: u64,
         /// Items that needed no command.
         skipped: u64,
+        /// With `--dedup`: items without a command, as they were done before.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        duplicates: Option<u64>,
     },
 }
 
@@ -196,14 +202,16 @@ impl Display for Stats<'_> {
                 count(dropped_newest, "dropped as newest")?;
                 count(dropped_oldest, "dropped as oldest")
             }
-            More::Consumer { redelivered, returned } => {
+            More::Consumer { redelivered, returned, duplicates } => {
                 count(redelivered, "redelivered")?;
-                count(returned, "given back")
+                count(returned, "given back")?;
+                count(duplicates.unwrap_or(0), "dropped as duplicates")
             }
-            More::Worker { retried, failed, skipped } => {
+            More::Worker { retried, failed, skipped, duplicates } => {
                 count(retried, "retried")?;
                 count(failed, "failed for good")?;
-                count(skipped, "skipped")
+                count(skipped, "skipped")?;
+                count(duplicates.unwrap_or(0), "dropped as duplicates")
             }
         }
     }

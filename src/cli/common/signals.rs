@@ -46,18 +46,18 @@ pub fn catch() -> Result<StopFlag, Failure> {
     if !signal::is_ignored(SIGINT).map_err(|e| refused(&e))? {
         // This needs a pipe and a thread. If the system gives none (ulimit -n, ulimit -u), the signal handler does
         // the work.
-        if ctrlc::set_handler(interrupted).is_err() {
+        if ctrlc::set_handler(|| note_beside(SIGINT)).is_err() {
             signal::catch(SIGINT).map_err(|e| refused(&e))?;
         }
     }
     Ok(StopFlag::from(flag))
 }
 
-/// A separate thread notes an interrupt, after the main thread has returned to its sleep, and wakes the main
-/// thread from that. It does so several times, since the main thread may be just about to sleep. A second
+/// Notes a signal in another thread than the main one, after the main thread has returned to its sleep, and wakes the
+/// main thread from that. It does so several times, since the main thread may be just about to sleep. A second
 /// interrupt is noted only after that.
-fn interrupted() {
-    signal::note(SIGINT);
+pub fn note_beside(number: i32) {
+    signal::note(number);
     for _ in 0..POKES {
         signal::interrupt();
         std::thread::sleep(POKE_AGAIN);

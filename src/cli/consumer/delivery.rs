@@ -15,7 +15,7 @@ use crate::cli::common::signals::Ready;
 use crate::cli::common::stdout::{Cut, Output};
 use crate::cli::transport::{Batch, Held, Item, Receiver};
 use crate::framing::FramingError;
-use crate::{Error, StopFlag};
+use crate::{Error, ItemKey, StopFlag};
 
 /// Written bytes after which to check what the reader has taken, so that producers get room early.
 const SETTLE_EVERY: u64 = 8 * 1024;
@@ -35,8 +35,9 @@ pub(super) struct Delivery<R: Receiver> {
     until_read: bool,
     /// Batches with items that have not arrived, oldest first; only the last batch may still be unwritten.
     held: VecDeque<Part<R::Held>>,
-    /// Items in them.
+    /// Items in them, and those of these that were written before (`--dedup`).
     held_items: usize,
+    held_duplicates: usize,
     /// Bytes written in total, and that number when the reader's progress was last checked.
     written: u64,
     settled_at: u64,
@@ -55,6 +56,8 @@ struct Part<H> {
     batch: H,
     /// Where each framed item ends in the total output.
     ends: Vec<u64>,
+    /// Those among the items in `ends` that were written before, and so have no bytes there.
+    duplicates: Vec<usize>,
     /// The number of acknowledged items.
     arrived: usize,
 }
@@ -85,6 +88,7 @@ impl<R: Receiver> Delivery<R> {
             until_read,
             held: VecDeque::new(),
             held_items: 0,
+            held_duplicates: 0,
             written: 0,
             settled_at: 0,
             window: Window::new(most),
@@ -95,9 +99,9 @@ impl<R: Receiver> Delivery<R> {
         }
     }
 
-    /// The number of items that have arrived or are held.
+    /// The number of items that have arrived or are held, without those that were written before.
     pub fn items(&self) -> u64 {
-        self.tally.items + self.held_items as u64
+        self.tally.items + (self.held_items - self.held_duplicates) as u64
     }
 
     /// Whether items are held that have not arrived.
@@ -148,7 +152,7 @@ impl<R: Receiver> Delivery<R> {
         let batch = batch.set_aside();
         self.held_items += batch.len();
         let ends = self.spare.pop().unwrap_or_default();
-        self.held.push_back(Part { batch, ends, arrived: 0 });
+        self.held.push_back(Part { batch, ends, duplicates: Vec::new(), arrived: 0 });
         Ok(())
     }
 
@@ -161,7 +165,7 @@ impl<R: Receiver> Delivery<R> {
             let Some(part) = held.back_mut().filter(|part| part.framed() < part.batch.len()) else { break };
             let first = part.framed();
             let batch = receiver.resume(mem::take(&mut part.batch));
-            let bare = framer.bare_item(&batch, first).map(|item| item.len());
+            let bare = framer.bare_item(&batch, first).map(|item| (item.key(), item.len()));
             let framed = if bare.is_none() { framer.frame(&batch, first) } else { Ok(()) };
             let lost = batch.check().is_err();
             part.batch = batch.set_aside();
@@ -171,7 +175,7 @@ impl<R: Receiver> Delivery<R> {
                 return Ok(None);
             }
             let cut = match bare {
-                Some(len) => self.write_bare(len),
+                Some((key, len)) => self.write_bare(key, len),
                 None => self.write_framed(),
             };
             if cut.is_some() {
@@ -191,7 +195,10 @@ impl<R: Receiver> Delivery<R> {
     fn write_framed(&mut self) -> Option<Cut> {
         let before = self.written;
         let ends = self.framer.ends.iter().map(|&end| before + end as u64);
-        self.held.back_mut()?.ends.extend(ends);
+        let part = self.held.back_mut()?;
+        part.duplicates.extend(self.framer.duplicates.iter().map(|&index| part.ends.len() + index));
+        self.held_duplicates += self.framer.duplicates.len();
+        part.ends.extend(ends);
         let mut at = 0;
         while at < self.framer.bytes.len() {
             let begins = at == 0 || self.framer.ends.binary_search(&at).is_ok();
@@ -208,10 +215,17 @@ impl<R: Receiver> Delivery<R> {
         None
     }
 
-    /// Writes the next item, of `len` bytes, straight from its slots.
-    fn write_bare(&mut self, len: usize) -> Option<Cut> {
+    /// Writes the next item, of `len` bytes, straight from its slots, unless it was written before.
+    fn write_bare(&mut self, key: ItemKey, len: usize) -> Option<Cut> {
         let before = self.written;
-        self.held.back_mut()?.ends.push(before + len as u64);
+        let part = self.held.back_mut()?;
+        if self.framer.is_duplicate(key) {
+            part.duplicates.push(part.ends.len());
+            part.ends.push(before);
+            self.held_duplicates += 1;
+            return None;
+        }
+        part.ends.push(before + len as u64);
         let mut at = 0;
         while at < len {
             if let Some(cut) = self.wait_for_room(at == 0) {
@@ -302,6 +316,14 @@ impl<R: Receiver> Delivery<R> {
             self.tally.items += count as u64;
             self.tally.bytes += batch.items(0).take(count).map(|item| item.len() as u64).sum::<u64>();
             self.held_items -= count;
+            for index in &part.duplicates {
+                if let Some(at) = index.checked_sub(part.arrived).filter(|at| *at < count) {
+                    self.held_duplicates -= 1;
+                    self.tally.items -= 1;
+                    self.tally.bytes -= batch.items(at).next().map_or(0, |item| item.len() as u64);
+                    self.tally.duplicates += 1;
+                }
+            }
             if whole {
                 batch.acknowledge();
                 if self.spare.len() < SPARE {
@@ -314,7 +336,8 @@ impl<R: Receiver> Delivery<R> {
                 batch.acknowledge_first();
             }
             let batch = batch.set_aside();
-            self.held.push_front(Part { batch, ends: part.ends, arrived: part.arrived + count });
+            part.arrived += count;
+            self.held.push_front(Part { batch, ..part });
             return;
         }
     }
@@ -400,7 +423,7 @@ impl<R: Receiver> Delivery<R> {
         for part in mem::take(&mut self.held) {
             self.receiver.resume(part.batch).give_back();
         }
-        self.held_items = 0;
+        (self.held_items, self.held_duplicates) = (0, 0);
         self.output.unlock();
     }
 }

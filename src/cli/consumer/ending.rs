@@ -1,6 +1,6 @@
 //! Ends a consumer at the end of the stream, and says why.
 
-use super::Job;
+use super::{Job, missing};
 use crate::cli::common::exit::Failure;
 use crate::cli::common::start::End;
 use crate::cli::transport::{Observe, Receiver};
@@ -9,13 +9,7 @@ impl<R: Receiver> Job<'_, R> {
     /// Ends at the end of the stream. Notes an end that was caused by removing or closing the ring; notes the
     /// ordinary one, after the last producer, only with -v.
     pub(super) fn stream_ended(&self) -> Result<End, Failure> {
-        let forced = if self.observe().is_nameless() {
-            Some("it was removed")
-        } else if self.observe().is_closed() && !self.observe().is_over() {
-            Some("it was closed")
-        } else {
-            None
-        };
+        let forced = missing::forced_end(self.observe());
         let why = forced.unwrap_or("the stream ended");
         let end = self.short_of_count(why)?;
         let line =

@@ -17,6 +17,9 @@ struct Envelope<'a> {
     /// Together with the producer's number it identifies the item.
     sequence: u64,
     producer: u32,
+    /// With `--hold`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     attempt: u8,
     redelivered: bool,
     /// RFC 3339, with nanoseconds, UTC.
@@ -31,21 +34,43 @@ struct Envelope<'a> {
     base64: Option<String>,
 }
 
+/// The facts about an item.
+pub(super) struct About {
+    pub producer: u32,
+    pub sequence: u64,
+    pub attempt: u8,
+    pub sent_at: Option<u64>,
+    pub token: Option<String>,
+}
+
 /// Appends `item`, received at `now`, and a newline to `out`; `bytes` is a buffer for the item's bytes.
 pub(super) fn append(item: &impl Item, now: SystemTime, bytes: &mut Vec<u8>, out: &mut Vec<u8>) {
     bytes.clear();
     item.append_to(bytes);
-    let sent = item.sent_at().and_then(|time| UNIX_EPOCH.checked_add(Duration::from_nanos(time)));
+    let about = About {
+        producer: item.producer(),
+        sequence: item.sequence(),
+        attempt: item.attempt(),
+        sent_at: item.sent_at(),
+        token: None,
+    };
+    append_bytes(about, bytes, now, out);
+}
+
+/// Appends the item with these bytes, received at `now`, and a newline to `out`.
+pub(super) fn append_bytes(about: About, bytes: &[u8], now: SystemTime, out: &mut Vec<u8>) {
+    let sent = about.sent_at.and_then(|time| UNIX_EPOCH.checked_add(Duration::from_nanos(time)));
     let text = std::str::from_utf8(bytes).ok();
     let envelope = Envelope {
         schema: "ringpipe.item/1",
-        sequence: item.sequence(),
-        producer: item.producer(),
-        attempt: item.attempt(),
-        redelivered: item.attempt() > 1,
+        sequence: about.sequence,
+        producer: about.producer,
+        token: about.token,
+        attempt: about.attempt,
+        redelivered: about.attempt > 1,
         time: rfc3339(sent.unwrap_or(now)),
         time_of: if sent.is_some() { "sent" } else { "received" },
-        base64: text.is_none().then(|| BASE64_STANDARD.encode(&bytes)),
+        base64: text.is_none().then(|| BASE64_STANDARD.encode(bytes)),
         text,
     };
     // The object has no maps, so this cannot fail.

@@ -1,9 +1,12 @@
-//! `consumer`: receives items and writes them to standard output. With a command, `cli::worker` runs instead.
+//! `consumer`: receives items and writes them to standard output. With a command, `cli::worker` runs instead; with
+//! `--hold`, [`hold`].
 
 mod delivery;
 mod ending;
 mod envelope;
 mod framing;
+mod hold;
+mod missing;
 mod options;
 mod pauses;
 mod window;
@@ -17,7 +20,6 @@ pub use self::options::Options;
 use self::window::Sleeps;
 use self::write::Framer;
 use crate::cli::common::args::{Count, DurationArg};
-use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::pace::Pace;
 use crate::cli::common::progress::{Goal, Progress};
@@ -29,7 +31,7 @@ use crate::cli::common::ui::Ui;
 use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Observe, Opening, Patience, Receiver, Transport};
 use crate::cli::worker;
-use crate::{Error, Liveness, Role, StopFlag};
+use crate::{Error, StopFlag};
 
 /// Items taken at a time: enough to spread the cost of a write ...
 const BATCH: usize = 1024;
@@ -58,6 +60,7 @@ const LOCKED_SLICE: Duration = Duration::from_millis(2);
 /// The [`Failure`] that ends it.
 pub fn run(options: &Options, ui: &Ui) -> Result<End, Failure> {
     match options.command.is_empty() {
+        true if options.hold => hold::run_over::<Shm>(options, ui),
         true => run_over::<Shm>(options, ui),
         false => worker::run_over::<Shm>(&options.of_worker(), ui),
     }
@@ -142,6 +145,8 @@ struct Tally {
     bytes: u64,
     /// Those of the received items that were delivered before.
     redelivered: u64,
+    /// Items that were acknowledged without being written, as they were written before. `items` has none of them.
+    duplicates: u64,
 }
 
 impl<'o, R: Receiver> Job<'o, R> {
@@ -335,10 +340,7 @@ impl<'o, R: Receiver> Job<'o, R> {
             false if self.delivery.items() > 0 => return Ok(Step::Over(Over::Empty)),
             false => code::EMPTY,
         };
-        let name = self.observe().name();
-        let line = format!("ring {name:?} has items behind one that its producer has not finished");
-        let failure = Failure::new(exit, line).hint(format!("ringctl inspect {}", escape::argument(name)));
-        Ok(Step::Over(Over::Missing(failure)))
+        Ok(Step::Over(Over::Missing(missing::blocked(self.observe(), exit))))
     }
 
     fn nothing_came(&mut self, wait: Duration) -> Result<Step, Failure> {
@@ -354,39 +356,16 @@ impl<'o, R: Receiver> Job<'o, R> {
             return Ok(Step::Over(Over::Idle));
         }
         if let Some(DurationArg(limit)) = self.options.wait.timeout.filter(|limit| self.waited >= limit.0) {
-            let (name, waited) = (self.observe().name(), humantime::format_duration(limit));
-            let what = match self.observe().wake_at() {
-                Some(wake_at) if !self.observe().is_drained() => {
-                    format!("has fewer than the {wake_at} items that it wakes at")
-                }
-                _ => "is empty".into(),
-            };
-            let line = format!("ring {name:?} {what}, waited {waited}");
-            let failure = Failure::new(code::FULL, line).hint(self.advice());
-            return Ok(Step::Over(Over::Missing(failure)));
+            return Ok(Step::Over(Over::Missing(missing::timed_out(self.observe(), limit))));
         }
         // Checked twice in a row, so that items that a producer sent before it left are received.
-        let deserted = self.is_deserted();
+        let deserted = missing::is_deserted(self.observe());
         let for_good = std::mem::replace(&mut self.deserted, deserted) && deserted;
         Ok(match self.delivery.is_abandoned() {
             true => Step::Unread,
             false if for_good => Step::Over(Over::Ended),
             false => Step::GoOn,
         })
-    }
-
-    /// Whether the ring's name is gone and no producer is attached: no items will come.
-    fn is_deserted(&self) -> bool {
-        self.observe().is_nameless() && !self.observe().has_live(Role::Producer)
-    }
-
-    /// A hint for an empty ring.
-    fn advice(&self) -> String {
-        let name = escape::argument(self.observe().name());
-        match self.observe().peers(Role::Producer).iter().any(|one| one.liveness == Liveness::Alive) {
-            true => format!("ringctl inspect {name} shows who takes part"),
-            false => format!("no live producer; ringctl inspect {name}"),
-        }
     }
 
     /// Writes the final reports that were requested.
@@ -396,14 +375,15 @@ impl<'o, R: Receiver> Job<'o, R> {
         if !self.options.process.report.stats {
             return Ok(());
         }
-        let Tally { items, bytes, redelivered } = self.delivery.tally;
+        let Tally { items, bytes, redelivered, duplicates } = self.delivery.tally;
+        let duplicates = self.options.dedup.then_some(duplicates);
         let stats = Stats {
             schema: "ringpipe.consumer/1",
             ring: self.observe().name(),
             items,
             bytes,
             seconds: self.start.elapsed().as_secs_f64(),
-            more: More::Consumer { redelivered, returned: self.delivery.receiver.returned() },
+            more: More::Consumer { redelivered, returned: self.delivery.receiver.returned(), duplicates },
         };
         self.report.stats(&stats, self.options.json)
     }

@@ -41,6 +41,11 @@ are killed and its items go to other consumers. INT and TERM stop taking items, 
 RING_NAME, RING_PRODUCER, RING_SEQ, RING_ATTEMPT, RING_JOB, RING_SLOT, RING_ITEMS. What a failed
 attempt wrote to standard output is dropped if another one follows. See docs/WORKERS.md.
 
+With --hold, a script works on an item in two steps. A background process (ringpipe-hold in ps) holds
+the item until ringctl done, fail or release settles it. If the script or that process is killed, the
+item goes to another consumer at once; no time limit takes it away. In $(...), a command list and some
+shells' functions run in a subshell, which ends too early: --hold-for $$ names the script itself.
+
 Exit codes:
   0      the stream ended, or -n items were written, or nothing was left (--drain), or nothing came
          (--idle-exit), or nobody reads the output any more
@@ -63,7 +68,9 @@ Examples:
   consumer --follow jobs >> log.txt
   consumer --delay 10ms..50ms --stats jobs
   consumer urls -j 8 --dead-letter failed -- curl -fsSO {}
-  consumer jobs -j 100% --item-timeout 5m -- ./work";
+  consumer jobs -j 100% --item-timeout 5m -- ./work
+  { read -r token; item=$(cat); } < <(consumer jobs --hold --hold-for $$)
+  ./work \"$item\" && ringctl done \"$token\" || ringctl fail \"$token\"";
 
 /// The help of the shared options for a consumer.
 const WORDS: [(&str, &str); 4] = [
@@ -84,6 +91,9 @@ const WORDS: [(&str, &str); 4] = [
 pub struct Options {
     /// The ring: NAME, /NAME or shm:NAME
     pub(super) ring: RingName,
+    /// Run this command for each item, and acknowledge the item if it succeeds
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["ack", "json"])]
+    pub(super) command: Vec<OsString>,
 
     #[command(flatten)]
     pub(super) framing: FramingArgs,
@@ -99,6 +109,17 @@ pub struct Options {
     /// When an item is acknowledged, so that it is not delivered again [default: read for a pipe, else write]
     #[arg(long, value_name = "WHEN", value_enum, help_heading = "Output")]
     pub(super) ack: Option<AckArg>,
+
+    /// Drop items that this process has acknowledged already: same producer, same sequence
+    ///
+    /// For items that were sent twice under one key, such as an answer (--reply) of a worker that was killed
+    /// before it could acknowledge. Covers what this process has received since it started, not what other consumers or
+    /// earlier runs had, nor with -j an item that comes while a command runs for the same one. Of items that
+    /// failed for good, none is dropped, so that ringctl requeue can bring them back. Keys are those of the
+    /// first ring: items that came from several rings may have the same key. Remembers a million runs
+    /// of consecutive sequences, and forgets the lowest first. --stats counts dropped items as duplicates.
+    #[arg(long, help_heading = "Output")]
+    pub(super) dedup: bool,
 
     /// Stop after COUNT items
     #[arg(
@@ -130,11 +151,30 @@ pub struct Options {
     #[command(flatten)]
     _color: ColorArgs,
 
+    /// Keep the item in hand for a script, in a background process, and print a token for it first
+    ///
+    /// Takes one item. The first line is the token, the rest is the item, framed as chosen; with --json, the
+    /// token is a field of the object. `ringctl done TOKEN` acknowledges the item, `ringctl fail TOKEN` counts a
+    /// failure and gives it back, `ringctl release TOKEN` gives it back. The item is also given back when the
+    /// process that started this command ends: a script, or a subshell.
+    #[arg(
+        long,
+        conflicts_with_all = ["ack", "dedup", "drain", "idle_exit", "rate", "delay", "progress", "stats", "command"],
+        help_heading = "Two steps"
+    )]
+    pub(super) hold: bool,
+    /// With --hold: give the item back when process PID ends [default: the process that started this command]
+    #[arg(
+        long,
+        value_name = "PID",
+        requires = "hold",
+        value_parser = clap::value_parser!(i32).range(1..),
+        help_heading = "Two steps"
+    )]
+    pub(super) hold_for: Option<i32>,
+
     #[command(flatten)]
     work: WorkArgs,
-    /// Run this command for each item, and acknowledge the item if it succeeds
-    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["ack", "json"])]
-    pub(super) command: Vec<OsString>,
 }
 
 impl Options {
@@ -145,6 +185,7 @@ impl Options {
             command: &self.command,
             work: &self.work,
             framing: self.framing.framing(),
+            dedup: self.dedup,
             count: self.count.map(|Count(count)| count),
             drain: self.drain,
             idle_exit: self.idle_exit,

@@ -1,6 +1,8 @@
 //! Formats items for the output.
 
 use super::Options;
+use crate::ItemKey;
+use crate::cli::common::seen::Seen;
 use crate::cli::consumer::envelope;
 use crate::cli::transport::{Batch, Item};
 use crate::framing::{Framing, FramingError};
@@ -22,13 +24,24 @@ pub(super) struct Framer {
     item: Vec<u8>,
     /// Whether any item contained the separator byte.
     pub is_ambiguous: bool,
+    /// The items that were framed (`--dedup`).
+    seen: Option<Seen>,
+    /// Those among the items in `ends` that were framed before, and now have no bytes.
+    pub duplicates: Vec<usize>,
 }
 
 impl Framer {
     pub fn new(options: &Options) -> Self {
         let framing = options.framing.framing();
         let (bytes, ends, item) = (Vec::new(), Vec::new(), Vec::new());
-        Framer { framing, json: options.json, bytes, ends, item, is_ambiguous: false }
+        let seen = options.dedup.then(Seen::default);
+        let (json, is_ambiguous, duplicates) = (options.json, false, Vec::new());
+        Framer { framing, json, bytes, ends, item, is_ambiguous, seen, duplicates }
+    }
+
+    /// Whether an item was written before; from now on, it was.
+    pub fn is_duplicate(&mut self, key: ItemKey) -> bool {
+        self.seen.as_mut().is_some_and(|seen| !seen.insert(key))
     }
 
     /// Item `index` of a batch, if it must be written straight from the slots: it is long, and needs no framing
@@ -43,9 +56,12 @@ impl Framer {
     pub fn frame(&mut self, batch: &impl Batch, first: usize) -> Result<(), FramingError> {
         self.bytes.clear();
         self.ends.clear();
+        self.duplicates.clear();
         let (separator, now) = (self.framing.separator(), self.json.then(std::time::SystemTime::now));
         for item in batch.items(first) {
-            if let Some(now) = now {
+            if self.seen.is_some() && self.is_duplicate(item.key()) {
+                self.duplicates.push(self.ends.len());
+            } else if let Some(now) = now {
                 envelope::append(&item, now, &mut self.item, &mut self.bytes);
             } else {
                 if let Some(prefix) = self.framing.prefix(item.len())? {
@@ -60,7 +76,8 @@ impl Framer {
             }
         }
         if let Some(separator) = separator.filter(|_| !self.json && !self.is_ambiguous) {
-            self.is_ambiguous = memchr::memchr_iter(separator, &self.bytes).count() > self.ends.len();
+            self.is_ambiguous =
+                memchr::memchr_iter(separator, &self.bytes).count() > self.ends.len() - self.duplicates.len();
         }
         Ok(())
     }

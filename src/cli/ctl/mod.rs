@@ -14,10 +14,12 @@ mod own_ring;
 mod peek;
 mod recovery_report;
 mod repair;
+mod requeue;
 mod rm;
 mod run;
 mod sem;
 mod semaphores;
+mod settle;
 mod show;
 mod wait;
 mod watch;
@@ -59,7 +61,9 @@ Examples:
   ringctl run -p 3 -c 3 /var/log/*.log   send files through a ring, and verify what arrives
   ringctl bench                          how fast it is on this machine
   ringctl check logs/*                   whether the logs of a run add up
+  ringctl requeue failed                 send items that failed for good again
   ringctl rm jobs                        close it and remove it
+  ringctl done \"$token\"                 acknowledge the item that consumer --hold keeps
   ringctl sem wait done --timeout 5s     take a token of a POSIX semaphore
 
 Exit codes: 0 done, 1 runtime error, 2 usage, 3 empty or not found, 4 timed out, 5 closed,
@@ -86,12 +90,16 @@ enum Verb {
     Close(close::Args),
     Rm(rm::Args),
     Repair(repair::Args),
+    Requeue(requeue::Args),
     Clean(clean::Args),
     Wait(wait::Args),
     Run(run::Args),
     Bench(bench::Args),
     Check(check::Args),
     Sem(sem::Args),
+    Done(settle::DoneArgs),
+    Fail(settle::FailArgs),
+    Release(settle::ReleaseArgs),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -162,12 +170,16 @@ impl Verb {
             Verb::Close(args) => close::run(args, ui),
             Verb::Rm(args) => rm::run(args, ui),
             Verb::Repair(args) => repair::run(args, ui),
+            Verb::Requeue(args) => requeue::run(args, ui),
             Verb::Clean(args) => clean::run(args, ui),
             Verb::Wait(args) => wait::run(args, ui),
             Verb::Run(args) => run::run(args, ui),
             Verb::Bench(args) => bench::run(args, ui),
             Verb::Check(args) => check::run(args, ui),
             Verb::Sem(args) => sem::run(args, ui),
+            Verb::Done(args) => settle::done(args),
+            Verb::Fail(args) => settle::fail(args, ui),
+            Verb::Release(args) => settle::release(args),
             Verb::Completions(args) => completions::run(args, ui),
             Verb::Man(args) => man::run(args, ui),
         }

@@ -12,6 +12,7 @@ use crate::{
     Peeked, RingName,
     cli::common::{
         args::{Count, DelimiterArg},
+        dead_letter::DeadLetter,
         escape,
         exit::{Failure, code},
     },
@@ -22,7 +23,9 @@ use crate::{
 ///
 /// The items stay in the ring and are delivered as usual. An item that a consumer takes while it is copied is
 /// left out. On a terminal, control characters and bytes that are not text are escaped. A note on standard error
-/// names each item that a worker has failed to process.
+/// names each item that a worker has failed to process. Of an item that failed for good (consumer --dead-letter), a
+/// line before its bytes says which item it was, why and when it failed, and the last line of standard error; --raw shows
+/// the letter as it is in the ring.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -46,6 +49,10 @@ pub struct Args {
     #[arg(long, conflicts_with = "json")]
     raw: bool,
     /// One JSON object a line; bytes that are no UTF-8 in base64
+    ///
+    /// Its fields: schema (ringpipe.peek/1), ring, producer, sequence, attempt, failures, sent_at_ns, bytes (their
+    /// number), text or base64. Of an item that failed for good, the bytes are those of the item, and dead_letter has ring,
+    /// producer, sequence, failures, reason, exit, signal, time and stderr.
     #[arg(long)]
     json: bool,
 }
@@ -60,6 +67,8 @@ struct Shown<'a> {
     failures: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     sent_at_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letter: Option<DeadLetter>,
     bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
@@ -81,9 +90,15 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
             out.extend_from_slice(json_line(&Shown::of(name, item))?.as_bytes());
             continue;
         }
-        let escaped = escapes.then(|| escape::bytes(&item.bytes, true).into_bytes());
+        let letter = if args.raw { None } else { DeadLetter::parse(&item.bytes) };
+        let bytes = letter.as_ref().map_or(&item.bytes[..], |(_, bytes)| bytes);
+        let mut shown = letter.as_ref().map_or(Vec::new(), |(letter, _)| headline(letter).into_bytes());
+        match escapes {
+            true => shown.extend_from_slice(escape::bytes(bytes, true).as_bytes()),
+            false => shown.extend_from_slice(bytes),
+        }
         args.framing()
-            .frame_into(escaped.as_deref().unwrap_or(&item.bytes), &mut out)
+            .frame_into(&shown, &mut out)
             .map_err(|error| Failure::new(code::RUNTIME, error.to_string()))?;
     }
     ui.emit(&out)?;
@@ -106,9 +121,24 @@ impl Args {
     }
 }
 
+/// What a letter says about its item, on a line.
+fn headline(letter: &DeadLetter) -> String {
+    let DeadLetter { ring, producer, sequence, failures, reason, time, stderr, .. } = letter;
+    let times = if *failures == 1 { "once".into() } else { format!("{failures} times") };
+    let mut line = format!("{ring:?} {producer}:{sequence} failed {times}, {reason}, {time}");
+    if let Some(last) = stderr.lines().rfind(|last| !last.trim().is_empty()) {
+        line += &format!(": {last}");
+    }
+    escape::text(&line) + "\n"
+}
+
 impl<'a> Shown<'a> {
     fn of(ring: &'a str, item: &'a Peeked) -> Self {
-        let text = std::str::from_utf8(&item.bytes).ok();
+        let (dead_letter, bytes) = match DeadLetter::parse(&item.bytes) {
+            Some((letter, bytes)) => (Some(letter), bytes),
+            None => (None, &item.bytes[..]),
+        };
+        let text = std::str::from_utf8(bytes).ok();
         Shown {
             schema: "ringpipe.peek/1",
             ring,
@@ -117,9 +147,10 @@ impl<'a> Shown<'a> {
             attempt: item.attempt,
             failures: item.failures,
             sent_at_ns: item.sent_at,
-            bytes: item.bytes.len(),
+            dead_letter,
+            bytes: bytes.len(),
             text,
-            base64: text.is_none().then(|| BASE64_STANDARD.encode(&item.bytes)),
+            base64: text.is_none().then(|| BASE64_STANDARD.encode(bytes)),
         }
     }
 }

@@ -373,6 +373,11 @@ pub trait Item {
     /// The producer's count of its items, from 0.
     fn sequence(&self) -> u64;
 
+    /// Identifies the item.
+    fn key(&self) -> ItemKey {
+        ItemKey { producer: self.producer(), sequence: self.sequence() }
+    }
+
     /// Deliveries so far, this one included.
     fn attempt(&self) -> u8;
 

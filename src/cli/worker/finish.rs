@@ -3,58 +3,29 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::dead_letters::DeadLetters;
-use super::halt::{Halt, When};
+use super::dead_letters::{DeadLetters, send};
+use super::halt::Halt;
 use super::joblog::{Entry, JobLog};
 use super::options::WorkArgs;
 use super::print::Printer;
 use super::slots::{After, Job};
 use super::spool::Spool;
+use super::stop::Stop;
 use super::supervise::{Collected, Ended};
 use super::verdict::{OnExit, Verdict};
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::seen::Seen;
 use crate::cli::common::stdout::Cut;
 use crate::cli::transport::{Owned, Sender};
-use crate::{Error, ItemKey, StopFlag};
+use crate::{ItemKey, StopFlag};
 
 /// How often an item is tried again, if the command line does not say.
 const RETRIES: u8 = 3;
-/// The longest wait for room in another ring without a check of the stop flag.
-const SLICE: Duration = Duration::from_millis(100);
 /// Bytes of a command's standard error that a dead letter carries.
-const TAIL: usize = 2048;
-
-/// Why a worker stops before the end of its stream.
-#[derive(Debug)]
-pub enum Stop {
-    /// The reader of its output has left.
-    Unread,
-    /// A signal came.
-    Stopped,
-    /// `--halt` says so.
-    Halted(When),
-    /// It cannot go on.
-    Failed(Failure),
-}
-
-impl From<Cut> for Stop {
-    fn from(cut: Cut) -> Self {
-        match cut {
-            Cut::Closed => Stop::Unread,
-            Cut::Stopped => Stop::Stopped,
-            Cut::Failed(error) => Stop::Failed(Failure::io("output of a command", &error)),
-        }
-    }
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Stop::Failed(failure)
-    }
-}
+pub const TAIL: usize = 2048;
 
 /// The totals of a worker.
 #[derive(Debug, Default, Clone, Copy)]
@@ -68,6 +39,8 @@ pub struct Tally {
     pub failed: u64,
     /// Items that were acknowledged without a command (`--resume`).
     pub skipped: u64,
+    /// Items that were acknowledged without a command, as they were done before (`--dedup`).
+    pub duplicates: u64,
 }
 
 /// A job with what its command left.
@@ -75,6 +48,8 @@ pub struct Finished<O> {
     pub job: Job<O>,
     pub ended: Ended,
     pub output: Collected,
+    /// The last bytes of its standard error, if that was printed already.
+    pub tail: Vec<u8>,
     /// The command line, for the joblog.
     pub line: String,
     /// What `--tag` writes before each line.
@@ -88,6 +63,8 @@ pub struct Finisher<'o, S> {
     /// Raised when commands are terminated: what has no room is then not waited for.
     pub late: StopFlag,
     pub printer: Mutex<Printer>,
+    /// Whether answers are lines, without the newline of the last.
+    pub answers_are_lines: bool,
     /// Where answers go.
     pub reply: Option<Mutex<S>>,
     /// Where items go that failed for good.
@@ -102,6 +79,8 @@ pub struct State {
     pub tally: Tally,
     pub halt: Option<Halt>,
     pub random: fastrand::Rng,
+    /// The items that are done (`--dedup`). Not those that failed for good: they may be sent again.
+    pub seen: Option<Seen>,
 }
 
 /// Finished jobs that wait for earlier ones (`--keep-order`).
@@ -142,6 +121,14 @@ impl<S: Sender> Finisher<'_, S> {
     /// Records items that are acknowledged without a command.
     pub fn skipped(&self, items: u64) {
         self.state().tally.skipped += items;
+    }
+
+    /// Whether an item was done before; if so, counts it.
+    pub fn is_duplicate(&self, key: ItemKey) -> bool {
+        let mut state = self.state();
+        let duplicate = state.seen.as_ref().is_some_and(|seen| seen.contains(key));
+        state.tally.duplicates += u64::from(duplicate);
+        duplicate
     }
 
     fn verdict(&self, ended: &Ended) -> Verdict {
@@ -233,15 +220,23 @@ impl<S: Sender> Finisher<'_, S> {
                 self.print(&mut finished, false)?;
                 let answer = finished.output.stdout.read_all();
                 let answer = answer.map_err(|error| Failure::io("output of a command", &error))?;
+                // Items that are lines have no newline.
+                let trimmed = answer.strip_suffix(b"\n").filter(|_| self.answers_are_lines);
+                let answer = trimmed.unwrap_or(&answer);
                 let mut sender = reply.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(first) = finished.job.items.first() {
-                    send(&mut *sender, first.key(), &answer, &self.late)?;
+                    send(&mut *sender, first.key(), answer, &self.late)?;
                 }
             }
             None => self.print(&mut finished, true)?,
         }
         self.log(&finished)?;
         let (mut items, mut bytes) = (0, 0);
+        if let Some(seen) = &mut self.state().seen {
+            for item in &finished.job.items {
+                seen.insert(item.key());
+            }
+        }
         for item in finished.job.items {
             // What was read from lost memory must not count as done.
             item.check().map_err(|error| Failure::of_ring(self.ring, &error))?;
@@ -272,7 +267,8 @@ impl<S: Sender> Finisher<'_, S> {
         let attempts = finished.job.attempt();
         let failures = finished.job.items.iter().map(O::record_failure).max().unwrap_or(1);
         if let Some(dead) = &self.dead {
-            let tail = finished.output.stderr.tail(TAIL).unwrap_or_default();
+            let mut tail = std::mem::take(&mut finished.tail);
+            tail.extend(finished.output.stderr.tail(TAIL).unwrap_or_default());
             for item in &finished.job.items {
                 dead.send(item, &finished.ended.ending, failures, &tail, &self.late)?;
             }
@@ -333,21 +329,5 @@ fn halted<O>(state: &mut State, failed: bool) -> Result<After<O, Stop>, Stop> {
     match state.halt.as_mut().and_then(|halt| halt.note(failed)) {
         Some(when) => Err(Stop::Halted(when)),
         None => Ok(After::Settled),
-    }
-}
-
-/// Sends an item to another ring, and waits for room in it.
-///
-/// # Errors
-/// [`Stop`]: a signal came first, or the ring takes no such item.
-pub fn send<S: Sender>(sender: &mut S, key: ItemKey, bytes: &[u8], stop: &StopFlag) -> Result<(), Stop> {
-    use crate::cli::transport::Observe;
-    loop {
-        match sender.send_as(key, bytes, SLICE) {
-            Ok(()) => return Ok(()),
-            Err(Error::TimedOut) if !stop.is_raised() => {}
-            Err(Error::TimedOut | Error::Interrupted) => return Err(Stop::Stopped),
-            Err(error) => return Err(Failure::of_ring(sender.observe().name(), &error).into()),
-        }
     }
 }

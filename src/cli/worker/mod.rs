@@ -7,7 +7,9 @@
 //! consumers get its items, and its commands are killed.
 
 mod backoff;
+mod coprocess;
 mod dead_letters;
+mod exchange;
 mod finish;
 mod halt;
 mod joblog;
@@ -16,24 +18,28 @@ mod options;
 mod print;
 mod slots;
 mod spool;
+mod standing;
+mod stop;
 mod supervise;
 mod template;
 mod verdict;
 
 use std::io::{self, Seek, Write};
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use self::dead_letters::DeadLetters;
-use self::finish::{Finished, Finisher, Order, State, Stop, Tally};
+use self::finish::{Finished, Finisher, Order, State, Tally};
 use self::halt::When;
 use self::joblog::{Done, JobLog};
 use self::limits::Limits;
 pub use self::options::{WorkArgs, WorkerOptions, with_command};
 use self::print::{Partial, Printer, Stream, Style};
 use self::slots::{After, Job, Jobs};
+use self::stop::Stop;
 use self::supervise::{Collected, Ended, Sink, Surroundings, Terminator};
 use self::template::{Facts, Member, Template};
 use crate::cli::common::args::{ByteSize, Count, DurationArg};
@@ -43,11 +49,13 @@ use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::pace::Pace;
 use crate::cli::common::progress::{Goal, Progress};
 use crate::cli::common::report::{More, Reporter, Stats};
+use crate::cli::common::seen::Seen;
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::stdout::Cut;
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Sender, Transport};
+use crate::framing::Framing;
 use crate::sys::command::child::{Guard, memory_file, reserve};
 use crate::{Error, ItemKey, RingName, StopFlag};
 
@@ -78,6 +86,9 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     let report = Reporter::new(ui.program(), &options.process.report);
     options.process.affinity.apply()?;
     let template = Template::new(options.command, work.shell)?;
+    if work.coprocess.is_some() {
+        coprocess::check(&template)?;
+    }
     let slots = work.jobs.map_or(1, |jobs| jobs.0);
     for (option, other) in [("--reply", &work.reply), ("--dead-letter", &work.dead_letter)] {
         if other.as_ref() == Some(options.ring) {
@@ -92,6 +103,8 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     if let Some(fd) = work.meta_fd {
         reserve(fd).map_err(|error| Failure::io(format!("descriptor {fd} of --meta-fd"), &error))?;
     }
+    // No ring has more items.
+    let prefetch = work.prefetch.map_or(0, |Count(more)| more.min(1 << 24) as usize);
     // Before the ring is attached, and while there is one thread.
     let guard =
         Guard::start(slots).map_err(|error| Failure::io("starting the guard of the commands", &error))?;
@@ -104,7 +117,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     let style = Style { tag: work.tag, results: work.results.clone() };
     // Commands that end within their grace may still write.
     let late = StopFlag::new();
-    let printer = Printer::new(style, &late)?;
+    let printer = Printer::new(style, &stop, &late)?;
     let opening = |name| Opening {
         name,
         place: Patience::of_place(options.wait.timeout),
@@ -133,12 +146,14 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         .dead_letter
         .as_ref()
         .map(|name| DeadLetters::new(&ring, opener::<T>(name, create, options, &report, &stop)));
-    let state = State { halt: work.halt, ..State::default() };
+    let seen = options.dedup.then(Seen::default);
+    let state = State { halt: work.halt, seen, ..State::default() };
     let finisher = Finisher {
         options: work,
         ring: &ring,
         late: late.clone(),
         printer: Mutex::new(printer),
+        answers_are_lines: options.framing == Framing::Lines,
         reply,
         dead,
         joblog,
@@ -155,11 +170,23 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         stop: &stop,
         finisher: &finisher,
         order: Mutex::new(Order::default()),
-        jobs: Jobs::new(
-            slots,
-            work.prefetch.map_or(0, |Count(more)| usize::try_from(more).unwrap_or(usize::MAX / 2)),
-        ),
+        jobs: match work.coprocess {
+            Some(_) => Jobs::of_standing(slots, prefetch)
+                .map_err(|error| Failure::io("making a descriptor for each slot", &error))?,
+            None => Jobs::new(slots, prefetch),
+        },
     };
+    let standing = work.coprocess.map(|form| coprocess::Shared {
+        jobs: &worker.jobs,
+        finisher: &finisher,
+        guard: &guard,
+        terminator: &terminator,
+        template: &template,
+        form,
+        ahead: prefetch,
+        limit: work.item_timeout.map(|DurationArg(limit)| limit),
+        grace: work.grace.map_or(GRACE, |DurationArg(grace)| grace),
+    });
     let run = Run {
         worker: &worker,
         receiver,
@@ -178,11 +205,15 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         start: Instant::now(),
     };
     thread::scope(|scope| {
+        // The slots end with the main thread, also if that panics.
+        let _end = EndOnDrop(&worker.jobs);
         for slot in 0..slots {
-            let worker = &worker;
-            let started = thread::Builder::new().spawn_scoped(scope, move || worker.work(slot));
+            let (worker, standing) = (&worker, standing.as_ref());
+            let started = thread::Builder::new().spawn_scoped(scope, move || match standing {
+                Some(standing) => coprocess::Slot::new(standing, slot).run(),
+                None => worker.work(slot),
+            });
             if let Err(error) = started {
-                worker.jobs.end();
                 return Err(Failure::io("starting a thread", &error)
                     .hint("ulimit -u limits the processes and threads of this user"));
             }
@@ -200,6 +231,15 @@ fn for_letters(ring: &impl Observe) -> CreateArgs {
         capacity: Some(Count(LETTER_SLOTS)),
         slot_size: Some(ByteSize(slot)),
         ..CreateArgs::default()
+    }
+}
+
+/// Ends all slots when it is dropped.
+struct EndOnDrop<'a, O: Owned>(&'a Jobs<O, Stop>);
+
+impl<O: Owned> Drop for EndOnDrop<'_, O> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -238,8 +278,15 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
     /// The life of a slot.
     fn work(&self, slot: usize) {
         while let Some(job) = self.jobs.take() {
-            let after = self.run(job, slot).unwrap_or_else(|failure| After::Stop(failure.into()));
-            self.jobs.finished(after);
+            let after = catch_unwind(AssertUnwindSafe(|| self.run(job, slot)));
+            self.jobs.finished(match after {
+                Ok(Ok(after)) => after,
+                Ok(Err(failure)) => After::Stop(failure.into()),
+                // The message of the panic is on standard error. Its items were given back.
+                Err(_) => {
+                    After::Stop(Failure::new(code::RUNTIME, "a thread of this worker has failed").into())
+                }
+            });
         }
     }
 
@@ -266,7 +313,7 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
             Ok(command) => command,
             Err(why) => {
                 let (ended, output) = (Ended::not_run(why), Collected::default());
-                return Ok(self.finish(Finished { job, ended, output, line, label }));
+                return Ok(self.finish(Finished { job, ended, output, tail: Vec::new(), line, label }));
             }
         };
         template::environment(&mut command, &facts);
@@ -301,7 +348,7 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
             }
             Err(error) => return Err(self.template.not_started(&error)),
         };
-        Ok(self.finish(Finished { job, ended, output, line, label }))
+        Ok(self.finish(Finished { job, ended, output, tail: Vec::new(), line, label }))
     }
 
     fn finish(&self, finished: Finished<O>) -> After<O, Stop> {
@@ -413,6 +460,8 @@ enum Found<O> {
     Item(O),
     /// Nothing yet.
     Nothing,
+    /// An item that needed no command.
+    Dropped,
     Over(Over),
 }
 
@@ -446,7 +495,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 continue;
             }
             match self.next_items() {
-                Found::Nothing => {}
+                Found::Nothing | Found::Dropped => {}
                 Found::Over(over) => return over,
                 Found::Item(items) => {
                     self.number += 1;
@@ -491,16 +540,17 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         let mut items = match self.next_item(None) {
             Found::Item(item) => vec![item],
             Found::Nothing => return Found::Nothing,
+            Found::Dropped => return Found::Dropped,
             Found::Over(over) => return Found::Over(over),
         };
         let wait = self.options().work.max_wait.map_or(Duration::ZERO, |DurationArg(wait)| wait);
         let start = Instant::now();
-        while (items.len() as u64) < most {
+        while (items.len() as u64) < most && !self.stop.is_raised() {
             let left = wait.saturating_sub(start.elapsed());
             match self.next_item(Some(left)) {
                 Found::Item(item) => items.push(item),
                 Found::Nothing if left.is_zero() => break,
-                Found::Nothing => {}
+                Found::Nothing | Found::Dropped => {}
                 // The items that came go back.
                 Found::Over(over @ Over::Stop(_)) => return Found::Over(over),
                 // It is found again for the next job.
@@ -555,14 +605,27 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     fn unless_done(&mut self, item: R::Owned) -> Found<R::Owned> {
         let key = item.key();
         if !self.done.contains(key.producer, key.sequence) {
-            return Found::Item(item);
+            return self.unless_duplicate(item);
         }
         match self.options().work.dry_run {
             true => self.printed.push(item),
             false => item.acknowledge(),
         }
         self.worker.finisher.skipped(1);
-        Found::Nothing
+        Found::Dropped
+    }
+
+    /// Acknowledges an item that was done before (`--dedup`). It is none of the `-n` items.
+    fn unless_duplicate(&mut self, item: R::Owned) -> Found<R::Owned> {
+        if !self.worker.finisher.is_duplicate(item.key()) {
+            return Found::Item(item);
+        }
+        self.taken -= 1;
+        match self.options().work.dry_run {
+            true => self.printed.push(item),
+            false => item.acknowledge(),
+        }
+        Found::Dropped
     }
 
     /// Whether to take what is there now, and wait for no item.
@@ -715,7 +778,12 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 items: tally.done,
                 bytes: tally.bytes,
                 seconds: self.start.elapsed().as_secs_f64(),
-                more: More::Worker { retried: tally.retried, failed: tally.failed, skipped: tally.skipped },
+                more: More::Worker {
+                    retried: tally.retried,
+                    failed: tally.failed,
+                    skipped: tally.skipped,
+                    duplicates: self.options().dedup.then_some(tally.duplicates),
+                },
             };
             self.report.stats(&stats, false)?;
         }

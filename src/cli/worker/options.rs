@@ -29,39 +29,44 @@ pub fn with_command(arg: Arg) -> Arg {
 /// How commands run, what becomes of their items, and where their output goes.
 #[derive(Debug, Clone, Args)]
 pub struct WorkArgs {
-    /// Run up to N commands at the same time; N% of the processors [default: 1]
-    #[arg(short, long, value_name = "N", help_heading = "With a COMMAND: how it runs")]
+    /// How many commands run at the same time: a number, or N% of the processors [default: 1]
+    #[arg(short, long, value_name = "JOBS", help_heading = "With a COMMAND: how it runs")]
     pub jobs: Option<Jobs>,
-    /// Hold up to K items more than commands run, so that the next is at hand [default: 0]
-    #[arg(long, value_name = "K", help_heading = "With a COMMAND: how it runs")]
+    /// Hold this many items more than commands run, so that the next is at hand; with --coprocess, for each of them
+    /// [default: 0]
+    #[arg(long, value_name = "COUNT", help_heading = "With a COMMAND: how it runs")]
     pub prefetch: Option<Count>,
     /// Run the command by /bin/sh; {} becomes the quoted item
     #[arg(long, help_heading = "With a COMMAND: how it runs")]
     pub shell: bool,
     /// Keep the command running, and send it one item after the other: by line, or each behind its length
     ///
-    /// It answers each item with a line on its standard output: ok, retry TEXT, or dead TEXT. length: four bytes,
-    /// the most significant first, before each item.
+    /// It answers each item, in order, with a line on its standard output: ok, retry TEXT, or dead TEXT. length: four
+    /// bytes, the most significant first, before each item. With --prefetch K, each command gets up to K items more
+    /// before it has answered. Its environment has RING_NAME and RING_SLOT. When it ends, another is started. It must
+    /// neither wait for more input than an item nor keep answers back: sed -u, python3 -u, mawk -W interactive.
     #[arg(
         long,
         value_name = "FORM",
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "line",
-        conflicts_with_all = ["reply", "results", "keep_order", "line_buffer", "tag", "max_items", "meta_fd"],
+        conflicts_with_all = [
+            "reply", "results", "keep_order", "line_buffer", "tag", "max_items", "meta_fd", "on_exit", "dry_run"
+        ],
         help_heading = "With a COMMAND: how it runs"
     )]
     pub coprocess: Option<Coprocess>,
-    /// Give each command a JSON object about its item on descriptor N, 3 to 255
+    /// Give each command a JSON object about its item on this descriptor, 3 to 255
     #[arg(
         long,
-        value_name = "N",
+        value_name = "FD",
         value_parser = clap::value_parser!(i32).range(3..=255),
         help_heading = "With a COMMAND: how it runs"
     )]
     pub meta_fd: Option<i32>,
-    /// Up to N items for one command, acknowledged together: on its input one after the other, framed as chosen
-    #[arg(long, value_name = "N", help_heading = "With a COMMAND: how it runs")]
+    /// Up to this many items for one command, acknowledged together: on its input one after the other, framed as chosen
+    #[arg(long, value_name = "COUNT", help_heading = "With a COMMAND: how it runs")]
     pub max_items: Option<Count>,
     /// Wait at most this long for the second and later items of a command [default: 0s]
     #[arg(
@@ -78,10 +83,10 @@ pub struct WorkArgs {
     #[arg(long, value_name = "DURATION", help_heading = "With a COMMAND: how it runs")]
     pub grace: Option<DurationArg>,
     /// Start no command while the load average is higher; N% of the processors
-    #[arg(long, value_name = "MAX", help_heading = "With a COMMAND: how it runs")]
+    #[arg(long, value_name = "LOAD", help_heading = "With a COMMAND: how it runs")]
     pub load: Option<LoadArg>,
     /// Start no command while less memory is available
-    #[arg(long, value_name = "SIZE", help_heading = "With a COMMAND: how it runs")]
+    #[arg(long, value_name = "FREE", help_heading = "With a COMMAND: how it runs")]
     pub memfree: Option<ByteSize>,
     /// Print the command lines, run nothing, and give all items back
     #[arg(long, help_heading = "With a COMMAND: how it runs")]
@@ -91,7 +96,7 @@ pub struct WorkArgs {
     #[arg(long, value_name = "CODES", help_heading = "With a COMMAND: failures")]
     pub on_exit: Option<OnExit>,
     /// How often an item is tried again after a failure, by any worker [default: 3]
-    #[arg(long, value_name = "N", help_heading = "With a COMMAND: failures")]
+    #[arg(long, value_name = "RETRIES", help_heading = "With a COMMAND: failures")]
     pub retries: Option<u8>,
     /// How long a failed item waits for its next attempt: doubled each time from MIN to MAX [default: 1s..5m]
     #[arg(long, value_name = "MIN..MAX", help_heading = "With a COMMAND: failures")]
@@ -140,6 +145,8 @@ pub struct WorkerOptions<'o> {
     pub work: &'o WorkArgs,
     /// How several items for one command are framed.
     pub framing: Framing,
+    /// Drop items that were done already.
+    pub dedup: bool,
     /// The number of items to take.
     pub count: Option<u64>,
     /// Stop when the ring is empty.

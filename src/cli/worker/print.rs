@@ -10,13 +10,16 @@ use std::time::Duration;
 use super::spool::Spool;
 use crate::StopFlag;
 use crate::cli::common::exit::Failure;
+use crate::cli::common::signals::Ready;
 use crate::cli::common::stdout::{Cut, Output};
 
 /// The most bytes of an incomplete line that are kept until its end comes.
 const LONGEST_LINE: usize = 64 << 10;
 /// How often a process that shares the output asks whether it may write.
 const ASK_AGAIN: Duration = Duration::from_millis(1);
-/// How often it asks after the stop flag was raised.
+/// The longest wait for room without a look at the flag.
+const ROOM: Duration = Duration::from_millis(50);
+/// How often it asks after the flag was raised.
 const ASKS_AFTER_STOP: u32 = 100;
 
 /// How outputs are written.
@@ -52,7 +55,7 @@ pub struct Printer {
     /// Standard error, without a buffer.
     aside: File,
     style: Style,
-    stop: StopFlag,
+    late: StopFlag,
     /// A buffer for lines with their labels.
     labelled: Vec<u8>,
 }
@@ -60,11 +63,12 @@ pub struct Printer {
 impl Printer {
     /// Opens the outputs, and creates the folder for results.
     ///
-    /// After `stop` was raised, standard output is written only as far as its reader has made room.
+    /// `stop` tells of a signal; output is still written then. After `late` was raised, it is written only as far as its
+    /// reader has made room.
     ///
     /// # Errors
     /// A [`Failure`] if standard output is closed, or the folder cannot be created.
-    pub fn new(style: Style, stop: &StopFlag) -> Result<Self, Failure> {
+    pub fn new(style: Style, stop: &StopFlag, late: &StopFlag) -> Result<Self, Failure> {
         if let Some(folder) = &style.results {
             fs::create_dir_all(folder)
                 .map_err(|error| Failure::io(format!("results folder {}", folder.display()), &error))?;
@@ -72,11 +76,11 @@ impl Printer {
         let output = Output::stdout(stop)?;
         let aside = io::stderr().as_fd().try_clone_to_owned();
         let aside = File::from(aside.map_err(|error| Failure::io("standard error", &error))?);
-        Ok(Self::of(output, aside, style, stop))
+        Ok(Self::of(output, aside, style, late))
     }
 
-    fn of(output: Output, aside: File, style: Style, stop: &StopFlag) -> Self {
-        Printer { output, aside, style, stop: stop.clone(), labelled: Vec::new() }
+    fn of(output: Output, aside: File, style: Style, late: &StopFlag) -> Self {
+        Printer { output, aside, style, late: late.clone(), labelled: Vec::new() }
     }
 
     /// Writes both outputs of a command that has ended. Other workers that share the pipe of standard output do not
@@ -103,7 +107,7 @@ impl Printer {
     /// # Errors
     /// As [`group`](Self::group).
     pub fn text(&mut self, text: &str) -> Result<(), Cut> {
-        self.locked(|printer| printer.output.write(text.as_bytes(), &[]).1.map_or(Ok(()), Err))
+        self.locked(|printer| write_out(&mut printer.output, &printer.late, text.as_bytes()))
     }
 
     /// Writes the lines that `bytes` complete, and keeps the rest in `partial`. A line of more than 64 KiB is written
@@ -176,7 +180,7 @@ impl Printer {
     fn locked(&mut self, write: impl FnOnce(&mut Self) -> Result<(), Cut>) -> Result<(), Cut> {
         let mut asks_left = ASKS_AFTER_STOP;
         while !self.output.lock() {
-            if self.stop.is_raised() {
+            if self.late.is_raised() {
                 asks_left -= 1;
                 if asks_left == 0 {
                     self.output.unlock();
@@ -202,7 +206,7 @@ impl Printer {
         };
         *at_start = bytes.last().map_or(*at_start, |last| *last == b'\n');
         match stream {
-            Stream::Out => self.output.write(bytes, &[]).1.map_or(Ok(()), Err),
+            Stream::Out => write_out(&mut self.output, &self.late, bytes),
             Stream::Err => write_aside(&self.aside, bytes).map_err(Cut::Failed),
         }
     }
@@ -218,6 +222,21 @@ fn append_labelled(out: &mut Vec<u8>, label: &str, bytes: &[u8], mut at_start: b
         out.extend_from_slice(line);
         at_start = true;
     }
+}
+
+/// Writes to standard output, and waits for room as long as `late` is not raised.
+fn write_out(output: &mut Output, late: &StopFlag, bytes: &[u8]) -> Result<(), Cut> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match output.room(ROOM)? {
+            Ready::Yes => written += output.write_piece(bytes, written, &[])?,
+            Ready::Stopped | Ready::NotYet if late.is_raised() => return Err(Cut::Stopped),
+            // After a signal, `room` does not wait.
+            Ready::Stopped => thread::sleep(ASK_AGAIN),
+            Ready::NotYet => {}
+        }
+    }
+    Ok(())
 }
 
 /// Writes to standard error. If its reader has left, that is not an error.

@@ -1,10 +1,17 @@
 //! The jobs of a worker: those that wait for a slot, those that run, and those that wait for their next attempt.
 //!
 //! The main thread adds jobs; a thread for each slot takes them, and reports what became of them.
+//!
+//! A slot that runs a command for each job has one job at a time and waits for it by a condition variable. A slot with a
+//! standing command has several, and waits for jobs and for its command at once: it has a [`Bell`], a descriptor.
 
 use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::Postponed;
 use crate::cli::transport::Owned;
@@ -36,10 +43,50 @@ pub enum After<O, S> {
     Stop(S),
 }
 
+/// What a slot finds that asks for more jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum More {
+    /// Some were taken; there may be others.
+    Taken,
+    /// None for now. The slot's bell rings when that changes.
+    NotYet,
+    /// No more will come.
+    Over,
+}
+
+/// Wakes a slot that waits for descriptors.
+#[derive(Debug)]
+pub struct Bell(EventFd);
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        Ok(Bell(EventFd::from_value_and_flags(0, flags)?))
+    }
+
+    fn ring(&self) {
+        // Refused only if it rings already.
+        let _ = self.0.write(1);
+    }
+
+    /// Ends the ringing.
+    pub fn silence(&self) {
+        // Refused only if it does not ring.
+        let _ = self.0.read();
+    }
+
+    /// A descriptor that is readable while it rings.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// All jobs in hand.
 #[derive(Debug)]
 pub struct Jobs<O, S> {
     state: Mutex<State<O, S>>,
+    /// One for each slot, if the slots have standing commands; otherwise none.
+    bells: Vec<Bell>,
     /// A job was added, or no more will come.
     added: Condvar,
     /// A slot is free, or something else changed that the main thread waits for.
@@ -56,6 +103,45 @@ struct State<O, S> {
     postponed: Postponed<Job<O>>,
     stop: Option<S>,
     over: bool,
+    /// The main thread waits for a change.
+    awaited: bool,
+    /// Something changed since the main thread asked for room.
+    has_changed: bool,
+    /// Standing commands that run.
+    standing: usize,
+    /// Jobs that each slot with a bell has.
+    held: Vec<usize>,
+    /// The slots whose bells are to ring for a job.
+    asleep: Vec<usize>,
+}
+
+impl<O, S> State<O, S> {
+    /// How many jobs a slot may have, so that the others can have as many: its share, rounded up.
+    fn share(&self) -> usize {
+        (self.running + self.waiting.len()).div_ceil(self.held.len().max(1))
+    }
+
+    /// The slot to wake for the next job that waits: of those asleep, the one with the fewest jobs.
+    ///
+    /// A job never waits while all slots sleep: the slot with the fewest jobs of all may take it, and it is either awake,
+    /// and asks before it sleeps, or it is the answer here.
+    fn next_awake(&mut self) -> Option<usize> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let fewest = (0..self.asleep.len()).min_by_key(|&at| self.held[self.asleep[at]])?;
+        let may_take = self.held[self.asleep[fewest]] < self.share();
+        may_take.then(|| self.asleep.swap_remove(fewest))
+    }
+
+    fn finished(&mut self, after: After<O, S>) {
+        self.running -= 1;
+        match after {
+            After::Settled => {}
+            After::Postponed(job, due) => self.postponed.push(job, due),
+            After::Stop(why) => drop(self.stop.get_or_insert(why)),
+        }
+    }
 }
 
 impl<O: Owned, S> Jobs<O, S> {
@@ -66,8 +152,31 @@ impl<O: Owned, S> Jobs<O, S> {
             postponed: Postponed::new(),
             stop: None,
             over: false,
+            awaited: false,
+            has_changed: false,
+            standing: 0,
+            held: Vec::new(),
+            asleep: Vec::new(),
         };
-        Jobs { state: Mutex::new(state), added: Condvar::new(), changed: Condvar::new(), slots, prefetch }
+        Jobs {
+            state: Mutex::new(state),
+            bells: Vec::new(),
+            added: Condvar::new(),
+            changed: Condvar::new(),
+            slots,
+            prefetch,
+        }
+    }
+
+    /// For slots with standing commands, each of which may have `ahead` jobs more than the one that its command works on.
+    ///
+    /// # Errors
+    /// The error of the system: no descriptors are left.
+    pub fn of_standing(slots: usize, ahead: usize) -> io::Result<Self> {
+        let mut jobs = Self::new(slots, slots.saturating_mul(ahead).min(usize::MAX / 2));
+        jobs.bells = (0..slots).map(|_| Bell::new()).collect::<io::Result<_>>()?;
+        jobs.state().held = vec![0; slots];
+        Ok(jobs)
     }
 
     fn state(&self) -> MutexGuard<'_, State<O, S>> {
@@ -77,8 +186,15 @@ impl<O: Owned, S> Jobs<O, S> {
 
     /// Adds a job.
     pub fn add(&self, job: Job<O>) {
-        self.state().waiting.push_back(job);
-        self.added.notify_one();
+        let mut state = self.state();
+        state.waiting.push_back(job);
+        if self.bells.is_empty() {
+            drop(state);
+            self.added.notify_one();
+        } else if let Some(slot) = state.next_awake() {
+            drop(state);
+            self.bells[slot].ring();
+        }
     }
 
     /// The next job, for a slot that is free; waits for it. `None`: no more will come.
@@ -96,31 +212,80 @@ impl<O: Owned, S> Jobs<O, S> {
         }
     }
 
-    /// A job that waits for a slot, if the slot that asks may hold another one.
-    pub fn try_take(&self) -> Option<Job<O>> {
+    /// The bell of a slot with a standing command.
+    pub fn bell(&self, slot: usize) -> &Bell {
+        &self.bells[slot]
+    }
+
+    /// Takes jobs that wait for a slot, so many that `slot` has at most `most`, and no more than its share of all.
+    pub fn try_take(&self, slot: usize, most: usize, jobs: &mut VecDeque<Job<O>>) -> More {
         let mut state = self.state();
-        let job = state.waiting.pop_front().filter(|_| !state.over)?;
-        state.running += 1;
-        Some(job)
+        state.asleep.retain(|&asleep| asleep != slot);
+        if state.over {
+            return More::Over;
+        }
+        let more = most.min(state.share()).saturating_sub(state.held[slot]).min(state.waiting.len());
+        jobs.extend(state.waiting.drain(..more));
+        state.running += more;
+        state.held[slot] += more;
+        if more > 0 {
+            return More::Taken;
+        }
+        state.asleep.push(slot);
+        let other = state.next_awake();
+        drop(state);
+        if let Some(other) = other {
+            self.bells[other].ring();
+        }
+        More::NotYet
+    }
+
+    /// A slot has finished some of its jobs.
+    pub fn finished_some(&self, slot: usize, all: impl Iterator<Item = After<O, S>>) {
+        let mut state = self.state();
+        for after in all {
+            state.held[slot] -= 1;
+            state.finished(after);
+        }
+        self.notify(state);
+    }
+
+    /// A slot stops the worker. It gives back the jobs that it has.
+    pub fn give_up(&self, slot: usize, why: S) {
+        let mut state = self.state();
+        state.running -= std::mem::take(&mut state.held[slot]);
+        state.stop.get_or_insert(why);
+        self.notify(state);
+    }
+
+    /// Records that a standing command runs, until the answer is dropped.
+    pub fn stands(&self) -> Stands<'_, O, S> {
+        self.state().standing += 1;
+        Stands(self)
     }
 
     /// A slot has finished a job.
     pub fn finished(&self, after: After<O, S>) {
         let mut state = self.state();
-        state.running -= 1;
-        match after {
-            After::Settled => {}
-            After::Postponed(job, due) => state.postponed.push(job, due),
-            After::Stop(why) => drop(state.stop.get_or_insert(why)),
-        }
+        state.finished(after);
+        self.notify(state);
+    }
+
+    /// Wakes the main thread if it waits.
+    fn notify(&self, mut state: MutexGuard<'_, State<O, S>>) {
+        state.has_changed = true;
+        let awaited = state.awaited;
         drop(state);
-        self.changed.notify_one();
+        if awaited {
+            self.changed.notify_one();
+        }
     }
 
     /// Moves the postponed jobs that are due to the front, as far as there is room; then answers how many more jobs may
     /// be added.
     pub fn room(&self) -> usize {
         let mut state = self.state();
+        state.has_changed = false;
         let now = Instant::now();
         let most = self.slots + self.prefetch;
         let mut moved = false;
@@ -132,15 +297,22 @@ impl<O: Owned, S> Jobs<O, S> {
         }
         if moved {
             self.added.notify_all();
+            while let Some(slot) = state.next_awake() {
+                self.bells[slot].ring();
+            }
         }
         most.saturating_sub(state.running + state.waiting.len())
     }
 
-    /// Waits for a change, at most `limit`, and no longer than until the next postponed job is due.
+    /// Waits for a change since the main thread last asked for room, at most `limit`, and no longer than until the next
+    /// postponed job is due.
     pub fn wait(&self, limit: Duration) {
-        let state = self.state();
+        let mut state = self.state();
         let limit = limit.min(until_due(&state.postponed));
-        drop(self.changed.wait_timeout(state, limit));
+        state.awaited = true;
+        let waited = self.changed.wait_timeout_while(state, limit, |state| !state.has_changed);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (state.awaited, state.has_changed) = (false, false);
     }
 
     /// How long until the next postponed job is due.
@@ -166,14 +338,31 @@ impl<O: Owned, S> Jobs<O, S> {
         let mut left: Vec<_> = state.waiting.drain(..).collect();
         left.extend(std::mem::take(&mut state.postponed).into_items());
         self.added.notify_all();
+        self.bells.iter().for_each(Bell::ring);
         left
     }
 
-    /// Waits until no job runs, at most `limit`. False: some run.
+    /// Waits until no job runs, and no standing command, at most `limit`. False: some run.
     pub fn wait_for_running(&self, limit: Duration) -> bool {
-        let state = self.state();
-        let waited = self.changed.wait_timeout_while(state, limit, |state| state.running > 0);
-        waited.is_ok_and(|(state, _)| state.running == 0)
+        let is_busy = |state: &mut State<O, S>| state.running + state.standing > 0;
+        let mut state = self.state();
+        state.awaited = true;
+        let waited = self.changed.wait_timeout_while(state, limit, is_busy);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.awaited = false;
+        !is_busy(&mut state)
+    }
+}
+
+/// A standing command that runs.
+#[derive(Debug)]
+pub struct Stands<'j, O: Owned, S>(&'j Jobs<O, S>);
+
+impl<O: Owned, S> Drop for Stands<'_, O, S> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.standing -= 1;
+        self.0.notify(state);
     }
 }
 
@@ -181,3 +370,6 @@ fn until_due<T>(postponed: &Postponed<T>) -> Duration {
     let due = postponed.next_due();
     due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,12 +20,12 @@ use crate::sys::command::child::{Guard, Running, set_nonblocking, signal_of};
 /// The time between TERM and KILL.
 pub const KILL_AFTER: Duration = Duration::from_secs(5);
 /// How often a command is asked whether it has ended, where the kernel does not tell.
-const POLL: Duration = Duration::from_millis(10);
+pub const POLL: Duration = Duration::from_millis(10);
 /// After so much of its output, a command's time limit and the worker's end are looked at.
 const MOST_AT_ONCE: usize = 1 << 20;
 /// After the end of a command, at most this much of its output is read: more comes only from processes that have left
 /// its group.
-const MOST_AFTER_END: usize = 1 << 20;
+pub const MOST_AFTER_END: usize = 1 << 20;
 
 /// Tells all running commands to end. Each is told once.
 #[derive(Debug)]
@@ -163,22 +163,23 @@ pub fn run(
 
 /// TERM, and KILL 5 seconds later.
 #[derive(Debug, Default)]
-struct Ladder {
+pub struct Ladder {
     /// When the command has used up its time.
-    end_at: Option<Instant>,
+    pub end_at: Option<Instant>,
     kill_at: Option<Instant>,
-    timed_out: bool,
-    stopped: bool,
+    pub timed_out: bool,
+    pub stopped: bool,
 }
 
 impl Ladder {
     /// The worker ends.
-    fn stop(&mut self, running: &Running) {
+    pub fn stop(&mut self, running: &Running) {
         self.stopped = true;
         self.term(running);
     }
 
-    fn term(&mut self, running: &Running) {
+    /// TERM now, KILL later.
+    pub fn term(&mut self, running: &Running) {
         if self.kill_at.is_none() {
             running.signal(Signal::SIGTERM);
             // A suspended process takes the signal when it continues.
@@ -187,7 +188,8 @@ impl Ladder {
         }
     }
 
-    fn climb(&mut self, running: &Running) {
+    /// Takes the steps that are due.
+    pub fn climb(&mut self, running: &Running) {
         let now = Instant::now();
         if self.end_at.is_some_and(|at| now >= at) {
             self.end_at = None;
@@ -200,7 +202,7 @@ impl Ladder {
     }
 
     /// How long until the next step.
-    fn left(&self) -> Option<Duration> {
+    pub fn left(&self) -> Option<Duration> {
         let next = [self.end_at, self.kill_at].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)))
     }

@@ -91,6 +91,11 @@ impl Template {
         self.arguments.iter().flatten().any(|piece| *piece == Piece::Item)
     }
 
+    /// Whether the command differs from job to job.
+    pub fn depends_on_job(&self) -> bool {
+        self.arguments.iter().flatten().any(|piece| matches!(piece, Piece::Item | Piece::Job))
+    }
+
     /// The command for `items`, which is job `job` in slot `slot`. The system may still refuse it, because the
     /// arguments are too long.
     ///
@@ -103,6 +108,11 @@ impl Template {
         let mut command = Command::new(&self.program);
         command.arg0(&self.name).args(self.arguments(items, job, slot).map(OsString::from_vec));
         Ok(command)
+    }
+
+    /// The program as it was given.
+    pub fn name(&self) -> &OsStr {
+        &self.name
     }
 
     /// Why the system did not start the command, although it could have been when the worker began.

@@ -30,6 +30,10 @@ pub enum Ending {
     TimedOut,
     /// It could not be started with this item: why.
     NotRun(String),
+    /// A standing command answered so, in its words; or gave an answer that is none.
+    Told(Verdict, String),
+    /// A standing command exited with this code before it answered.
+    Left(i32),
 }
 
 impl Ending {
@@ -44,7 +48,10 @@ impl Ending {
         match *self {
             Ending::Exited(code) => (code, 0),
             Ending::Signalled(signal) => (0, signal),
-            Ending::TimedOut | Ending::NotRun(_) => (-1, 0),
+            Ending::Told(Verdict::Done, _) => (0, 0),
+            // Exit code 0 would mean that the item is done.
+            Ending::Left(code) => (if code == 0 { -1 } else { code }, 0),
+            Ending::TimedOut | Ending::NotRun(_) | Ending::Told(..) => (-1, 0),
         }
     }
 }
@@ -58,7 +65,8 @@ impl fmt::Display for Ending {
                 Err(_) => write!(f, "signal {number}"),
             },
             Ending::TimedOut => f.write_str("time limit"),
-            Ending::NotRun(why) => f.write_str(why),
+            Ending::NotRun(why) | Ending::Told(_, why) => f.write_str(why),
+            Ending::Left(code) => write!(f, "exit {code} without an answer"),
         }
     }
 }
@@ -83,8 +91,9 @@ impl OnExit {
         match ending {
             // The system reports exit codes from 0 to 255 only.
             Ending::Exited(code) => u8::try_from(*code).map_or(Verdict::Retry, |code| self.of_code(code)),
-            Ending::Signalled(_) | Ending::TimedOut => Verdict::Retry,
+            Ending::Signalled(_) | Ending::TimedOut | Ending::Left(_) => Verdict::Retry,
             Ending::NotRun(_) => Verdict::Dead,
+            Ending::Told(verdict, _) => *verdict,
         }
     }
 
@@ -181,6 +190,10 @@ mod tests {
             assert_eq!(on_exit.verdict(&Ending::Signalled(9)), Retry);
             assert_eq!(on_exit.verdict(&Ending::TimedOut), Retry);
             assert_eq!(on_exit.verdict(&Ending::NotRun("too long".into())), Dead);
+            assert_eq!(on_exit.verdict(&Ending::Left(9)), Retry);
+            for verdict in [Done, Retry, Dead] {
+                assert_eq!(on_exit.verdict(&Ending::Told(verdict, String::new())), verdict);
+            }
         }
     }
 
@@ -212,6 +225,10 @@ mod tests {
             (Ending::Signalled(40), "signal 40", (0, 40)),
             (Ending::TimedOut, "time limit", (-1, 0)),
             (Ending::NotRun("argument list too long".into()), "argument list too long", (-1, 0)),
+            (Ending::Told(Done, "ok".into()), "ok", (0, 0)),
+            (Ending::Told(Dead, "no such page".into()), "no such page", (-1, 0)),
+            (Ending::Left(3), "exit 3 without an answer", (3, 0)),
+            (Ending::Left(0), "exit 0 without an answer", (-1, 0)),
         ] {
             assert_eq!((ending.to_string(), ending.codes()), (text.into(), codes));
         }

@@ -49,10 +49,10 @@ impl<'a> Content<'a> {
     /// was not changed.
     pub fn record_failure(self, check: impl Fn() -> Result<()>) -> u8 {
         let word = self.memory.sequence_and_failures(self.slot);
-        // Relaxed, both: E3 hands the word to the next holder. Only other threads with the same item write it, and
-        // each of them at most once for each of its calls.
+        // Relaxed, both: E3 hands the word to the next holder. While the item is held, only threads that share it
+        // write the word: after a failed exchange there is one more failure, and 255 are the most.
         let mut old = word.load(Relaxed);
-        loop {
+        for _ in 0..u8::MAX {
             let new = header::with_failure(old);
             // After the load: if the slot has another item by the exchange, its word is another one.
             if new == old || check().is_err() {
@@ -63,6 +63,7 @@ impl<'a> Content<'a> {
                 Err(now) => old = now,
             }
         }
+        header::failures_in(old)
     }
 
     pub fn sent_at(self) -> Option<u64> {

@@ -305,7 +305,8 @@ impl Core {
     fn write_keyed_header(&self, slot: u64, len: u64, key: ItemKey, time: u64) {
         let mapping = self.place.participant.mapping();
         let both = header::length_and_producer(len, key.producer);
-        // Relaxed, all three: E1 orders them, and only this producer writes them.
+        // Relaxed, all three: E1 orders them, and only this producer writes them. The sequence number is the whole
+        // word, so that the number of failures of an earlier item becomes 0.
         let [length_and_producer, sequence] = mapping.header(slot);
         length_and_producer.store(both, Relaxed);
         sequence.store(key.sequence, Relaxed);

@@ -4,6 +4,7 @@
 //! | module | gives |
 //! |---|---|
 //! | [`child`] | commands in process groups of their own, which end with the process that started them |
+//! | [`hold`] | a background process that holds an item for a shell script |
 //! | [`io`] | reading into and writing from shared memory, and how many bytes a pipe holds |
 //! | [`named_semaphore`] | POSIX semaphores with a name, as any program may open them |
 //! | [`process`] | the processors that this process runs on, and processes that end with it |
@@ -13,6 +14,7 @@
 //! | [`trace`] | how many system calls a process makes |
 
 pub mod child;
+pub mod hold;
 pub mod io;
 pub mod named_semaphore;
 pub mod process;
@@ -25,4 +27,4 @@ pub use super::segment::{DIRECTORY, check_directory};
 pub use super::size::Size;
 pub use super::truncation::{has_happened as memory_was_lost, survive_truncation};
 pub use super::waiting::Awaited;
-pub use super::{abi, clock, fence};
+pub use super::{abi, clock, fence, random};

@@ -63,7 +63,25 @@ impl Leaf {
     /// A call of it with these arguments after its verbs.
     pub fn run(&self, arguments: &[OsString]) -> Run {
         let run = self.verbs.iter().fold(Run::new(path(self.program)), |run, verb| run.arg(verb));
-        arguments.iter().fold(run, Run::arg)
+        let run = arguments.iter().fold(run, Run::arg);
+        match self.needs_command(arguments) {
+            true => run.args(&["--", "true"]),
+            false => run,
+        }
+    }
+
+    /// Whether there is an option for the commands of a worker, and no command.
+    fn needs_command(&self, arguments: &[OsString]) -> bool {
+        let is_worker =
+            |arg: &&Arg| arg.get_help_heading().is_some_and(|heading| heading.starts_with("With a COMMAND"));
+        let options: Vec<String> = self
+            .command
+            .get_arguments()
+            .filter(is_worker)
+            .map(|arg| spelled(arg).into_string().unwrap())
+            .collect();
+        let names = |given: &str| options.iter().any(|option| given.split('=').next() == Some(option));
+        arguments.iter().any(|one| names(&one.to_string_lossy())) && !arguments.iter().any(|one| one == "--")
     }
 
     /// What it cannot do without: its names and files, and the options that it insists on.
@@ -169,8 +187,19 @@ pub fn good_values(kind: &str) -> &'static [&'static str] {
         "SHELL" => &["bash", "zsh", "fish"],
         "TEXT" => &["text", ""],
         "DISCIPLINE" => &["adaptive", "semaphore"],
-        "RING" | "NAME" => &["inputs-no-such-ring"],
+        "RING" | "NAME" | "FROM" => &["inputs-no-such-ring"],
+        "TO" => &["inputs-no-ring-either"],
         "JOB" => &["{}"],
+        "RING2" => &["inputs-second-ring"],
+        "COMMAND" => &["true"],
+        "JOBS" => &["2", "100%"],
+        "FD" => &["3", "255"],
+        "RETRIES" => &["0", "3"],
+        "LOAD" => &["1000000", "100000%"],
+        "FREE" => &["1", "1K"],
+        "CODES" => &["3=dead", "4-6=retry,7=ack,*=retry"],
+        "MIN..MAX" => &["1ms", "1ms..2ms"],
+        "WHEN" => &["soon,fail=1", "now,fail=50%", "soon,done=3", "never"],
         _ => panic!("no test knows values of the kind {kind}: see good_values and bad_values"),
     }
 }

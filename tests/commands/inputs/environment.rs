@@ -8,6 +8,7 @@ use std::path::Path;
 use ringpipe::RingOptions;
 
 use crate::inputs::commands::path;
+use crate::inputs::options::shared_out;
 use crate::inputs::verdict::{is_orderly, without_colours};
 use crate::support::{Ended, Run, TestName, producer};
 
@@ -108,11 +109,12 @@ fn no_value_of_a_variable_changes_how_a_command_ends() {
         ("producer", &["-n", "0", "--no-create", "--stats", "-q"]),
         ("consumer", &["--no-wait", "-n", "0"]),
     ];
+    let mut turn = 0;
     for (program, arguments) in calls {
         let run = || Run::new(path(program)).args(arguments).arg(&ring.name);
         let usual = run().run();
         for variable in VARIABLES {
-            for value in bad_values() {
+            for value in shared_out(bad_values(), &mut turn) {
                 let call = format!(
                     "{variable}={} {program} {}",
                     value.to_string_lossy().chars().take(30).collect::<String>(),

@@ -11,7 +11,7 @@ use crate::support::TestName;
 use crate::support::scale::is_ci;
 
 /// Every third of these values, another one at each turn, but at the scale of the gate all of them.
-fn shared_out(values: Vec<OsString>, turn: &mut usize) -> Vec<OsString> {
+pub fn shared_out(values: Vec<OsString>, turn: &mut usize) -> Vec<OsString> {
     if is_ci() {
         return values;
     }
@@ -91,7 +91,7 @@ fn bad_values(arg: &Arg) -> Vec<OsString> {
         "FILE.svg" => bad.extend(["plot.png", "svg", "plot.svg/"]),
         "DISCIPLINE" => bad.extend(["adaptive;semaphore", "none", "ALL!"]),
         "JOB" => bad.extend(["[]", "{\"kind\":1}"]),
-        "RING" | "NAME" => {
+        "RING" | "NAME" | "FROM" | "TO" | "RING2" => {
             bad = vec!["", "/", "shm:", "shm:/", ".", "..", "/..", "a/b", "//a", "a/", "../a", "shm:shm:/a/"]
         }
         // A number is the user's that has it.
@@ -99,12 +99,20 @@ fn bad_values(arg: &Arg) -> Vec<OsString> {
             bad.extend(["no-such-user", "-0", "+0", "4294967296", "root:", "root ", "0x0"]);
         }
         // Anything is a text, and anything but nothing may be the name of a file.
-        "TEXT" | "FILE" => bad.clear(),
+        "TEXT" | "FILE" | "COMMAND" => bad.clear(),
+        "JOBS" => bad.extend(["0", "0%", "1.5", "5000", "%", "1%%", &long]),
+        "FD" => bad.extend(["0", "2", "256", "3.0", &long]),
+        "RETRIES" => bad.extend(["256", "1.5", &long]),
+        "LOAD" => bad.extend(["0", "0%", "80%%", "."]),
+        "FREE" => bad.extend(["K", "1X", "64KK", "-64", "5s", &long]),
+        "CODES" => bad.extend(["3", "3=", "=dead", "256=dead", "3=done", "6-4=ack", "3=dead,"]),
+        "MIN..MAX" => bad.extend(["2s..1s", "..", "1s..", "..1s", "-1s", "1d1", "64K"]),
+        "WHEN" => bad.extend(["soon", "later,fail=1", "now,fail=0", "now,fail=101%", "now,done=5%"]),
         "DIR" => bad = vec![""],
         kind => panic!("no test knows values of the kind {kind}: see good_values and bad_values"),
     }
     let mut bad: Vec<OsString> = bad.into_iter().map(OsString::from).collect();
-    if !matches!(value_name(arg).as_str(), "TEXT" | "FILE" | "DIR") {
+    if !matches!(value_name(arg).as_str(), "TEXT" | "FILE" | "DIR" | "COMMAND") {
         bad.extend(
             [vec![0xff], vec![b'1', 0xff], vec![0xc3], vec![0xed, 0xa0, 0x80]].map(OsString::from_vec),
         );
@@ -134,6 +142,12 @@ fn extreme_values(kind: &str) -> &'static [&'static str] {
         "TEXT" => &["", "-", "--", "\n", "\u{1b}[31m"],
         "SECONDS" => &["0.001"],
         "USER" => &["0", "4294967295"],
+        "JOBS" => &["1", "4096", "1%"],
+        "FD" => &["3", "255"],
+        "RETRIES" => &["0", "255"],
+        "CODES" => &["0=dead", "255=ack", "0-255=ack"],
+        "MIN..MAX" => &["0", "0ns..1ns", "0..584y"],
+        "WHEN" => &["now,done=18446744073709551615", "soon,fail=100%"],
         _ => &[],
     }
 }
@@ -146,6 +160,8 @@ fn goes_on(leaf: &Leaf, arg: &Arg, value: &str) -> bool {
         ("ringctl run", "lines", _)
             | ("ringctl watch", "count", _)
             | ("ringctl sem post", "count", "2147483647")
+            // The item is tried again after some seconds.
+            | ("consumer" | "ringctl consumer", "item_timeout", _)
     ) || option == "timeout" && value != "0" && value != "1ns"
 }
 
@@ -214,7 +230,8 @@ fn an_option_that_takes_no_value_and_gets_one_is_a_usage_error() {
 fn an_option_without_its_value_is_a_usage_error() {
     let ring = TestName::new("none");
     for leaf in leaves() {
-        for arg in leaf.valued().filter(|arg| !arg.is_positional()) {
+        let needs_value = |arg: &&Arg| arg.get_num_args().is_none_or(|values| values.min_values() > 0);
+        for arg in leaf.valued().filter(|arg| !arg.is_positional()).filter(needs_value) {
             let arguments = joined(&[&others_required(&leaf, arg, &ring.name), &[spelled(arg)]]);
             is_usage_error(&leaf.run(&arguments).run(), &call(&leaf, &arguments));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ringpipe::internal::sys::truncation::page_size;
 use ringpipe::sync::{Condition, Event, Lock, Semaphore};
-use ringpipe::{Discipline, Error, Ring, SlotState, StopFlag, survive_truncation};
+use ringpipe::{Discipline, Error, ItemKey, Ring, SlotState, StopFlag, survive_truncation};
 
 use crate::support::actor::RemoteActor;
 use crate::support::{TestName, options, wait_until, within};
@@ -32,7 +32,7 @@ fn is_lost<T>(result: Result<T, Error>) -> bool {
 fn every_way_to_send_into_lost_memory_is_refused() {
     survive_truncation().unwrap();
     let long = vec![7; 3 * slot() as usize];
-    for way in 0..6 {
+    for way in 0..7 {
         let (name, ring, _) = ring("truncated-send");
         let mut producer = ring.producer().unwrap();
         producer.send(b"there").unwrap();
@@ -42,7 +42,8 @@ fn every_way_to_send_into_lost_memory_is_refused() {
             1 => producer.send(&long),
             2 => producer.send_batch(&["lost", "too"]).map(|_| ()),
             3 => producer.send_timeout(b"lost", Duration::from_secs(9)),
-            4 => producer.reserve(4).map(|room| room.commit()),
+            4 => producer.send_as(ItemKey { producer: 1, sequence: 0 }, b"lost"),
+            5 => producer.reserve(4).map(|room| room.commit()),
             _ => producer.writer(5).write_all(b"lost").map_err(|error| {
                 let inner = error.into_inner().expect("the library's").downcast::<Error>();
                 *inner.expect("its error")

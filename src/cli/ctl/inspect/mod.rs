@@ -1,14 +1,19 @@
 //! `ringctl inspect`: reports everything about one ring.
+mod runs;
 mod text;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use self::runs::Running;
 use super::{list::state, recovery_report::RecoveryReport, semaphores::Semaphores, show};
 use crate::cli::common::start::End;
 use crate::cli::common::ui::{Ui, json_line};
 use crate::framing::Recorded;
 use crate::{
-    Held, ParticipantInfo, RingName, RingObserver, Role, Snapshot, Totals, cli::common::exit::Failure,
+    Held, Liveness, ParticipantInfo, PidNamespace, RingName, RingObserver, Role, Snapshot, Totals,
+    cli::common::exit::Failure,
 };
 
 /// Show everything about a ring: fill, participants, held items, counters
@@ -21,6 +26,9 @@ A participant is alive, stopped (alive, and it keeps what it holds), or dead (wh
 is delivered again as soon as a process waits, or by ringctl repair). A process id is as
 the participant sees it: 'in another PID namespace' if it means another process here, 'no
 such process here' if it means none.
+
+For a consumer that holds items, the child processes of its process are shown, if the
+system allows it: the commands that it runs.
 
 Examples:
   ringctl inspect jobs
@@ -75,6 +83,8 @@ struct RingReport<'a> {
     semaphores: Semaphores,
     participants: Vec<Participant>,
     held: Vec<Holding>,
+    /// Consumers that hold items.
+    holders: Vec<Holder>,
     totals: Counters,
     recovered: RecoveryReport,
 }
@@ -111,6 +121,18 @@ struct Holding {
     doing: &'static str,
     attempt: u8,
     for_ns: Option<u64>,
+}
+
+/// A consumer that holds items.
+#[derive(Serialize)]
+struct Holder {
+    participant: u32,
+    pid: Option<u32>,
+    /// How many, and since when it has held the oldest of them.
+    items: u64,
+    oldest_for_ns: Option<u64>,
+    /// The commands that it runs: the child processes of its process.
+    runs: Vec<Running>,
 }
 
 #[derive(Serialize)]
@@ -175,6 +197,7 @@ impl<'a> RingReport<'a> {
             resume_at: thresholds.and_then(|thresholds| thresholds.resume_at),
             semaphores: Semaphores::of(&snapshot, ring.is_exclusive()),
             held: snapshot.held.iter().map(holding).collect(),
+            holders: holders(&snapshot.held, &snapshot.participants),
             totals: Counters::new(&snapshot.totals),
             recovered: snapshot.recovered.into(),
             participants: snapshot.participants.into_iter().map(Participant::new).collect(),
@@ -217,6 +240,26 @@ impl Holding {
             for_ns: held.since,
         }
     }
+}
+
+/// The consumers that hold items, by their numbers.
+fn holders(held: &[Held], participants: &[ParticipantInfo]) -> Vec<Holder> {
+    let mut holders: BTreeMap<u32, Holder> = BTreeMap::new();
+    for one in held.iter().filter(|one| !one.writing) {
+        let holder = holders.entry(one.owner).or_insert_with(|| {
+            let owner = participants.iter().find(|participant| participant.number == one.owner);
+            // Only then is it the number of that process here.
+            let is_here = |owner: &&ParticipantInfo| {
+                owner.liveness != Liveness::Dead && owner.pid_namespace == Some(PidNamespace::This)
+            };
+            let runs = owner.filter(is_here).map(|owner| runs::of(owner.pid)).unwrap_or_default();
+            let pid = owner.map(|owner| owner.pid);
+            Holder { participant: one.owner, pid, items: 0, oldest_for_ns: None, runs }
+        });
+        holder.items += 1;
+        holder.oldest_for_ns = holder.oldest_for_ns.max(one.since);
+    }
+    holders.into_values().collect()
 }
 
 impl Counters {

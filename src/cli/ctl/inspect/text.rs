@@ -1,4 +1,5 @@
 //! The report of `inspect` as text.
+use super::runs::Running;
 use super::{Counters, Holding, Participant, RingReport};
 use crate::cli::common::escape;
 use crate::cli::common::paint::{Paint, Tone};
@@ -21,6 +22,9 @@ impl RingReport<'_> {
         }
         if !self.held.is_empty() {
             text += &format!("\n{}", self.held(paint));
+        }
+        if !self.holders.is_empty() {
+            text += &format!("\n{}", self.holders(paint));
         }
         if self.participants.iter().any(|one| one.state == "dead") {
             let ring = escape::argument(self.ring);
@@ -135,6 +139,30 @@ impl RingReport<'_> {
             text += &format!("  and {}; all are in --json\n", show::counted(more as u64, "more run"));
         }
         text
+    }
+
+    /// A line for each consumer that holds items, and one for each further command that it runs.
+    fn holders(&self, paint: Paint) -> String {
+        let mut table = Table::new(&["HOLDER", ">PID", ">ITEMS", ">OLDEST", ">RUNS", "COMMAND"]);
+        for holder in &self.holders {
+            let mut cells = vec![
+                cell(format!("participant {}", holder.participant)),
+                cell(holder.pid.map_or("?".into(), |pid| pid.to_string())),
+                cell(show::count(holder.items)),
+                cell(holder.oldest_for_ns.map_or("-".into(), show::duration)),
+            ];
+            if holder.runs.is_empty() {
+                cells.extend([cell("-"), cell("-")]);
+                table.row(cells);
+                continue;
+            }
+            for Running { pid, command } in &holder.runs {
+                cells.resize_with(4, || cell(""));
+                cells.extend([cell(pid), cell(command)]);
+                table.row(std::mem::take(&mut cells));
+            }
+        }
+        table.render("  ", paint)
     }
 }
 

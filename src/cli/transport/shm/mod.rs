@@ -357,3 +357,50 @@ impl Item for BatchItem<'_> {
         BatchItem::write_to(self, offset, len, file, wait)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ErrorKind, RingOptions};
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// Answers the next item on another thread, under its key; the first time, the answer fails.
+    fn answer<S: Sender, R: Receiver>(sender: &mut S, receiver: &mut R) -> ItemKey {
+        let item = receiver.receive_owned(LIMIT).unwrap();
+        assert_eq!((item.bytes(), item.attempt(), item.failures()), (&b"question"[..], 1, 0));
+        let failures = std::thread::spawn(move || {
+            let failures = item.record_failure();
+            item.give_back();
+            failures
+        });
+        assert_eq!(failures.join().unwrap(), 1);
+        let item = receiver.receive_owned(LIMIT).unwrap();
+        assert_eq!((item.attempt(), item.failures(), item.check().is_ok()), (2, 1, true));
+        sender.send_as(item.key(), b"answer", LIMIT).unwrap();
+        let key = item.key();
+        item.acknowledge();
+        key
+    }
+
+    #[test]
+    fn an_owned_item_is_answered_under_its_key() {
+        let name = format!("ringpipe-transport-{}", std::process::id());
+        let make = |what| RingOptions::new().capacity(2).create(&format!("{name}-{what}")).unwrap();
+        let (questions, answers) = (make("questions"), make("answers"));
+        let attached = |ring: &Ring| ShmReceiver { consumer: ring.consumer().unwrap(), ring: ring.clone() };
+        let mut sender =
+            ShmSender { producer: answers.producer().unwrap(), ring: answers.clone(), made: false };
+        let (mut receiver, mut end) = (attached(&questions), attached(&answers));
+        questions.producer().unwrap().send(b"question").unwrap();
+        let key = answer(&mut sender, &mut receiver);
+        let item = end.receive_owned(LIMIT).unwrap();
+        assert_eq!((item.bytes(), Owned::key(&item), sender.sent()), (&b"answer"[..], key, 0));
+        assert_eq!(Owned::sent_at(&item).is_some(), answers.has_timestamps());
+        item.acknowledge();
+        let none = end.receive_owned(Duration::ZERO).map(drop);
+        assert_eq!(none.unwrap_err().kind(), ErrorKind::TimedOut);
+        questions.remove().unwrap();
+        answers.remove().unwrap();
+    }
+}
