@@ -511,7 +511,7 @@ fn dead_letters_are_shown_and_brought_back(example: &Example) {
 }
 
 fn answers_have_the_keys_of_their_items(example: &Example) {
-    assert_eq!(sorted(&example.run().with_code(0).text()), ["1", "2"]);
+    assert_eq!(sorted(example.run().with_code(0).text()), ["1", "2"]);
 }
 
 fn a_standing_command_gets_all_lines(example: &Example) {
