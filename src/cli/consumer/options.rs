@@ -13,8 +13,8 @@ use crate::cli::common::owner_args::OwnerArgs;
 use crate::cli::common::version;
 use crate::cli::worker::{WorkArgs, WorkerOptions, with_command};
 
-const ABOUT: &str = "Write the items of a ring in shared memory to standard output, each to one consumer,
-or run a command for each item";
+const ABOUT: &str = "Write the items of a ring in shared memory to standard output, each to one consumer
+Or run a command for each item: consumer RING -- COMMAND";
 
 const AFTER_HELP: &str = "\
 The stream ends when everything was received, a producer (or as many as the ring expects) was

@@ -23,7 +23,7 @@ const SLICE: Duration = Duration::from_millis(100);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  { read -r token; item=$(cat); } < <(consumer jobs --hold)
+  { read -r token; item=$(cat); } < <(consumer jobs --hold --hold-for $$)
   ./work \"$item\" && ringctl done \"$token\"
 
 Exit codes: 0 acknowledged; 1 another user's token, or the system refused; 3 no holder: the token was used
@@ -53,8 +53,8 @@ pub struct FailArgs {
     /// Send the item to ring RING2, with the reason, and acknowledge it; RING2 is made when needed
     #[arg(long, value_name = "RING2")]
     dead_letter: Option<RingName>,
-    /// With --dead-letter: give it back until it has failed more than N times [default: 0]
-    #[arg(long, value_name = "N", requires = "dead_letter")]
+    /// With --dead-letter: give it back until it has failed more than RETRIES times [default: 0]
+    #[arg(long, value_name = "RETRIES", requires = "dead_letter")]
     retries: Option<u8>,
     /// With --dead-letter: why it failed
     #[arg(long, value_name = "TEXT", requires = "dead_letter")]

@@ -90,6 +90,8 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         coprocess::check(&template)?;
     }
     let slots = work.jobs.map_or(1, |jobs| jobs.0);
+    // No ring has more items.
+    let prefetch = work.prefetch.map_or(0, |Count(more)| more.min(1 << 24) as usize);
     for (option, other) in [("--reply", &work.reply), ("--dead-letter", &work.dead_letter)] {
         if other.as_ref() == Some(options.ring) {
             // The worker would wait for room that it makes itself, or run its own answers for ever.
@@ -103,8 +105,6 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     if let Some(fd) = work.meta_fd {
         reserve(fd).map_err(|error| Failure::io(format!("descriptor {fd} of --meta-fd"), &error))?;
     }
-    // No ring has more items.
-    let prefetch = work.prefetch.map_or(0, |Count(more)| more.min(1 << 24) as usize);
     // Before the ring is attached, and while there is one thread.
     let guard =
         Guard::start(slots).map_err(|error| Failure::io("starting the guard of the commands", &error))?;
@@ -192,11 +192,11 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         receiver,
         done,
         pace: Pace::new(options.pace.rate, options.pace.delay, fastrand::Rng::new()),
+        due: None,
         limits: Limits::new(work.load, work.memfree),
         report: &report,
         progress,
         stop: &stop,
-        due: None,
         taken: 0,
         number: 0,
         printed: Vec::new(),
@@ -222,6 +222,15 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     })
 }
 
+/// Ends all slots when it is dropped.
+struct EndOnDrop<'a, O: Owned>(&'a Jobs<O, Stop>);
+
+impl<O: Owned> Drop for EndOnDrop<'_, O> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// How a ring for dead letters is made: with room for the largest item of `ring` and the reason before it, so that no
 /// item stops the worker again and again.
 fn for_letters(ring: &impl Observe) -> CreateArgs {
@@ -231,15 +240,6 @@ fn for_letters(ring: &impl Observe) -> CreateArgs {
         capacity: Some(Count(LETTER_SLOTS)),
         slot_size: Some(ByteSize(slot)),
         ..CreateArgs::default()
-    }
-}
-
-/// Ends all slots when it is dropped.
-struct EndOnDrop<'a, O: Owned>(&'a Jobs<O, Stop>);
-
-impl<O: Owned> Drop for EndOnDrop<'_, O> {
-    fn drop(&mut self) {
-        self.0.end();
     }
 }
 
@@ -621,10 +621,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
             return Found::Item(item);
         }
         self.taken -= 1;
-        match self.options().work.dry_run {
-            true => self.printed.push(item),
-            false => item.acknowledge(),
-        }
+        item.acknowledge();
         Found::Dropped
     }
 

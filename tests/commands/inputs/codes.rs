@@ -108,6 +108,25 @@ const TABLE: &[(&str, u8, &str)] = &[
     ("ringctl check", 2, "ringctl check"),
     ("ringctl check", 6, "ringctl check <(echo nonsense)"),
     ("ringctl check", 10, "ringctl check <(echo 1 1 sent 1 1)"),
+    ("ringctl done", 0, "ringctl done $(consumer $R --hold --hold-for $$ | head -n 1)"),
+    ("ringctl done", 3, "ringctl done 0-00000000000000000000000000000001"),
+    (
+        "ringctl done",
+        6,
+        "t=$(consumer $R --hold --hold-for $$ | head -n 1); truncate -s 0 /dev/shm/$R; ringctl done $t",
+    ),
+    ("ringctl fail", 0, "ringctl fail $(consumer $R --hold --hold-for $$ | head -n 1)"),
+    ("ringctl fail", 3, "ringctl fail 0-00000000000000000000000000000001"),
+    ("ringctl fail", 5, "ringctl fail $(consumer $R --hold --hold-for $$ | head -n 1) --dead-letter $X"),
+    ("ringctl fail", 6, "ringctl fail $(consumer $R --hold --hold-for $$ | head -n 1) --dead-letter $J"),
+    // The ring for dead letters is full.
+    (
+        "ringctl fail",
+        143,
+        "ringctl fail $(ringctl create $N --capacity 64; yes | producer --no-wait $N; consumer $R --hold --hold-for $$ | head -n 1) --dead-letter $N & ringctl wait $N --until producers=1 --timeout 60s; kill -TERM $!; wait $!",
+    ),
+    ("ringctl release", 0, "ringctl release $(consumer $R --hold --hold-for $$ | head -n 1)"),
+    ("ringctl release", 3, "ringctl release 0-00000000000000000000000000000001"),
     ("ringctl completions", 0, "ringctl completions fish"),
     ("ringctl completions", 1, "ringctl completions bash > /dev/full"),
     ("ringctl completions", 2, "ringctl completions tcsh"),
@@ -140,6 +159,9 @@ const WITHOUT: &[(&str, u8, &str)] = &[
     ("ringctl bench", 10, "would take a ring that loses a message"),
     ("ringctl close", 1, "takes a ring of another user: tests/commands/strangers.rs"),
     ("ringctl repair", 1, "takes a ring of another user: tests/commands/strangers.rs"),
+    ("ringctl done", 1, "takes a token of another user: tests/commands/hold.rs"),
+    ("ringctl fail", 1, "takes a token of another user: tests/commands/hold.rs"),
+    ("ringctl release", 1, "takes a token of another user: tests/commands/hold.rs"),
 ];
 
 /// The codes that its help names; 128+n stands as 143, which TERM gives.

@@ -192,6 +192,8 @@ pub fn good_values(kind: &str) -> &'static [&'static str] {
         "JOB" => &["{}"],
         "RING2" => &["inputs-second-ring"],
         "COMMAND" => &["true"],
+        "TOKEN" => &["0-00000000000000000000000000000001"],
+        "PID" => &["1"],
         "JOBS" => &["2", "100%"],
         "FD" => &["3", "255"],
         "RETRIES" => &["0", "3"],

@@ -100,6 +100,13 @@ fn bad_values(arg: &Arg) -> Vec<OsString> {
         }
         // Anything is a text, and anything but nothing may be the name of a file.
         "TEXT" | "FILE" | "COMMAND" => bad.clear(),
+        "TOKEN" => bad.extend([
+            "0-1",
+            "-00000000000000000000000000000001",
+            "0-0000000000000000000000000000000G",
+            "0",
+        ]),
+        "PID" => bad.extend(["0", "1.5", "2147483648", "self", &long]),
         "JOBS" => bad.extend(["0", "0%", "1.5", "5000", "%", "1%%", &long]),
         "FD" => bad.extend(["0", "2", "256", "3.0", &long]),
         "RETRIES" => bad.extend(["256", "1.5", &long]),
@@ -142,6 +149,8 @@ fn extreme_values(kind: &str) -> &'static [&'static str] {
         "TEXT" => &["", "-", "--", "\n", "\u{1b}[31m"],
         "SECONDS" => &["0.001"],
         "USER" => &["0", "4294967295"],
+        "TOKEN" => &["4294967295-ffffffffffffffffffffffffffffffff"],
+        "PID" => &["1", "2147483647"],
         "JOBS" => &["1", "4096", "1%"],
         "FD" => &["3", "255"],
         "RETRIES" => &["0", "255"],
