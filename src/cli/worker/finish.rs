@@ -1,5 +1,6 @@
 //! Decides what becomes of a job after its command has ended, in an order in which a death loses nothing: its output is
-//! written, then its answer sent, then its items are acknowledged, then the joblog has a line.
+//! written, then its answer sent, then the joblog has a line, then its items are acknowledged. After a death before that,
+//! `--resume` skips what comes again and has its line.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

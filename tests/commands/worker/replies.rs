@@ -50,7 +50,7 @@ fn workers_form_a_pipeline() {
         .iter()
         .map(|line| (line["sequence"].as_u64().unwrap(), line["text"].as_str().unwrap().to_string()))
         .collect();
-    let expected: BTreeMap<u64, String> = (0..20).map(|n| (n, format!("{}\n", (n + 1) * 10 + 1))).collect();
+    let expected: BTreeMap<u64, String> = (0..20).map(|n| (n, ((n + 1) * 10 + 1).to_string())).collect();
     assert_eq!((seen, lines.len()), (expected, 20));
 }
 
