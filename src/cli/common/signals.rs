@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc::{SIGHUP, SIGINT, SIGTERM};
 use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::time::TimeSpec;
 
 use super::exit::Failure;
@@ -44,11 +45,15 @@ pub fn catch() -> Result<StopFlag, Failure> {
         }
     }
     if !signal::is_ignored(SIGINT).map_err(|e| refused(&e))? {
+        // An interrupt that comes meanwhile waits for the final handler: one that only writes to the pipe of a thread which
+        // could not be started would lose it.
+        let interrupt = SigSet::from_iter([Signal::SIGINT]);
+        let before = interrupt.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(|e| refused(&e.into()))?;
         // This needs a pipe and a thread. If the system gives none (ulimit -n, ulimit -u), the signal handler does
         // the work.
-        if ctrlc::set_handler(|| note_beside(SIGINT)).is_err() {
-            signal::catch(SIGINT).map_err(|e| refused(&e))?;
-        }
+        let caught = ctrlc::set_handler(|| note_beside(SIGINT)).or_else(|_| signal::catch(SIGINT));
+        before.thread_set_mask().map_err(|e| refused(&e.into()))?;
+        caught.map_err(|e| refused(&e))?;
     }
     Ok(StopFlag::from(flag))
 }

@@ -39,6 +39,8 @@ const PRINTING: &[(&str, &str)] = &[
     ("ringctl run", "ringctl run --output - --lines 99 -p 1 -c 1"),
     ("ringctl bench", "ringctl bench --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.05"),
     ("ringctl bench", "ringctl bench --json --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.05"),
+    ("ringctl requeue", "ringctl requeue $R $N"),
+    ("ringctl requeue", "ringctl requeue --json $R $N"),
     ("ringctl check", "ringctl check /dev/null"),
     ("ringctl check", "ringctl check --json /dev/null"),
     ("ringctl completions", "ringctl completions bash"),
@@ -49,8 +51,16 @@ const PRINTING: &[(&str, &str)] = &[
 ];
 
 /// What prints nothing to standard output.
-const SILENT: &[&str] =
-    &["ringctl man", "ringctl sem create", "ringctl sem post", "ringctl sem wait", "ringctl sem rm"];
+const SILENT: &[&str] = &[
+    "ringctl done",
+    "ringctl fail",
+    "ringctl release",
+    "ringctl man",
+    "ringctl sem create",
+    "ringctl sem post",
+    "ringctl sem wait",
+    "ringctl sem rm",
+];
 
 const BEFORE: &str = "
     trap 'rm -f /dev/shm/$B-* /dev/shm/sem.$B-*' EXIT; R=$B-r; N=$B-n; S=$B-s
