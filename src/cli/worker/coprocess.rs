@@ -231,7 +231,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
                             process.limit_first(now, self.shared.limit);
                         }
                     }
-                    Err(why) => refused.push(self.finish(Ended::not_run(why), job, &[])),
+                    Err(why) => refused.push(self.finish(Ended::not_run(Ending::NotRun(why)), job, &[])),
                 }
             }
             if !process.write() {

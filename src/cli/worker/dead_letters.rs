@@ -46,7 +46,7 @@ impl<'o, S: Sender> DeadLetters<'o, S> {
         let (exit, signal) = match *ending {
             Ending::Exited(code) | Ending::Left(code) => (Some(code), None),
             Ending::Signalled(signal) => (None, Some(signal)),
-            Ending::TimedOut | Ending::NotRun(_) | Ending::Told(..) => (None, None),
+            Ending::TimedOut | Ending::NotRun(_) | Ending::Told(..) | Ending::Exhausted => (None, None),
         };
         let letter = DeadLetter {
             failures,

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use humantime::format_duration;
 
 use super::dead_letters::{DeadLetters, send};
 use super::halt::Halt;
@@ -15,9 +17,10 @@ use super::slots::{After, Job};
 use super::spool::Spool;
 use super::stop::Stop;
 use super::supervise::{Collected, Ended};
-use super::verdict::{OnExit, Verdict};
+use super::verdict::{Ending, OnExit, Verdict};
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::report::Reporter;
 use crate::cli::common::seen::Seen;
 use crate::cli::common::stdout::Cut;
 use crate::cli::transport::{Owned, Sender};
@@ -71,6 +74,8 @@ pub struct Finisher<'o, S> {
     /// Where items go that failed for good.
     pub dead: Option<DeadLetters<'o, S>>,
     pub joblog: Option<Mutex<JobLog>>,
+    /// Writes the notes.
+    pub report: Mutex<Reporter>,
     pub state: Mutex<State>,
 }
 
@@ -171,22 +176,34 @@ impl<S: Sender> Finisher<'_, S> {
         after
     }
 
+    fn retries(&self) -> u8 {
+        self.options.retries.unwrap_or(RETRIES)
+    }
+
+    /// Whether an item has used up its attempts, by this worker or others.
+    pub fn is_exhausted(&self, item: &impl Owned) -> bool {
+        item.failures() > self.retries()
+    }
+
     fn will_retry<O: Owned>(&self, finished: &Finished<O>) -> bool {
-        let retries = u32::from(self.options.retries.unwrap_or(RETRIES));
-        self.verdict(&finished.ended) == Verdict::Retry && finished.job.attempt() <= retries
+        let more = finished.job.attempt() <= u32::from(self.retries());
+        more && self.verdict(&finished.ended) == Verdict::Retry
+    }
+
+    fn detail(&self, text: String) {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).detail(text);
     }
 
     fn settle<O: Owned>(&self, mut finished: Finished<O>) -> Result<After<O, Stop>, Stop> {
         if let Some(cut) = finished.ended.cut.take() {
             return Err(cut.into());
         }
-        let verdict = self.verdict(&finished.ended);
-        if finished.ended.stopped && verdict != Verdict::Done {
-            // It did not fail: the worker ended it. Its items are given back without a failure.
-            self.log(&finished)?;
+        if finished.ended.stopped && !matches!(finished.ended.ending, Ending::Told(Verdict::Done, _)) {
+            // The worker ended it: that is no failure, and an exit code of 0 says only that it ended in an orderly way. Its
+            // items are given back, and it is not logged: `--resume` would take it for done.
             return Ok(After::Settled);
         }
-        match verdict {
+        match self.verdict(&finished.ended) {
             Verdict::Done => self.done(finished),
             Verdict::Retry if self.will_retry(&finished) => self.retry(finished),
             Verdict::Retry | Verdict::Dead => self.failed(finished),
@@ -256,17 +273,24 @@ impl<S: Sender> Finisher<'_, S> {
         let failures = finished.job.items.iter().map(O::record_failure).max().unwrap_or(1);
         let mut state = self.state();
         state.tally.retried += 1;
-        let backoff = self.options.backoff.unwrap_or_default();
-        let due = Instant::now() + backoff.delay(failures, &mut state.random);
-        Ok(After::Postponed(finished.job, due))
+        let delay = self.options.backoff.unwrap_or_default().delay(failures, &mut state.random);
+        drop(state);
+        let (key, ending) = (key_of(&finished.job), &finished.ended.ending);
+        let (next, last) = (u32::from(failures) + 1, u32::from(self.retries()) + 1);
+        let wait = Duration::from_millis(delay.as_millis() as u64);
+        self.detail(format!("item {key}: {ending}; attempt {next} of {last} in {}", format_duration(wait)));
+        Ok(After::Postponed(finished.job, Instant::now() + delay))
     }
 
     fn failed<O: Owned>(&self, mut finished: Finished<O>) -> Result<After<O, Stop>, Stop> {
         self.print(&mut finished, self.reply.is_none())?;
         self.keep_result(&mut finished)?;
         self.log(&finished)?;
-        let attempts = finished.job.attempt();
-        let failures = finished.job.items.iter().map(O::record_failure).max().unwrap_or(1);
+        let count = |item: &O| match finished.ended.ending {
+            Ending::Exhausted => item.failures(),
+            _ => item.record_failure(),
+        };
+        let failures = finished.job.items.iter().map(count).max().unwrap_or(1);
         if let Some(dead) = &self.dead {
             let mut tail = std::mem::take(&mut finished.tail);
             tail.extend(finished.output.stderr.tail(TAIL).unwrap_or_default());
@@ -274,7 +298,7 @@ impl<S: Sender> Finisher<'_, S> {
                 dead.send(item, &finished.ended.ending, failures, &tail, &self.late)?;
             }
         } else if !self.options.drop_failed {
-            return Err(Stop::Failed(self.fails(&finished, attempts)));
+            return Err(Stop::Failed(self.fails(&finished, failures)));
         }
         let mut items = 0;
         for item in finished.job.items {
@@ -288,14 +312,15 @@ impl<S: Sender> Finisher<'_, S> {
     }
 
     /// The failure of a worker that was told no place for items which fail for good.
-    fn fails<O: Owned>(&self, finished: &Finished<O>, attempts: u32) -> Failure {
-        let key = finished.job.items.first().map(|item| item.key().to_string()).unwrap_or_default();
-        let (ring, ending) = (self.ring, &finished.ended.ending);
-        let times = if attempts == 1 { "once".into() } else { format!("{attempts} times") };
-        let line = format!(
-            "ring {ring:?}: item {key} failed {times}, the last time by {ending}; it stays in the ring"
-        );
-        let hint = "--dead-letter RING2 or --drop-failed go on without it";
+    fn fails<O: Owned>(&self, finished: &Finished<O>, failures: u8) -> Failure {
+        let (ring, key) = (self.ring, key_of(&finished.job));
+        let times = if failures == 1 { "once".into() } else { format!("{failures} times") };
+        let what = match &finished.ended.ending {
+            Ending::Exhausted => format!("has failed {times} already"),
+            ending => format!("failed {times}, the last time by {ending}"),
+        };
+        let line = format!("ring {ring:?}: item {key} {what}; it stays in the ring");
+        let hint = "--dead-letter RING2 or --drop-failed go on without it, higher --retries try it again";
         Failure::new(code::FAILED_ITEMS, line)
             .hint(format!("{hint}; ringctl peek {}", escape::argument(ring)))
     }
@@ -323,6 +348,10 @@ impl<S: Sender> Finisher<'_, S> {
         }
         Ok(())
     }
+}
+
+fn key_of<O: Owned>(job: &Job<O>) -> String {
+    job.items.first().map(|item| item.key().to_string()).unwrap_or_default()
 }
 
 /// Ends the job; asks `--halt` whether the worker goes on.

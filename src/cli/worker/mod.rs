@@ -42,6 +42,7 @@ use self::slots::{After, Job, Jobs};
 use self::stop::Stop;
 use self::supervise::{Collected, Ended, Sink, Surroundings, Terminator};
 use self::template::{Facts, Member, Template};
+use self::verdict::Ending;
 use crate::cli::common::args::{ByteSize, Count, DurationArg};
 use crate::cli::common::create_args::CreateArgs;
 use crate::cli::common::escape;
@@ -157,6 +158,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         reply,
         dead,
         joblog,
+        report: Mutex::new(report.clone()),
         state: Mutex::new(state),
     };
     let terminator = Terminator::new().map_err(|error| Failure::io("making a pipe", &error))?;
@@ -235,7 +237,7 @@ impl<O: Owned> Drop for EndOnDrop<'_, O> {
 /// item stops the worker again and again.
 fn for_letters(ring: &impl Observe) -> CreateArgs {
     let largest = (ring.capacity() / 2).saturating_mul(ring.slot_size()).saturating_add(MOST_REASON);
-    let slot = largest.div_ceil(LETTER_SLOTS / 2).clamp(LETTER_SLOT, LARGEST_SLOT);
+    let slot = largest.div_ceil(LETTER_SLOTS / 2).clamp(LETTER_SLOT, LARGEST_SLOT).next_multiple_of(8);
     CreateArgs {
         capacity: Some(Count(LETTER_SLOTS)),
         slot_size: Some(ByteSize(slot)),
@@ -312,7 +314,7 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
         let mut command = match self.template.command(&items, job.number, slot + 1) {
             Ok(command) => command,
             Err(why) => {
-                let (ended, output) = (Ended::not_run(why), Collected::default());
+                let (ended, output) = (Ended::not_run(Ending::NotRun(why)), Collected::default());
                 return Ok(self.finish(Finished { job, ended, output, tail: Vec::new(), line, label }));
             }
         };
@@ -344,7 +346,7 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
             }
             Ok(ended) => ended,
             Err(error) if error.raw_os_error() == Some(nix::libc::E2BIG) => {
-                Ended::not_run("the item is too long for an argument".into())
+                Ended::not_run(Ending::NotRun("the item is too long for an argument".into()))
             }
             Err(error) => return Err(self.template.not_started(&error)),
         };
@@ -618,11 +620,26 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     /// Acknowledges an item that was done before (`--dedup`). It is none of the `-n` items.
     fn unless_duplicate(&mut self, item: R::Owned) -> Found<R::Owned> {
         if !self.worker.finisher.is_duplicate(item.key()) {
-            return Found::Item(item);
+            return self.unless_exhausted(item);
         }
         self.taken -= 1;
         item.acknowledge();
         Found::Dropped
+    }
+
+    /// Finishes an item that other workers have tried as often as it may be tried.
+    fn unless_exhausted(&mut self, item: R::Owned) -> Found<R::Owned> {
+        if self.options().work.dry_run || !self.worker.finisher.is_exhausted(&item) {
+            return Found::Item(item);
+        }
+        self.number += 1;
+        let job = Job { number: self.number, items: vec![item] };
+        let ended = Ended::not_run(Ending::Exhausted);
+        let (output, tail, line, label) = Default::default();
+        match self.worker.finish(Finished { job, ended, output, tail, line, label }) {
+            After::Stop(stop) => Found::Over(Over::Stop(stop)),
+            After::Settled | After::Postponed(..) => Found::Dropped,
+        }
     }
 
     /// Whether to take what is there now, and wait for no item.
@@ -705,6 +722,18 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         }
     }
 
+    /// Says what is waited for, from now on.
+    fn begin_grace(&self, limit: Duration) -> Instant {
+        let (running, _) = self.worker.jobs.in_hand();
+        if running > 0 && !limit.is_zero() && self.stop.is_raised() {
+            let what = if running == 1 { "1 command".into() } else { format!("{running} commands") };
+            let limit = humantime::format_duration(limit);
+            self.report
+                .note(format!("waiting at most {limit} for {what} to end; another signal ends them now"));
+        }
+        Instant::now()
+    }
+
     /// Ends all slots, and gives back what has not started. Answers the final reason to stop.
     fn end(&mut self, stop: Option<Stop>) -> Option<Stop> {
         drop(self.worker.jobs.end());
@@ -716,7 +745,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 Some(Stop::Halted(When::Now)) => Duration::ZERO,
                 // Until a signal comes.
                 Some(Stop::Halted(When::Soon)) | None if !self.stop.is_raised() => Duration::MAX,
-                _ => limit.saturating_sub(start.get_or_insert_with(Instant::now).elapsed()),
+                _ => limit.saturating_sub(start.get_or_insert_with(|| self.begin_grace(limit)).elapsed()),
             };
             self.show();
             if self.worker.jobs.wait_for_running(SLICE.min(left)) {
@@ -783,6 +812,10 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                 },
             };
             self.report.stats(&stats, false)?;
+        }
+        if tally.skipped > 0 {
+            let items = if tally.skipped == 1 { "1 item".into() } else { format!("{} items", tally.skipped) };
+            self.report.note(format!("{items} skipped: the joblog has them as done"));
         }
         match stop {
             Some(Stop::Failed(failure)) => return Err(failure),

@@ -36,7 +36,7 @@ pub struct WorkArgs {
     /// [default: 0]
     #[arg(long, value_name = "COUNT", help_heading = "With a COMMAND: how it runs")]
     pub prefetch: Option<Count>,
-    /// Run the command by /bin/sh; {} becomes the quoted item
+    /// Run the command by /bin/sh; write {} without quotes: the item becomes one argument
     #[arg(long, help_heading = "With a COMMAND: how it runs")]
     pub shell: bool,
     /// Keep the command running, and send it one item after the other: by line, or each behind its length
@@ -98,7 +98,7 @@ pub struct WorkArgs {
     /// How often an item is tried again after a failure, by any worker [default: 3]
     #[arg(long, value_name = "RETRIES", help_heading = "With a COMMAND: failures")]
     pub retries: Option<u8>,
-    /// How long a failed item waits for its next attempt: doubled each time from MIN to MAX [default: 1s..5m]
+    /// How long a failed item waits for its next attempt: doubled each time from MIN to MAX; or one time for all [default: 1s..5m]
     #[arg(long, value_name = "MIN..MAX", help_heading = "With a COMMAND: failures")]
     pub backoff: Option<Backoff>,
     /// Send items that failed for good to ring RING2, with the reason; made when needed
@@ -107,7 +107,7 @@ pub struct WorkArgs {
     /// Drop and count items that failed for good
     #[arg(long, conflicts_with = "dead_letter", help_heading = "With a COMMAND: failures")]
     pub drop_failed: bool,
-    /// When to stop early: soon or now, then fail=N, fail=N% or done=N; soon lets running commands end
+    /// Stop after N items failed for good (fail=N, fail=N%) or N commands succeeded (done=N): soon lets running commands end, now ends them; or never
     #[arg(long, value_name = "WHEN", help_heading = "With a COMMAND: failures")]
     pub halt: Option<Halt>,
 
@@ -123,13 +123,13 @@ pub struct WorkArgs {
     /// Keep item, outputs and result of each command in files below DIR
     #[arg(long, value_name = "DIR", help_heading = "With a COMMAND: output")]
     pub results: Option<PathBuf>,
-    /// Send each command's standard output to ring RING2 as an item with the key of its own; made when needed
+    /// Send each command's standard output to ring RING2 as an item with the key of the item; made when needed
     #[arg(long, value_name = "RING2", help_heading = "With a COMMAND: output")]
     pub reply: Option<RingName>,
     /// Append a line per command to FILE, in the columns of GNU parallel and three more
     #[arg(long, value_name = "FILE", help_heading = "With a COMMAND: output")]
     pub joblog: Option<PathBuf>,
-    /// Acknowledge without a command the items that the joblog has as done
+    /// Acknowledge without a command the items whose producer and sequence the joblog has as done: for the same input, sent again
     #[arg(long, requires = "joblog", help_heading = "With a COMMAND: output")]
     pub resume: bool,
 }

@@ -99,9 +99,8 @@ pub struct Ended {
 
 impl Ended {
     /// Of a command that was not started.
-    pub fn not_run(why: String) -> Self {
-        let (started, took) = (SystemTime::now(), Duration::ZERO);
-        Ended { ending: Ending::NotRun(why), started, took, stopped: false, cut: None }
+    pub fn not_run(ending: Ending) -> Self {
+        Ended { ending, started: SystemTime::now(), took: Duration::ZERO, stopped: false, cut: None }
     }
 }
 

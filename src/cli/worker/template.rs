@@ -73,7 +73,13 @@ impl Template {
 
     fn of_shell(command: &[OsString]) -> Result<Self, Failure> {
         let program = find(OsStr::new(SHELL), None)?;
-        let mut text = pieces(command.join(OsStr::new(" ")).as_bytes());
+        let given = command.join(OsStr::new(" "));
+        let has = |part: &[u8]| memchr::memmem::find(given.as_bytes(), part).is_some();
+        if has(b"'{}'") || has(b"\"{}\"") {
+            let line = "--shell: {} within quotes; expected {} alone, which becomes one argument";
+            return Err(Failure::new(code::USAGE, line));
+        }
+        let mut text = pieces(given.as_bytes());
         let uses_item = text.contains(&Piece::Item);
         for piece in text.iter_mut().filter(|piece| **piece == Piece::Item) {
             *piece = Piece::Text(ALL_ARGUMENTS.to_vec());

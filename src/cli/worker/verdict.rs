@@ -34,6 +34,8 @@ pub enum Ending {
     Told(Verdict, String),
     /// A standing command exited with this code before it answered.
     Left(i32),
+    /// It was not started: earlier attempts have failed as often as they may.
+    Exhausted,
 }
 
 impl Ending {
@@ -51,7 +53,7 @@ impl Ending {
             Ending::Told(Verdict::Done, _) => (0, 0),
             // Exit code 0 would mean that the item is done.
             Ending::Left(code) => (if code == 0 { -1 } else { code }, 0),
-            Ending::TimedOut | Ending::NotRun(_) | Ending::Told(..) => (-1, 0),
+            Ending::TimedOut | Ending::NotRun(_) | Ending::Told(..) | Ending::Exhausted => (-1, 0),
         }
     }
 }
@@ -67,6 +69,7 @@ impl fmt::Display for Ending {
             Ending::TimedOut => f.write_str("time limit"),
             Ending::NotRun(why) | Ending::Told(_, why) => f.write_str(why),
             Ending::Left(code) => write!(f, "exit {code} without an answer"),
+            Ending::Exhausted => f.write_str("no attempt left"),
         }
     }
 }
@@ -92,7 +95,7 @@ impl OnExit {
             // The system reports exit codes from 0 to 255 only.
             Ending::Exited(code) => u8::try_from(*code).map_or(Verdict::Retry, |code| self.of_code(code)),
             Ending::Signalled(_) | Ending::TimedOut | Ending::Left(_) => Verdict::Retry,
-            Ending::NotRun(_) => Verdict::Dead,
+            Ending::NotRun(_) | Ending::Exhausted => Verdict::Dead,
             Ending::Told(verdict, _) => *verdict,
         }
     }

@@ -127,15 +127,18 @@ fn after_the_grace_a_command_gets_term_and_its_item_is_given_back_without_a_fail
     work.nothing_runs();
 }
 
+/// With 0 it says that it ended in an orderly way, not that its work is done.
 #[test]
-fn a_command_that_succeeds_after_term_is_acknowledged() {
+fn the_item_of_a_command_that_exits_with_0_after_term_is_given_back() {
     let work = Work::numbered("heeds", 1);
     let script = "trap 'echo saved; exit 0' TERM; touch $D/started; while :; do sleep 0.01; done";
-    let running = work.script(&["--grace", "0s"], script).spawn();
+    let running = work.script(&["--grace", "0s", "--joblog", &work.path("jobs")], script).spawn();
     work.wait_for_file("started");
     running.signal(libc::SIGTERM);
-    assert_eq!(running.end().by_signal(libc::SIGTERM).text(), "saved\n");
-    assert_eq!(work.ring.acknowledged(), 1);
+    assert_eq!(running.end().by_signal(libc::SIGTERM).text(), "");
+    assert_eq!(work.rest(), ["1:1"]);
+    // Nothing that --resume would take for done.
+    assert_eq!(work.lines("jobs").len(), 1, "the header");
 }
 
 #[test]

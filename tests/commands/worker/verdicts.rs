@@ -111,10 +111,14 @@ fn hostile_items_are_one_argument_each() {
         assert!(!work.exists("pwned"), "{script}");
     }
     // Inside quotes the text may come out in another form, but is not executed.
-    for script in ["printf '<%s>' \"{}\"", "printf '<%s>' '{}'", "echo $(echo {})"] {
+    for script in ["printf '<%s>' \"a {}\"", "printf '<%s>' 'a {}'", "echo $(echo {})"] {
         let work = Work::new("hostile", &HOSTILE);
         work.worker(&["--shell"], &[script]).run().succeeds();
         assert!(!work.exists("pwned"), "{script}");
+    }
+    for script in ["printf '<%s>' \"{}\"", "printf '<%s>' '{}'"] {
+        let work = Work::new("hostile", &HOSTILE);
+        work.worker(&["--shell"], &[script]).run().with_code(2).saying("{} within quotes");
     }
 }
 

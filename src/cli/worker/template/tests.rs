@@ -58,7 +58,8 @@ fn a_shell_gets_any_item_as_one_word_and_executes_none() {
     let folder = tempfile::tempdir().unwrap();
     let touch = format!("touch {}/x", folder.path().display());
     let evil = format!("$({touch})`{touch}`';{touch};'\";{touch};\"\n{touch}\n");
-    for text in ["printf %s {}", "printf %s \"{}\"", "printf %s '{}'", "cat <<X\n{}\nX", "echo `echo {}`"] {
+    for text in ["printf %s {}", "printf %s \"a {}\"", "printf %s 'a {}'", "cat <<X\n{}\nX", "echo `echo {}`"]
+    {
         assert!(!output(&shell(text), &[evil.as_bytes()]).is_empty());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{text}");
     }
