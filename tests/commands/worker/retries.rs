@@ -134,3 +134,29 @@ fn answers_and_dead_letters_do_not_go_to_the_ring_of_the_items() {
     }
     assert_eq!(work.rest(), ["item:1"]);
 }
+
+#[test]
+fn an_item_without_an_attempt_left_is_not_run_again() {
+    let work = Work::new("exhausted", &["bad"]);
+    let script = "echo run >> $D/log; exit 1";
+    work.script(&["--retries", "1"], script)
+        .run()
+        .with_code(123)
+        .saying("failed 2 times, the last time by exit 1");
+    work.script(&["--retries", "1"], script).run().with_code(123).saying("has failed 2 times already");
+    assert_eq!(work.lines("log").len(), 2);
+    // By one more retry, a worker tries it once more.
+    work.script(&["--retries", "2"], script).run().with_code(123).saying("failed 3 times");
+    assert_eq!(work.lines("log").len(), 3);
+    let dead = TestName::new("exhausted-dead").stays();
+    work.script(&["--dead-letter", &dead, "--retries", "0"], script).run().with_code(123);
+    assert_eq!((work.lines("log").len(), work.ring.acknowledged(), dead.ready()), (3, 1, 1));
+}
+
+#[test]
+fn each_attempt_that_failed_is_told_with_v() {
+    let work = Work::new("told", &["bad"]);
+    let options = ["-v", "--retries", "1", "--drop-failed", "--backoff", "1ms"];
+    let ended = work.script(&options, "exit 3").run().with_code(123);
+    assert!(ended.stderr.contains("item 0:0: exit 3; attempt 2 of 2 in 1ms\n"), "{}", ended.stderr);
+}
