@@ -10,7 +10,6 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::poll::{PollFd, PollFlags};
@@ -28,7 +27,7 @@ use crate::ItemKey;
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::transport::{Owned, Sender};
-use crate::sys::command::child::Guard;
+use crate::sys::command::child::{Guard, With};
 
 /// How often in a row a command may end without any answer before its worker stops.
 const MOST_DEATHS: u32 = 3;
@@ -204,9 +203,11 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
         let command = template.command(&[], 0, self.slot + 1);
         let mut command = command.map_err(|why| Failure::new(code::RUNTIME, why))?;
         command.env("RING_NAME", finisher.ring).env("RING_SLOT", (self.slot + 1).to_string());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let stands = self.shared.jobs.stands();
-        let running = self.shared.guard.spawn(&mut command, self.slot, None);
+        let running = self
+            .shared
+            .guard
+            .spawn(&command, &With { name: template.name(), slot: self.slot, input: true, also: None });
         let running = running.map_err(|error| template.not_started(&error))?;
         let process = Process::new(running, stands);
         Ok(Some(process.map_err(|error| Failure::io("a pipe of the command", &error))?))

@@ -327,17 +327,23 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
             .map_err(|e| Failure::io("--meta-fd", &e))?;
         let also = meta.as_ref().zip(work.meta_fd).map(|(file, fd)| (file.as_fd(), fd));
         let limit = work.item_timeout.map(|DurationArg(limit)| limit);
-        let around = Surroundings { guard: self.guard, terminator: self.terminator, slot, limit };
+        let around = Surroundings {
+            guard: self.guard,
+            terminator: self.terminator,
+            name: self.template.name(),
+            slot,
+            limit,
+        };
         let mut output = Collected::default();
         let ended = if work.line_buffer {
             let mut lines = ByLine { finisher: self.finisher, label: &label, partial: Default::default() };
-            let mut ended = supervise::run(command, input.as_deref(), also, &around, &mut lines);
+            let mut ended = supervise::run(&command, input.as_deref(), also, &around, &mut lines);
             if let (Ok(ended), Err(cut)) = (&mut ended, lines.flush()) {
                 ended.cut.get_or_insert(cut);
             }
             ended
         } else {
-            supervise::run(command, input.as_deref(), also, &around, &mut output)
+            supervise::run(&command, input.as_deref(), also, &around, &mut output)
         };
         let ended = match ended {
             // A service manager stops a worker with all its commands.

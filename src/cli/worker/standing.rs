@@ -1,9 +1,9 @@
 //! A standing command that runs: its pipes, its time, and how it ends.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
-use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -38,9 +38,9 @@ pub struct Sent<O> {
 /// A standing command that runs.
 pub struct Process<'a, O: Owned> {
     pub running: Running,
-    stdin: Option<ChildStdin>,
-    pub stdout: Option<ChildStdout>,
-    stderr: Option<ChildStderr>,
+    stdin: Option<PipeWriter>,
+    pub stdout: Option<PipeReader>,
+    stderr: Option<PipeReader>,
     /// Framed items that were not written.
     pub out: Vec<u8>,
     /// The items that it has not answered.
@@ -74,8 +74,7 @@ pub struct Seen {
 
 impl<'a, O: Owned> Process<'a, O> {
     pub fn new(mut running: Running, stands: Stands<'a, O, Stop>) -> io::Result<Self> {
-        let child = &mut running.child;
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) = (running.stdin.take(), running.stdout.take(), running.stderr.take());
         stdin.iter().try_for_each(set_nonblocking)?;
         stdout.iter().try_for_each(set_nonblocking)?;
         stderr.iter().try_for_each(set_nonblocking)?;

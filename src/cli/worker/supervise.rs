@@ -1,8 +1,9 @@
 //! Runs one command: starts it, feeds it, collects its output, limits its time, and reaps its process group.
 
+use std::ffi::OsStr;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,7 +16,7 @@ use super::print::Stream;
 use super::spool::Spool;
 use super::verdict::Ending;
 use crate::cli::common::stdout::Cut;
-use crate::sys::command::child::{Guard, Running, set_nonblocking, signal_of};
+use crate::sys::command::child::{Guard, Running, With, set_nonblocking, signal_of};
 
 /// The time between TERM and KILL.
 pub const KILL_AFTER: Duration = Duration::from_secs(5);
@@ -110,6 +111,8 @@ pub struct Surroundings<'a> {
     pub guard: &'a Guard,
     /// Tells the command to end.
     pub terminator: &'a Terminator,
+    /// The name by which the program is called.
+    pub name: &'a OsStr,
     /// Its slot, from 0.
     pub slot: usize,
     /// How long it may run.
@@ -122,16 +125,15 @@ pub struct Surroundings<'a> {
 /// # Errors
 /// The error of the system that kept the command from being started.
 pub fn run(
-    mut command: Command,
+    command: &Command,
     input: Option<&[u8]>,
     also: Option<(BorrowedFd<'_>, RawFd)>,
     around: &Surroundings<'_>,
     sink: &mut impl Sink,
 ) -> io::Result<Ended> {
-    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let (started, start) = (SystemTime::now(), Instant::now());
-    let mut running = around.guard.spawn(&mut command, around.slot, also)?;
+    let with = With { name: around.name, slot: around.slot, input: input.is_some(), also };
+    let mut running = around.guard.spawn(command, &with)?;
     let mut pipes = Pipes::of(&mut running, input.unwrap_or_default())?;
     let mut ladder = Ladder { end_at: around.limit.map(|limit| start + limit), ..Ladder::default() };
     let mut cut = None;
@@ -209,29 +211,17 @@ impl Ladder {
 
 /// This end of the pipes of a command.
 struct Pipes<'i> {
-    input: Option<(ChildStdin, &'i [u8])>,
-    outputs: [Option<Box<dyn ReadFd>>; 2],
+    input: Option<(PipeWriter, &'i [u8])>,
+    outputs: [Option<PipeReader>; 2],
     buffer: Vec<u8>,
 }
 
-/// A pipe that is read.
-trait ReadFd: Read + AsFd {}
-
-impl<T: Read + AsFd> ReadFd for T {}
-
 impl<'i> Pipes<'i> {
     fn of(running: &mut Running, input: &'i [u8]) -> io::Result<Self> {
-        let child = &mut running.child;
-        let boxed = |pipe: Option<Box<dyn ReadFd>>| -> io::Result<_> {
-            pipe.iter().try_for_each(set_nonblocking)?;
-            Ok(pipe)
-        };
-        let outputs = [
-            boxed(child.stdout.take().map(|pipe| Box::new(pipe) as _))?,
-            boxed(child.stderr.take().map(|pipe| Box::new(pipe) as _))?,
-        ];
+        let outputs = [running.stdout.take(), running.stderr.take()];
+        outputs.iter().flatten().try_for_each(set_nonblocking)?;
         let mut pipes = Pipes { input: None, outputs, buffer: vec![0; 64 << 10] };
-        if let Some(pipe) = child.stdin.take() {
+        if let Some(pipe) = running.stdin.take() {
             set_nonblocking(&pipe)?;
             pipes.input = Some((pipe, input));
             pipes.feed();

@@ -5,21 +5,25 @@
 //! whole groups. Processes that have left their group, by `setsid` or `setpgid`, are not ended.
 #![allow(unsafe_code)]
 
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus};
-use std::ptr::NonNull;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus};
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::{env, mem};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, setsid};
+use nix::unistd::{ForkResult, Pid, fork, getpid, setsid};
 
 /// The process groups that run: one number for each slot, 0 for none, in memory that the guard shares.
 ///
@@ -104,51 +108,195 @@ impl Guard {
         Ok(())
     }
 
-    /// Starts `command` as the first process of a group of its own, in `slot`. `also` becomes its descriptor with that
-    /// number.
+    /// Starts `command` as the first process of a group of its own, with pipes for its outputs. Of the command, its program (a
+    /// path), its arguments and its environment count. A file that the system does not execute is run by the shell, as by
+    /// `execvp`.
     ///
     /// # Errors
     /// The error of the system, also of executing the program.
-    pub fn spawn(
-        &self,
-        command: &mut Command,
-        slot: usize,
-        also: Option<(BorrowedFd<'_>, RawFd)>,
-    ) -> io::Result<Running> {
-        let (groups, parent) = (Arc::clone(&self.groups), getpid());
-        let also = also.map(|(from, to)| (from.as_raw_fd(), to));
-        command.process_group(0);
-        let prepare = move || {
-            groups.all()[slot].store(getpid().as_raw(), Ordering::SeqCst);
-            // SAFETY: system calls without memory; they are allowed between fork and exec.
-            unsafe {
-                if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
-                    return Err(io::Error::last_os_error());
-                }
-                // The parent ended before the signal was set.
-                if getppid() != parent {
-                    return Err(Errno::ESRCH.into());
-                }
-                // dup2 of a descriptor to itself would leave it close-on-exec.
-                let given = match also {
-                    Some((from, to)) if from == to => libc::fcntl(from, libc::F_SETFD, 0),
-                    Some((from, to)) => libc::dup2(from, to),
-                    None => 0,
-                };
-                if given < 0 {
-                    return Err(io::Error::last_os_error());
+    pub fn spawn(&self, command: &Command, with: &With<'_>) -> io::Result<Running> {
+        let called = [with.name].into_iter().chain(command.get_args());
+        match self.execute(&Image::new(command.get_program(), called, command)?, with) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
+                let shell = OsStr::new(SHELL);
+                let called = [shell, command.get_program()].into_iter().chain(command.get_args());
+                self.execute(&Image::new(shell, called, command)?, with)
+            }
+            result => result,
+        }
+    }
+
+    fn execute(&self, image: &Image, with: &With<'_>) -> io::Result<Running> {
+        let (stdin, input) = match with.input {
+            true => io::pipe().map(|(reader, writer)| (OwnedFd::from(reader), Some(writer)))?,
+            false => (File::open("/dev/null")?.into(), None),
+        };
+        let ((output, stdout), (messages, stderr)) = (io::pipe()?, io::pipe()?);
+        let start = Start {
+            image,
+            streams: [stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()],
+            also: with.also.map(|(from, to)| (from.as_raw_fd(), to)),
+            group: &self.groups.all()[with.slot],
+            parent: getpid(),
+            failed: AtomicI32::new(0),
+        };
+        let pid = start.run()?;
+        Ok(Running {
+            stdin: input,
+            stdout: Some(output),
+            stderr: Some(messages),
+            pid,
+            groups: Arc::clone(&self.groups),
+            slot: with.slot,
+            ended: pidfd(pid),
+            reaped: false,
+        })
+    }
+}
+
+/// Runs files that the system does not execute.
+const SHELL: &str = "/bin/sh";
+
+/// What a command is started with, besides its program, arguments and environment.
+#[derive(Debug, Clone, Copy)]
+pub struct With<'a> {
+    /// The name by which the program is called.
+    pub name: &'a OsStr,
+    /// Its slot.
+    pub slot: usize,
+    /// Whether its standard input is a pipe; otherwise it is `/dev/null`.
+    pub input: bool,
+    /// A descriptor, and the number that it has in the command.
+    pub also: Option<(BorrowedFd<'a>, RawFd)>,
+}
+
+/// What `execve` takes.
+struct Image {
+    path: CString,
+    /// The arguments and the environment; the pointers point to them.
+    _texts: Vec<CString>,
+    arguments: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+}
+
+impl Image {
+    /// Of the file `path`, called with these arguments, in the environment of `command`.
+    fn new<'a>(path: &OsStr, called: impl Iterator<Item = &'a OsStr>, command: &Command) -> io::Result<Self> {
+        let text = |bytes: Vec<u8>| CString::new(bytes).map_err(io::Error::from);
+        let path = text(path.as_bytes().to_vec())?;
+        let mut texts = called.map(|one| text(one.as_bytes().to_vec())).collect::<io::Result<Vec<_>>>()?;
+        let count = texts.len();
+        let own = |name: &OsStr| command.get_envs().any(|(other, _)| other == name);
+        let inherited = env::vars_os().filter(|(name, _)| !own(name));
+        let given = command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+        for (name, value) in inherited.chain(given) {
+            texts.push(text([name.as_bytes(), b"=", value.as_bytes()].concat())?);
+        }
+        let pointers = |texts: &[CString]| -> Vec<*const c_char> {
+            texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+        };
+        let (arguments, environment) = (pointers(&texts[..count]), pointers(&texts[count..]));
+        Ok(Image { path, _texts: texts, arguments, environment })
+    }
+}
+
+/// What a new process does before it executes its program.
+struct Start<'a> {
+    image: &'a Image,
+    streams: [RawFd; 3],
+    also: Option<(RawFd, RawFd)>,
+    /// Where it writes its process group.
+    group: &'a AtomicI32,
+    parent: Pid,
+    /// The number of the error that kept it from its program.
+    failed: AtomicI32,
+}
+
+/// Bytes of the stack on which a new process runs before it executes its program.
+const STACK: usize = 64 << 10;
+
+impl Start<'_> {
+    /// Starts the process. The calling thread sleeps until it executes its program, as after `vfork`: a copy of this
+    /// process's page tables would cost more than all else.
+    fn run(&self) -> io::Result<Pid> {
+        let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        // The new process has this one's memory: no signal handler may run in it.
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        // SAFETY: the stack is used by the new process alone; it and `self` stay until that has executed its program or
+        // ended, since only then this call returns. `begin` makes system calls, and writes to `self` through atomics.
+        let pid = unsafe {
+            let top = stack.as_mut_ptr().add(stack.capacity());
+            libc::clone(begin, top.cast(), flags, ptr::from_ref(self).cast_mut().cast())
+        };
+        let error = io::Error::last_os_error();
+        before.thread_set_mask()?;
+        if pid < 0 {
+            return Err(error);
+        }
+        let pid = Pid::from_raw(pid);
+        match self.failed.load(Ordering::SeqCst) {
+            0 => Ok(pid),
+            errno => {
+                self.group.store(0, Ordering::SeqCst);
+                while waitpid(pid, None) == Err(Errno::EINTR) {}
+                Err(io::Error::from_raw_os_error(errno))
+            }
+        }
+    }
+
+    /// In the new process. Returns the number of an error, or not at all.
+    ///
+    /// # Safety
+    /// The process must be one that [`run`](Self::run) has started.
+    unsafe fn execute(&self) -> Result<Infallible, Errno> {
+        // SAFETY: system calls whose pointers are to locals and to the texts of `image`.
+        unsafe {
+            Errno::result(libc::setpgid(0, 0))?;
+            self.group.store(libc::getpid(), Ordering::SeqCst);
+            Errno::result(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+            // The parent ended before the signal was set.
+            if libc::getppid() != self.parent.as_raw() {
+                return Err(Errno::ESRCH);
+            }
+            for (number, stream) in self.streams.iter().enumerate() {
+                Errno::result(libc::dup2(*stream, number as RawFd))?;
+            }
+            // dup2 of a descriptor to itself would leave it close-on-exec.
+            match self.also {
+                Some((from, to)) if from == to => drop(Errno::result(libc::fcntl(from, libc::F_SETFD, 0))?),
+                Some((from, to)) => drop(Errno::result(libc::dup2(from, to))?),
+                None => {}
+            }
+            // Handlers of this process must not run in it once signals are let through; Rust's runtime ignores SIGPIPE.
+            let mut action: libc::sigaction = mem::zeroed();
+            for signal in (1..32).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+                Errno::result(libc::sigaction(signal, ptr::null(), &mut action))?;
+                let handled = ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction);
+                if handled || signal == libc::SIGPIPE {
+                    action = mem::zeroed();
+                    Errno::result(libc::sigaction(signal, &action, ptr::null_mut()))?;
                 }
             }
-            Ok(())
-        };
-        // SAFETY: `prepare` makes system calls and stores to mapped memory; it allocates and locks nothing.
-        unsafe { command.pre_exec(prepare) };
-        let started = command.spawn();
-        let group = &self.groups.all()[slot];
-        let child = started.inspect_err(|_| group.store(0, Ordering::SeqCst))?;
-        let pid = Pid::from_raw(child.id() as i32);
-        Ok(Running { child, pid, groups: Arc::clone(&self.groups), slot, ended: pidfd(pid), reaped: false })
+            let mut none: libc::sigset_t = mem::zeroed();
+            libc::sigemptyset(&mut none);
+            Errno::result(libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut()))?;
+            let Image { path, arguments, environment, .. } = self.image;
+            libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+        }
+        Err(Errno::last())
     }
+}
+
+/// The life of a new process until it executes its program.
+extern "C" fn begin(start: *mut c_void) -> c_int {
+    // SAFETY: the pointer is to the `Start` of the thread that waits for this process.
+    let start = unsafe { &*start.cast::<Start<'_>>() };
+    // SAFETY: this is that process.
+    let Err(errno) = unsafe { start.execute() };
+    start.failed.store(errno as i32, Ordering::SeqCst);
+    // SAFETY: ends this process, and runs nothing of its parent's.
+    unsafe { libc::_exit(127) }
 }
 
 impl Process {
@@ -205,8 +353,12 @@ fn guard(groups: &Groups, ended: &PipeReader) -> ! {
 /// A command that was started. Dropping it kills its group and reaps it.
 #[derive(Debug)]
 pub struct Running {
-    /// Its pipes.
-    pub child: Child,
+    /// The other ends of its pipes.
+    pub stdin: Option<PipeWriter>,
+    /// Of its standard output.
+    pub stdout: Option<PipeReader>,
+    /// Of its standard error.
+    pub stderr: Option<PipeReader>,
     pid: Pid,
     groups: Arc<Groups>,
     slot: usize,
@@ -250,7 +402,15 @@ impl Running {
         self.signal(Signal::SIGKILL);
         self.groups.all()[self.slot].store(0, Ordering::SeqCst);
         self.reaped = true;
-        self.child.wait()
+        let mut status = 0;
+        // SAFETY: the pointer is to a local.
+        while unsafe { libc::waitpid(self.pid.as_raw(), &mut status, 0) } < 0 {
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+        Ok(ExitStatus::from_raw(status))
     }
 }
 
