@@ -247,7 +247,8 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
 
     fn finish(&self, ended: Ended, job: Job<O>, tail: &[u8]) -> After<O, Stop> {
         let (output, tail, line) = (Collected::default(), tail.to_vec(), self.line.clone());
-        self.shared.finisher.finish(Finished { job, ended, output, tail, line, label: String::new() })
+        let label = String::new();
+        self.shared.finisher.finish(Finished { job, ended, output, tail, received: 0, line, label })
     }
 
     /// Reads answers, at most `most` bytes, and finishes their items.

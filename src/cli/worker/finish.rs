@@ -3,6 +3,7 @@
 //! `--resume` skips what comes again and has its line.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,8 +53,10 @@ pub struct Finished<O> {
     pub job: Job<O>,
     pub ended: Ended,
     pub output: Collected,
-    /// The last bytes of its standard error, if that was printed already.
+    /// The last bytes of its standard error.
     pub tail: Vec<u8>,
+    /// Bytes of its standard output.
+    pub received: u64,
     /// The command line, for the joblog.
     pub line: String,
     /// What `--tag` writes before each line.
@@ -76,6 +79,8 @@ pub struct Finisher<'o, S> {
     pub joblog: Option<Mutex<JobLog>>,
     /// Writes the notes.
     pub report: Mutex<Reporter>,
+    /// Finished jobs that wait for earlier ones.
+    pub unordered: AtomicUsize,
     pub state: Mutex<State>,
 }
 
@@ -93,7 +98,8 @@ pub struct State {
 pub struct Order<O> {
     /// The number of the job whose output comes next.
     next: u64,
-    waiting: BTreeMap<u64, Finished<O>>,
+    /// By number; jobs into which one was divided share theirs.
+    waiting: BTreeMap<u64, Vec<Finished<O>>>,
 }
 
 impl<O> Default for Order<O> {
@@ -103,14 +109,9 @@ impl<O> Default for Order<O> {
 }
 
 impl<O> Order<O> {
-    /// Jobs that wait for earlier ones.
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
     /// The finished jobs that wait, in order, whether or not earlier ones are missing.
     pub fn rest(&mut self) -> impl Iterator<Item = Finished<O>> {
-        std::mem::take(&mut self.waiting).into_values()
+        std::mem::take(&mut self.waiting).into_values().flatten()
     }
 }
 
@@ -157,21 +158,28 @@ impl<S: Sender> Finisher<'_, S> {
         let number = finished.job.number;
         // A job that is tried again keeps its place.
         let is_final = finished.ended.stopped || !self.will_retry(&finished);
-        if is_final && number != order.next {
-            order.waiting.insert(number, finished);
+        if is_final && number > order.next {
+            order.waiting.entry(number).or_default().push(finished);
+            self.unordered.fetch_add(1, Relaxed);
             return After::Settled;
         }
         let mut after = self.finish(finished);
         if !is_final {
             return after;
         }
-        order.next = number + 1;
+        order.next = order.next.max(number + 1);
         while matches!(after, After::Settled)
             && let next = order.next
-            && let Some(finished) = order.waiting.remove(&next)
+            && let Some(waiting) = order.waiting.remove(&next)
         {
-            after = self.finish(finished);
             order.next += 1;
+            self.unordered.fetch_sub(waiting.len(), Relaxed);
+            for finished in waiting {
+                match self.finish(finished) {
+                    After::Settled => {}
+                    other => after = other,
+                }
+            }
         }
         after
     }
@@ -211,6 +219,9 @@ impl<S: Sender> Finisher<'_, S> {
     }
 
     fn print<O: Owned>(&self, finished: &mut Finished<O>, with_stdout: bool) -> Result<(), Cut> {
+        if self.options.line_buffer {
+            return Ok(());
+        }
         let mut printer = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
         let Collected { stdout, stderr } = &mut finished.output;
         match with_stdout {
@@ -292,10 +303,8 @@ impl<S: Sender> Finisher<'_, S> {
         };
         let failures = finished.job.items.iter().map(count).max().unwrap_or(1);
         if let Some(dead) = &self.dead {
-            let mut tail = std::mem::take(&mut finished.tail);
-            tail.extend(finished.output.stderr.tail(TAIL).unwrap_or_default());
             for item in &finished.job.items {
-                dead.send(item, &finished.ended.ending, failures, &tail, &self.late)?;
+                dead.send(item, &finished.ended.ending, failures, &finished.tail, &self.late)?;
             }
         } else if !self.options.drop_failed {
             return Err(Stop::Failed(self.fails(&finished, failures)));
@@ -328,7 +337,7 @@ impl<S: Sender> Finisher<'_, S> {
     /// Adds a line for each item to the joblog.
     fn log<O: Owned>(&self, finished: &Finished<O>) -> Result<(), Stop> {
         let Some(joblog) = &self.joblog else { return Ok(()) };
-        let Finished { job, ended, output, line, .. } = finished;
+        let Finished { job, ended, received, line, .. } = finished;
         let mut joblog = joblog.lock().unwrap_or_else(PoisonError::into_inner);
         for item in &job.items {
             let ItemKey { producer, sequence } = item.key();
@@ -337,7 +346,7 @@ impl<S: Sender> Finisher<'_, S> {
                 started: ended.started,
                 runtime: ended.took,
                 sent: item.bytes().len() as u64,
-                received: output.stdout.len(),
+                received: *received,
                 ending: &ended.ending,
                 command: line,
                 sequence,

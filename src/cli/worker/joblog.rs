@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::verdict::Ending;
+use super::verdict::{Ending, OnExit, Verdict};
 use crate::cli::common::escape;
 use crate::cli::common::exit::Failure;
 
@@ -134,24 +134,24 @@ fn line(entry: &Entry<'_>) -> String {
 pub struct Done(HashSet<(u32, u64)>);
 
 impl Done {
-    /// Reads `path`. A file that does not exist has none. Skips incomplete lines, and lines without the columns of an
+    /// Reads `path`; `on_exit` says which exit codes mean that an item is done. A file that does not exist has none. Skips incomplete lines, and lines without the columns of an
     /// item.
     ///
     /// # Errors
     /// A [`Failure`] if the file cannot be read.
-    pub fn read(path: &Path) -> Result<Self, Failure> {
+    pub fn read(path: &Path, on_exit: &OnExit) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::io(format!("job log {}", path.display()), &error);
         match File::open(path) {
-            Ok(file) => Self::read_from(BufReader::new(file)).map_err(failed),
+            Ok(file) => Self::read_from(BufReader::new(file), on_exit).map_err(failed),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Done::default()),
             Err(error) => Err(failed(error)),
         }
     }
 
-    fn read_from(mut log: impl BufRead) -> io::Result<Self> {
+    fn read_from(mut log: impl BufRead, on_exit: &OnExit) -> io::Result<Self> {
         let (mut done, mut line) = (HashSet::new(), Vec::new());
         while log.read_until(b'\n', &mut line)? > 0 {
-            done.extend(done_item(&line));
+            done.extend(done_item(&line, on_exit));
             line.clear();
         }
         Ok(Done(done))
@@ -164,10 +164,13 @@ impl Done {
 }
 
 /// Producer and sequence of the item, if `line` is complete and says that it is done.
-fn done_item(line: &[u8]) -> Option<(u32, u64)> {
+fn done_item(line: &[u8], on_exit: &OnExit) -> Option<(u32, u64)> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
     let columns = line.split('\t').collect::<Vec<_>>();
-    let [_, _, _, _, _, _, "0", "0", _, sequence, producer, attempt] = columns[..] else { return None };
+    let [_, _, _, _, _, _, exit, "0", _, sequence, producer, attempt] = columns[..] else { return None };
+    if on_exit.verdict(&Ending::Exited(exit.parse().ok()?)) != Verdict::Done {
+        return None;
+    }
     // A line that was cut, and ended by the next worker, may have an empty last column.
     attempt.parse::<u32>().ok()?;
     Some((producer.parse().ok()?, sequence.parse().ok()?))
@@ -222,7 +225,7 @@ mod tests {
     fn only_items_with_a_complete_line_of_success_are_done() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        assert_eq!(Done::read(&path).unwrap(), Done::default());
+        assert_eq!(Done::read(&path, &OnExit::default()).unwrap(), Done::default());
         let mut log = JobLog::open(&path).unwrap();
         for (sequence, ending) in [(0, &OK), (1, &Ending::Exited(1)), (2, &Ending::Signalled(9)), (3, &OK)] {
             log.append(&entry(sequence, ending, "x")).unwrap();
@@ -230,7 +233,7 @@ mod tests {
         // An item that failed first, and one that was done first.
         log.append(&entry(1, &OK, "x")).unwrap();
         log.append(&entry(3, &Ending::Exited(1), "x")).unwrap();
-        let done = Done::read(&path).unwrap();
+        let done = Done::read(&path, &OnExit::default()).unwrap();
         assert_eq!(done.0.len(), 3);
         assert!([0, 1, 3].into_iter().all(|sequence| done.contains(7, sequence)));
         assert!(!done.contains(7, 2) && !done.contains(6, 0));
@@ -243,9 +246,9 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("log");
             fs::write(&path, [HEADER.as_bytes(), &whole.as_bytes()[..cut]].concat()).unwrap();
-            assert!(Done::read(&path).unwrap().0.is_empty(), "{cut}");
+            assert!(Done::read(&path, &OnExit::default()).unwrap().0.is_empty(), "{cut}");
             JobLog::open(&path).unwrap().append(&entry(5, &OK, "x")).unwrap();
-            let done = Done::read(&path).unwrap();
+            let done = Done::read(&path, &OnExit::default()).unwrap();
             assert!(done.contains(7, 5), "{cut}");
             // The key of a line that was cut in its last column is complete.
             let is_known = cut == whole.len() - 1;
@@ -262,7 +265,7 @@ mod tests {
                    \n\tx\n\u{0}\n";
         let mut bytes = log.as_bytes().to_vec();
         bytes.extend_from_slice(b"\xff\t\n3\t:\t1.0\t1.0\t0\t0\t0\t0\ttrue\t9\t7\t2\n");
-        assert_eq!(Done::read_from(&bytes[..]).unwrap(), Done([(7, 9)].into()));
+        assert_eq!(Done::read_from(&bytes[..], &OnExit::default()).unwrap(), Done([(7, 9)].into()));
     }
 
     #[test]

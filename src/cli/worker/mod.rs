@@ -28,11 +28,12 @@ use std::io::{self, Seek, Write};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use self::dead_letters::DeadLetters;
-use self::finish::{Finished, Finisher, Order, State, Tally};
+use self::finish::{Finished, Finisher, Order, State, TAIL, Tally};
 use self::halt::When;
 use self::joblog::{Done, JobLog};
 use self::limits::Limits;
@@ -70,6 +71,8 @@ const IDLE_SLICE: Duration = Duration::from_millis(500);
 const LIMITS_EVERY: Duration = Duration::from_millis(500);
 /// The most finished jobs that wait for earlier ones (`--keep-order`) before no more items are taken.
 const MOST_UNORDERED: usize = 1024;
+/// Bytes of items after which no more go into one command's arguments: what xargs takes by default.
+const MOST_ARGUMENTS: usize = 128 << 10;
 /// Slots of a ring for dead letters, their least size, and the largest size of a slot in any ring.
 const LETTER_SLOTS: u64 = 8192;
 const LETTER_SLOT: u64 = 64;
@@ -111,7 +114,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         Guard::start(slots).map_err(|error| Failure::io("starting the guard of the commands", &error))?;
     let stop = signals::catch()?;
     let done = match (&work.joblog, work.resume) {
-        (Some(path), true) => Done::read(path)?,
+        (Some(path), true) => Done::read(path, &work.on_exit.clone().unwrap_or_default())?,
         _ => Done::default(),
     };
     let joblog = work.joblog.as_deref().map(JobLog::open).transpose()?.map(Mutex::new);
@@ -159,6 +162,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         dead,
         joblog,
         report: Mutex::new(report.clone()),
+        unordered: AtomicUsize::new(0),
         state: Mutex::new(state),
     };
     let terminator = Terminator::new().map_err(|error| Failure::io("making a pipe", &error))?;
@@ -313,9 +317,18 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
         let label = if work.tag { label(&items) } else { String::new() };
         let mut command = match self.template.command(&items, job.number, slot + 1) {
             Ok(command) => command,
+            Err(_) if items.len() > 1 => return Ok(divided(job)),
             Err(why) => {
                 let (ended, output) = (Ended::not_run(Ending::NotRun(why)), Collected::default());
-                return Ok(self.finish(Finished { job, ended, output, tail: Vec::new(), line, label }));
+                return Ok(self.finish(Finished {
+                    job,
+                    ended,
+                    output,
+                    tail: Vec::new(),
+                    received: 0,
+                    line,
+                    label,
+                }));
             }
         };
         template::environment(&mut command, &facts);
@@ -334,16 +347,25 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
             slot,
             limit,
         };
-        let mut output = Collected::default();
-        let ended = if work.line_buffer {
-            let mut lines = ByLine { finisher: self.finisher, label: &label, partial: Default::default() };
+        let (mut output, mut tail) = (Collected::default(), Vec::new());
+        let (ended, received) = if work.line_buffer {
+            let mut lines = ByLine {
+                finisher: self.finisher,
+                label: &label,
+                partial: Default::default(),
+                kept: work.results.is_some().then_some(&mut output),
+                tail: &mut tail,
+                received: 0,
+            };
             let mut ended = supervise::run(&command, input.as_deref(), also, &around, &mut lines);
             if let (Ok(ended), Err(cut)) = (&mut ended, lines.flush()) {
                 ended.cut.get_or_insert(cut);
             }
-            ended
+            (ended, lines.received)
         } else {
-            supervise::run(&command, input.as_deref(), also, &around, &mut output)
+            let ended = supervise::run(&command, input.as_deref(), also, &around, &mut output);
+            tail = output.stderr.tail(TAIL).unwrap_or_default();
+            (ended, output.stdout.len())
         };
         let ended = match ended {
             // A service manager stops a worker with all its commands.
@@ -351,12 +373,16 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
                 Ended { stopped: true, ..ended }
             }
             Ok(ended) => ended,
-            Err(error) if error.raw_os_error() == Some(nix::libc::E2BIG) => {
+            // Without an item in its arguments, environment and limits are the reason.
+            Err(error) if is_too_long(&error) && self.template.uses_item() && items.len() > 1 => {
+                return Ok(divided(job));
+            }
+            Err(error) if is_too_long(&error) && self.template.uses_item() => {
                 Ended::not_run(Ending::NotRun("the item is too long for an argument".into()))
             }
             Err(error) => return Err(self.template.not_started(&error)),
         };
-        Ok(self.finish(Finished { job, ended, output, tail: Vec::new(), line, label }))
+        Ok(self.finish(Finished { job, ended, output, tail, received, line, label }))
     }
 
     fn finish(&self, finished: Finished<O>) -> After<O, Stop> {
@@ -384,6 +410,16 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
     }
 }
 
+/// A job for each of its items.
+fn divided<O>(job: Job<O>) -> After<O, Stop> {
+    let number = job.number;
+    After::Divided(job.items.into_iter().map(|item| Job { number, items: vec![item] }).collect())
+}
+
+fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::E2BIG)
+}
+
 /// The item as `--tag` writes it; in a batch, the first one.
 fn label(items: &[&[u8]]) -> String {
     escape::text(&String::from_utf8_lossy(items.first().copied().unwrap_or_default()))
@@ -408,6 +444,12 @@ struct ByLine<'a, 'o, S> {
     label: &'a str,
     /// The beginnings of the next lines, of both streams.
     partial: [Partial; 2],
+    /// For `--results`.
+    kept: Option<&'a mut Collected>,
+    /// The end of standard error, for a dead letter.
+    tail: &'a mut Vec<u8>,
+    /// Bytes of standard output.
+    received: u64,
 }
 
 impl<S> ByLine<'_, '_, S> {
@@ -422,6 +464,16 @@ impl<S> ByLine<'_, '_, S> {
 
 impl<S> Sink for ByLine<'_, '_, S> {
     fn take(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), Cut> {
+        if let Some(kept) = &mut self.kept {
+            kept.take(stream, bytes)?;
+        }
+        match stream {
+            Stream::Out => self.received += bytes.len() as u64,
+            Stream::Err => {
+                self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL)..]);
+                self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+            }
+        }
         let partial = &mut self.partial[usize::from(stream == Stream::Err)];
         let mut printer = self.finisher.printer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         printer.lines(self.label, stream, partial, bytes)
@@ -514,6 +566,8 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
                                 return Over::Stop(stop);
                             }
                         }
+                        // A signal may have come while the last item did.
+                        false if self.stop.is_raised() => return Over::Stop(Stop::Stopped),
                         false => self.worker.jobs.add(job),
                     }
                 }
@@ -529,8 +583,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     /// How long no further command may start: by the pace, by load and memory, and by outputs that wait for earlier
     /// ones. Signals, failed items that are due and requests to stop are looked at meanwhile.
     fn held_up(&mut self) -> Option<Duration> {
-        let unordered = self.worker.order.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len();
-        if unordered >= MOST_UNORDERED {
+        if self.worker.finisher.unordered.load(Relaxed) >= MOST_UNORDERED {
             return Some(SLICE);
         }
         let now = Instant::now();
@@ -553,7 +606,13 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         };
         let wait = self.options().work.max_wait.map_or(Duration::ZERO, |DurationArg(wait)| wait);
         let start = Instant::now();
-        while (items.len() as u64) < most && !self.stop.is_raised() {
+        let fits = |items: &[R::Owned]| {
+            !self.worker.template.uses_item()
+                || items.iter().map(|item| item.bytes().len()).sum::<usize>() < MOST_ARGUMENTS
+        };
+        while (items.len() as u64) < most && fits(&items) {
+            // Failed items that are due go on meanwhile.
+            self.worker.jobs.room();
             let left = wait.saturating_sub(start.elapsed());
             match self.next_item(Some(left)) {
                 Found::Item(item) => items.push(item),
@@ -641,10 +700,10 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
         self.number += 1;
         let job = Job { number: self.number, items: vec![item] };
         let ended = Ended::not_run(Ending::Exhausted);
-        let (output, tail, line, label) = Default::default();
-        match self.worker.finish(Finished { job, ended, output, tail, line, label }) {
+        let (output, tail, received, line, label) = Default::default();
+        match self.worker.finish(Finished { job, ended, output, tail, received, line, label }) {
             After::Stop(stop) => Found::Over(Over::Stop(stop)),
-            After::Settled | After::Postponed(..) => Found::Dropped,
+            After::Settled | After::Postponed(..) | After::Divided(_) => Found::Dropped,
         }
     }
 

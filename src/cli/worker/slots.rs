@@ -39,6 +39,8 @@ pub enum After<O, S> {
     Settled,
     /// It is tried again at that time.
     Postponed(Job<O>, Instant),
+    /// Its items are too many for one command: each becomes a job of its own.
+    Divided(Vec<Job<O>>),
     /// Its items are given back, and the worker is to stop.
     Stop(S),
 }
@@ -139,6 +141,7 @@ impl<O, S> State<O, S> {
         match after {
             After::Settled => {}
             After::Postponed(job, due) => self.postponed.push(job, due),
+            After::Divided(jobs) => jobs.into_iter().rev().for_each(|job| self.waiting.push_front(job)),
             After::Stop(why) => drop(self.stop.get_or_insert(why)),
         }
     }
@@ -308,7 +311,9 @@ impl<O: Owned, S> Jobs<O, S> {
     /// postponed job is due.
     pub fn wait(&self, limit: Duration) {
         let mut state = self.state();
-        let limit = limit.min(until_due(&state.postponed));
+        // Without room, a postponed job that is due has to wait for a change.
+        let has_room = state.running + state.waiting.len() < self.slots + self.prefetch;
+        let limit = if has_room { limit.min(until_due(&state.postponed)) } else { limit };
         state.awaited = true;
         let waited = self.changed.wait_timeout_while(state, limit, |state| !state.has_changed);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);

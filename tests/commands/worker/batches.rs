@@ -120,3 +120,39 @@ fn a_request_to_stop_is_heeded_while_a_batch_waits_for_more() {
         assert_eq!(work.rest(), ["3:1"], "{halt}");
     }
 }
+
+#[test]
+fn an_item_that_cannot_be_an_argument_does_not_condemn_its_batch() {
+    let work = Work::of_bytes("condemned", &[b"good1", b"bad\0", b"good3"]);
+    let options = ["--max-items", "10", "--drop-failed", "--keep-order"];
+    let ended = work.worker(&options, &["echo", "{}"]).run().with_code(123).saying("1 item failed for good");
+    assert_eq!(ended.text(), "good1\ngood3\n");
+    assert_eq!(work.ring.acknowledged(), 3);
+}
+
+#[test]
+fn arguments_take_as_many_items_as_fit() {
+    let item = "x".repeat(1000);
+    let work = Work::new("fit", &vec![item.as_str(); 300]);
+    let ended = work.script_with_items(&["--max-items", "300", "--drain"], "echo $#").run().succeeds();
+    let counts: Vec<u32> = ended.lines().iter().map(|line| line.parse().unwrap()).collect();
+    assert!(counts.len() > 1 && counts.iter().sum::<u32>() == 300, "{counts:?}");
+}
+
+#[test]
+fn a_failed_item_is_tried_again_while_a_batch_waits_for_more() {
+    let work = Work::new("meanwhile", &["bad", "other"]);
+    let producer = work.ring.open().producer().unwrap();
+    // The first batch has both items; it fails once. The second one waits for more than one item.
+    let options = ["--max-items", "2", "--max-wait", "1h", "-j", "2", "--backoff", "100ms"];
+    let running = work.script(&options, &format!("{}; test $RING_ATTEMPT = 2", until("go"))).spawn();
+    wait_until("both are received", || work.ring.open().snapshot().unwrap().totals.received == 2);
+    work.ring.send(&["third"]);
+    wait_until("all are received", || work.ring.open().snapshot().unwrap().totals.received == 3);
+    work.touch("go");
+    work.wait_for_acknowledged(2);
+    running.signal(libc::SIGTERM);
+    running.end().by_signal(libc::SIGTERM);
+    drop(producer);
+    assert_eq!(work.rest(), ["third:1"]);
+}

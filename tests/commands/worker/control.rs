@@ -202,3 +202,17 @@ fn options_of_a_worker_need_a_command() {
     work.worker(&["--dead-letter", "x", "--drop-failed"], &["cat"]).run().with_code(2);
     work.worker(&[], &["{}"]).run().with_code(2);
 }
+
+#[test]
+fn resume_takes_for_done_what_on_exit_does() {
+    for (codes, code, again) in [("3=ack", 3, 0), ("0=retry,3=dead", 0, 2), ("0-2=dead", 0, 2)] {
+        let work = Work::numbered("codes", 2);
+        let jobs = work.path("jobs");
+        let options = ["--on-exit", codes, "--joblog", &jobs, "--retries", "0", "--drop-failed", "--resume"];
+        let script = format!("echo >> $D/log; exit {code}");
+        work.script(&options, &script).run();
+        let refilled = Work::numbered("codes-again", 2);
+        refilled.script(&options, &script).env("D", work.path("")).run();
+        assert_eq!(work.lines("log").len(), 2 + again, "{codes}");
+    }
+}

@@ -57,6 +57,11 @@ impl Work {
         self.worker(options, &["sh", "-c", script])
     }
 
+    /// The same, with the items in the script's arguments.
+    fn script_with_items(&self, options: &[&str], script: &str) -> Run {
+        self.worker(options, &["sh", "-c", script, "worker", "{}"])
+    }
+
     fn path(&self, name: &str) -> String {
         self.dir.path().join(name).to_str().unwrap().to_string()
     }

@@ -189,3 +189,34 @@ fn closed_outputs() {
     let ended = shell(&work.ring, r#""$C" $R -- sh -c 'cat; echo aside >&2' 2>&-"#).run().succeeds();
     assert_eq!((ended.text(), work.ring.acknowledged()), ("1", 1));
 }
+
+#[test]
+fn a_reader_that_does_not_read_does_not_keep_an_ordered_worker_from_ending() {
+    let work = Work::numbered("stalled", 3);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let options = ["--keep-order", "-j", "2", "--grace", "100ms"];
+    let running = work.script(&options, "touch $D/$(cat); head -c 300000 /dev/zero").stdout(writer).spawn();
+    work.wait_for_file("1");
+    work.wait_for_file("2");
+    running.signal(libc::SIGTERM);
+    running.end().by_signal(libc::SIGTERM);
+    drop(reader);
+}
+
+#[test]
+fn lines_that_were_written_at_once_are_in_results_dead_letters_and_joblog_too() {
+    let work = Work::new("kept", &["item"]);
+    let dead = TestName::new("kept-dead").stays();
+    let (results, jobs) = (work.path("results"), work.path("jobs"));
+    let options =
+        ["--line-buffer", "--retries", "0", "--dead-letter", &dead, "--results", &results, "--joblog", &jobs];
+    let ended = work.script(&options, "echo out; echo err >&2; exit 1").run().with_code(123);
+    assert_eq!(ended.text(), "out\n");
+    assert_eq!(
+        (work.read("results/0-0/stdout"), work.read("results/0-0/stderr")),
+        ("out\n".into(), "err\n".into())
+    );
+    let line = work.lines("jobs").pop().unwrap();
+    assert_eq!(line.split('\t').nth(5), Some("4"), "{line}");
+    assert!(ringctl(&["peek", &dead]).stdout.windows(3).any(|text| text == b"err"));
+}
