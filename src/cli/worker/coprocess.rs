@@ -17,8 +17,8 @@ use nix::poll::{PollFd, PollFlags};
 use super::exchange::{EXPECTED, LONGEST_ANSWER, answer, frame, quoted};
 use super::finish::{Finished, Finisher};
 use super::options::Coprocess;
-use super::slots::{After, Job, Jobs, More};
-use super::standing::{BLOCK, Process, Sent, poll};
+use super::slots::{After, Job, Jobs, Supply};
+use super::standing::{BLOCK, Sent, Standing, poll};
 use super::stop::Stop;
 use super::supervise::{Collected, Ended, MOST_AFTER_END, Terminator};
 use super::template::Template;
@@ -114,7 +114,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
     }
 
     fn serve(&mut self) -> Result<(), Stop> {
-        let mut place: Option<Process<'a, O>> = None;
+        let mut place: Option<Standing<'a, O>> = None;
         loop {
             self.take();
             let Some(process) = &mut place else {
@@ -158,9 +158,9 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
         let most = self.shared.ahead.saturating_add(1);
         while !self.over {
             match self.shared.jobs.try_take(self.slot, most, &mut self.unsent) {
-                More::Taken => {}
-                More::NotYet => return,
-                More::Over => self.over = true,
+                Supply::Taken => {}
+                Supply::NotYet => return,
+                Supply::Over => self.over = true,
             }
         }
         self.give_back_unsent();
@@ -186,7 +186,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
     }
 
     /// Starts the command. `None`: no more jobs will come.
-    fn start(&mut self) -> Result<Option<Process<'a, O>>, Stop> {
+    fn start(&mut self) -> Result<Option<Standing<'a, O>>, Stop> {
         let Shared { finisher, template, .. } = self.shared;
         if self.deaths > 0 {
             let until = Instant::now() + RESTART_AFTER * 2_u32.pow(self.deaths - 1);
@@ -209,12 +209,12 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
             .guard
             .spawn(&command, &With { name: template.name(), slot: self.slot, input: true, also: None });
         let running = running.map_err(|error| template.not_started(&error))?;
-        let process = Process::new(running, stands);
+        let process = Standing::new(running, stands);
         Ok(Some(process.map_err(|error| Failure::io("a pipe of the command", &error))?))
     }
 
     /// Frames and writes as many items as the command takes now.
-    fn send(&mut self, process: &mut Process<'a, O>) -> Result<(), Stop> {
+    fn send(&mut self, process: &mut Standing<'a, O>) -> Result<(), Stop> {
         let mut refused = Vec::new();
         while process.takes_items() {
             if process.out.is_empty() && self.unsent.is_empty() {
@@ -252,7 +252,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
     }
 
     /// Reads answers, at most `most` bytes, and finishes their items.
-    fn receive(&mut self, process: &mut Process<'a, O>, most: usize) -> Result<(), Stop> {
+    fn receive(&mut self, process: &mut Standing<'a, O>, most: usize) -> Result<(), Stop> {
         let mut settled = Vec::new();
         let mut received = 0;
         // An answer is taken from `buffer`, and its process borrowed as a whole meanwhile.
@@ -289,7 +289,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
     /// Takes the answers in `bytes`, and keeps an incomplete one.
     fn answers(
         &mut self,
-        process: &mut Process<'a, O>,
+        process: &mut Standing<'a, O>,
         bytes: &[u8],
         settled: &mut Vec<After<O, Stop>>,
     ) -> Result<(), Stop> {
@@ -339,7 +339,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
     }
 
     /// The command has ended: takes its last answers, and decides about the items that it has not answered.
-    fn conclude(&mut self, mut process: Process<'a, O>) -> Result<(), Stop> {
+    fn conclude(&mut self, mut process: Standing<'a, O>) -> Result<(), Stop> {
         let status = process.running.reap().map_err(|error| Failure::io("the end of the command", &error))?;
         self.receive(&mut process, MOST_AFTER_END)?;
         process.pass_stderr(self.shared.finisher)?;

@@ -31,7 +31,7 @@ pub fn with_command(arg: Arg) -> Arg {
 pub struct WorkArgs {
     /// How many commands run at the same time: a number, or N% of the processors [default: 1]
     #[arg(short, long, value_name = "JOBS", help_heading = "With a COMMAND: how it runs")]
-    pub jobs: Option<Jobs>,
+    pub jobs: Option<JobCount>,
     /// Hold this many items more than commands run, so that the next is at hand; with --coprocess, for each of them
     /// [default: 0]
     #[arg(long, value_name = "COUNT", help_heading = "With a COMMAND: how it runs")]
@@ -167,12 +167,12 @@ pub struct WorkerOptions<'o> {
 
 /// The value of `--jobs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Jobs(pub usize);
+pub struct JobCount(pub usize);
 
 /// The most commands that run at the same time.
 pub const MAX_JOBS: usize = 4096;
 
-impl std::str::FromStr for Jobs {
+impl std::str::FromStr for JobCount {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -189,7 +189,7 @@ impl std::str::FromStr for Jobs {
             }
             None => number(text)?,
         };
-        if (1..=MAX_JOBS).contains(&jobs) { Ok(Jobs(jobs)) } else { Err(wrong()) }
+        if (1..=MAX_JOBS).contains(&jobs) { Ok(JobCount(jobs)) } else { Err(wrong()) }
     }
 }
 

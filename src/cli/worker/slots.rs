@@ -47,7 +47,7 @@ pub enum After<O, S> {
 
 /// What a slot finds that asks for more jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum More {
+pub enum Supply {
     /// Some were taken; there may be others.
     Taken,
     /// None for now. The slot's bell rings when that changes.
@@ -221,18 +221,18 @@ impl<O: Owned, S> Jobs<O, S> {
     }
 
     /// Takes jobs that wait for a slot, so many that `slot` has at most `most`, and no more than its share of all.
-    pub fn try_take(&self, slot: usize, most: usize, jobs: &mut VecDeque<Job<O>>) -> More {
+    pub fn try_take(&self, slot: usize, most: usize, jobs: &mut VecDeque<Job<O>>) -> Supply {
         let mut state = self.state();
         state.asleep.retain(|&asleep| asleep != slot);
         if state.over {
-            return More::Over;
+            return Supply::Over;
         }
         let more = most.min(state.share()).saturating_sub(state.held[slot]).min(state.waiting.len());
         jobs.extend(state.waiting.drain(..more));
         state.running += more;
         state.held[slot] += more;
         if more > 0 {
-            return More::Taken;
+            return Supply::Taken;
         }
         state.asleep.push(slot);
         let other = state.next_awake();
@@ -240,7 +240,7 @@ impl<O: Owned, S> Jobs<O, S> {
         if let Some(other) = other {
             self.bells[other].ring();
         }
-        More::NotYet
+        Supply::NotYet
     }
 
     /// A slot has finished some of its jobs.

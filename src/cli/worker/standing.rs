@@ -36,7 +36,7 @@ pub struct Sent<O> {
 }
 
 /// A standing command that runs.
-pub struct Process<'a, O: Owned> {
+pub struct Standing<'a, O: Owned> {
     pub running: Running,
     stdin: Option<PipeWriter>,
     pub stdout: Option<PipeReader>,
@@ -72,13 +72,13 @@ pub struct Seen {
     pub bell: bool,
 }
 
-impl<'a, O: Owned> Process<'a, O> {
+impl<'a, O: Owned> Standing<'a, O> {
     pub fn new(mut running: Running, stands: Stands<'a, O, Stop>) -> io::Result<Self> {
         let (stdin, stdout, stderr) = (running.stdin.take(), running.stdout.take(), running.stderr.take());
         stdin.iter().try_for_each(set_nonblocking)?;
         stdout.iter().try_for_each(set_nonblocking)?;
         stderr.iter().try_for_each(set_nonblocking)?;
-        Ok(Process {
+        Ok(Standing {
             running,
             stdin,
             stdout,

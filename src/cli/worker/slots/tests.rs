@@ -51,10 +51,10 @@ fn rings(bell: &Bell) -> bool {
 }
 
 /// Takes all that the slot may have.
-fn take(jobs: &TestJobs, slot: usize, most: usize, held: &mut VecDeque<Job<Thing>>) -> More {
+fn take(jobs: &TestJobs, slot: usize, most: usize, held: &mut VecDeque<Job<Thing>>) -> Supply {
     loop {
         match jobs.try_take(slot, most, held) {
-            More::Taken => {}
+            Supply::Taken => {}
             end => return end,
         }
     }
@@ -99,7 +99,7 @@ fn a_job_never_waits_while_all_slots_sleep() {
                 }
                 _ => {
                     jobs.bell(slot).silence();
-                    assert_eq!(take(&jobs, slot, ahead + 1, &mut held[slot]), More::NotYet);
+                    assert_eq!(take(&jobs, slot, ahead + 1, &mut held[slot]), Supply::NotYet);
                     asleep[slot] = true;
                 }
             }
@@ -127,7 +127,7 @@ fn all_bells_ring_at_the_end_and_a_slot_that_gives_up_has_no_jobs() {
     assert_eq!(jobs.in_hand(), (3 - held.len(), 0));
     assert_eq!(jobs.end().len(), 3 - held.len());
     assert!(rings(jobs.bell(0)) && rings(jobs.bell(1)));
-    assert_eq!(take(&jobs, 1, 4, &mut VecDeque::new()), More::Over);
+    assert_eq!(take(&jobs, 1, 4, &mut VecDeque::new()), Supply::Over);
     assert_eq!(jobs.stop(), Some("why"));
     let stands = jobs.stands();
     assert!(!jobs.wait_for_running(Duration::ZERO));
