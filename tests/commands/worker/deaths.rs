@@ -255,3 +255,29 @@ fn without_descriptors_for_another_command_the_worker_stops_and_gives_back() {
     work.nothing_runs();
     assert_eq!(work.rest().len(), 40);
 }
+
+/// The system would reap the commands, and the worker could not learn how they ended.
+#[test]
+fn a_worker_that_was_started_with_sigchld_ignored_learns_how_its_commands_end() {
+    let work = Work::numbered("chld", 2);
+    let command = "cat; grep SigIgn /proc/self/status >> $D/log; exit $((RING_SEQ * 7))";
+    let script = format!(
+        "trap '' CHLD; grep SigIgn /proc/self/status > $D/inherited; \
+         exec $C $R --drain --drop-failed --retries 0 -- sh -c '{command}'"
+    );
+    let ended = shell(&work.ring, &script).env("D", work.dir.path()).run().with_code(123);
+    assert_eq!(ended.text(), "12");
+    assert!(
+        ended.stderr.contains("exit status 7") || ended.stderr.contains("exited with 7"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(work.ring.acknowledged(), 2);
+    let ignores = |line: &String| {
+        let set = u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap();
+        set >> (libc::SIGCHLD - 1) & 1 == 1
+    };
+    assert!(work.lines("inherited").iter().all(ignores));
+    let commands = work.lines("log");
+    assert!(commands.len() == 2 && !commands.iter().any(ignores), "{commands:?}");
+}
