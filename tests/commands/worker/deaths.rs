@@ -280,7 +280,7 @@ fn a_worker_that_was_started_with_sigchld_ignored_learns_how_its_commands_end() 
 
 /// Runs `test` in a thread whose processes have a system call filter that refuses close_range, as some containers do; kernels
 /// before Linux 5.9 do not have it.
-fn without_close_range(test: impl FnOnce() + Send) {
+pub fn without_close_range(test: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             refuse_close_range();
