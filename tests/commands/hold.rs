@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::support::users::{OWNER, Place, SECOND};
 use crate::support::*;
+use crate::worker::deaths::without_close_range;
 
 /// A script: `$T` is `ringctl`; after `take OPTIONS`, `$token` and `$item` are what it got.
 fn script(ring: &TestName, script: &str) -> Run {
@@ -161,6 +162,25 @@ fn a_command_waits_for_a_stopped_holder_and_learns_of_its_death() {
     kill(holder);
     assert_eq!(next(&ring)["attempt"], 2);
     assert!(running.end().text().ends_with("\n3\n"));
+}
+
+#[test]
+fn a_holder_keeps_no_descriptor_of_the_script() {
+    let test = || {
+        let ring = ring("descriptors", &["one"]);
+        let mut running = script(&ring, "exec 200</dev/null; take; echo $token; read -r; $T done $token")
+            .open_input()
+            .spawn();
+        wait_until("a token", || !running.output().is_empty());
+        let [holder] = holders(&ring)[..] else { panic!("one holder") };
+        let is_open = |pid: i32| fs::symlink_metadata(format!("/proc/{pid}/fd/200")).is_ok();
+        assert_eq!((is_open(running.pid()), is_open(holder)), (true, false));
+        running.close_input();
+        running.end().succeeds();
+        assert_eq!(ring.acknowledged(), 1);
+    };
+    test();
+    without_close_range(test);
 }
 
 #[test]

@@ -15,6 +15,9 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use nix::errno::Errno;
 use nix::unistd::{ForkResult, Pid, fork, getppid, getsid, setsid};
 
+use super::child::{close_all_but, close_range};
+use super::signal::keep_children;
+
 /// The two processes after [`start`].
 #[derive(Debug)]
 pub enum Side {
@@ -33,6 +36,7 @@ pub enum Side {
 /// # Errors
 /// The error of the system: no process, or no /dev/null.
 pub fn start(keep: [BorrowedFd<'_>; 2]) -> io::Result<Side> {
+    keep_children()?;
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     // SAFETY: there is one thread, as documented, so the child may do what any process may.
     match unsafe { fork() }? {
@@ -55,27 +59,11 @@ pub fn start(keep: [BorrowedFd<'_>; 2]) -> io::Result<Side> {
                 }
             }
             drop(null);
-            close_all_but(keep.map(|fd| fd.as_raw_fd()));
+            let mut keep = keep.map(|fd| fd.as_raw_fd());
+            keep.sort_unstable();
+            close_all_but(3, &keep, close_range);
             Ok(Side::Holder)
         }
-    }
-}
-
-/// Closes all descriptors from 3 on but these.
-fn close_all_but(mut keep: [RawFd; 2]) {
-    keep.sort_unstable();
-    let mut first = 3;
-    for fd in keep {
-        close_range(first, fd - 1);
-        first = fd + 1;
-    }
-    close_range(first, RawFd::MAX);
-}
-
-fn close_range(first: RawFd, last: RawFd) {
-    if first <= last {
-        // SAFETY: a system call without memory. As documented at `start`, no object owns what is closed.
-        unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, last as libc::c_uint, 0) };
     }
 }
 

@@ -129,6 +129,19 @@ pub fn survive(signal: i32) -> io::Result<()> {
     }
 }
 
+/// Lets this process reap its children. If it was started with SIGCHLD ignored, the system would reap them, and their
+/// numbers could become other processes' at any time. Programs that this process starts get the default action, too, as
+/// from `timeout`: few can do without.
+///
+/// # Errors
+/// The error of the system.
+pub fn keep_children() -> io::Result<()> {
+    match is_ignored(libc::SIGCHLD)? {
+        true => set_action(libc::SIGCHLD, libc::SIG_DFL),
+        false => Ok(()),
+    }
+}
+
 extern "C" fn nothing(_: i32) {}
 
 /// Ends the process by `signal`, as if it had never been caught. Runs no destructors.

@@ -255,3 +255,73 @@ fn without_descriptors_for_another_command_the_worker_stops_and_gives_back() {
     work.nothing_runs();
     assert_eq!(work.rest().len(), 40);
 }
+
+/// The system would reap the commands, and the worker could not learn how they ended.
+#[test]
+fn a_worker_that_was_started_with_sigchld_ignored_learns_how_its_commands_end() {
+    let work = Work::numbered("chld", 2);
+    let command = "cat; grep SigIgn /proc/self/status >> $D/log; exit $((RING_SEQ * 7))";
+    let script = format!(
+        "trap '' CHLD; grep SigIgn /proc/self/status > $D/inherited; \
+         exec $C $R --drain --drop-failed --retries 0 -- sh -c '{command}'"
+    );
+    let ended = shell(&work.ring, &script).env("D", work.dir.path()).run().with_code(123);
+    assert_eq!(ended.text(), "12");
+    assert!(ended.stderr.contains("1 item failed for good"), "{}", ended.stderr);
+    assert_eq!(work.ring.acknowledged(), 2);
+    let ignores = |line: &String| {
+        let set = u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap();
+        set >> (libc::SIGCHLD - 1) & 1 == 1
+    };
+    assert!(work.lines("inherited").iter().all(ignores));
+    let commands = work.lines("log");
+    assert!(commands.len() == 2 && !commands.iter().any(ignores), "{commands:?}");
+}
+
+/// Runs `test` in a thread whose processes have a system call filter that refuses close_range, as some containers do; kernels
+/// before Linux 5.9 do not have it.
+pub fn without_close_range(test: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            refuse_close_range();
+            test();
+        });
+    });
+}
+
+/// In this thread, and in the processes that it starts.
+fn refuse_close_range() {
+    let step = |code: u32, jt, k| libc::sock_filter { code: code as u16, jt, jf: 0, k };
+    let steps = [
+        // The number of the system call; if it is that one, skips one step.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, libc::SYS_close_range as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+    ];
+    let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_ptr().cast_mut() };
+    // SAFETY: the pointers are to locals, which the kernel reads.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program), 0);
+    }
+}
+
+#[test]
+fn without_close_range_the_guard_notices_the_death_of_its_worker_and_keeps_no_pipe() {
+    without_close_range(|| {
+        let work = Work::numbered("range", 1);
+        let script = "sleep 1000 & echo $(cat) >> $D/log; exec sleep 1001";
+        let running = work.script(&[], script).spawn();
+        work.wait_for_lines("log", 1);
+        let guard = guard_of(&running);
+        wait_until("the guard has closed all but its pipe", || {
+            fs::read_dir(format!("/proc/{guard}/fd")).unwrap().count() == 1
+        });
+        running.signal(libc::SIGKILL);
+        running.end().by_signal(libc::SIGKILL);
+        work.nothing_runs();
+        wait_until("the end of the guard", || !is_running(guard));
+        assert_eq!(work.rest(), ["1:1"]);
+    });
+}

@@ -2,7 +2,7 @@
 
 mod batches;
 mod control;
-mod deaths;
+pub mod deaths;
 mod outputs;
 mod parallel;
 mod replies;
