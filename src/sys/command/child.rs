@@ -333,11 +333,18 @@ extern "C" fn begin(start: *mut c_void) -> c_int {
 impl Process {
     fn start(groups: &Groups) -> io::Result<Self> {
         let (ended, alive) = io::pipe()?;
+        // The guard never lets signals through: a handler of this process that ran in it would write to this process's pipes,
+        // and a signal that reaches it before it has its own session could end or suspend it.
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         // SAFETY: the child makes system calls only, which other threads of this process cannot hold up.
-        match unsafe { fork() }? {
-            ForkResult::Child => guard(groups, &ended),
-            ForkResult::Parent { child } => Ok(Process { pid: Some(child), _alive: alive }),
-        }
+        let forked = unsafe { fork() };
+        let child = match forked {
+            Ok(ForkResult::Child) => guard(groups, &ended),
+            Ok(ForkResult::Parent { child }) => Ok(child),
+            Err(error) => Err(error),
+        };
+        before.thread_set_mask()?;
+        Ok(Process { pid: Some(child?), _alive: alive })
     }
 }
 
@@ -352,16 +359,11 @@ impl Drop for Process {
 
 /// The life of the guard.
 fn guard(groups: &Groups, ended: &PipeReader) -> ! {
-    // A session of its own: no signal of the terminal or of the worker's group ends it. A service manager sends its
-    // signal to each process, and the worker's commands may then go on for a while.
+    // A session of its own: no KILL or STOP for the worker's group reaches it. All other signals are blocked: a service manager
+    // sends TERM to each process, and the worker's commands may then go on for a while.
     let _ = setsid();
-    // SAFETY: system calls; the name is a constant string.
-    unsafe {
-        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
-            libc::signal(signal, libc::SIG_IGN);
-        }
-        libc::prctl(libc::PR_SET_NAME, c"ringpipe-guard".as_ptr());
-    }
+    // SAFETY: a system call; the name is a constant string.
+    unsafe { libc::prctl(libc::PR_SET_NAME, c"ringpipe-guard".as_ptr()) };
     // So that no reader waits for this process, and no lock or ring is held by it. Its own copy of the pipe's writing end
     // would keep it from noticing the end of the worker.
     close_all_but(0, &[ended.as_raw_fd()], close_range);

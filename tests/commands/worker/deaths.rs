@@ -64,7 +64,8 @@ fn signals_that_end_the_worker_do_not_end_its_guard() {
     let running = work.script(&[], &script).spawn();
     work.wait_for_lines("log", 1);
     let guard = guard_of(&running);
-    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+    let others = [libc::SIGQUIT, libc::SIGUSR1, libc::SIGALRM, libc::SIGRTMIN()];
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP].into_iter().chain(others) {
         // SAFETY: no pointers; the guard is a child of a process that is not reaped.
         assert_eq!(unsafe { libc::kill(guard as i32, signal) }, 0);
     }
