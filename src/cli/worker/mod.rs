@@ -16,6 +16,7 @@ mod joblog;
 mod limits;
 mod options;
 mod print;
+mod results;
 mod slots;
 mod spool;
 mod standing;
@@ -37,7 +38,7 @@ use self::halt::When;
 use self::joblog::{Done, JobLog};
 use self::limits::Limits;
 pub use self::options::{WorkArgs, WorkerOptions, with_command};
-use self::print::{Partial, Printer, Stream, Style};
+use self::print::{Partial, Printer, Stream};
 use self::slots::{After, Job, Jobs};
 use self::stop::Stop;
 use self::supervise::{Collected, Ended, Sink, Surroundings, Terminator};
@@ -115,10 +116,13 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         _ => Done::default(),
     };
     let joblog = work.joblog.as_deref().map(JobLog::open).transpose()?.map(Mutex::new);
-    let style = Style { tag: work.tag, results: work.results.clone() };
+    if let Some(folder) = &work.results {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Failure::io(format!("results folder {}", folder.display()), &error))?;
+    }
     // Commands that end within their grace may still write.
     let late = StopFlag::new();
-    let printer = Printer::new(style, &stop, &late)?;
+    let printer = Printer::new(work.tag, &stop, &late)?;
     let opening = |name| Opening {
         name,
         place: Patience::of_place(options.wait.timeout),
