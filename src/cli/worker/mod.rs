@@ -93,7 +93,11 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     }
     let slots = work.jobs.map_or(1, |jobs| jobs.0);
     // No ring has more items.
-    let prefetch = work.prefetch.map_or(0, |Count(more)| more.min(1 << 24) as usize);
+    let mut prefetch = work.prefetch.map_or(0, |Count(more)| more.min(1 << 24) as usize);
+    if work.keep_order {
+        // Their outputs may all have to wait, each with two files.
+        prefetch = prefetch.min(spool::most_files() / 2);
+    }
     for (option, other) in [("--reply", &work.reply), ("--dead-letter", &work.dead_letter)] {
         if other.as_ref() == Some(options.ring) {
             // The worker would wait for room that it makes itself, or run its own answers for ever.
@@ -534,7 +538,7 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     /// ones. Signals, failed items that are due and requests to stop are looked at meanwhile.
     fn held_up(&mut self) -> Option<Duration> {
         let unordered = self.worker.order.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len();
-        if unordered >= MOST_UNORDERED {
+        if unordered >= MOST_UNORDERED || unordered > 0 && spool::is_crowded() {
             return Some(SLICE);
         }
         let now = Instant::now();
