@@ -44,12 +44,14 @@ use self::stop::Stop;
 use self::supervise::{Collected, Ended, Sink, Surroundings, Terminator};
 use self::template::{Facts, Member, Template};
 use self::verdict::Ending;
-use crate::cli::common::args::{ByteSize, Count, DurationArg};
+use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::create_args::CreateArgs;
+use crate::cli::common::dead_letter::for_letters;
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::pace::Pace;
 use crate::cli::common::progress::{Goal, Progress};
+use crate::cli::common::relay;
 use crate::cli::common::report::{More, Reporter, Stats};
 use crate::cli::common::seen::Seen;
 use crate::cli::common::signals;
@@ -71,13 +73,6 @@ const IDLE_SLICE: Duration = Duration::from_millis(500);
 const LIMITS_EVERY: Duration = Duration::from_millis(500);
 /// The most finished jobs that wait for earlier ones (`--keep-order`) before no more items are taken.
 const MOST_UNORDERED: usize = 1024;
-/// Slots of a ring for dead letters, their least size, and the largest size of a slot in any ring.
-const LETTER_SLOTS: u64 = 8192;
-const LETTER_SLOT: u64 = 64;
-const LARGEST_SLOT: u64 = 1 << 30;
-/// The most bytes before the item of a dead letter. The end of a command's standard error is most of it, in which a byte
-/// can take six.
-const MOST_REASON: u64 = 16 << 10;
 
 /// Runs the command.
 ///
@@ -150,7 +145,9 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         None => None,
     };
     let ring = receiver.observe().name().to_string();
-    let create = for_letters(receiver.observe());
+    // Room for any item, so that none stops the worker again and again.
+    let largest = (receiver.observe().capacity() / 2).saturating_mul(receiver.observe().slot_size());
+    let create = for_letters(largest);
     let dead = work
         .dead_letter
         .as_ref()
@@ -241,18 +238,6 @@ impl<O: Owned> Drop for EndOnDrop<'_, O> {
     }
 }
 
-/// How a ring for dead letters is made: with room for the largest item of `ring` and the reason before it, so that no
-/// item stops the worker again and again.
-fn for_letters(ring: &impl Observe) -> CreateArgs {
-    let largest = (ring.capacity() / 2).saturating_mul(ring.slot_size()).saturating_add(MOST_REASON);
-    let slot = largest.div_ceil(LETTER_SLOTS / 2).clamp(LETTER_SLOT, LARGEST_SLOT).next_multiple_of(8);
-    CreateArgs {
-        capacity: Some(Count(LETTER_SLOTS)),
-        slot_size: Some(ByteSize(slot)),
-        ..CreateArgs::default()
-    }
-}
-
 /// Opens the ring for dead letters when the first is sent.
 fn opener<'o, T: Transport>(
     name: &'o RingName,
@@ -260,15 +245,12 @@ fn opener<'o, T: Transport>(
     options: &'o WorkerOptions<'o>,
     report: &Reporter,
     stop: &StopFlag,
-) -> impl FnMut() -> Result<T::Sender, Failure> + Send + use<'o, T> {
+) -> impl FnMut() -> Result<Option<T::Sender>, Failure> + Send + use<'o, T> {
     let (report, stop) = (report.clone(), stop.clone());
     move || {
         let place = Patience::of_place(options.wait.timeout);
         let opening = Opening { name, place, report: &report, stop: &stop };
-        let opened = T::open_sender(&opening, &create, false)?;
-        opened.ok_or_else(|| {
-            Failure::new(code::RUNTIME, "a signal came before the ring for dead letters was open")
-        })
+        relay::open::<T>(&opening, &create)
     }
 }
 
