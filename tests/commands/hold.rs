@@ -111,6 +111,22 @@ fn an_item_that_cannot_become_a_dead_letter_stays_held() {
 }
 
 #[test]
+fn a_ring_for_dead_letters_is_made_with_room_for_the_item_and_is_not_the_ring_of_the_item() {
+    let ring = TestName::ring("large", &["--slot-size", "1K"]);
+    let item = "x".repeat(3_000_000);
+    ring.send(&[&item]);
+    let dead = TestName::new("dead").stays();
+    let line = "take; $T fail $token --dead-letter $R --retries 9; echo $?; $T fail $token --dead-letter $D; echo $?";
+    let ended = script(&ring, line).env("D", &dead.name).run().succeeds();
+    assert_eq!(ended.text(), "2\n0\n");
+    ended.saying("is the ring of the item");
+    assert_eq!((ring.acknowledged(), ring.ready()), (1, 0));
+    let letter = consumer(&dead, &["-n", "1"]).run().succeeds();
+    let (_, bytes) = letter.text().split_once('\n').unwrap();
+    assert!(bytes == format!("{item}\n"), "{} bytes", bytes.len());
+}
+
+#[test]
 fn the_item_of_a_killed_script_goes_to_another_consumer() {
     // The default, and by name.
     for by in ["", "--hold-for $$"] {

@@ -207,15 +207,22 @@ fn a_closed_ring_and_an_item_that_is_too_long_stay_in_the_ring_of_dead_letters()
     let closed = requeue(&[&from]).with_code(5);
     assert!(closed.complaint().contains(&format!("ring {:?}: the ring is closed", to.name)), "{closed:?}");
     assert_eq!(items(&from).len(), 1);
-    // A ring that was made for an item which it cannot take is removed.
-    let none = TestName::new("requeue-none");
-    let key = ItemKey { producer: 1, sequence: 2 };
-    let long = vec![b'x'; 300_000];
-    let wide = TestName::ring("requeue-wide", &["--capacity", "32768"]);
-    wide.open().producer().unwrap().send_as(key, &letter(&none, key, None, "", &long)).unwrap();
-    requeue(&[&wide]).with_code(1);
-    assert!(!none.exists());
-    assert_eq!(items(&wide).len(), 1);
+}
+
+#[test]
+fn a_ring_is_made_with_room_for_its_first_item() {
+    let (from, to) =
+        (TestName::ring("requeue-wide", &["--capacity", "32768"]), TestName::new("requeue-none").stays());
+    let (first, long) = (key(1, 1), vec![b'x'; 300_000]);
+    from.open().producer().unwrap().send_as(first, &letter(&to, first, None, "", &long)).unwrap();
+    requeue(&[&from]).succeeds().quiet();
+    assert!(is_empty(&from));
+    let read = consumer(&to, &["--raw", "-n", "1"]).run().succeeds();
+    assert!(read.stdout == long, "{} bytes", read.stdout.len());
+    // A ring that another process has made may have another size.
+    let (next, to) = (key(1, 2), TestName::ring("requeue-other", &["--capacity", "32768"]));
+    from.open().producer().unwrap().send_as(next, &letter(&to, next, None, "", &long)).unwrap();
+    requeue(&[&from]).succeeds().quiet();
 }
 
 #[test]

@@ -2,11 +2,23 @@
 //!
 //! A JSON object on one line, a newline, then the item's bytes, unchanged.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
+use super::create_args::CreateArgs;
+use super::relay;
 use crate::ItemKey;
 
 const SCHEMA: &str = "ringpipe.dead/1";
+/// The most bytes of a reason in a letter.
+const MOST_REASON: usize = 1 << 10;
+/// The most bytes before the item. Most of it are the reason, and the end of a command's standard error, 2 KiB, in which a
+/// byte can take six.
+const MOST_HEAD: u64 = 20 << 10;
+
+/// How a ring for dead letters about items of up to `largest` bytes is made.
+pub fn for_letters(largest: u64) -> CreateArgs {
+    relay::for_items(largest.saturating_add(MOST_HEAD))
+}
 
 /// Why an item failed for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +33,8 @@ pub struct DeadLetter {
     pub sequence: u64,
     /// How often its command failed.
     pub failures: u8,
-    /// How the last attempt ended, in words.
+    /// How the last attempt ended, in words. A letter has the first 1 KiB of it.
+    #[serde(serialize_with = "cut")]
     pub reason: String,
     /// The exit code of the last attempt.
     pub exit: Option<i32>,
@@ -67,6 +80,12 @@ impl DeadLetter {
     }
 }
 
+/// Writes the first part of a text that a command or the user chose: it must not make the letter too large for its ring.
+fn cut<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let most = (0..=text.len().min(MOST_REASON)).rev().find(|&end| text.is_char_boundary(end));
+    serializer.serialize_str(&text[..most.unwrap_or(0)])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +102,24 @@ mod tests {
         for other in [&b""[..], b"\n", b"{}\n", b"item\n{}", b"{\"schema\":\"other/1\"}\nx"] {
             assert_eq!(DeadLetter::parse(other), None);
         }
+    }
+
+    #[test]
+    fn a_letter_has_the_first_part_of_a_long_reason() {
+        let key = ItemKey { producer: 3, sequence: 17 };
+        for (one, times, kept) in [("x", 1024, 1024), ("x", 9999, 1024), ("\u{20ac}", 999, 1023)] {
+            let reason = one.repeat(times);
+            let letter = DeadLetter { reason: reason.clone(), ..DeadLetter::new("jobs", key) }.with(b"item");
+            let (parsed, bytes) = DeadLetter::parse(&letter).unwrap();
+            assert_eq!((&*parsed.reason, bytes), (&reason[..kept], &b"item"[..]));
+        }
+    }
+
+    #[test]
+    fn the_longest_head_has_room() {
+        let key = ItemKey { producer: u32::MAX, sequence: u64::MAX };
+        let (reason, stderr) = ("\x01".repeat(1024), "\x01".repeat(2048));
+        let letter = DeadLetter { reason, stderr, ..DeadLetter::new(&"\"".repeat(250), key) };
+        assert!(letter.with(b"").len() + 100 < MOST_HEAD as usize);
     }
 }

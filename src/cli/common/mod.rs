@@ -15,6 +15,7 @@ pub mod owner_args;
 pub mod pace;
 pub mod paint;
 pub mod progress;
+pub mod relay;
 pub mod report;
 pub mod seen;
 pub mod signals;

@@ -3,19 +3,25 @@
 use std::cell::OnceCell;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use clap::Args;
 use indicatif::{BinaryBytes, HumanCount, ProgressBar};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use serde::Serialize;
 
 use super::escape;
 use super::exit::Failure;
 use super::progress::{Fill, Goal, Progress};
-use crate::sys::command::stdio;
+use crate::sys::command::{signal, stdio};
+
+/// The longest wait for room in standard error without a check for a signal, in milliseconds.
+const ROOM: u8 = 50;
 
 /// What is to be said.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Reports (all on standard error)")]
 pub struct ReportArgs {
     /// Show how much went through and how fast, the time left where the size is known, how full the ring is and
@@ -123,10 +129,29 @@ impl Reporter {
 
     fn line(&self, text: impl Display) {
         let text = format!("{}: {}\n", self.program, escape::text(&text.to_string()));
-        let write = || drop(io::stderr().write_all(text.as_bytes()));
+        let write = || {
+            if waits_for_room() {
+                drop(io::stderr().write_all(text.as_bytes()));
+            }
+        };
         match self.bar.get() {
             Some(bar) => bar.suspend(write),
             None => write(),
+        }
+    }
+}
+
+/// Waits until standard error has room for a note. False: it has none, and a signal has come, after which a reader that
+/// does not read must not keep the command from its end.
+fn waits_for_room() -> bool {
+    let stderr = io::stderr();
+    loop {
+        let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        match poll(&mut fds, ROOM) {
+            Ok(0) if signal::first().is_some() => return false,
+            Ok(0) | Err(Errno::EINTR) => {}
+            // The write tells of an error.
+            Ok(_) | Err(_) => return true,
         }
     }
 }

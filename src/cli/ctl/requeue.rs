@@ -12,16 +12,15 @@ use crate::cli::common::dead_letter::DeadLetter;
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::owner_args::OwnerArgs;
+use crate::cli::common::relay::{self, Unsent, send_on};
 use crate::cli::common::report::{ReportArgs, Reporter};
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::{Ui, json_line};
 use crate::cli::transport::shm::Shm;
-use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Sender, Transport};
+use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Transport};
 use crate::{Error, ItemKey, RingName, StopFlag};
 
-/// The longest wait for room without a check of the stop flag.
-const SLICE: Duration = Duration::from_millis(100);
 /// How long to try again for items that lie behind one that is being written, at least so often, and the pause in between.
 const BLOCKED: Duration = Duration::from_secs(1);
 const BLOCKED_LOOKS: u32 = 10;
@@ -111,8 +110,7 @@ fn requeue<T: Transport>(args: &Args, ui: &Ui) -> Result<End, Failure> {
         return Err(Failure::new(code::USAGE, line));
     }
     let stop = signals::catch()?;
-    let told = ReportArgs { progress: false, stats: false, quiet: false, verbose: false };
-    let report = Reporter::new(ui.program(), &told);
+    let report = Reporter::new(ui.program(), &ReportArgs::default());
     let opening = opening(args, &args.from, &report, &stop);
     let Some(receiver) = T::open_receiver(&opening, Patience::None, &args.owner)? else {
         return Ok(signals::end());
@@ -254,33 +252,22 @@ impl<'a, T: Transport> Run<'a, T> {
             let create = CreateArgs {
                 no_create: self.args.no_create,
                 owner: self.args.owner,
-                ..CreateArgs::default()
+                // With room for this item at least.
+                ..relay::for_items(bytes.len() as u64)
             };
-            let Some(sender) = T::open_sender(&opening, &create, false)? else { return Ok(false) };
+            let Some(sender) = relay::open::<T>(&opening, &create)? else { return Ok(false) };
             self.senders.insert(to.as_str().to_string(), (sender, 0));
         }
         let Some((sender, sent)) = self.senders.get_mut(to.as_str()) else { return Ok(false) };
-        let (limit, start) = (self.args.timeout.map(|DurationArg(limit)| limit), Instant::now());
-        loop {
-            if self.stop.is_raised() {
-                return Ok(false);
+        let limit = self.args.timeout.map(|DurationArg(limit)| limit);
+        match send_on(sender, key, bytes, limit, self.stop) {
+            Ok(()) => {
+                *sent += 1;
+                Ok(true)
             }
-            let left = limit.map_or(SLICE, |limit| limit.saturating_sub(start.elapsed()).min(SLICE));
-            match sender.send_as(key, bytes, left) {
-                Ok(()) => {
-                    *sent += 1;
-                    return Ok(true);
-                }
-                Err(Error::TimedOut | Error::Full) => {
-                    if let Some(limit) = limit.filter(|limit| start.elapsed() >= *limit) {
-                        return Err(full(to.as_str(), limit));
-                    }
-                }
-                Err(Error::Interrupted) => return Ok(false),
-                Err(error) => {
-                    return Err(sender.observe().explained(Failure::of_ring(to.as_str(), &error)));
-                }
-            }
+            Err(Unsent::Stopped) => Ok(false),
+            Err(Unsent::NoRoom) => Err(full(to.as_str(), limit.unwrap_or_default())),
+            Err(Unsent::Refused(error)) => Err(relay::refusal(sender, &error)),
         }
     }
 
@@ -290,8 +277,7 @@ impl<'a, T: Transport> Run<'a, T> {
         self.left.into_iter().for_each(Owned::give_back);
         let mut to = Vec::new();
         for (ring, (sender, items)) in self.senders {
-            let is_unused = sender.has_made_ring() && items == 0;
-            sender.close(is_unused);
+            relay::close(sender);
             to.push(Sent { ring, items });
         }
         Report {

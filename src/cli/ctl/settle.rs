@@ -1,21 +1,18 @@
 //! `ringctl done`, `fail` and `release`: decide about an item that `consumer --hold` keeps for a script.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use crate::cli::common::create_args::CreateArgs;
-use crate::cli::common::dead_letter::DeadLetter;
+use crate::cli::common::dead_letter::{DeadLetter, for_letters};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::hold::{Facts, Request, Token, ask};
+use crate::cli::common::relay::{self, Unsent, send_on};
 use crate::cli::common::report::{ReportArgs, Reporter};
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::shm::Shm;
-use crate::cli::transport::{Opening, Patience, Sender, Transport};
-use crate::{Error, ItemKey, RingName};
-
-/// The longest wait for room in the ring for dead letters without a check for a signal.
-const SLICE: Duration = Duration::from_millis(100);
+use crate::cli::transport::{Opening, Patience};
+use crate::{ItemKey, RingName};
 
 /// Acknowledge an item that `consumer --hold` keeps: it is not delivered again
 ///
@@ -45,7 +42,7 @@ Examples:
   ringctl fail \"$token\" --dead-letter failed --retries 3 --reason 'no answer'
 
 Exit codes: 0 given back, or sent to RING2 and acknowledged; 1 another user's token, or the system refused;
-3 no holder: the token was used before, or the holder has ended and the item is delivered again; 5 RING2 is
+2 RING2 is the ring of the item; 3 no holder: the token was used before, or the holder has ended and the item is delivered again; 5 RING2 is
 closed; 6 a ring is damaged; 128+n ended by signal n. If it cannot be sent to RING2, its holder keeps it.")]
 pub struct FailArgs {
     /// What consumer --hold has printed on its first line
@@ -89,6 +86,10 @@ pub fn fail(args: &FailArgs, ui: &Ui) -> Result<End, Failure> {
         return ask(&args.token, Request::Fail).map(|_| End::Done);
     };
     let (facts, bytes) = ask(&args.token, Request::Show)?;
+    if dead_letter.as_str() == facts.ring {
+        let line = format!("--dead-letter {:?} is the ring of the item; expected another one", facts.ring);
+        return Err(Failure::new(code::USAGE, line));
+    }
     if facts.failures < args.retries.unwrap_or(0) {
         return ask(&args.token, Request::Fail).map(|_| End::Done);
     }
@@ -102,12 +103,9 @@ pub fn fail(args: &FailArgs, ui: &Ui) -> Result<End, Failure> {
 /// Sends the item to the ring for dead letters; waits for room.
 fn send(ring: &RingName, args: &FailArgs, facts: &Facts, bytes: &[u8], ui: &Ui) -> Result<End, Failure> {
     let stop = signals::catch()?;
-    let report = Reporter::new(
-        ui.program(),
-        &ReportArgs { progress: false, stats: false, quiet: false, verbose: false },
-    );
+    let report = Reporter::new(ui.program(), &ReportArgs::default());
     let opening = Opening { name: ring, place: Patience::None, report: &report, stop: &stop };
-    let Some(mut sender) = Shm::open_sender(&opening, &CreateArgs::default(), false)? else {
+    let Some(mut sender) = relay::open::<Shm>(&opening, &for_letters(bytes.len() as u64))? else {
         return Ok(signals::end());
     };
     let key = ItemKey { producer: facts.producer, sequence: facts.sequence };
@@ -117,18 +115,17 @@ fn send(ring: &RingName, args: &FailArgs, facts: &Facts, bytes: &[u8], ui: &Ui) 
         time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         ..DeadLetter::new(&facts.ring, key)
     };
-    let letter = letter.with(bytes);
-    loop {
-        match sender.send_as(key, &letter, SLICE) {
-            Ok(()) => return Ok(End::Done),
-            Err(Error::TimedOut) if !stop.is_raised() => {}
-            Err(Error::TimedOut | Error::Interrupted) => return Ok(signals::end()),
-            Err(error) => {
-                let failure = Failure::of_ring(ring.as_str(), &error);
-                // The codes of a missing item and of a missing token must not mean this, too.
-                let code = if failure.code == code::EMPTY { code::RUNTIME } else { failure.code };
-                return Err(Failure { code, ..failure });
-            }
+    let sent = send_on(&mut sender, key, &letter.with(bytes), None, &stop);
+    let result = match sent {
+        Ok(()) => Ok(End::Done),
+        Err(Unsent::Stopped | Unsent::NoRoom) => Ok(signals::end()),
+        Err(Unsent::Refused(error)) => {
+            let failure = relay::refusal(&sender, &error);
+            // The codes of a missing item and of a missing token must not mean this, too.
+            let code = if failure.code == code::EMPTY { code::RUNTIME } else { failure.code };
+            Err(Failure { code, ..failure })
         }
-    }
+    };
+    relay::close(sender);
+    result
 }

@@ -1,23 +1,18 @@
 //! Sends items that failed for good to another ring, with the reason.
 
 use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::stop::Stop;
 use super::verdict::Ending;
 use crate::cli::common::dead_letter::DeadLetter;
 use crate::cli::common::exit::Failure;
-use crate::cli::transport::{Observe, Owned, Sender};
-use crate::{Error, ItemKey, StopFlag};
+use crate::cli::common::relay::{self, Unsent, send_on};
+use crate::cli::transport::{Owned, Sender};
+use crate::{ItemKey, StopFlag};
 
-/// The longest wait for room in another ring without a check of the stop flag.
-const SLICE: Duration = Duration::from_millis(100);
-/// The pause between two attempts that do not wait.
-const PAUSE: Duration = Duration::from_millis(5);
-
-/// Opens the ring for dead letters.
-type Open<'o, S> = Box<dyn FnMut() -> Result<S, Failure> + Send + 'o>;
+/// Opens the ring for dead letters. `None`: a signal came first.
+type Open<'o, S> = Box<dyn FnMut() -> Result<Option<S>, Failure> + Send + 'o>;
 
 /// A ring for items that failed for good; opened, and if it is missing created, for the first of them.
 pub struct DeadLetters<'o, S> {
@@ -27,7 +22,7 @@ pub struct DeadLetters<'o, S> {
 }
 
 impl<'o, S: Sender> DeadLetters<'o, S> {
-    pub fn new(ring: &'o str, open: impl FnMut() -> Result<S, Failure> + Send + 'o) -> Self {
+    pub fn new(ring: &'o str, open: impl FnMut() -> Result<Option<S>, Failure> + Send + 'o) -> Self {
         DeadLetters { ring, place: Mutex::new((None, Box::new(open))) }
     }
 
@@ -57,14 +52,30 @@ impl<'o, S: Sender> DeadLetters<'o, S> {
             stderr: String::from_utf8_lossy(stderr).into_owned(),
             ..DeadLetter::new(self.ring, item.key())
         };
+        let (key, letter) = (item.key(), letter.with(item.bytes()));
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        let (sender, open) = &mut *place;
-        if sender.is_none() {
-            *sender = Some(open()?);
-        }
-        match sender {
-            Some(sender) => send(sender, item.key(), &letter.with(item.bytes()), late),
-            None => Ok(()),
+        let (kept, open) = &mut *place;
+        let mut is_again = false;
+        loop {
+            let mut sender = match kept.take() {
+                Some(sender) => sender,
+                None => open()?.ok_or(Stop::Stopped)?,
+            };
+            match send_on(&mut sender, key, &letter, None, late) {
+                Ok(()) => {
+                    *kept = Some(sender);
+                    return Ok(());
+                }
+                // A ring for dead letters is made when needed, also once more.
+                Err(Unsent::Refused(error)) if !is_again && relay::is_removed(&sender, &error) => {
+                    is_again = true;
+                }
+                Err(unsent) => {
+                    let stop = stop(&sender, unsent);
+                    relay::close(sender);
+                    return Err(stop);
+                }
+            }
         }
     }
 }
@@ -74,14 +85,12 @@ impl<'o, S: Sender> DeadLetters<'o, S> {
 /// # Errors
 /// [`Stop`], and the item was not sent: there is no room, or the ring takes no such item.
 pub fn send<S: Sender>(sender: &mut S, key: ItemKey, bytes: &[u8], late: &StopFlag) -> Result<(), Stop> {
-    loop {
-        match sender.send_as(key, bytes, SLICE) {
-            Ok(()) => return Ok(()),
-            Err(Error::TimedOut | Error::Interrupted) if late.is_raised() => return Err(Stop::Stopped),
-            Err(Error::TimedOut) => {}
-            // After a signal it does not wait.
-            Err(Error::Interrupted) => thread::sleep(PAUSE),
-            Err(error) => return Err(Failure::of_ring(sender.observe().name(), &error).into()),
-        }
+    send_on(sender, key, bytes, None, late).map_err(|unsent| stop(sender, unsent))
+}
+
+fn stop(sender: &impl Sender, unsent: Unsent) -> Stop {
+    match unsent {
+        Unsent::Stopped | Unsent::NoRoom => Stop::Stopped,
+        Unsent::Refused(error) => relay::refusal(sender, &error).into(),
     }
 }

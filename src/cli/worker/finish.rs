@@ -14,6 +14,7 @@ use super::halt::Halt;
 use super::joblog::{Entry, JobLog};
 use super::options::WorkArgs;
 use super::print::Printer;
+use super::results;
 use super::slots::{After, Job};
 use super::spool::Spool;
 use super::stop::Stop;
@@ -234,11 +235,9 @@ impl<S: Sender> Finisher<'_, S> {
         let Some(folder) = &self.options.results else { return Ok(()) };
         let Finished { job, ended, output: Collected { stdout, stderr }, .. } = finished;
         let Some(first) = job.items.first() else { return Ok(()) };
-        let (key, bytes) =
-            (first.key(), job.items.iter().flat_map(|item| item.bytes()).copied().collect::<Vec<_>>());
-        let name = format!("{}-{}", key.producer, key.sequence);
-        let printer = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = printer.results(&name, &bytes, stdout, stderr, &ended.ending.to_string());
+        let ItemKey { producer, sequence } = first.key();
+        let (name, items) = (format!("{producer}-{sequence}"), job.items.iter().map(O::bytes));
+        let kept = results::keep(folder, &name, items, stdout, stderr, &ended.ending.to_string());
         kept.map_err(|error| Failure::io(format!("results folder {}", folder.display()), &error).into())
     }
 

@@ -16,6 +16,7 @@ mod joblog;
 mod limits;
 mod options;
 mod print;
+mod results;
 mod slots;
 mod spool;
 mod standing;
@@ -38,18 +39,20 @@ use self::halt::When;
 use self::joblog::{Done, JobLog};
 use self::limits::Limits;
 pub use self::options::{WorkArgs, WorkerOptions, with_command};
-use self::print::{Partial, Printer, Stream, Style};
+use self::print::{Partial, Printer, Stream};
 use self::slots::{After, Job, Jobs};
 use self::stop::Stop;
 use self::supervise::{Collected, Ended, Sink, Surroundings, Terminator};
 use self::template::{Facts, Member, Template};
 use self::verdict::Ending;
-use crate::cli::common::args::{ByteSize, Count, DurationArg};
+use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::create_args::CreateArgs;
+use crate::cli::common::dead_letter::for_letters;
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::pace::Pace;
 use crate::cli::common::progress::{Goal, Progress};
+use crate::cli::common::relay;
 use crate::cli::common::report::{More, Reporter, Stats};
 use crate::cli::common::seen::Seen;
 use crate::cli::common::signals;
@@ -73,13 +76,6 @@ const LIMITS_EVERY: Duration = Duration::from_millis(500);
 const MOST_UNORDERED: usize = 1024;
 /// Bytes of items after which no more go into one command's arguments: what xargs takes by default.
 const MOST_ARGUMENTS: usize = 128 << 10;
-/// Slots of a ring for dead letters, their least size, and the largest size of a slot in any ring.
-const LETTER_SLOTS: u64 = 8192;
-const LETTER_SLOT: u64 = 64;
-const LARGEST_SLOT: u64 = 1 << 30;
-/// The most bytes before the item of a dead letter. The end of a command's standard error is most of it, in which a byte
-/// can take six.
-const MOST_REASON: u64 = 16 << 10;
 
 /// Runs the command.
 ///
@@ -95,7 +91,11 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     }
     let slots = work.jobs.map_or(1, |jobs| jobs.0);
     // No ring has more items.
-    let prefetch = work.prefetch.map_or(0, |Count(more)| more.min(1 << 24) as usize);
+    let mut prefetch = work.prefetch.map_or(0, |Count(more)| more.min(1 << 24) as usize);
+    if work.keep_order {
+        // Their outputs may all have to wait, each with two files.
+        prefetch = prefetch.min(spool::most_files() / 2);
+    }
     for (option, other) in [("--reply", &work.reply), ("--dead-letter", &work.dead_letter)] {
         if other.as_ref() == Some(options.ring) {
             // The worker would wait for room that it makes itself, or run its own answers for ever.
@@ -118,10 +118,13 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         _ => Done::default(),
     };
     let joblog = work.joblog.as_deref().map(JobLog::open).transpose()?.map(Mutex::new);
-    let style = Style { tag: work.tag, results: work.results.clone() };
+    if let Some(folder) = &work.results {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Failure::io(format!("results folder {}", folder.display()), &error))?;
+    }
     // Commands that end within their grace may still write.
     let late = StopFlag::new();
-    let printer = Printer::new(style, &stop, &late)?;
+    let printer = Printer::new(work.tag, &stop, &late)?;
     let opening = |name| Opening {
         name,
         place: Patience::of_place(options.wait.timeout),
@@ -145,7 +148,9 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         None => None,
     };
     let ring = receiver.observe().name().to_string();
-    let create = for_letters(receiver.observe());
+    // Room for any item, so that none stops the worker again and again.
+    let largest = (receiver.observe().capacity() / 2).saturating_mul(receiver.observe().slot_size());
+    let create = for_letters(largest);
     let dead = work
         .dead_letter
         .as_ref()
@@ -237,18 +242,6 @@ impl<O: Owned> Drop for EndOnDrop<'_, O> {
     }
 }
 
-/// How a ring for dead letters is made: with room for the largest item of `ring` and the reason before it, so that no
-/// item stops the worker again and again.
-fn for_letters(ring: &impl Observe) -> CreateArgs {
-    let largest = (ring.capacity() / 2).saturating_mul(ring.slot_size()).saturating_add(MOST_REASON);
-    let slot = largest.div_ceil(LETTER_SLOTS / 2).clamp(LETTER_SLOT, LARGEST_SLOT).next_multiple_of(8);
-    CreateArgs {
-        capacity: Some(Count(LETTER_SLOTS)),
-        slot_size: Some(ByteSize(slot)),
-        ..CreateArgs::default()
-    }
-}
-
 /// Opens the ring for dead letters when the first is sent.
 fn opener<'o, T: Transport>(
     name: &'o RingName,
@@ -256,15 +249,12 @@ fn opener<'o, T: Transport>(
     options: &'o WorkerOptions<'o>,
     report: &Reporter,
     stop: &StopFlag,
-) -> impl FnMut() -> Result<T::Sender, Failure> + Send + use<'o, T> {
+) -> impl FnMut() -> Result<Option<T::Sender>, Failure> + Send + use<'o, T> {
     let (report, stop) = (report.clone(), stop.clone());
     move || {
         let place = Patience::of_place(options.wait.timeout);
         let opening = Opening { name, place, report: &report, stop: &stop };
-        let opened = T::open_sender(&opening, &create, false)?;
-        opened.ok_or_else(|| {
-            Failure::new(code::RUNTIME, "a signal came before the ring for dead letters was open")
-        })
+        relay::open::<T>(&opening, &create)
     }
 }
 
@@ -583,7 +573,8 @@ impl<R: Receiver, S: Sender> Run<'_, '_, R, S> {
     /// How long no further command may start: by the pace, by load and memory, and by outputs that wait for earlier
     /// ones. Signals, failed items that are due and requests to stop are looked at meanwhile.
     fn held_up(&mut self) -> Option<Duration> {
-        if self.worker.finisher.unordered.load(Relaxed) >= MOST_UNORDERED {
+        let unordered = self.worker.finisher.unordered.load(Relaxed);
+        if unordered >= MOST_UNORDERED || unordered > 0 && spool::is_crowded() {
             return Some(SLICE);
         }
         let now = Instant::now();

@@ -1,9 +1,8 @@
 //! Writes the outputs of commands that run at the same time, so that they do not mix.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -21,15 +20,6 @@ const ASK_AGAIN: Duration = Duration::from_millis(1);
 const ROOM: Duration = Duration::from_millis(50);
 /// How often it asks after the flag was raised.
 const ASKS_AFTER_STOP: u32 = 100;
-
-/// How outputs are written.
-#[derive(Debug, Clone, Default)]
-pub struct Style {
-    /// Each line begins with its label and a tab (`--tag`).
-    pub tag: bool,
-    /// The folder of `--results`.
-    pub results: Option<PathBuf>,
-}
 
 /// One of a command's outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,43 +42,40 @@ pub struct Partial {
 #[derive(Debug)]
 pub struct Printer {
     output: Output,
-    /// Standard error, without a buffer.
-    aside: File,
-    style: Style,
+    /// Standard error.
+    aside: Output,
+    /// Each line begins with its label and a tab (`--tag`).
+    tag: bool,
     late: StopFlag,
     /// A buffer for lines with their labels.
     labelled: Vec<u8>,
 }
 
 impl Printer {
-    /// Opens the outputs, and creates the folder for results.
+    /// Opens the outputs. With `tag`, each line begins with its label.
     ///
     /// `stop` tells of a signal; output is still written then. After `late` was raised, it is written only as far as its
     /// reader has made room.
     ///
     /// # Errors
-    /// A [`Failure`] if standard output is closed, or the folder cannot be created.
-    pub fn new(style: Style, stop: &StopFlag, late: &StopFlag) -> Result<Self, Failure> {
-        if let Some(folder) = &style.results {
-            fs::create_dir_all(folder)
-                .map_err(|error| Failure::io(format!("results folder {}", folder.display()), &error))?;
-        }
+    /// A [`Failure`] if standard output is closed.
+    pub fn new(tag: bool, stop: &StopFlag, late: &StopFlag) -> Result<Self, Failure> {
         let output = Output::stdout(stop)?;
         let aside = io::stderr().as_fd().try_clone_to_owned();
-        let aside = File::from(aside.map_err(|error| Failure::io("standard error", &error))?);
-        Ok(Self::of(output, aside, style, late))
+        let aside = aside.and_then(|aside| Output::of(File::from(aside), stop));
+        let aside = aside.map_err(|error| Failure::io("standard error", &error))?;
+        Ok(Self::of(output, aside, tag, late))
     }
 
-    fn of(output: Output, aside: File, style: Style, late: &StopFlag) -> Self {
-        Printer { output, aside, style, late: late.clone(), labelled: Vec::new() }
+    fn of(output: Output, aside: Output, tag: bool, late: &StopFlag) -> Self {
+        Printer { output, aside, tag, late: late.clone(), labelled: Vec::new() }
     }
 
     /// Writes both outputs of a command that has ended. Other workers that share the pipe of standard output do not
     /// write in between.
     ///
     /// # Errors
-    /// Why standard output was not written completely; or [`Cut::Failed`] if standard error was not, or if a spool
-    /// cannot be read. If the reader of standard error has left, that is not an error.
+    /// Why an output was not written completely; or [`Cut::Failed`] if a spool cannot be read. If the reader of standard error has left, that is not an error.
     pub fn group(&mut self, label: &str, stdout: &mut Spool, stderr: &mut Spool) -> Result<(), Cut> {
         if stdout.is_empty() && stderr.is_empty() {
             return Ok(());
@@ -152,29 +139,6 @@ impl Printer {
         Ok(())
     }
 
-    /// Writes the files `item`, `stdout`, `stderr` and `result` of a command to the folder `key` of `--results`, if
-    /// that was given. Each file appears complete, and `result` with the line `ending` as the last one. Files of an
-    /// earlier attempt are replaced.
-    ///
-    /// # Errors
-    /// The error of the system.
-    pub fn results(
-        &self,
-        key: &str,
-        item: &[u8],
-        stdout: &mut Spool,
-        stderr: &mut Spool,
-        ending: &str,
-    ) -> io::Result<()> {
-        let Some(folder) = &self.style.results else { return Ok(()) };
-        let folder = folder.join(key);
-        fs::create_dir_all(&folder)?;
-        put(&folder, "item", |file| file.write_all(item))?;
-        put(&folder, "stdout", |file| stdout.copy_to(&mut |piece: &[u8]| file.write_all(piece)))?;
-        put(&folder, "stderr", |file| stderr.copy_to(&mut |piece: &[u8]| file.write_all(piece)))?;
-        put(&folder, "result", |file| writeln!(file, "{ending}"))
-    }
-
     /// Calls `write` while no other process writes to the same pipe. That covers standard error, too, which
     /// often is the same pipe.
     fn locked(&mut self, write: impl FnOnce(&mut Self) -> Result<(), Cut>) -> Result<(), Cut> {
@@ -197,7 +161,7 @@ impl Printer {
     /// Writes `bytes`, with labels if asked for; `at_start` says whether they are the start of a line, and
     /// afterwards, whether what follows is.
     fn write(&mut self, stream: Stream, label: &str, bytes: &[u8], at_start: &mut bool) -> Result<(), Cut> {
-        let bytes = if self.style.tag {
+        let bytes = if self.tag {
             self.labelled.clear();
             append_labelled(&mut self.labelled, label, bytes, *at_start);
             &self.labelled
@@ -207,7 +171,7 @@ impl Printer {
         *at_start = bytes.last().map_or(*at_start, |last| *last == b'\n');
         match stream {
             Stream::Out => write_out(&mut self.output, &self.late, bytes),
-            Stream::Err => write_aside(&self.aside, bytes).map_err(Cut::Failed),
+            Stream::Err => write_aside(&mut self.aside, &self.late, bytes),
         }
     }
 }
@@ -224,12 +188,16 @@ fn append_labelled(out: &mut Vec<u8>, label: &str, bytes: &[u8], mut at_start: b
     }
 }
 
-/// Writes to standard output, and waits for room as long as `late` is not raised.
+/// Writes to an output, and waits for room as long as `late` is not raised.
 fn write_out(output: &mut Output, late: &StopFlag, bytes: &[u8]) -> Result<(), Cut> {
     let mut written = 0;
     while written < bytes.len() {
         match output.room(ROOM)? {
-            Ready::Yes => written += output.write_piece(bytes, written, &[])?,
+            Ready::Yes => match output.write_piece(bytes, written, &[])? {
+                // Another process has taken the room, or has set the output to non-blocking.
+                0 if late.is_raised() => return Err(Cut::Stopped),
+                n => written += n,
+            },
             Ready::Stopped | Ready::NotYet if late.is_raised() => return Err(Cut::Stopped),
             // After a signal, `room` does not wait.
             Ready::Stopped => thread::sleep(ASK_AGAIN),
@@ -239,56 +207,32 @@ fn write_out(output: &mut Output, late: &StopFlag, bytes: &[u8]) -> Result<(), C
     Ok(())
 }
 
-/// Writes to standard error. If its reader has left, that is not an error.
-fn write_aside(mut aside: &File, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match aside.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) => match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                // Another process that shares it has set it to non-blocking.
-                io::ErrorKind::WouldBlock => thread::sleep(ASK_AGAIN),
-                io::ErrorKind::BrokenPipe => return Ok(()),
-                _ => return Err(error),
-            },
-        }
+/// As [`write_out`], to standard error. If its reader has left, that is not an error.
+fn write_aside(aside: &mut Output, late: &StopFlag, bytes: &[u8]) -> Result<(), Cut> {
+    match write_out(aside, late, bytes) {
+        Err(Cut::Closed) => Ok(()),
+        result => result,
     }
-    Ok(())
-}
-
-/// Writes a file under a temporary name, and renames it when it is complete.
-fn put(folder: &Path, name: &str, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let temporary = folder.join(format!(".{name}.{}", std::process::id()));
-    let written = File::create(&temporary).and_then(|mut file| write(&mut file));
-    let result = written.and_then(|()| fs::rename(&temporary, folder.join(name)));
-    if result.is_err() {
-        // It may not exist; the error that matters is the first one.
-        let _ = fs::remove_file(&temporary);
-    }
-    result
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::io::Read;
     use std::os::fd::OwnedFd;
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
     /// A printer to two files, for a function; what they contain afterwards.
-    fn printed(style: Style, print: impl FnOnce(&mut Printer)) -> (String, String) {
+    fn printed(tag: bool, print: impl FnOnce(&mut Printer)) -> (String, String) {
         let folder = tempfile::tempdir().unwrap();
         let (out, err) = (folder.path().join("out"), folder.path().join("err"));
         let stop = StopFlag::from(Arc::new(AtomicBool::new(false)));
-        let output = Output::of(File::create(&out).unwrap(), &stop).unwrap();
-        print(&mut Printer::of(output, File::create(&err).unwrap(), style, &stop));
+        let [output, aside] =
+            [&out, &err].map(|path| Output::of(File::create(path).unwrap(), &stop).unwrap());
+        print(&mut Printer::of(output, aside, tag, &stop));
         (fs::read_to_string(out).unwrap(), fs::read_to_string(err).unwrap())
-    }
-
-    fn tagged() -> Style {
-        Style { tag: true, ..Style::default() }
     }
 
     fn spool(bytes: &[u8]) -> Spool {
@@ -297,19 +241,22 @@ mod tests {
         spool
     }
 
+    fn pipe(stop: &StopFlag) -> (io::PipeReader, Output) {
+        let (reader, writer) = io::pipe().unwrap();
+        (reader, Output::of(File::from(OwnedFd::from(writer)), stop).unwrap())
+    }
+
     /// A printer to pipes without a reader of its standard error.
     fn to_pipe(stop: bool) -> (Printer, io::PipeReader) {
-        let (reader, writer) = io::pipe().unwrap();
         let stop = StopFlag::from(Arc::new(AtomicBool::new(stop)));
-        let aside = File::from(OwnedFd::from(io::pipe().unwrap().1));
-        let output = Output::of(File::from(OwnedFd::from(writer)), &stop).unwrap();
-        (Printer::of(output, aside, Style::default(), &stop), reader)
+        let ((reader, output), (_, aside)) = (pipe(&stop), pipe(&stop));
+        (Printer::of(output, aside, false, &stop), reader)
     }
 
     #[test]
     fn a_command_has_its_outputs_unchanged_and_after_those_of_the_one_before() {
         let long = "0123456789abcde\n".repeat(20_000) + "end";
-        let printed = printed(Style::default(), |printer| {
+        let printed = printed(false, |printer| {
             printer.group("a", &mut spool(b"1\n2"), &mut spool(b"e1\n")).unwrap();
             printer.group("b", &mut spool(long.as_bytes()), &mut spool(b"")).unwrap();
             printer.group("c", &mut spool(b""), &mut spool(b"e2")).unwrap();
@@ -321,7 +268,7 @@ mod tests {
     fn each_line_begins_with_its_label_also_where_a_spool_is_read_in_pieces() {
         let line = "x".repeat(999) + "\n";
         let long = line.repeat(200) + "end";
-        let (out, err) = printed(tagged(), |printer| {
+        let (out, err) = printed(true, |printer| {
             printer.group("a", &mut spool(long.as_bytes()), &mut spool(b"e\n\n")).unwrap();
         });
         assert!(out == format!("a\t{line}").repeat(200) + "a\tend", "{} bytes", out.len());
@@ -330,7 +277,7 @@ mod tests {
 
     #[test]
     fn by_line_only_complete_lines_are_written_and_the_rest_at_the_end() {
-        let (out, err) = printed(tagged(), |printer| {
+        let (out, err) = printed(true, |printer| {
             let [mut a, mut b, mut e] = [const { Partial { bytes: Vec::new(), is_begun: false } }; 3];
             printer.lines("a", Stream::Out, &mut a, b"1\n2").unwrap();
             printer.lines("b", Stream::Out, &mut b, b"x").unwrap();
@@ -346,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_written_in_parts_and_has_one_label() {
-        let (out, _) = printed(tagged(), |printer| {
+        let (out, _) = printed(true, |printer| {
             let mut partial = Partial::default();
             for _ in 0..300 {
                 printer.lines("a", Stream::Out, &mut partial, &[b'x'; 1000]).unwrap();
@@ -376,39 +323,25 @@ mod tests {
         printer.group("a", &mut spool(b"1\n"), &mut spool(b"")).unwrap();
         let cut = printer.group("a", &mut spool(&[b'x'; 2 << 20]), &mut spool(b"")).unwrap_err();
         assert!(matches!(cut, Cut::Stopped) && !printer.output.is_locked(), "{cut:?}");
+
+        let stop = StopFlag::from(Arc::new(AtomicBool::new(true)));
+        let ((_out, output), (_err, aside)) = (pipe(&stop), pipe(&stop));
+        let mut printer = Printer::of(output, aside, false, &stop);
+        let cut = printer.group("a", &mut spool(b""), &mut spool(&[b'x'; 2 << 20])).unwrap_err();
+        assert!(matches!(cut, Cut::Stopped), "standard error: {cut:?}");
     }
 
     #[test]
     fn a_full_disk_is_told_for_either_output() {
         let stop = StopFlag::from(Arc::new(AtomicBool::new(false)));
-        let open = |path| File::options().write(true).open(path).unwrap();
+        let open = |path| Output::of(File::options().write(true).open(path).unwrap(), &stop).unwrap();
         for (out, err) in [("/dev/full", "/dev/null"), ("/dev/null", "/dev/full")] {
-            let output = Output::of(open(out), &stop).unwrap();
-            let mut printer = Printer::of(output, open(err), Style::default(), &stop);
+            let mut printer = Printer::of(open(out), open(err), false, &stop);
             let cut = printer.group("a", &mut spool(b"1"), &mut spool(b"2")).unwrap_err();
             assert!(
                 matches!(&cut, Cut::Failed(error) if error.kind() == io::ErrorKind::StorageFull),
                 "{cut:?}"
             );
         }
-    }
-
-    #[test]
-    fn results_are_complete_files_and_those_of_the_last_attempt() {
-        let folder = tempfile::tempdir().unwrap();
-        let style = Style { results: Some(folder.path().join("deep/er")), ..Style::default() };
-        printed(style, |printer| {
-            for (out, ending) in [("first, longer", "exit 1"), ("second", "exit 0")] {
-                printer
-                    .results("7:3", b"item", &mut spool(out.as_bytes()), &mut spool(b"e"), ending)
-                    .unwrap();
-            }
-        });
-        let folder = folder.path().join("deep/er/7:3");
-        for (name, text) in [("item", "item"), ("stdout", "second"), ("stderr", "e"), ("result", "exit 0\n")]
-        {
-            assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), text);
-        }
-        assert_eq!(fs::read_dir(folder).unwrap().count(), 4, "no temporary file is left");
     }
 }

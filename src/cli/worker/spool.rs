@@ -5,14 +5,49 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 use nix::libc::{O_EXCL, O_TMPFILE};
+use nix::sys::resource::{Resource, getrlimit};
 
 /// What is kept in memory; also the size of the pieces in which a file is read.
 const IN_MEMORY: usize = 64 << 10;
 /// How many names are tried for a temporary file.
 const NAMES: u32 = 100;
+
+/// The temporary files that are open now.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether so many spools have a file that no more outputs should wait: a quarter of the descriptors that this process
+/// may have. The commands that run need the others.
+pub fn is_crowded() -> bool {
+    // Relaxed: a bound that is exceeded by a few does no harm.
+    OPEN.load(Ordering::Relaxed) >= most_files()
+}
+
+/// The most spools with a file.
+pub fn most_files() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    usize::try_from(limit / 4).unwrap_or(usize::MAX).max(1)
+}
+
+/// A temporary file, counted as long as it is open.
+#[derive(Debug)]
+struct Temporary(File);
+
+impl Temporary {
+    fn new(file: File) -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Temporary(file)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Bytes in the order in which they were pushed. The first 64 KiB are in memory, all others in a temporary file
 /// in `$TMPDIR` or `/tmp`. The file has no name, so the system removes it also when the process is killed.
@@ -20,7 +55,7 @@ const NAMES: u32 = 100;
 pub struct Spool {
     head: Vec<u8>,
     /// What follows `head`.
-    file: Option<File>,
+    file: Option<Temporary>,
     /// Bytes in `file`. An incomplete write can leave more there, which the next write replaces.
     in_file: u64,
     /// A buffer for reading the file.
@@ -46,9 +81,9 @@ impl Spool {
         }
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(temporary(&env::temp_dir())?),
+            none => none.insert(Temporary::new(temporary(&env::temp_dir())?)),
         };
-        file.write_all_at(rest, self.in_file)?;
+        file.0.write_all_at(rest, self.in_file)?;
         self.in_file += rest.len() as u64;
         Ok(())
     }
@@ -73,7 +108,7 @@ impl Spool {
         let mut bytes = self.head[self.head.len() - from_head..].to_vec();
         bytes.resize(from_head + from_file as usize, 0);
         if let Some(file) = &self.file {
-            file.read_exact_at(&mut bytes[from_head..], self.in_file - from_file)?;
+            file.0.read_exact_at(&mut bytes[from_head..], self.in_file - from_file)?;
         }
         Ok(bytes)
     }
@@ -109,7 +144,7 @@ impl Spool {
         while at < self.in_file {
             let len = (self.in_file - at).min(IN_MEMORY as u64);
             self.piece.resize(len as usize, 0);
-            file.read_exact_at(&mut self.piece, at)?;
+            file.0.read_exact_at(&mut self.piece, at)?;
             sink(&self.piece)?;
             at += len;
         }
@@ -225,8 +260,8 @@ mod tests {
         let mut spool = filled(&bytes, bytes.len());
         // A descriptor for reading alone stands for a full disk.
         let file = spool.file.take().unwrap();
-        spool.file =
-            Some(File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file))).unwrap());
+        let read_only = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file.0));
+        spool.file = Some(Temporary::new(File::open(read_only).unwrap()));
         assert!(spool.push(b"more").is_err());
         assert!(spool.read_all().unwrap() == bytes);
     }

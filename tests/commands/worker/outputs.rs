@@ -180,6 +180,69 @@ fn a_reader_that_does_not_read_holds_the_worker_back_and_term_still_ends_it() {
     assert!(!work.exists("1"));
 }
 
+/// A pipe with little room.
+fn narrow_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn term_ends_a_worker_whose_standard_error_is_not_read() {
+    for options in [&["-j", "2"][..], &["-j", "2", "--line-buffer"]] {
+        let work = Work::numbered("aside", 3);
+        let script = "touch $D/$RING_SEQ; head -c 300000 /dev/zero >&2";
+        let (mut reader, writer) = narrow_pipe();
+        let options = [options, &["--grace", "100ms"]].concat();
+        let running = work.script(&options, script).stderr(writer).spawn();
+        work.wait_for_file("0");
+        work.wait_for_file("1");
+        reader.read_exact(&mut [0]).unwrap();
+        running.signal(libc::SIGTERM);
+        running.end().by_signal(libc::SIGTERM);
+        assert_eq!(work.ring.acknowledged(), 0, "{options:?}");
+        work.nothing_runs();
+    }
+}
+
+#[test]
+fn results_do_not_wait_for_an_output_that_is_not_read() {
+    let work = Work::numbered("unread", 2);
+    let results = work.path("results");
+    let script = format!("test $RING_SEQ = 0 || {{ {}; }}; head -c 100000 /dev/zero", until("go"));
+    let (mut reader, writer) = narrow_pipe();
+    let running = work.script(&["-j", "2", "--results", &results], &script).stdout(writer).spawn();
+    reader.read_exact(&mut [0]).unwrap();
+    work.touch("go");
+    work.wait_for_file("results/0-1/result");
+    drop(reader);
+    running.end().succeeds();
+}
+
+#[test]
+fn outputs_that_wait_for_an_earlier_one_leave_the_worker_descriptors() {
+    let work = Work::numbered("descriptors", 200);
+    let script =
+        format!("echo >> $D/ran; test $RING_SEQ -gt 0 || {{ {}; }}; head -c 100000 /dev/zero", until("go"));
+    let file = work.path("out");
+    let run = work.script(&["-j", "2", "--keep-order", "--prefetch", "100"], &script);
+    let run = run.limited(nix::sys::resource::Resource::RLIMIT_NOFILE, 128);
+    let running = run.stdout(File::create(&file).unwrap()).spawn();
+    // Until it takes no more items, as it seems after many looks.
+    let (mut lines, mut looks) = (0, 0);
+    wait_until("a pause of the worker", || {
+        let now = work.lines("ran").len();
+        looks = if now == lines && now > 32 { looks + 1 } else { 0 };
+        lines = now;
+        looks > 500
+    });
+    assert!(lines < 100, "{lines}");
+    work.touch("go");
+    running.end().succeeds().quiet();
+    assert_eq!(fs::metadata(file).unwrap().len(), 200 * 100_000);
+    assert_eq!(work.ring.acknowledged(), 200);
+}
+
 #[test]
 fn closed_outputs() {
     let work = Work::numbered("closed", 1);

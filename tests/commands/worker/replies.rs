@@ -108,6 +108,19 @@ fn a_ring_for_answers_that_is_closed_stops_the_worker_and_keeps_the_item() {
 }
 
 #[test]
+fn a_ring_for_answers_that_is_removed_stops_the_worker_and_keeps_the_item() {
+    let work = Work::numbered("removed", 2);
+    let to = TestName::made("answers", &RingOptions::new());
+    let running = work.script(&["--reply", &to], &format!("touch $D/started; {}; cat", until("go"))).spawn();
+    work.wait_for_file("started");
+    ringctl(&["rm", "-f", &to]).succeeds();
+    work.touch("go");
+    let ended = running.end().with_code(5);
+    assert!(ended.complaint().ends_with("was removed"), "{}", ended.stderr);
+    assert_eq!(work.rest(), ["1:1", "2:1"]);
+}
+
+#[test]
 fn a_kill_between_answer_and_acknowledgement_doubles_an_answer_under_the_same_key() {
     let kills = if scale::is_ci() { 60 } else { 20 };
     let items = 400;

@@ -160,3 +160,31 @@ fn each_attempt_that_failed_is_told_with_v() {
     let ended = work.script(&options, "exit 3").run().with_code(123);
     assert!(ended.stderr.contains("item 0:0: exit 3; attempt 2 of 2 in 1ms\n"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_ring_for_dead_letters_that_is_removed_is_made_once_more() {
+    let work = Work::numbered("removed", 3);
+    let dead = TestName::new("letters").stays();
+    let script = format!("touch $D/$RING_SEQ; test $RING_SEQ = 0 || {{ {}; }}; exit 65", until("go"));
+    let running = work.script(&["--dead-letter", &dead], &script).spawn();
+    work.wait_for_file("1");
+    ringctl(&["rm", "-f", &dead]).succeeds();
+    work.touch("go");
+    running.end().with_code(123);
+    assert_eq!(work.ring.acknowledged(), 3);
+    assert_eq!(dead.ready(), 2);
+}
+
+#[test]
+fn a_closed_ring_for_dead_letters_stops_the_worker_and_keeps_the_item() {
+    let work = Work::numbered("closed", 2);
+    let dead = TestName::made("letters", &RingOptions::new());
+    ringctl(&["close", &dead]).succeeds();
+    let ended = work.script(&["--dead-letter", &dead], "exit 65").run().with_code(5);
+    assert!(
+        ended.complaint().contains(&format!("ring {:?}: the ring is closed", dead.name)),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!((work.ring.acknowledged(), work.rest().len()), (0, 2));
+}
