@@ -285,8 +285,9 @@ impl Start<'_> {
                 Some((from, to)) => drop(Errno::result(libc::dup2(from, to))?),
                 None => {}
             }
-            // Signals that the group of its parent got when it was still in that group: the parent takes them. A stop would
-            // keep the parent's thread waiting, since this process is in another group when the parent's is continued.
+            // Signals that the group of its parent got when it was still in that group: the parent takes them. A stop
+            // would keep the parent's thread waiting, since this process is in another group when the parent's is
+            // continued.
             let mut pending: libc::sigset_t = mem::zeroed();
             Errno::result(libc::sigpending(&mut pending))?;
             // Handlers of this process must not run in it once signals are let through; Rust's runtime ignores SIGPIPE.
@@ -333,8 +334,8 @@ extern "C" fn begin(start: *mut c_void) -> c_int {
 impl Process {
     fn start(groups: &Groups) -> io::Result<Self> {
         let (ended, alive) = io::pipe()?;
-        // The guard never lets signals through: a handler of this process that ran in it would write to this process's pipes,
-        // and a signal that reaches it before it has its own session could end or suspend it.
+        // The guard never lets signals through: a handler of this process that ran in it would write to this process's
+        // pipes, and a signal that reaches it before it has its own session could end or suspend it.
         let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         // SAFETY: the child makes system calls only, which other threads of this process cannot hold up.
         let forked = unsafe { fork() };
@@ -359,13 +360,13 @@ impl Drop for Process {
 
 /// The life of the guard.
 fn guard(groups: &Groups, ended: &PipeReader) -> ! {
-    // A session of its own: no KILL or STOP for the worker's group reaches it. All other signals are blocked: a service manager
-    // sends TERM to each process, and the worker's commands may then go on for a while.
+    // A session of its own: no KILL or STOP for the worker's group reaches it. All other signals are blocked: a service
+    // manager sends TERM to each process, and the worker's commands may then go on for a while.
     let _ = setsid();
     // SAFETY: a system call; the name is a constant string.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"ringpipe-guard".as_ptr()) };
-    // So that no reader waits for this process, and no lock or ring is held by it. Its own copy of the pipe's writing end
-    // would keep it from noticing the end of the worker.
+    // So that no reader waits for this process, and no lock or ring is held by it. Its own copy of the pipe's writing
+    // end would keep it from noticing the end of the worker.
     close_all_but(0, &[ended.as_raw_fd()], close_range);
     let mut byte = [0];
     while matches!((&*ended).read(&mut byte), Err(error) if error.kind() == io::ErrorKind::Interrupted) {}
@@ -380,8 +381,8 @@ fn guard(groups: &Groups, ended: &PipeReader) -> ! {
     unsafe { libc::_exit(0) }
 }
 
-/// Closes all descriptors from `first` on but those in `keep`, which ascend, by `close`. Makes only system calls. No object
-/// of this process may own what is closed.
+/// Closes all descriptors from `first` on but those in `keep`, which ascend, by `close`. Makes only system calls. No
+/// object of this process may own what is closed.
 pub(super) fn close_all_but(mut first: RawFd, keep: &[RawFd], close: fn(RawFd, RawFd)) {
     for fd in keep {
         if first < *fd {
@@ -401,8 +402,8 @@ pub(super) fn close_range(first: RawFd, last: RawFd) {
     }
 }
 
-/// As [`close_range`], one by one. The system gives out the lowest free number, so numbers above the bounds are hardly in use:
-/// only descriptors from before the limit was lowered are.
+/// As [`close_range`], one by one. The system gives out the lowest free number, so numbers above the bounds are hardly
+/// in use: only descriptors from before the limit was lowered are.
 fn close_each(first: RawFd, last: RawFd) {
     const LEAST: RawFd = 1 << 10;
     const MOST: RawFd = 1 << 16;
@@ -459,11 +460,12 @@ impl Running {
         }
     }
 
-    /// Whether the first process has ended. Does not reap it. Not by nix, whose functions fail when a real-time signal has
-    /// ended a process.
+    /// Whether the first process has ended. Does not reap it. Not by nix, whose functions fail when a real-time signal
+    /// has ended a process.
     fn look(&self, flags: c_int) -> Result<bool, Errno> {
         let flags = libc::WEXITED | libc::WNOWAIT | flags;
-        // SAFETY: all zeros is a valid `siginfo_t`, which the kernel writes to; it has the number of a process, or zeros.
+        // SAFETY: all zeros is a valid `siginfo_t`, which the kernel writes to; it has the number of a process, or
+        // zeros.
         unsafe {
             let mut info: libc::siginfo_t = mem::zeroed();
             Errno::result(libc::waitid(libc::P_PID, self.pid.as_raw() as libc::id_t, &mut info, flags))?;
@@ -529,8 +531,8 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps the number `fd` from any descriptor that this process opens later, so that a command can be given that number: an
-/// unusable number is noticed before the first command is started.
+/// Keeps the number `fd` from any descriptor that this process opens later, so that a command can be given that number:
+/// an unusable number is noticed before the first command is started.
 ///
 /// # Errors
 /// The error of the system, such as a number above `ulimit -n`.
