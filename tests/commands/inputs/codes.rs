@@ -116,6 +116,7 @@ const TABLE: &[(&str, u8, &str)] = &[
         "t=$(consumer $R --hold --hold-for $$ | head -n 1); truncate -s 0 /dev/shm/$R; ringctl done $t",
     ),
     ("ringctl fail", 0, "ringctl fail $(consumer $R --hold --hold-for $$ | head -n 1)"),
+    ("ringctl fail", 2, "ringctl fail $(consumer $R --hold --hold-for $$ | head -n 1) --dead-letter $R"),
     ("ringctl fail", 3, "ringctl fail 0-00000000000000000000000000000001"),
     ("ringctl fail", 5, "ringctl fail $(consumer $R --hold --hold-for $$ | head -n 1) --dead-letter $X"),
     ("ringctl fail", 6, "ringctl fail $(consumer $R --hold --hold-for $$ | head -n 1) --dead-letter $J"),
