@@ -13,7 +13,7 @@ fi
 cd "$(dirname "$0")/.."
 
 all="kills storm model loom shuttle mutants recoveries wakeups growth primitives signals syscalls races inputs waiters
-     corruption soak history fuzz"
+     workers corruption soak history fuzz"
 
 experiment() {
     case $1 in
@@ -32,6 +32,7 @@ experiment() {
     races) RINGPIPE_RACES=1000 cargo test --test deaths races:: -- --nocapture ;;
     inputs) RINGPIPE_INPUTS=20000 cargo test --test commands inputs:: -- --nocapture ;;
     waiters) RINGPIPE_WAITERS=1000 cargo test --test commands waiting_consumers:: -- --nocapture ;;
+    workers) RINGPIPE_WORKER_KILLS=1000 cargo test --release --test commands worker::storm -- --nocapture ;;
     corruption) RINGPIPE_CORRUPTION=10m cargo test --release --test hostile corruption:: -- --nocapture ;;
     soak) RINGPIPE_SOAK=25m cargo test --release --test deaths soak:: -- --nocapture ;;
     history)

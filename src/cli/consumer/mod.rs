@@ -1,5 +1,5 @@
 //! `consumer`: receives items and writes them to standard output. With a command, `cli::worker` runs instead; with
-//! `--hold`, [`hold`].
+//! `--hold`, `hold.rs`.
 
 mod delivery;
 mod ending;
