@@ -1,7 +1,9 @@
 //! An item in the hands of a shell script: `consumer --hold`, and `ringctl done`, `fail` and `release`.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::thread;
 use std::time::Duration;
 
@@ -235,8 +237,7 @@ fn a_process_that_is_not_there_or_not_of_the_session_holds_nothing() {
     let gone = "sleep 0 & p=$!; wait $p; $C $R --hold --hold-for $p";
     script(&ring, gone).run().with_code(1).saying("expected the id of a running process");
     // As after the death of the parent: another process has taken its place.
-    let other =
-        "exec python3 -c 'import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])' $C $R --hold";
+    let other = "exec setsid $C $R --hold";
     script(&ring, &format!("({other})")).run().with_code(1).saying("--hold-for $$");
     let named = format!("({other} --hold-for $$) > /dev/null");
     script(&ring, &named).run().succeeds().quiet();
@@ -460,18 +461,18 @@ fn killed_scripts_lose_no_item_and_leave_no_holder() {
     no_holder_is_left(&ring);
 }
 
-/// Sends a request to the holder of a token, whatever user it is of.
-const KNOCK: &str = "#!/usr/bin/env python3
-import socket, struct, sys
-token, request = sys.argv[1], sys.argv[2].encode()
-s = socket.socket(socket.AF_UNIX)
-s.connect('\\0ringpipe-hold-' + token)
-try:
-    s.send(struct.pack('>I', len(request)) + request + bytes(8))
-    print('an answer' if s.recv(1) else 'no answer')
-except (ConnectionResetError, BrokenPipeError):
-    print('no answer')
-";
+/// Not a test: sends a request to the holder of a token, whatever user it is of. `KNOCK` has the two.
+#[test]
+fn knocks() {
+    let Ok(text) = std::env::var("KNOCK") else { return };
+    let (token, request) = text.split_once(' ').unwrap();
+    let address = SocketAddr::from_abstract_name(format!("ringpipe-hold-{token}")).unwrap();
+    let mut holder = UnixStream::connect_addr(&address).unwrap();
+    let length = (request.len() as u32).to_be_bytes();
+    let sent = holder.write_all(&[&length, request.as_bytes(), &[0; 8]].concat());
+    let is_answered = sent.is_ok() && matches!(holder.read(&mut [0]), Ok(1));
+    println!("{}", if is_answered { "an answer" } else { "no answer" });
+}
 
 #[test]
 fn only_its_user_and_root_settle_an_item() {
@@ -488,12 +489,15 @@ fn only_its_user_and_root_settle_an_item() {
     assert_eq!(other.status.code(), Some(1), "{other:?}");
     assert!(String::from_utf8_lossy(&other.stderr).contains("belongs to user"), "{other:?}");
     // A process of another user that connects all the same gets no answer, and keeps nothing from working.
-    let knock = place.commands.path().join("knock");
-    write_script(&knock, KNOCK);
-    let show = format!("knock {token} '\"Show\"'");
-    assert_eq!(place.says(SECOND, &show), "no answer\n");
-    assert_eq!(place.says(SECOND, &format!("knock {token} '\"Done\"'")), "no answer\n");
-    assert_eq!(place.says(OWNER, &show), "an answer\n");
+    copy_program(std::env::current_exe().unwrap(), place.commands.path().join("knock"));
+    let knocks = |uid, request: &str| {
+        let line = format!("KNOCK='{token} \"{request}\"' knock hold::knocks --exact --nocapture");
+        let text = place.says(uid, &line);
+        assert!(text.contains(" answer\n"), "{text}");
+        text.contains("an answer\n")
+    };
+    assert!(!knocks(SECOND, "Show") && !knocks(SECOND, "Done"));
+    assert!(knocks(OWNER, "Show"));
     place.says(OWNER, &format!("ringctl release {token}"));
     let token = place.says(OWNER, &take);
     ringctl(&["done", token.trim()]).succeeds().quiet();
