@@ -134,7 +134,7 @@ pub struct WorkArgs {
     pub resume: bool,
 }
 
-/// All options of a worker: its own, and those that every consumer has.
+/// All options of a worker: its own, and the ones that every consumer has.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerOptions<'o> {
     /// The ring.

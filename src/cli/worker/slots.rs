@@ -1,4 +1,4 @@
-//! The jobs of a worker: those that wait for a slot, those that run, and those that wait for their next attempt.
+//! The jobs of a worker: waiting for a slot, running, or waiting for their next attempt.
 //!
 //! The main thread adds jobs; a thread for each slot takes them, and reports what became of them.
 //!

@@ -52,7 +52,7 @@ impl Groups {
     }
 
     fn all(&self) -> &[AtomicI32] {
-        // SAFETY: so many atomics are mapped, zeroed at first, until this is dropped.
+        // SAFETY: this number of atomics is mapped, zeroed at first, until this is dropped.
         unsafe { std::slice::from_raw_parts(self.place.as_ptr(), self.slots) }
     }
 }
