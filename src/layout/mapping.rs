@@ -350,6 +350,9 @@ impl Words {
                     RawSemaphore::init(base.add(at as usize), 0)?;
                 }
             }
+            if geometry.kind == named::ObjectKind::Barrier {
+                RawSemaphore::init(base.add(named::head::GATE as usize), 0)?;
+            }
             for (offset, value) in set {
                 let offset = (offset & !7).min(geometry.size - 8);
                 base.add(offset as usize).cast::<u64>().write(value);
@@ -385,6 +388,12 @@ impl Words {
         self.semaphore_at(named::head::SEMAPHORE)
     }
 
+    /// The semaphore of those that wait at a barrier.
+    pub fn gate(&self) -> RawSemaphore<'_> {
+        debug_assert_eq!(self.geometry.kind, named::ObjectKind::Barrier);
+        self.semaphore_at(named::head::GATE)
+    }
+
     /// The semaphore of a participant of a condition.
     pub fn semaphore_of(&self, number: u32) -> RawSemaphore<'_> {
         debug_assert_eq!(self.geometry.kind, named::ObjectKind::Condition);
@@ -392,7 +401,7 @@ impl Words {
     }
 
     fn semaphore_at(&self, offset: u64) -> RawSemaphore<'_> {
-        // SAFETY: both offsets lie within the checked geometry and are multiples of 64; the creator
+        // SAFETY: the offsets lie within the checked geometry and are multiples of 64; the creator
         // initialised a semaphore there before the segment had a name; `&self` keeps the mapping alive, and
         // nothing but semaphore calls touches these bytes.
         unsafe { RawSemaphore::at(self.base.add((offset & !63).min(self.geometry.size - 64) as usize)) }

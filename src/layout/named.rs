@@ -1,5 +1,5 @@
-//! The bytes of a named object of `sync`: a lock, a semaphore, a condition or an event, each in a small
-//! segment of its own.
+//! The bytes of a named object of `sync`: a lock, a semaphore, a condition, an event or a barrier, each in a
+//! small segment of its own.
 //!
 //! As in `head`, each shared word says which process writes it, which reads it, and what a stale or wrong
 //! value costs. docs/PRIMITIVES.md says what a death before and after each store leaves.
@@ -12,11 +12,13 @@ use crate::{Error, Result};
 /// First eight bytes of a named object.
 pub const OBJECT_MAGIC: u64 = u64::from_le_bytes(*b"RINGSYNC");
 /// Version of the layout; a segment of another version is refused.
-pub const OBJECT_VERSION: u32 = 1;
+pub const OBJECT_VERSION: u32 = 2;
 /// Bytes of the fixed part before the table of participants.
 pub const HEAD_BYTES: u64 = 4096;
 /// The most permits of a semaphore.
 pub const MAX_PERMITS: u32 = 4096;
+/// The most processes that a barrier waits for.
+pub const MAX_PARTIES: u32 = 1024;
 
 const PAGE: u64 = 4096;
 
@@ -31,11 +33,18 @@ pub enum ObjectKind {
     Condition,
     /// Set or not.
     Event,
+    /// A place where processes wait until a number of them has come.
+    Barrier,
 }
 
 impl ObjectKind {
-    const ALL: [ObjectKind; 4] =
-        [ObjectKind::Lock, ObjectKind::Semaphore, ObjectKind::Condition, ObjectKind::Event];
+    const ALL: [ObjectKind; 5] = [
+        ObjectKind::Lock,
+        ObjectKind::Semaphore,
+        ObjectKind::Condition,
+        ObjectKind::Event,
+        ObjectKind::Barrier,
+    ];
 
     fn number(self) -> u32 {
         match self {
@@ -43,6 +52,7 @@ impl ObjectKind {
             ObjectKind::Semaphore => 2,
             ObjectKind::Condition => 3,
             ObjectKind::Event => 4,
+            ObjectKind::Barrier => 5,
         }
     }
 
@@ -53,13 +63,14 @@ impl ObjectKind {
             ObjectKind::Semaphore => "a semaphore",
             ObjectKind::Condition => "a condition",
             ObjectKind::Event => "an event",
+            ObjectKind::Barrier => "a barrier",
         }
     }
 
     /// The most handles at a time. Nothing in an event is owned, so its handles have no numbers.
     pub fn participants(self) -> u32 {
         match self {
-            ObjectKind::Lock | ObjectKind::Semaphore => 1024,
+            ObjectKind::Lock | ObjectKind::Semaphore | ObjectKind::Barrier => 1024,
             // Fewer, since each has a semaphore of its own to sleep on.
             ObjectKind::Condition => 512,
             ObjectKind::Event => 0,
@@ -68,20 +79,28 @@ impl ObjectKind {
 
     /// Bytes of a participant's entry.
     fn stride(self) -> u64 {
-        if self == ObjectKind::Condition { 128 } else { 8 }
+        match self {
+            ObjectKind::Condition => 128,
+            ObjectKind::Barrier => 16,
+            _ => 8,
+        }
     }
 }
 
 /// Offsets of the words in the fixed part, each group on a line of its own.
 pub mod head {
-    /// The owner of the lock (lock, condition), and the only truth about it. Written only by
-    /// compare-exchange: by a handle that takes the lock, by the holder that releases it, and by a process
-    /// that finds the holder dead. Read by all handles that want the lock. A wrong value costs a needless
-    /// wait, or mutual exclusion.
+    /// The owner of the lock (lock, condition, barrier), and the only truth about it. Written only by
+    /// compare-exchange: by a handle that takes the lock, by the holder that releases it, by a process that
+    /// finds the holder dead, and by one that retires a free lock for good, before it removes the name. Read
+    /// by all handles that want the lock. A wrong value costs a needless wait, or mutual exclusion.
     pub const OWNER: u64 = 0x200;
     /// Whether the event is set. Written by handles that set, reset and take it; read by waiting handles. As
     /// above, this is the only truth.
     pub const EVENT: u64 = 0x240;
+    /// The waits with a lower ticket than this have passed the barrier. Written by the holder of its lock, in
+    /// one store for all that pass together; read by waiting handles. The only truth: too high, and handles
+    /// pass before all have come.
+    pub const PASSED: u64 = 0x248;
     /// Serial number of the last participant; `fetch_add` by each one that attaches.
     pub const SERIAL: u64 = 0x280;
     /// One more than the highest number ever granted: how far to scan the table. `fetch_max` by each
@@ -94,8 +113,8 @@ pub mod head {
     /// is not a time: each handle remembers since when it has seen the same turn. Stale: a second handle
     /// checks as well, or the check comes a slice later.
     pub const SWEPT_AT: u64 = 0x298;
-    /// The ticket of the last wait for the condition: `fetch_add` by the lock's holder. No ticket is given
-    /// twice, which keeps two waits of one participant apart.
+    /// The ticket of the last wait for the condition, or of the next one at the barrier: `fetch_add` by the
+    /// lock's holder. No ticket is given twice, which keeps two waits of one participant apart.
     pub const TICKET: u64 = 0x2a0;
     /// Counts permits that became free. The handle that frees one adds to it afterwards; spinning handles
     /// read it. Stale: they search the permits a slice later.
@@ -105,17 +124,21 @@ pub mod head {
     pub const WAITING: u64 = 0x300;
     /// The semaphore that they sleep on.
     pub const SEMAPHORE: u64 = 0x340;
+    /// As `WAITING`, of the handles that wait at the barrier. Those above wait for its lock.
+    pub const GATE_WAITING: u64 = 0x380;
+    /// The semaphore that they sleep on.
+    pub const GATE: u64 = 0x3c0;
 }
 
-/// Offsets of the words in a participant's entry. Only conditions have those after the first.
+/// Offsets of the words in a participant's entry. Only conditions have those after the first, and barriers the second.
 pub mod entry {
     /// 0 for a free number, otherwise the serial number of its holder. Written by the participant that takes
     /// the number, by a participant that leaves and owns nothing, and, after a death, by the process that has
     /// repaired what was left. Read by processes that search for a free number, or for deaths.
     pub const STATE: u64 = 0;
-    /// Whether this participant waits for the condition, its ticket, and whether it was notified. Written by
-    /// the participant, by a process that notifies it, and by the recovery from its death. The truth about a
-    /// notification.
+    /// Whether this participant waits for the condition or at the barrier, its ticket, and whether it was
+    /// notified (condition). Written by the participant, by a process that notifies it, and by the recovery
+    /// from its death. The truth about a notification, and about who has come to a barrier.
     pub const WAIT: u64 = 8;
     /// As `head::WAITING`: whether this participant sleeps.
     pub const SLEEPING: u64 = 16;
@@ -179,6 +202,11 @@ pub mod wait_state {
         word & STATE == WAITING
     }
 
+    /// The ticket of a waiting or notified participant.
+    pub fn ticket_of(word: u64) -> u64 {
+        word >> TICKET_SHIFT
+    }
+
     /// Whether the participant was notified. False for a state that no process writes.
     pub fn is_notified(word: u64) -> bool {
         word & STATE == NOTIFIED
@@ -199,7 +227,7 @@ pub struct ObjectPreamble {
     pub id: [u8; 16],
     /// The number of its [`ObjectKind`].
     pub kind: u32,
-    /// The most permits (semaphore), or 0.
+    /// The most permits (semaphore), the number of processes that pass together (barrier), or 0.
     pub permits: u32,
     /// Bytes of the segment.
     pub size: u64,
@@ -210,7 +238,7 @@ pub struct ObjectPreamble {
 pub struct ObjectLayout {
     /// The kind of object.
     pub kind: ObjectKind,
-    /// The most permits (semaphore), or 0.
+    /// The most permits (semaphore), the number of processes that pass together (barrier), or 0.
     pub permits: u32,
     /// Entries in the table of participants.
     pub participants: u32,
@@ -223,20 +251,25 @@ pub struct ObjectLayout {
 }
 
 impl ObjectLayout {
-    /// Computes the layout of an object; `permits` is 0 for all but semaphores.
+    /// Computes the layout of an object; `permits` is the number of processes for a barrier, and 0 for all others but
+    /// semaphores.
     ///
     /// # Errors
-    /// [`Error::Options`] for an impossible number of permits.
+    /// [`Error::Options`] for an impossible number of permits or processes.
     pub fn new(kind: ObjectKind, permits: u32) -> Result<Self> {
-        let fits =
-            if kind == ObjectKind::Semaphore { (1..=MAX_PERMITS).contains(&permits) } else { permits == 0 };
-        if !fits {
-            let text = format!("bad number of permits {permits}: expected 1 to {MAX_PERMITS}");
+        let (least, most, what) = match kind {
+            ObjectKind::Semaphore => (1, MAX_PERMITS, "permits"),
+            ObjectKind::Barrier => (1, MAX_PARTIES, "processes"),
+            _ => (0, 0, "permits"),
+        };
+        if !(least..=most).contains(&permits) {
+            let text = format!("bad number of {what} {permits}: expected {least} to {most}");
             return Err(Error::Options(text.into()));
         }
         let (participants, stride) = (kind.participants(), kind.stride());
         let words = HEAD_BYTES + (u64::from(participants) * stride).next_multiple_of(PAGE);
-        let size = words + (u64::from(permits) * 8).next_multiple_of(PAGE);
+        let owned = if kind == ObjectKind::Semaphore { permits } else { 0 };
+        let size = words + (u64::from(owned) * 8).next_multiple_of(PAGE);
         Ok(ObjectLayout { kind, permits, participants, stride, words, size })
     }
 
@@ -305,7 +338,8 @@ impl ObjectPreamble {
 /// The parts must not overlap.
 const _: () = {
     assert!(ObjectPreamble::BYTES as u64 <= head::OWNER);
-    assert!(head::SEMAPHORE.is_multiple_of(64) && head::SEMAPHORE + 64 <= HEAD_BYTES - 16);
+    assert!(head::SEMAPHORE.is_multiple_of(64) && head::SEMAPHORE + 64 <= head::GATE_WAITING);
+    assert!(head::GATE.is_multiple_of(64) && head::GATE + 64 <= HEAD_BYTES - 16);
     assert!(entry::SEMAPHORE.is_multiple_of(64) && entry::SEMAPHORE + 64 <= 128);
     assert!(std::mem::offset_of!(ObjectPreamble, id) == crate::sys::segment::IDENTITY_AT);
 };
@@ -318,8 +352,12 @@ mod tests {
     #[test]
     fn a_new_objects_preamble_is_accepted_for_its_kind_only() {
         for kind in ObjectKind::ALL {
-            let geometry =
-                ObjectLayout::new(kind, if kind == ObjectKind::Semaphore { 4096 } else { 0 }).unwrap();
+            let permits = match kind {
+                ObjectKind::Semaphore => 4096,
+                ObjectKind::Barrier => 1024,
+                _ => 0,
+            };
+            let geometry = ObjectLayout::new(kind, permits).unwrap();
             let preamble = ObjectPreamble::new(&geometry, 7);
             for expected in ObjectKind::ALL {
                 let result = preamble.check("x", geometry.size, 7, expected).map_err(|error| error.kind());
@@ -341,7 +379,7 @@ mod tests {
             preamble.check("x", good.size, 7, ObjectKind::Semaphore).unwrap_err().kind()
         };
         assert_eq!(kind(|p| p.magic = crate::layout::preamble::MAGIC), ErrorKind::Incompatible);
-        assert_eq!(kind(|p| p.version = 2), ErrorKind::Incompatible);
+        assert_eq!(kind(|p| p.version = OBJECT_VERSION - 1), ErrorKind::Incompatible);
         assert_eq!(kind(|p| p.abi = 8), ErrorKind::Incompatible);
         assert_eq!(kind(|p| p.kind = 9), ErrorKind::Incompatible);
         assert_eq!(kind(|p| p.permits = 0), ErrorKind::Damaged);
@@ -351,7 +389,11 @@ mod tests {
             good.check("x", good.size - 1, 7, ObjectKind::Semaphore).unwrap_err().kind(),
             ErrorKind::Damaged
         );
-        assert_eq!(ObjectLayout::new(ObjectKind::Semaphore, 4097).unwrap_err().kind(), ErrorKind::Usage);
+        for (kind, permits) in
+            [(ObjectKind::Semaphore, 4097), (ObjectKind::Barrier, 1025), (ObjectKind::Barrier, 0)]
+        {
+            assert_eq!(ObjectLayout::new(kind, permits).unwrap_err().kind(), ErrorKind::Usage);
+        }
     }
 
     #[test]
@@ -361,13 +403,16 @@ mod tests {
             (ObjectKind::Semaphore, 4096),
             (ObjectKind::Condition, 0),
             (ObjectKind::Event, 0),
+            (ObjectKind::Barrier, 1024),
         ] {
             let geometry = ObjectLayout::new(kind, permits).unwrap();
             for number in [0, 1, geometry.participants, u32::MAX] {
                 assert!(
                     geometry.participants == 0 || geometry.entry(number) + geometry.stride <= geometry.words
                 );
-                assert!(permits == 0 || geometry.permit(number) + 8 <= geometry.size);
+                let owned = kind == ObjectKind::Semaphore;
+                assert!(!owned || geometry.permit(number) + 8 <= geometry.size);
+                assert!(geometry.words <= geometry.size);
             }
         }
     }
@@ -397,12 +442,12 @@ mod tests {
 
     #[test]
     fn a_wait_keeps_its_ticket_when_it_is_notified() {
-        use wait_state::{IDLE, is_notified, is_waiting, notified, waiting};
+        use wait_state::{IDLE, is_notified, is_waiting, notified, ticket_of, waiting};
         for ticket in [0, 1, 255, 256, u64::MAX >> 8] {
             let word = waiting(ticket);
-            assert_eq!((word >> 8, is_waiting(word), is_notified(word)), (ticket, true, false));
+            assert_eq!((ticket_of(word), is_waiting(word), is_notified(word)), (ticket, true, false));
             let word = notified(word);
-            assert_eq!((word >> 8, is_waiting(word), is_notified(word)), (ticket, false, true));
+            assert_eq!((ticket_of(word), is_waiting(word), is_notified(word)), (ticket, false, true));
         }
         assert_eq!((waiting(5), notified(waiting(5))), (0x501, 0x502));
         assert!(waiting(1) < waiting(2), "the smallest word has waited longest");

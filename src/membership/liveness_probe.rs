@@ -1,5 +1,7 @@
 //! The probe through which a handle asks the kernel which participants are alive.
 
+use std::os::fd::BorrowedFd;
+
 use crate::Result;
 use crate::sys::liveness::{Observer, ParticipantLock};
 
@@ -21,6 +23,14 @@ impl LivenessProbe {
     /// Asks the kernel whether this participant's number is still locked through its descriptor.
     pub fn holds_number(&self) -> bool {
         matches!(self, LivenessProbe::Participant(lock) if lock.is_held())
+    }
+
+    /// The descriptor that holds this participant's number, if it still does.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            LivenessProbe::Participant(lock) => lock.descriptor(),
+            LivenessProbe::Observer(_) => None,
+        }
     }
 
     /// Releases this participant's number.

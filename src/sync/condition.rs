@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::lock;
 use super::object::{Member, Numbers, Object, ObjectRepair, open_or_create};
+use super::options::ObjectOptions;
 use crate::layout::mapping::Words;
 use crate::layout::named::wait_state::{self, IDLE};
 use crate::layout::named::{ObjectKind, ObjectLayout, entry, head};
@@ -75,7 +76,7 @@ impl Condition {
     /// # Errors
     /// [`Error::Name`]; [`Error::Exists`] if an object or file of this name exists; [`Error::NoSpace`].
     pub fn create(name: &str) -> Result<Condition> {
-        Ok(Condition { member: Member::create(name, geometry()?, Vec::new)? })
+        Ok(Condition { member: Member::create(name, ObjectOptions::new(), geometry()?, Vec::new)? })
     }
 
     /// Attaches to the condition of this name.
@@ -84,7 +85,9 @@ impl Condition {
     /// [`Error::NotFound`]; [`Error::Incompatible`] if it is not a condition, or one of another version, libc
     /// or word size; [`Error::Busy`] if 512 handles are in use.
     pub fn open(name: &str) -> Result<Condition> {
-        Ok(Condition { member: Member::join(Object::open(name, ObjectKind::Condition)?)? })
+        Ok(Condition {
+            member: Member::join(Object::open(name, ObjectOptions::new(), ObjectKind::Condition)?)?,
+        })
     }
 
     /// Attaches to the condition of this name, or creates it. If several processes do so at once, one creates

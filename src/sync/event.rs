@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use super::object::{Object, open_or_create};
+use super::options::ObjectOptions;
 use crate::Result;
 use crate::layout::named::{ObjectKind, ObjectLayout, head};
 use crate::sys::clock::Deadline;
@@ -58,7 +59,7 @@ impl Event {
     /// [`Error::Name`](crate::Error::Name); [`Error::Exists`](crate::Error::Exists) if an object or file of
     /// this name exists; [`Error::NoSpace`](crate::Error::NoSpace).
     pub fn create(name: &str) -> Result<Event> {
-        Ok(Event::new(Object::create(name, ObjectLayout::new(ObjectKind::Event, 0)?, Vec::new)?))
+        Event::create_with(name, ObjectOptions::new())
     }
 
     /// Opens the event of this name.
@@ -67,7 +68,7 @@ impl Event {
     /// [`Error::NotFound`](crate::Error::NotFound); [`Error::Incompatible`](crate::Error::Incompatible) if it
     /// is not an event, or one of another version, libc or word size.
     pub fn open(name: &str) -> Result<Event> {
-        Ok(Event::new(Object::open(name, ObjectKind::Event)?))
+        Event::existing(name, ObjectOptions::new())
     }
 
     /// Opens the event of this name, or creates it. If several processes do so at once, one creates it.
@@ -75,7 +76,20 @@ impl Event {
     /// # Errors
     /// As [`create`](Self::create) and [`open`](Self::open).
     pub fn open_or_create(name: &str) -> Result<Event> {
-        open_or_create(|| Event::open(name), || Event::create(name))
+        Event::attach(name, ObjectOptions::new())
+    }
+
+    pub(super) fn attach(name: &str, options: ObjectOptions) -> Result<Event> {
+        open_or_create(|| Event::existing(name, options), || Event::create_with(name, options))
+    }
+
+    pub(super) fn existing(name: &str, options: ObjectOptions) -> Result<Event> {
+        Ok(Event::new(Object::open(name, options, ObjectKind::Event)?))
+    }
+
+    fn create_with(name: &str, options: ObjectOptions) -> Result<Event> {
+        let geometry = ObjectLayout::new(ObjectKind::Event, 0)?;
+        Ok(Event::new(Object::create(name, options, geometry, Vec::new)?))
     }
 
     fn new(object: Object) -> Event {

@@ -1,9 +1,12 @@
 //! A lock: one word that says which handle holds it.
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
+use super::ephemeral::{RETIRED, on_current};
 use super::object::{Member, Numbers, Object, ObjectRepair, open_or_create, signal};
+use super::options::ObjectOptions;
 use crate::layout::mapping::Words;
 use crate::layout::named::{ObjectKind, ObjectLayout, Owner, head};
 use crate::membership::table::Entry;
@@ -78,7 +81,7 @@ impl Lock {
     /// # Errors
     /// [`Error::Name`]; [`Error::Exists`] if an object or file of this name exists; [`Error::NoSpace`].
     pub fn create(name: &str) -> Result<Lock> {
-        Ok(Lock { member: Member::create(name, geometry()?, Vec::new)? })
+        Ok(Lock { member: Member::create(name, ObjectOptions::new(), geometry()?, Vec::new)? })
     }
 
     /// Attaches to the lock of this name.
@@ -87,7 +90,7 @@ impl Lock {
     /// [`Error::NotFound`]; [`Error::Incompatible`] if it is not a lock, or one of another version, libc or
     /// word size; [`Error::Busy`] if 1,024 handles are in use.
     pub fn open(name: &str) -> Result<Lock> {
-        Ok(Lock { member: Member::join(Object::open(name, ObjectKind::Lock)?)? })
+        Ok(Lock { member: Member::join(Object::open(name, ObjectOptions::new(), ObjectKind::Lock)?)? })
     }
 
     /// Attaches to the lock of this name, or creates it. If several processes do so at once, one creates it.
@@ -95,7 +98,11 @@ impl Lock {
     /// # Errors
     /// As [`create`](Self::create) and [`open`](Self::open).
     pub fn open_or_create(name: &str) -> Result<Lock> {
-        open_or_create(|| Lock::open(name), || Lock::create(name))
+        Lock::attach(name, ObjectOptions::new())
+    }
+
+    pub(super) fn attach(name: &str, options: ObjectOptions) -> Result<Lock> {
+        attach(name, options).map(|member| Lock { member })
     }
 
     /// Removes the name. Attached handles keep their lock; a lock created later under this name is a new one.
@@ -122,7 +129,8 @@ impl Lock {
     /// # Errors
     /// [`Error::Interrupted`] if the stop flag was raised; [`Error::Forked`] in a child of the process that
     /// opened it; [`Error::Busy`] if this handle holds the lock already, through a guard that was forgotten
-    /// (`mem::forget`); [`Error::Damaged`] if its bytes were overwritten.
+    /// (`mem::forget`); [`Error::Damaged`] if its bytes were overwritten; [`Error::NotFound`] if the last
+    /// [ephemeral](super::ObjectOptions::ephemeral) handle has removed it, and this handle is not ephemeral.
     pub fn lock(&mut self) -> Result<LockGuard<'_>> {
         self.acquire(Deadline::never())
     }
@@ -140,21 +148,26 @@ impl Lock {
     /// # Errors
     /// As [`lock`](Self::lock).
     pub fn try_lock(&mut self) -> Result<Option<LockGuard<'_>>> {
-        self.member.check_entry()?;
-        let taken = take(&self.member, Depth::Thorough)?;
+        let taken = on_current(&mut self.member, attach, |member| take(member, Depth::Thorough))?;
         self.member.check_entry()?;
         Ok(taken.map(|abandoned| LockGuard::new(&mut self.member, abandoned)))
     }
 
     fn acquire(&mut self, deadline: Deadline) -> Result<LockGuard<'_>> {
-        self.member.check_entry()?;
-        let abandoned = acquire(&self.member, deadline)?;
+        let abandoned = on_current(&mut self.member, attach, |member| acquire(member, deadline))?;
         Ok(LockGuard::new(&mut self.member, abandoned))
     }
 }
 
 fn geometry() -> Result<ObjectLayout> {
     ObjectLayout::new(ObjectKind::Lock, 0)
+}
+
+fn attach(name: &str, options: ObjectOptions) -> Result<Member<LockRepair>> {
+    open_or_create(
+        || Member::join(Object::open(name, options, ObjectKind::Lock)?),
+        || Member::create(name, options, geometry()?, Vec::new),
+    )
 }
 
 /// The held lock. Dropping it releases the lock and wakes a waiting handle.
@@ -207,6 +220,16 @@ impl<'a> LockGuard<'a> {
         self.abandoned
     }
 
+    /// A descriptor that keeps the lock held after this process's death: as long as any process has a copy of
+    /// it open, this handle counts as alive. Give it to a child process that must not run beside the next
+    /// holder. To release the lock, or to drop the handle, has its effect whatever copies there are.
+    ///
+    /// # Errors
+    /// [`Error::Evicted`] if other code of this process has closed it.
+    pub fn descriptor(&self) -> Result<BorrowedFd<'_>> {
+        self.member.descriptor().ok_or(Error::Evicted)
+    }
+
     /// Releases the lock and tells the next holder that what it protects may be half changed. For a holder
     /// that cannot repair it.
     ///
@@ -244,6 +267,7 @@ pub(super) fn take<R: ObjectRepair>(member: &Member<R>, look: Depth) -> Result<O
 /// Takes a lock whose word was `seen`, unless the word has changed.
 fn take_seen<R: ObjectRepair>(member: &Member<R>, seen: u64, look: Depth) -> Result<Option<bool>> {
     let abandoned = match Owner::of(seen) {
+        None if seen == RETIRED => return Err(Error::NotFound(member.name().into())),
         None => seen & ABANDONED != 0,
         Some(owner) if owner == member.me => {
             let text = format!("{:?} is held by this handle already", member.name());

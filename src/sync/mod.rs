@@ -1,4 +1,4 @@
-//! Locks, semaphores, conditions and events between processes, by name and without a ring.
+//! Locks, semaphores, conditions, events and barriers between processes, by name and without a ring.
 //!
 //! | | is | like |
 //! |---|---|---|
@@ -6,6 +6,7 @@
 //! | [`Semaphore`] | held by as many as there are permits | `threading.Semaphore` |
 //! | [`Condition`] | a lock, and a place to wait for what it protects to change | `threading.Condition` |
 //! | [`Event`] | set, or waited for | `threading.Event`; with `take`, a semaphore that begins with 0 |
+//! | [`Barrier`] | a place to wait until a number of processes has come | `threading.Barrier` |
 //!
 //! Each is a small named object in shared memory. `create` makes one, `open` attaches to one,
 //! `open_or_create` does either, and `remove` removes the name. Names follow the rules of
@@ -27,16 +28,21 @@
 //! # Ok::<(), ringpipe::Error>(())
 //! ```
 
+mod barrier;
 mod condition;
+mod ephemeral;
 mod event;
 mod lock;
 mod object;
+mod options;
 mod semaphore;
 #[cfg(test)]
 mod tests;
 
+pub use barrier::Barrier;
 pub use condition::{Condition, ConditionGuard};
 pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub use object::remove;
+pub use options::ObjectOptions;
 pub use semaphore::{Permit, Semaphore};

@@ -9,16 +9,20 @@
 //! | P1 | release of a lock or permit, or a new permit (release), the next claim (acquire) | what was written under it |
 //! | P3 | setting an event (release), a process that finds it set (acquire) | what was written before |
 //! | P4 | a claim, or the beginning of a wait (release), a process that repairs it (acquire) | which participant claimed it, and that its entry is in use |
+//! | P5 | the store that lets processes pass a barrier (release), each of them (acquire) | what all of them wrote before they came |
 //!
 //! E4 and E11 apply to all shared objects: see `wait` and `membership`.
 
 use std::cell::RefCell;
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::ephemeral;
+use super::options::ObjectOptions;
 use crate::layout::mapping::Words;
 use crate::layout::named::{OBJECT_MAGIC, ObjectKind, ObjectLayout, Owner, entry, head, in_use};
 use crate::membership::liveness_probe::LivenessProbe;
@@ -26,7 +30,6 @@ use crate::membership::table::{Entry, Membership, Recover, Table, Turns, reap, r
 use crate::sys::clock::{self, Deadline};
 use crate::sys::liveness::ParticipantLock;
 use crate::sys::name::RingName;
-use crate::sys::owners::Owners;
 use crate::sys::segment::{self, Segment};
 use crate::sys::{fence, process};
 use crate::wait::{Depth, Signal, StopFlag, Waiter};
@@ -99,22 +102,26 @@ pub(super) struct Object {
     pub(super) words: Words,
     /// See `process::epoch`.
     pub(super) epoch: AtomicU64,
+    options: ObjectOptions,
 }
 
 impl Object {
     /// Creates an object. The words in `set` begin with these values, all others with 0.
     pub(super) fn create(
         name: &str,
+        options: ObjectOptions,
         geometry: ObjectLayout,
         set: impl Fn() -> Vec<(u64, u64)>,
     ) -> Result<Object> {
         let name = RingName::parse(name)?;
-        let segment = Arc::new(Words::create(&name, 0o600, &geometry, set)?);
-        unless_refused(&segment, Object::new(Arc::clone(&segment), geometry.kind))
+        let segment = Arc::new(Words::create(&name, options.mode, &geometry, set)?);
+        let object = unless_refused(&segment, Object::new(Arc::clone(&segment), geometry.kind))?;
+        Ok(Object { options, ..object })
     }
 
-    pub(super) fn open(name: &str, kind: ObjectKind) -> Result<Object> {
-        Object::new(Arc::new(Segment::open(&RingName::parse(name)?, Owners::Own)?), kind)
+    pub(super) fn open(name: &str, options: ObjectOptions, kind: ObjectKind) -> Result<Object> {
+        let segment = Segment::open(&RingName::parse(name)?, options.owners)?;
+        Ok(Object { options, ..Object::new(Arc::new(segment), kind)? })
     }
 
     pub(super) fn new(segment: Arc<Segment>, kind: ObjectKind) -> Result<Object> {
@@ -127,7 +134,7 @@ impl Object {
             // its slice.
             words.word(head::FENCES).store(1, Relaxed);
         }
-        let object = Object { words, epoch };
+        let object = Object { words, epoch, options: ObjectOptions::new() };
         object.check()?;
         Ok(object)
     }
@@ -180,6 +187,7 @@ pub(super) struct Member<R: ObjectRepair> {
     pub(super) me: Owner,
     pub(super) waiter: RefCell<Waiter>,
     pub(super) stop: Option<StopFlag>,
+    pub(super) options: ObjectOptions,
     repair: PhantomData<R>,
 }
 
@@ -187,16 +195,17 @@ impl<R: ObjectRepair> Member<R> {
     /// Creates an object and takes part in it.
     pub(super) fn create(
         name: &str,
+        options: ObjectOptions,
         geometry: ObjectLayout,
         set: impl Fn() -> Vec<(u64, u64)>,
     ) -> Result<Self> {
-        let object = Object::create(name, geometry, set)?;
+        let object = Object::create(name, options, geometry, set)?;
         let segment = Arc::clone(object.words.segment());
         unless_refused(&segment, Member::join(object))
     }
 
     pub(super) fn join(object: Object) -> Result<Self> {
-        let Object { words, epoch } = object;
+        let Object { words, epoch, options } = object;
         // Relaxed: only needs to be a number that no other participant has; it orders nothing.
         let serial = words.word(head::SERIAL).fetch_add(1, Relaxed) as u32;
         let lock = number_for::<R>(&words)?;
@@ -214,6 +223,7 @@ impl<R: ObjectRepair> Member<R> {
             me: Owner { number, serial },
             waiter: RefCell::default(),
             stop: None,
+            options,
             repair: PhantomData,
         })
     }
@@ -302,6 +312,11 @@ impl<R: ObjectRepair> Member<R> {
         }
     }
 
+    /// The descriptor through which the kernel knows that this participant is alive: for copies of it, it is.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.probe.descriptor()
+    }
+
     pub(super) fn guard_made(&self) {
         self.membership.guard_made();
     }
@@ -325,6 +340,10 @@ impl<R: ObjectRepair> Drop for Member<R> {
     fn drop(&mut self) {
         if self.check().is_ok() && !self.membership.has_guards() {
             self.membership.end(&self.words, &self.probe);
+            if self.options.ephemeral {
+                // If the system refuses, the name stays until the next handle leaves.
+                let _ = ephemeral::retire(&self.words);
+            }
         }
     }
 }

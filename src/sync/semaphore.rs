@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use super::object::{Member, Numbers, Object, ObjectRepair, open_or_create, signal};
+use super::options::ObjectOptions;
 use crate::layout::mapping::Words;
 use crate::layout::named::{ObjectKind, ObjectLayout, Owner, head};
 use crate::membership::table::Entry;
@@ -64,7 +65,8 @@ impl Semaphore {
     /// [`Error::Exists`] if an object or file of this name exists; [`Error::NoSpace`].
     pub fn create(name: &str, permits: u32, most: u32) -> Result<Semaphore> {
         let geometry = geometry(permits, most)?;
-        Member::create(name, geometry, || initial(&geometry, permits)).map(Semaphore::of)
+        Member::create(name, ObjectOptions::new(), geometry, || initial(&geometry, permits))
+            .map(Semaphore::of)
     }
 
     /// Attaches to the semaphore of this name.
@@ -73,7 +75,7 @@ impl Semaphore {
     /// [`Error::NotFound`]; [`Error::Incompatible`] if it is not a semaphore, or one of another version, libc
     /// or word size; [`Error::Busy`] if 1,024 handles are in use.
     pub fn open(name: &str) -> Result<Semaphore> {
-        Member::join(Object::open(name, ObjectKind::Semaphore)?).map(Semaphore::of)
+        Member::join(Object::open(name, ObjectOptions::new(), ObjectKind::Semaphore)?).map(Semaphore::of)
     }
 
     /// Attaches to the semaphore of this name, with the permits that it has, or creates it. If several

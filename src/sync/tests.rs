@@ -8,6 +8,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::object::*;
+use super::options::ObjectOptions;
 use crate::layout::mapping::Words;
 use crate::layout::named::{ObjectKind, ObjectLayout, Owner, entry, head, in_use};
 use crate::membership::table::{Entry, Table};
@@ -36,7 +37,9 @@ pub(super) fn member<R: ObjectRepair>(kind: ObjectKind) -> (TestName, Member<R>)
 
 fn object(kind: ObjectKind) -> (TestName, Object) {
     let name = TestName::new();
-    let object = Object::create(name.0.as_str(), ObjectLayout::new(kind, 0).unwrap(), Vec::new).unwrap();
+    let object =
+        Object::create(name.0.as_str(), ObjectOptions::new(), ObjectLayout::new(kind, 0).unwrap(), Vec::new)
+            .unwrap();
     (name, object)
 }
 
@@ -101,8 +104,12 @@ fn a_new_participant_finds_nothing_of_its_numbers_last_holder() {
 fn leaving_frees_the_entry_unless_a_forgotten_guard_owns_something() {
     let (name, first) = member::<NoRepair>(ObjectKind::Lock);
     let (words, state) = (first.words().clone(), || first.words().state(1).load(Relaxed));
-    let other =
-        || Member::<NoRepair>::join(Object::open(name.0.as_str(), ObjectKind::Lock).unwrap()).unwrap();
+    let other = || {
+        Member::<NoRepair>::join(
+            Object::open(name.0.as_str(), ObjectOptions::new(), ObjectKind::Lock).unwrap(),
+        )
+        .unwrap()
+    };
     let leaves = other();
     assert_eq!((leaves.me.number, state()), (1, in_use(leaves.me.serial)));
     drop(leaves);

@@ -195,6 +195,12 @@ impl ParticipantLock {
         self.number
     }
 
+    /// The descriptor, if it is still the one that holds the number. While any process has a copy of it open, the
+    /// number stays taken, until [`release`](Self::release).
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.held.description.checked()
+    }
+
     /// Releases the number before this value is dropped: its holder has freed its entry and asks no more about
     /// itself.
     pub fn release(&self) {

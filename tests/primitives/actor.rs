@@ -9,6 +9,7 @@
 //! | `acquire`, `release` | (semaphore) | `done` |
 //! | `drop`, `forget` | the permit taken last (semaphore) | `done` |
 //! | `set`, `take` | (event) | `done` |
+//! | `come` | waits (barrier) | `first` or `last` |
 //!
 //! An error is answered by its kind.
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use ringpipe::Error;
-use ringpipe::sync::{Condition, ConditionGuard, Event, Lock, Semaphore};
+use ringpipe::sync::{Barrier, Condition, ConditionGuard, Event, Lock, ObjectOptions, Semaphore};
 
 use crate::support::{Kept, again, die_with_parent, wait_until};
 
@@ -33,7 +34,8 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// An actor that has opened the object `name`, which is a `lock`, `semaphore`, `condition` or `event`.
+    /// An actor that has opened the object `name`, which is a `lock`, `semaphore`, `condition`, `event`, `barrier` for
+    /// three, or a `lock` or `barrier` that is `ephemeral-`.
     pub fn with(kind: &str, name: &str) -> Actor {
         let mut child = again("actor", ACTOR, &format!("{kind} {name}"))
             .stdin(Stdio::piped())
@@ -104,6 +106,9 @@ pub fn run_if_told() {
         "lock" => play_lock(&mut Lock::open(name).expect("a lock")),
         "semaphore" => play_semaphore(&Semaphore::open(name).expect("a semaphore")),
         "condition" => play_condition(&mut Condition::open(name).expect("a condition")),
+        "ephemeral-lock" => play_lock(&mut ephemeral().lock(name).expect("a lock")),
+        "barrier" => play_barrier(&mut Barrier::open_or_create(name, 3).expect("a barrier")),
+        "ephemeral-barrier" => play_barrier(&mut ephemeral().barrier(name, 3).expect("a barrier")),
         "event" => play_event(&mut Event::open(name).expect("an event")),
         _ => panic!("{kind}?"),
     }
@@ -194,6 +199,20 @@ fn play_event(event: &mut Event) {
         };
         if said(result).is_some() {
             say("done");
+        }
+    }
+}
+
+fn ephemeral() -> ObjectOptions {
+    ObjectOptions::new().ephemeral(true)
+}
+
+fn play_barrier(barrier: &mut Barrier) {
+    say("opened");
+    while let Some(line) = next() {
+        assert_eq!(line, "come");
+        if let Some(was_last) = said(barrier.wait()) {
+            say(if was_last { "last" } else { "first" });
         }
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use ringpipe::ErrorKind;
 use ringpipe::internal::layout::named::{HEAD_BYTES, ObjectKind, ObjectLayout, ObjectPreamble, entry, head};
-use ringpipe::sync::{Condition, Event, Lock, Semaphore, remove};
+use ringpipe::sync::{Barrier, Condition, Event, Lock, ObjectOptions, Semaphore, remove};
 
 use crate::support::{Random, TestName, env_number, report, seed, within};
 
 const CASES: u64 = 600;
-const KINDS: [ObjectKind; 4] =
-    [ObjectKind::Lock, ObjectKind::Semaphore, ObjectKind::Condition, ObjectKind::Event];
+const KINDS: [ObjectKind; 5] =
+    [ObjectKind::Lock, ObjectKind::Semaphore, ObjectKind::Condition, ObjectKind::Event, ObjectKind::Barrier];
 
 fn create(kind: ObjectKind, name: &str) -> File {
     match kind {
@@ -20,20 +20,32 @@ fn create(kind: ObjectKind, name: &str) -> File {
         ObjectKind::Semaphore => drop(Semaphore::create(name, 2, 3).unwrap()),
         ObjectKind::Condition => drop(Condition::create(name).unwrap()),
         ObjectKind::Event => drop(Event::create(name).unwrap()),
+        ObjectKind::Barrier => drop(Barrier::create(name, 2).unwrap()),
     }
     OpenOptions::new().read(true).write(true).open(format!("/dev/shm/{name}")).unwrap()
 }
 
 /// Where all words are that mean something, the semaphores' own among them.
 fn words(kind: ObjectKind) -> Vec<u64> {
-    let geometry = ObjectLayout::new(kind, if kind == ObjectKind::Semaphore { 3 } else { 0 }).unwrap();
+    let permits = match kind {
+        ObjectKind::Semaphore => 3,
+        ObjectKind::Barrier => 2,
+        _ => 0,
+    };
+    let geometry = ObjectLayout::new(kind, permits).unwrap();
     let mut all: Vec<u64> = (head::OWNER..head::SEMAPHORE + 32).step_by(8).collect();
+    if kind == ObjectKind::Barrier {
+        all.extend((head::GATE_WAITING..head::GATE + 32).step_by(8));
+    }
     for number in 0..geometry.participants.min(4) {
         let of_condition = [entry::WAIT, entry::SLEEPING, entry::SEMAPHORE, entry::SEMAPHORE + 8];
         let more = of_condition.iter().filter(|_| kind == ObjectKind::Condition);
+        let wait = [entry::WAIT].into_iter().filter(|_| kind == ObjectKind::Barrier);
         all.extend([entry::STATE].iter().chain(more).map(|offset| geometry.entry(number) + offset));
+        all.extend(wait.map(|offset| geometry.entry(number) + offset));
     }
-    all.extend((0..geometry.permits).map(|index| geometry.permit(index)));
+    let permits = if kind == ObjectKind::Semaphore { geometry.permits } else { 0 };
+    all.extend((0..permits).map(|index| geometry.permit(index)));
     all
 }
 
@@ -92,6 +104,16 @@ fn use_all(kind: ObjectKind, name: &str, random: &mut Random) -> ringpipe::Resul
             drop((event.take_timeout(short()), event.set(), event.wait_timeout(short()), event.is_set()));
             drop((event.reset(), event.take_timeout(short())));
         }
+        ObjectKind::Barrier => {
+            // Giving up takes the lock, which may be held for ever: by a number that is alive.
+            let (mut first, mut second) = (Barrier::open(name)?, Barrier::open(name)?);
+            let wait = short();
+            std::thread::scope(|scope| {
+                scope.spawn(|| drop(first.wait_timeout(wait)));
+                drop(second.wait_timeout(wait));
+            });
+            drop((first.waiting(), ObjectOptions::new().ephemeral(true).barrier(name, 3)));
+        }
     }
     Ok(())
 }
@@ -105,7 +127,7 @@ fn hostile_words_give_values_or_errors_and_never_a_panic_or_an_endless_loop() {
         within(&format!("seed {seed}, cases from {first}"), move || {
             for case in first..(first + 10).min(cases) {
                 let mut random = Random::new(seed.wrapping_add(case));
-                let kind = KINDS[case as usize % 4];
+                let kind = KINDS[case as usize % KINDS.len()];
                 let name = TestName::new("hostile");
                 let file = create(kind, &name);
                 let words = words(kind);

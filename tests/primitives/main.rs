@@ -1,10 +1,12 @@
-//! Locks, semaphores, conditions and events by name, between threads and between real processes.
+//! Locks, semaphores, conditions, events and barriers by name, between threads and between real processes.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod actor;
+mod barriers;
 mod deaths;
+mod ephemeral;
 mod hostile;
 mod objects;
 mod storm;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use ringpipe::internal::layout::mapping::Words;
 use ringpipe::internal::layout::named::ObjectKind;
 use ringpipe::internal::sys::segment::Segment;
-use ringpipe::sync::{Condition, Event, Lock, Semaphore};
+use ringpipe::sync::{Condition, Event, Lock, ObjectOptions, Semaphore};
 
 use crate::support::{
     Kept, Random, TestName, again, die_with_parent, env_number, report, seed, wait_until, within,
@@ -25,6 +25,7 @@ use crate::support::{
 const ORDERS: &str = "RINGPIPE_TEST_PRIMITIVES";
 const WORKERS: u64 = 5;
 const PERMITS: u32 = 3;
+const PARTIES: u32 = 3;
 
 /// The words that workers share: in an event's segment, behind all that the event uses.
 struct Shared(Words);
@@ -88,6 +89,13 @@ pub fn run_if_told() {
                 section();
             });
         }
+        // The name comes and goes with each section.
+        "ephemeral-lock" => log_all(shared, id, |section| {
+            let mut lock = ephemeral().lock(name).expect("a place");
+            let _guard = lock.lock().expect("the lock");
+            section();
+        }),
+        "barrier" => meet(name, shared, id),
         "semaphore" => {
             let semaphore = Semaphore::open(name).expect("a place");
             log_all(shared, id, |section| {
@@ -147,6 +155,21 @@ fn take(event: &mut Event, shared: &Shared, place: u64) {
     loop {
         event.take().expect("the event");
         add(shared.done(place), 1);
+    }
+}
+
+fn ephemeral() -> ObjectOptions {
+    ObjectOptions::new().ephemeral(true)
+}
+
+/// Logs coming to the barrier and passing it. The name comes and goes with the groups.
+fn meet(name: &str, path: &str, id: u64) {
+    let log = OpenOptions::new().append(true).open(path).expect("the log");
+    loop {
+        let mut barrier = ephemeral().barrier(name, PARTIES).expect("a place");
+        record(&log, What::In, id);
+        barrier.wait().expect("all come");
+        record(&log, What::Out, id);
     }
 }
 
@@ -315,6 +338,53 @@ fn the_log_of_a_lock_shows_one_holder_at_a_time() {
     let lock = Lock::create(&name).unwrap();
     logged_storm("logged-lock", &name, 1);
     lock.remove().unwrap();
+}
+
+#[test]
+fn the_log_of_a_lock_that_comes_and_goes_shows_one_holder_at_a_time() {
+    let name = TestName::new("storm-ephemeral");
+    logged_storm("ephemeral-lock", &name, 1);
+    drop(ephemeral().lock(&name).unwrap().lock().unwrap());
+    assert!(!name.exists());
+}
+
+/// Of those that have come, no more pass than whole groups.
+fn check_groups(log: &[(What, u64)]) -> usize {
+    let (mut came, mut passed) = (0, 0);
+    for (what, _) in log {
+        match what {
+            What::In => came += 1,
+            What::Out => passed += 1,
+            What::Killed => {}
+        }
+        assert!(passed <= came / PARTIES as usize * PARTIES as usize, "{passed} passed when {came} had come");
+    }
+    passed
+}
+
+#[test]
+fn processes_pass_a_barrier_in_whole_groups_while_others_are_killed_there() {
+    let (name, folder) = (TestName::new("storm-barrier"), tempfile::tempdir().unwrap());
+    let path = folder.path().join("log");
+    let log = OpenOptions::new().create(true).append(true).read(true).open(&path).unwrap();
+    let mut storm = Storm::start("barrier", &name, path.to_str().unwrap(), Some(log));
+    storm.rage(|storm| storm.log.as_ref().unwrap().metadata().unwrap().len());
+    storm.end();
+    let passed = check_groups(&read_log(&File::open(&path).unwrap()));
+    report(&format!("{passed} passed"));
+    assert!(passed > PARTIES as usize);
+    // Whatever the killed left, one process that comes alone passes a barrier for one, which replaces theirs.
+    assert!(ephemeral().barrier(&name, 1).unwrap().wait().unwrap());
+    assert!(!name.exists());
+}
+
+#[test]
+fn the_check_of_groups_finds_one_that_passed_alone() {
+    use What::{In, Out};
+    let group = [(In, 1), (In, 2), (In, 3), (Out, 2), (Out, 1), (Out, 3)];
+    assert_eq!(check_groups(&group), 3);
+    let early = [&group[..], &[(In, 1), (Out, 1)]].concat();
+    assert!(std::panic::catch_unwind(|| check_groups(&early)).is_err());
 }
 
 #[test]

@@ -1,0 +1,91 @@
+//! How locks, barriers and events are opened or created: permissions, accepted owners, and for how long they exist.
+
+use super::{Barrier, Event, Lock};
+use crate::Result;
+use crate::sys::owners::Owners;
+
+/// Options for a lock, a barrier or an event. Each of the last three functions attaches to the object of this
+/// name, or creates it; if several processes do so at once, one creates it.
+///
+/// ```
+/// # let name = format!("doc-object-options-{}", std::process::id());
+/// use ringpipe::sync::{self, ObjectOptions};
+///
+/// let mut lock = ObjectOptions::new().ephemeral(true).lock(&name)?;
+/// drop(lock.lock()?);
+/// drop(lock);                                   // the last handle: the name goes, too
+/// assert!(sync::Lock::open(&name).is_err());
+/// # Ok::<(), ringpipe::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectOptions {
+    pub(super) mode: u32,
+    pub(super) owners: Owners,
+    pub(super) ephemeral: bool,
+}
+
+impl Default for ObjectOptions {
+    fn default() -> Self {
+        ObjectOptions { mode: 0o600, owners: Owners::Own, ephemeral: false }
+    }
+}
+
+impl ObjectOptions {
+    /// Mode 0600, objects of this user and of root, and names that stay until they are removed.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Permission bits of an object that is created, whatever the umask. A process needs permission to read and
+    /// to write.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Whose objects are accepted.
+    pub fn owners(mut self, owners: Owners) -> Self {
+        self.owners = owners;
+        self
+    }
+
+    /// Removes the name of a lock or barrier when the last handle leaves it, if this user may remove it. It
+    /// applies to the handles that are opened with it. If all of them are killed, the name stays until the next
+    /// one leaves; so does that of a lock whose holder died, until another one has held it. Events stay.
+    pub fn ephemeral(mut self, ephemeral: bool) -> Self {
+        self.ephemeral = ephemeral;
+        self
+    }
+
+    /// The lock of this name.
+    ///
+    /// # Errors
+    /// As [`Lock::create`] and [`Lock::open`]; [`Error::Untrusted`](crate::Error::Untrusted).
+    pub fn lock(self, name: &str) -> Result<Lock> {
+        Lock::attach(name, self)
+    }
+
+    /// The barrier of this name for `parties` processes.
+    ///
+    /// # Errors
+    /// As [`Barrier::open_or_create`]; [`Error::Untrusted`](crate::Error::Untrusted).
+    pub fn barrier(self, name: &str, parties: u32) -> Result<Barrier> {
+        Barrier::attach(name, parties, self)
+    }
+
+    /// The event of this name.
+    ///
+    /// # Errors
+    /// As [`Event::create`] and [`Event::open`]; [`Error::Untrusted`](crate::Error::Untrusted).
+    pub fn event(self, name: &str) -> Result<Event> {
+        Event::attach(name, self)
+    }
+
+    /// The event of this name, if it exists.
+    ///
+    /// # Errors
+    /// As [`Event::open`]; [`Error::Untrusted`](crate::Error::Untrusted).
+    pub fn existing_event(self, name: &str) -> Result<Event> {
+        Event::existing(name, self)
+    }
+}

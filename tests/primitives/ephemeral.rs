@@ -1,0 +1,203 @@
+//! Locks and barriers whose name goes with the last handle.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use ringpipe::sync::{Barrier, Lock, ObjectOptions};
+use ringpipe::{ErrorKind, Owners};
+
+use crate::actor::Actor;
+use crate::support::{TestName, wait_until, within};
+
+fn ephemeral() -> ObjectOptions {
+    ObjectOptions::new().ephemeral(true)
+}
+
+#[test]
+fn the_name_goes_with_the_last_handle_and_not_before() {
+    let name = TestName::new("last");
+    let (mut first, second) = (ephemeral().lock(&name).unwrap(), ephemeral().lock(&name).unwrap());
+    drop(first.lock().unwrap());
+    drop(second);
+    assert!(name.exists());
+    drop(first);
+    assert!(!name.exists());
+    let barriers = [(); 2].map(|()| ephemeral().barrier(&name, 2).unwrap());
+    for (left, barrier) in [1, 0].into_iter().zip(barriers) {
+        drop(barrier);
+        assert_eq!(name.exists(), left == 1);
+    }
+    // Of another handle that stays, the name stays, too.
+    let stays = Lock::create(&name).unwrap();
+    drop(ephemeral().lock(&name).unwrap());
+    assert!(name.exists());
+    drop(stays);
+    assert!(name.exists());
+    drop(ephemeral().lock(&name).unwrap());
+    assert!(!name.exists());
+}
+
+#[test]
+fn a_lock_whose_holder_died_stays_until_the_next_holder_knows() {
+    let name = TestName::new("died");
+    let mut holder = Actor::with("ephemeral-lock", &name);
+    assert_eq!(holder.does("lock"), "clean");
+    holder.killed();
+    drop(ephemeral().lock(&name).unwrap());
+    assert!(name.exists());
+    let mut lock = ephemeral().lock(&name).unwrap();
+    assert!(lock.lock().unwrap().is_abandoned());
+    drop(lock);
+    assert!(!name.exists());
+    let mut lock = ephemeral().lock(&name).unwrap();
+    lock.lock().unwrap().abandon();
+    drop(lock);
+    assert!(name.exists());
+    assert!(ephemeral().lock(&name).unwrap().lock().unwrap().is_abandoned());
+    assert!(!name.exists());
+}
+
+#[test]
+fn killed_waiting_processes_keep_no_name() {
+    let name = TestName::new("killed");
+    let lock = ephemeral().lock(&name).unwrap();
+    let mut waiters = [(); 2].map(|()| Actor::with("ephemeral-lock", &name));
+    assert_eq!(waiters[0].does("lock"), "clean");
+    waiters[1].sleeps_at("lock");
+    let [holder, waiter] = waiters;
+    waiter.killed();
+    drop(holder);
+    drop(lock);
+    drop(ephemeral().lock(&name).unwrap().lock().unwrap());
+    assert!(!name.exists());
+    let mut at_barrier = Actor::with("ephemeral-barrier", &name);
+    at_barrier.sleeps_at("come");
+    at_barrier.killed();
+    assert!(name.exists(), "no process is left that could remove it");
+    // For another number: the processes that it was for are dead.
+    let barrier = ephemeral().barrier(&name, 2).unwrap();
+    assert_eq!(barrier.parties(), 2);
+    drop(barrier);
+    assert!(!name.exists());
+}
+
+/// A handle that has attached, and wants the lock only after the name was removed.
+#[test]
+fn a_handle_of_a_retired_object_works_on_the_one_that_has_the_name() {
+    let name = TestName::new("retired");
+    let retire = |kind: &str| {
+        // As a process leaves it that is killed before it removes the name.
+        let file = std::fs::OpenOptions::new().write(true).open(name.path()).unwrap();
+        let owner = ringpipe::internal::layout::named::head::OWNER;
+        std::os::unix::fs::FileExt::write_all_at(&file, &4u64.to_le_bytes(), owner).unwrap();
+        assert!(name.exists(), "{kind}");
+    };
+    let (mut lock, mut plain) = (ephemeral().lock(&name).unwrap(), Lock::open(&name).unwrap());
+    retire("lock");
+    assert_eq!(plain.try_lock().unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(plain.lock().unwrap_err().kind(), ErrorKind::NotFound);
+    let guard = lock.lock().unwrap();
+    let mut other = ephemeral().lock(&name).unwrap();
+    assert!(other.try_lock().unwrap().is_none(), "it is the same lock");
+    drop(guard);
+    drop((lock, other, plain));
+    assert!(!name.exists());
+    let mut barrier = ephemeral().barrier(&name, 2).unwrap();
+    let mut plain = Barrier::open(&name).unwrap();
+    retire("barrier");
+    assert_eq!(plain.wait().unwrap_err().kind(), ErrorKind::NotFound);
+    let waits = std::thread::spawn(move || barrier.wait().unwrap());
+    let mut other = within("the new one is there", {
+        let name = name.to_string();
+        move || loop {
+            match Barrier::open(&name) {
+                Ok(barrier) if barrier.waiting() == 1 => break barrier,
+                _ => std::thread::yield_now(),
+            }
+        }
+    });
+    assert!(other.wait().unwrap());
+    assert!(!within("it passes", move || waits.join().unwrap()));
+    drop((other, plain));
+    drop(ephemeral().barrier(&name, 2).unwrap());
+    assert!(!name.exists());
+}
+
+/// The holder dies, and a child to which it has given the descriptor is alive.
+#[test]
+fn a_child_with_the_descriptor_keeps_the_lock_of_a_dead_holder() {
+    let name = TestName::new("descriptor");
+    let mut lock = Lock::create(&name).unwrap();
+    // SAFETY: the child opens the lock anew, starts a program, and ends without running anything else.
+    let holder = match unsafe { nix::unistd::fork() }.unwrap() {
+        nix::unistd::ForkResult::Child => {
+            let mut own = Lock::open(&name).unwrap();
+            let guard = own.lock().unwrap();
+            let fd = guard.descriptor().unwrap().as_raw_fd();
+            let mut command = Command::new("sleep");
+            command.arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            // SAFETY: a system call without memory.
+            unsafe { command.pre_exec(move || drop_close_on_exec(fd)) };
+            let child = command.spawn().unwrap();
+            // SAFETY: ends the process at once, as a kill would.
+            unsafe { nix::libc::_exit(child.id() as i32 & 0x7f) }
+        }
+        nix::unistd::ForkResult::Parent { child } => child,
+    };
+    let ended = nix::sys::wait::waitpid(holder, None).unwrap();
+    let low = match ended {
+        nix::sys::wait::WaitStatus::Exited(_, low) => low as u32,
+        other => panic!("{other:?}"),
+    };
+    let sleeper = sleeper_with(&name, low);
+    assert_eq!(lock.lock_timeout(Duration::from_millis(150)).unwrap_err().kind(), ErrorKind::TimedOut);
+    nix::sys::signal::kill(sleeper, nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert!(lock.lock_timeout(Duration::from_secs(20)).unwrap().is_abandoned());
+    lock.remove().unwrap();
+}
+
+fn drop_close_on_exec(fd: i32) -> std::io::Result<()> {
+    // SAFETY: a system call without memory.
+    match unsafe { nix::libc::fcntl(fd, nix::libc::F_SETFD, 0) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// The process that has the object's file open, and whose id has these low bits.
+fn sleeper_with(name: &TestName, low: u32) -> nix::unistd::Pid {
+    let path = name.path();
+    let has_it = |pid: &u32| {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|file| file == path)
+    };
+    let found = || {
+        let pids = std::fs::read_dir("/proc").unwrap().flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let mut pids = pids.filter(|pid| pid & 0x7f == low && *pid != std::process::id());
+        pids.find(has_it)
+    };
+    wait_until("the child runs", || found().is_some());
+    nix::unistd::Pid::from_raw(found().unwrap() as i32)
+}
+
+#[test]
+fn options_set_the_mode_of_what_is_created_and_whose_objects_are_accepted() {
+    let name = TestName::new("options");
+    let options = ObjectOptions::new().mode(0o640).owners(Owners::Any);
+    let mode = || std::fs::metadata(name.path()).unwrap().permissions().mode() & 0o777;
+    let lock = options.lock(&name).unwrap();
+    assert_eq!(mode(), 0o640);
+    lock.remove().unwrap();
+    let barrier = options.barrier(&name, 2).unwrap();
+    assert_eq!(mode(), 0o640);
+    barrier.remove().unwrap();
+    let event = options.event(&name).unwrap();
+    assert_eq!(mode(), 0o640);
+    assert!(options.existing_event(&name).is_ok());
+    event.remove().unwrap();
+    assert_eq!(options.existing_event(&name).unwrap_err().kind(), ErrorKind::NotFound);
+}
