@@ -14,6 +14,7 @@ pub mod input;
 pub mod owner_args;
 pub mod pace;
 pub mod paint;
+pub mod program;
 pub mod progress;
 pub mod relay;
 pub mod report;

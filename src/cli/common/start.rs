@@ -76,6 +76,8 @@ pub enum End {
     Surveyed,
     /// A signal ended it, in an orderly way.
     Signal(i32),
+    /// The command that it ran ended with this code.
+    Code(u8),
 }
 
 /// Runs a command of one verb: reads its command line, runs it, and returns its exit code.
@@ -106,6 +108,7 @@ pub fn exit(ui: &Ui, result: Result<End, Failure>) -> ExitCode {
         }
         Ok(End::Done) => ExitCode::from(code::DONE),
         Ok(End::Signal(number)) => signal::end_by(number),
+        Ok(End::Code(code)) => ExitCode::from(code),
         Err(failure) => {
             failure.print(program);
             ExitCode::from(failure.code)

@@ -1,5 +1,6 @@
 //! The `ringctl` command: a file or a folder per verb.
 
+mod barrier;
 mod bench;
 pub mod check;
 mod children;
@@ -7,9 +8,12 @@ mod clean;
 mod close;
 mod completions;
 mod create;
+mod event;
 mod inspect;
 mod list;
+mod lock;
 mod man;
+mod objects;
 mod own_ring;
 mod peek;
 mod recovery_report;
@@ -65,6 +69,9 @@ Examples:
   ringctl rm jobs                        close it and remove it
   ringctl done \"$token\"                 acknowledge the item that consumer --hold keeps
   ringctl sem wait done --timeout 5s     take a token of a POSIX semaphore
+  ringctl lock db -- ./migrate           run a command while holding a lock
+  ringctl barrier ready 3                wait until three processes have come
+  ringctl event built wait               wait until another process has set it
 
 Exit codes: 0 done, 1 runtime error, 2 usage, 3 empty or not found, 4 timed out, 5 closed,
 6 damaged or incompatible, 10 an assertion failed, 128+n ended by signal n.";
@@ -97,6 +104,9 @@ enum Verb {
     Bench(bench::Args),
     Check(check::Args),
     Sem(sem::Args),
+    Lock(lock::Args),
+    Barrier(barrier::Args),
+    Event(event::Args),
     Done(settle::DoneArgs),
     Fail(settle::FailArgs),
     Release(settle::ReleaseArgs),
@@ -177,6 +187,9 @@ impl Verb {
             Verb::Bench(args) => bench::run(args, ui),
             Verb::Check(args) => check::run(args, ui),
             Verb::Sem(args) => sem::run(args, ui),
+            Verb::Lock(args) => lock::run(args, ui),
+            Verb::Barrier(args) => barrier::run(args, ui),
+            Verb::Event(args) => event::run(args, ui),
             Verb::Done(args) => settle::done(args),
             Verb::Fail(args) => settle::fail(args, ui),
             Verb::Release(args) => settle::release(args),

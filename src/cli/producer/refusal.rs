@@ -62,7 +62,7 @@ impl<S: Sender> Job<'_, S> {
                 self.report.note(failure.line);
                 Ok(end)
             }
-            End::Done | End::Surveyed => Err(failure),
+            End::Done | End::Surveyed | End::Code(_) => Err(failure),
         }
     }
 

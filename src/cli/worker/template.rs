@@ -2,23 +2,19 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{AccessFlags, faccessat};
 use serde::Serialize;
 
 use crate::cli::common::escape;
-use crate::cli::common::exit::{Failure, code, plain};
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::program::{self, find};
 
 const SHELL: &str = "/bin/sh";
-/// Where execvp looks without PATH.
-const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// What stands in a shell's text for the items: its arguments, each as one word, whatever bytes it has. Unlike a quoted
 /// item in the text, this is not executed inside other quotes either.
 const ALL_ARGUMENTS: &[u8] = b"\"$@\"";
@@ -66,13 +62,13 @@ impl Template {
                 format!("command {name:?} depends on the item; expected a program, whose arguments may");
             return Err(Failure::new(code::USAGE, line).hint("-- sh -c {} runs the items as commands"));
         }
-        let program = find(name, env::var_os("PATH").as_deref())?;
+        let program = find(name, env::var_os("PATH").as_deref(), "--shell")?;
         let arguments = arguments.iter().map(|argument| pieces(argument.as_bytes())).collect();
         Ok(Template { program, name: name.clone(), arguments })
     }
 
     fn of_shell(command: &[OsString]) -> Result<Self, Failure> {
-        let program = find(OsStr::new(SHELL), None)?;
+        let program = find(OsStr::new(SHELL), None, "--shell")?;
         let given = command.join(OsStr::new(" "));
         let has = |part: &[u8]| memchr::memmem::find(given.as_bytes(), part).is_some();
         if has(b"'{}'") || has(b"\"{}\"") {
@@ -123,19 +119,7 @@ impl Template {
 
     /// Why the system did not start the command, although it could have been when the worker began.
     pub fn not_started(&self, error: &io::Error) -> Failure {
-        let exit = match error.kind() {
-            io::ErrorKind::NotFound => code::NOT_FOUND,
-            io::ErrorKind::PermissionDenied => code::NOT_EXECUTABLE,
-            _ if error.raw_os_error() == Some(nix::libc::ENOEXEC) => code::NOT_EXECUTABLE,
-            _ => code::RUNTIME,
-        };
-        let failure = Failure::io(format!("starting command {:?}", self.name), error);
-        match error.raw_os_error() {
-            Some(nix::libc::EAGAIN) => {
-                failure.hint("ulimit -u limits the processes and threads of this user")
-            }
-            _ => Failure { code: exit, ..failure },
-        }
+        program::not_started(&self.name, error)
     }
 
     /// The same command as a line for a shell.
@@ -192,80 +176,6 @@ fn pieces(argument: &[u8]) -> Argument {
         pieces.push(Piece::Text(text));
     }
     pieces
-}
-
-/// Finds the executable file of a program as execvp does: a name with a slash is a path; any other is looked for in the
-/// folders of `path`.
-fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Failure> {
-    if name.as_bytes().contains(&b'/') {
-        let file = PathBuf::from(name);
-        return match obstacle(&file) {
-            None => Ok(file),
-            Some(obstacle) => Err(refusal(name, &file, &obstacle)),
-        };
-    }
-    let mut refused = None;
-    for folder in env::split_paths(path.unwrap_or(OsStr::new(DEFAULT_PATH))) {
-        // An empty name of a folder stands for the current one.
-        let file = Path::new(".").join(folder).join(name);
-        match obstacle(&file) {
-            None if !name.is_empty() => return Ok(file),
-            Some(Obstacle::Other(why)) => {
-                refused.get_or_insert((file, Obstacle::Other(why)));
-            }
-            _ => {}
-        }
-    }
-    Err(match refused.filter(|_| !name.is_empty()) {
-        Some((file, obstacle)) => refusal(name, &file, &obstacle),
-        None => {
-            let line = format!("command {name:?} was not found; expected a program in PATH, or its path");
-            let hint =
-                format!("a command of the shell, or a line with pipes, needs --shell; {}", which(name));
-            Failure::new(code::NOT_FOUND, line).hint(hint)
-        }
-    })
-}
-
-/// Why a file cannot be executed.
-#[derive(Debug)]
-enum Obstacle {
-    Missing,
-    Other(String),
-}
-
-fn obstacle(file: &Path) -> Option<Obstacle> {
-    match fs::metadata(file) {
-        Ok(facts) if facts.is_dir() => Some(Obstacle::Other("is a directory".into())),
-        Ok(_) => faccessat(AT_FDCWD, file, AccessFlags::X_OK, AtFlags::AT_EACCESS)
-            .err()
-            .map(|_| Obstacle::Other("is not executable".into())),
-        Err(error) if is_missing(&error) => Some(Obstacle::Missing),
-        Err(error) => Some(Obstacle::Other(format!("cannot be executed: {}", plain(&error)))),
-    }
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-fn refusal(name: &OsStr, file: &Path, obstacle: &Obstacle) -> Failure {
-    let ls = format!("ls -l {} shows it", escape::word(file.as_os_str().as_bytes()));
-    match obstacle {
-        Obstacle::Missing => {
-            let line = format!("command {name:?} does not exist; expected the path of a program");
-            Failure::new(code::NOT_FOUND, line).hint(which(name))
-        }
-        Obstacle::Other(why) => {
-            let line = format!("command {name:?}: {} {why}; expected an executable file", file.display());
-            Failure::new(code::NOT_EXECUTABLE, line).hint(ls)
-        }
-    }
-}
-
-fn which(name: &OsStr) -> String {
-    let last = Path::new(name).file_name().unwrap_or(name);
-    format!("command -v {} shows where it is", escape::word(last.as_bytes()))
 }
 
 /// What a command is told about its item, in its environment and as JSON. In a batch, key and attempt are those of the

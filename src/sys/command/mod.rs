@@ -8,6 +8,7 @@
 //! | [`io`] | reading into and writing from shared memory, and how many bytes a pipe holds |
 //! | [`named_semaphore`] | POSIX semaphores with a name, as any program may open them |
 //! | [`process`] | the processors that this process runs on, and processes that end with it |
+//! | [`relay`] | signals that are passed on to a command |
 //! | [`signal`] | the signals that ask this process to end |
 //! | [`stdio`] | which standard descriptors this process was started with |
 //! | [`stream_lock`] | the right to write to a shared pipe |
@@ -18,6 +19,7 @@ pub mod hold;
 pub mod io;
 pub mod named_semaphore;
 pub mod process;
+pub mod relay;
 pub mod signal;
 pub mod stdio;
 pub mod stream_lock;

@@ -84,53 +84,6 @@ fn the_displayed_line_runs_the_same_command() {
 }
 
 #[test]
-fn a_program_is_found_in_the_folders_of_path_as_execvp_does() {
-    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let [first, second] = folders.each_ref().map(|folder| folder.path());
-    let path = env::join_paths([Path::new("/nowhere"), first, second]).unwrap();
-    let find = |name: &str| find(OsStr::new(name), Some(&path));
-    let make = |file: &Path, mode| {
-        fs::write(file, "#!/bin/sh\n").unwrap();
-        fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    let missing = find("tool").unwrap_err();
-    assert_eq!(missing.code, code::NOT_FOUND);
-    assert!(missing.line.contains("\"tool\" was not found; expected") && missing.hint.is_some());
-
-    make(&first.join("tool"), 0o644);
-    let refused = find("tool").unwrap_err();
-    assert_eq!(refused.code, code::NOT_EXECUTABLE);
-    assert!(
-        refused.line.contains("is not executable; expected") && refused.hint.is_some(),
-        "{}",
-        refused.line
-    );
-
-    // One that cannot be executed does not hide the next one.
-    make(&second.join("tool"), 0o755);
-    assert_eq!(find("tool").unwrap(), second.join("tool"));
-
-    fs::create_dir(first.join("folder")).unwrap();
-    assert!(find("folder").unwrap_err().line.contains("is a directory"));
-    assert_eq!(find("").unwrap_err().code, code::NOT_FOUND);
-}
-
-#[test]
-fn a_path_is_taken_as_it_is() {
-    for (name, code, text) in [
-        ("/nowhere/tool", code::NOT_FOUND, "does not exist; expected"),
-        ("/etc/passwd/tool", code::NOT_FOUND, "does not exist; expected"),
-        ("/", code::NOT_EXECUTABLE, "is a directory; expected"),
-        ("/etc/passwd", code::NOT_EXECUTABLE, "is not executable; expected"),
-    ] {
-        let failure = find(OsStr::new(name), None).unwrap_err();
-        assert_eq!(failure.code, code, "{name}");
-        assert!(failure.line.contains(text) && failure.hint.is_some(), "{name}: {}", failure.line);
-    }
-    assert_eq!(find(OsStr::new("/bin/sh"), None).unwrap(), Path::new("/bin/sh"));
-}
-
-#[test]
 fn a_program_sees_the_name_that_was_given() {
     assert_eq!(output(&template(&["sh", "-c", "echo $0"]), &[]), b"sh\n");
 }

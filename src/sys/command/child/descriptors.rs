@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Pid;
@@ -81,6 +81,18 @@ pub fn reserve(fd: RawFd) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A copy of `fd`, close-on-exec, whose number is `least` or higher, if the limit of descriptors allows that.
+///
+/// # Errors
+/// The error of the system.
+pub fn copy_above(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
+    match fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(least)) {
+        // SAFETY: a new descriptor of this process.
+        Ok(copy) => Ok(unsafe { OwnedFd::from_raw_fd(copy) }),
+        Err(_) => fd.try_clone_to_owned(),
+    }
 }
 
 /// A file in memory without a name, close-on-exec.

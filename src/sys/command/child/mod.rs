@@ -25,7 +25,7 @@ use nix::unistd::getpid;
 
 use self::descriptors::pidfd;
 pub(super) use self::descriptors::{close_all_but, close_range};
-pub use self::descriptors::{memory_file, reserve, set_nonblocking};
+pub use self::descriptors::{copy_above, memory_file, reserve, set_nonblocking};
 use self::guard::{Groups, Process};
 pub use self::running::{Running, signal_of};
 use self::start::{Image, Start};
@@ -76,15 +76,17 @@ impl Guard {
     /// # Errors
     /// The error of the system, also of executing the program.
     pub fn spawn(&self, command: &Command, with: &With<'_>) -> io::Result<Running> {
-        let called = [with.name].into_iter().chain(command.get_args());
-        match self.execute(&Image::new(command.get_program(), called, command)?, with) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
-                let shell = OsStr::new(SHELL);
-                let called = [shell, command.get_program()].into_iter().chain(command.get_args());
-                self.execute(&Image::new(shell, called, command)?, with)
-            }
-            result => result,
-        }
+        start(command, with.name, |image| self.execute(image, with))
+    }
+
+    /// Starts `command`, called `name`, with the standard streams of this process, as the first process of a group of its
+    /// own. It also inherits `also`, under the same number. The program counts as in [`spawn`](Self::spawn). It takes the
+    /// first slot.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn attach(&self, command: &Command, name: &OsStr, also: BorrowedFd<'_>) -> io::Result<Running> {
+        start(command, name, |image| inherit(image, also, &self.groups, true))
     }
 
     fn execute(&self, image: &Image, with: &With<'_>) -> io::Result<Running> {
@@ -97,7 +99,7 @@ impl Guard {
             image,
             streams: [stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()],
             also: with.also.map(|(from, to)| (from.as_raw_fd(), to)),
-            group: &self.groups.all()[with.slot],
+            group: Some(&self.groups.all()[with.slot]),
             parent: getpid(),
             failed: AtomicI32::new(0),
         };
@@ -109,9 +111,66 @@ impl Guard {
             pid,
             groups: Arc::clone(&self.groups),
             slot: with.slot,
+            has_group: true,
             ended: pidfd(pid),
             reaped: false,
         })
+    }
+}
+
+/// As [`Guard::attach`], but the command stays in the group of this process, so that a terminal's keys and signals reach
+/// it. If this process is killed, the kernel kills the command, but not what that has started.
+///
+/// # Errors
+/// As [`Guard::spawn`].
+pub fn attach_in_group(command: &Command, name: &OsStr, also: BorrowedFd<'_>) -> io::Result<Running> {
+    keep_children()?;
+    let groups = Arc::new(Groups::new(1)?);
+    start(command, name, |image| inherit(image, also, &groups, false))
+}
+
+fn inherit(
+    image: &Image,
+    also: BorrowedFd<'_>,
+    groups: &Arc<Groups>,
+    has_group: bool,
+) -> io::Result<Running> {
+    let start = Start {
+        image,
+        streams: [0, 1, 2],
+        also: Some((also.as_raw_fd(), also.as_raw_fd())),
+        group: has_group.then(|| &groups.all()[0]),
+        parent: getpid(),
+        failed: AtomicI32::new(0),
+    };
+    let pid = start.run()?;
+    Ok(Running {
+        stdin: None,
+        stdout: None,
+        stderr: None,
+        pid,
+        groups: Arc::clone(groups),
+        slot: 0,
+        has_group,
+        ended: pidfd(pid),
+        reaped: false,
+    })
+}
+
+/// Executes `command`, or has the shell run it if the system does not execute its file.
+fn start(
+    command: &Command,
+    name: &OsStr,
+    execute: impl Fn(&Image) -> io::Result<Running>,
+) -> io::Result<Running> {
+    let called = [name].into_iter().chain(command.get_args());
+    match execute(&Image::new(command.get_program(), called, command)?) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
+            let shell = OsStr::new(SHELL);
+            let called = [shell, command.get_program()].into_iter().chain(command.get_args());
+            execute(&Image::new(shell, called, command)?)
+        }
+        result => result,
     }
 }
 

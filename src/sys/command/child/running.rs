@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::guard::Groups;
@@ -27,6 +27,8 @@ pub struct Running {
     pub(super) pid: Pid,
     pub(super) groups: Arc<Groups>,
     pub(super) slot: usize,
+    /// Whether it has a group of its own.
+    pub(super) has_group: bool,
     pub(super) ended: Option<OwnedFd>,
     pub(super) reaped: bool,
 }
@@ -49,12 +51,12 @@ impl Running {
         self.reaped || !matches!(self.look(libc::WNOHANG), Ok(false) | Err(Errno::EINTR))
     }
 
-    /// Sends a signal to all processes of the group.
+    /// Sends a signal to all processes of the group; to the first process alone, if it has no group of its own.
     pub fn signal(&self, signal: Signal) {
         // While the first process is not reaped, the number is the group's; otherwise it may be another group's.
         if !self.reaped && matches!(self.look(libc::WNOHANG), Ok(_) | Err(Errno::EINTR)) {
             // Fails only if all have ended.
-            let _ = killpg(self.pid, signal);
+            let _ = if self.has_group { killpg(self.pid, signal) } else { kill(self.pid, signal) };
         }
     }
 
@@ -76,6 +78,21 @@ impl Running {
     /// # Errors
     /// The error of the system. If the first process is no child of this process any more, nothing is killed.
     pub fn reap(&mut self) -> io::Result<ExitStatus> {
+        self.wait()?;
+        self.signal(Signal::SIGKILL);
+        self.collect()
+    }
+
+    /// Waits for the end of the first process, and reaps it. What is left of the group goes on.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn leave(&mut self) -> io::Result<ExitStatus> {
+        self.wait()?;
+        self.collect()
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
         while let Err(error) = self.look(0) {
             if error != Errno::EINTR {
                 self.groups.all()[self.slot].store(0, Ordering::SeqCst);
@@ -83,7 +100,10 @@ impl Running {
                 return Err(error.into());
             }
         }
-        self.signal(Signal::SIGKILL);
+        Ok(())
+    }
+
+    fn collect(&mut self) -> io::Result<ExitStatus> {
         self.groups.all()[self.slot].store(0, Ordering::SeqCst);
         self.reaped = true;
         let mut status = 0;

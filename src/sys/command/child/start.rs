@@ -52,8 +52,8 @@ pub(super) struct Start<'a> {
     pub(super) image: &'a Image,
     pub(super) streams: [RawFd; 3],
     pub(super) also: Option<(RawFd, RawFd)>,
-    /// Where it writes its process group.
-    pub(super) group: &'a AtomicI32,
+    /// Where it writes its own process group. `None`: it stays in its parent's.
+    pub(super) group: Option<&'a AtomicI32>,
     pub(super) parent: Pid,
     /// The number of the error that kept it from its program.
     pub(super) failed: AtomicI32,
@@ -88,7 +88,9 @@ impl Start<'_> {
         match self.failed.load(Ordering::SeqCst) {
             0 => Ok(pid),
             errno => {
-                self.group.store(0, Ordering::SeqCst);
+                if let Some(group) = self.group {
+                    group.store(0, Ordering::SeqCst);
+                }
                 while waitpid(pid, None) == Err(Errno::EINTR) {}
                 Err(io::Error::from_raw_os_error(errno))
             }
@@ -102,8 +104,10 @@ impl Start<'_> {
     unsafe fn execute(&self) -> Result<Infallible, Errno> {
         // SAFETY: system calls whose pointers are to locals and to the texts of `image`.
         unsafe {
-            Errno::result(libc::setpgid(0, 0))?;
-            self.group.store(libc::getpid(), Ordering::SeqCst);
+            if let Some(group) = self.group {
+                Errno::result(libc::setpgid(0, 0))?;
+                group.store(libc::getpid(), Ordering::SeqCst);
+            }
             Errno::result(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
             // The parent ended before the signal was set.
             if libc::getppid() != self.parent.as_raw() {
@@ -131,9 +135,11 @@ impl Start<'_> {
             }
             // Signals that the group of its parent got when it was still in that group: the parent takes them. A stop
             // would keep the parent's thread waiting, since this process is in another group when the parent's is
-            // continued.
+            // continued. A process that stays in the group takes them itself.
             let mut pending: libc::sigset_t = mem::zeroed();
-            Errno::result(libc::sigpending(&mut pending))?;
+            if self.group.is_some() {
+                Errno::result(libc::sigpending(&mut pending))?;
+            }
             // Handlers of this process must not run in it once signals are let through; Rust's runtime ignores SIGPIPE.
             for signal in 1..=LAST_SIGNAL {
                 let mut action: libc::sigaction = mem::zeroed();

@@ -123,8 +123,14 @@ fn standard_descriptors_may_be_given_as_others() {
     // If 0 were replaced before it is copied, 1 would be the pipe.
     let streams = [reader.as_raw_fd(), 0, 2];
     let group = &guard.groups.all()[0];
-    let start =
-        Start { image: &image, streams, also: None, group, parent: getpid(), failed: AtomicI32::new(0) };
+    let start = Start {
+        image: &image,
+        streams,
+        also: None,
+        group: Some(group),
+        parent: getpid(),
+        failed: AtomicI32::new(0),
+    };
     let pid = start.run().unwrap();
     writer.write_all(b"x").unwrap();
     assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Exited(pid, 4));
@@ -169,7 +175,7 @@ fn signals_for_the_group_of_the_parent_do_not_reach_the_program() {
         image: &image,
         streams: [null.as_raw_fd(); 3],
         also: None,
-        group: &groups.all()[0],
+        group: Some(&groups.all()[0]),
         parent: getpid(),
         failed: AtomicI32::new(0),
     };
@@ -214,8 +220,17 @@ fn a_process_that_is_no_child_is_not_signalled() {
         std::thread::yield_now();
     }
     let groups = Arc::clone(&guard.groups);
-    let mut running =
-        Running { stdin: None, stdout: None, stderr: None, pid, groups, slot: 0, ended: None, reaped: false };
+    let mut running = Running {
+        stdin: None,
+        stdout: None,
+        stderr: None,
+        pid,
+        groups,
+        slot: 0,
+        has_group: true,
+        ended: None,
+        reaped: false,
+    };
     assert!(running.has_ended());
     running.signal(Signal::SIGKILL);
     assert_eq!(running.reap().unwrap_err().raw_os_error(), Some(libc::ECHILD));
