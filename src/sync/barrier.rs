@@ -17,8 +17,10 @@ use super::options::ObjectOptions;
 use crate::layout::mapping::Words;
 use crate::layout::named::wait_state::{self, IDLE, is_waiting, ticket_of};
 use crate::layout::named::{ObjectKind, ObjectLayout, entry, head};
+use crate::membership::liveness_probe::LivenessProbe;
 use crate::membership::table::{Entry, numbers};
 use crate::sys::clock::Deadline;
+use crate::sys::liveness::Observer;
 use crate::wait::{Signal, StopFlag};
 use crate::{Error, Result};
 
@@ -146,6 +148,17 @@ impl Barrier {
     }
 }
 
+/// How long a barrier for another number of processes, at which none waits, may take until all have left it.
+const LEAVING: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(1);
+
+/// Whether a living process waits at the barrier.
+fn is_waited_at(words: &Words) -> Result<bool> {
+    let probe = LivenessProbe::Observer(Observer::new(words.segment().reopen()?)?);
+    let waits = waits(words, words.word(head::PASSED).load(Acquire)); // P5.
+    Ok(waits.iter().any(|(_, number)| !probe.is_dead(*number, words.geometry().participants)))
+}
+
 fn create(name: &str, parties: u32, options: ObjectOptions) -> Result<Member<BarrierRepair>> {
     let geometry = ObjectLayout::new(ObjectKind::Barrier, parties)?;
     Member::create(name, options, geometry, Vec::new)
@@ -153,15 +166,19 @@ fn create(name: &str, parties: u32, options: ObjectOptions) -> Result<Member<Bar
 
 fn attach(name: &str, parties: u32, options: ObjectOptions) -> Result<Member<BarrierRepair>> {
     ObjectLayout::new(ObjectKind::Barrier, parties)?;
+    let patience = Deadline::after(LEAVING);
     let open = || {
         let object = Object::open(name, options, ObjectKind::Barrier)?;
         let found = object.words.geometry().permits;
         if found == parties {
             return Member::join(object);
         }
-        // Left by processes that were killed: another number counts from now on.
-        if options.ephemeral && ephemeral::retire(&object.words)? {
-            return Err(Error::NotFound(name.into()));
+        // Left by processes that were killed, or about to be left: another number counts from now on.
+        while options.ephemeral && !is_waited_at(&object.words)? && !patience.passed() {
+            if ephemeral::retire(&object.words)? || ephemeral::is_retired(&object.words) {
+                return Err(Error::NotFound(name.into()));
+            }
+            std::thread::sleep(POLL);
         }
         let text = format!("barrier {name:?} is for {found} processes, not for {parties}");
         Err(Error::Options(text.into()))

@@ -16,13 +16,28 @@ use crate::support::*;
 use ringpipe::{Activity, Role};
 
 /// Names of rings and semaphores in the examples.
-const NAMES: [&str; 13] = [
-    "jobs", "urls", "pictures", "words", "classic", "greedy", "batches", "built", "readings", "answers",
-    "broken", "pages", "failed",
+const NAMES: [&str; 17] = [
+    "jobs",
+    "urls",
+    "pictures",
+    "words",
+    "classic",
+    "greedy",
+    "batches",
+    "built",
+    "readings",
+    "answers",
+    "broken",
+    "pages",
+    "failed",
+    "results",
+    "database",
+    "connected",
+    "ready",
 ];
 
 /// The pages whose examples are run.
-const PAGES: [&str; 3] = ["README.md", "docs/COMMANDS.md", "docs/WORKERS.md"];
+const PAGES: [&str; 4] = ["README.md", "docs/COMMANDS.md", "docs/WORKERS.md", "docs/TESTING.md"];
 
 /// A test for each block, which is named by a part of it that no other block has. In the order of the pages.
 macro_rules! checks {
@@ -60,6 +75,10 @@ checks! {
     "--reply words" => answers_have_the_keys_of_their_items,
     "--coprocess" => a_standing_command_gets_all_lines,
     "--hold" => a_script_settles_its_item,
+    "ringctl wait results" => all_is_done_when_the_ring_is_gone,
+    "ringctl lock database" => tests_run_one_at_a_time,
+    "ringctl barrier connected" => no_client_sends_before_all_are_connected,
+    "ringctl event ready" => a_client_starts_when_the_server_is_ready,
 }
 
 /// A block, and a directory to run it in.
@@ -529,4 +548,36 @@ fn a_script_settles_its_item(example: &Example) {
     assert_eq!(example.read("fetched"), "https://example.org/1\n");
     let left = example.with_own_names("ringctl wait urls --until items=0 --timeout 60s && ringctl rm urls");
     example.shell(&left).run().with_code(0);
+}
+
+fn all_is_done_when_the_ring_is_gone(example: &Example) {
+    let ended = example.run().with_code(0);
+    assert_eq!(ended.text(), "100\n");
+}
+
+fn tests_run_one_at_a_time(example: &Example) {
+    for test in ["one", "two", "three"] {
+        example.file(
+            &format!("tests/{test}.sh"),
+            format!("echo {test} >> log; sleep 0.05; echo {test} >> log\n"),
+        );
+    }
+    example.run().with_code(0);
+    let log = example.read("log");
+    let lines: Vec<&str> = log.lines().collect();
+    assert!(lines.len() == 6 && lines.chunks(2).all(|pair| pair[0] == pair[1]), "{log}");
+}
+
+fn no_client_sends_before_all_are_connected(example: &Example) {
+    example.stand_in("client", "sleep 0.0$1; echo $2 >> log");
+    example.run().with_code(0);
+    assert_eq!(example.read("log"), "connect\nconnect\nconnect\nsend\nsend\nsend\n");
+}
+
+fn a_client_starts_when_the_server_is_ready(example: &Example) {
+    let ready = example.name("ready");
+    example.stand_in("server", &format!("sleep 0.2; echo listens >> log; ringctl event {ready} set"));
+    example.stand_in("client", "echo connected >> log");
+    example.run().with_code(0);
+    assert_eq!(example.read("log"), "listens\nconnected\n");
 }

@@ -1,7 +1,7 @@
 //! A terminal that a command runs on, and what it shows.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -14,6 +14,7 @@ use super::wait_until;
 pub struct Terminal {
     /// The side that processes have.
     side: OwnedFd,
+    keys: File,
     shown: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -24,18 +25,24 @@ impl Terminal {
         let pair = openpty(&size, None).unwrap();
         let shown = Arc::new(Mutex::new(Vec::new()));
         let (mut output, seen) = (File::from(pair.master), Arc::clone(&shown));
+        let keys = output.try_clone().unwrap();
         thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(n @ 1..) = output.read(&mut bytes) {
                 seen.lock().unwrap().extend_from_slice(&bytes[..n]);
             }
         });
-        Terminal { side: pair.slave, shown }
+        Terminal { side: pair.slave, keys, shown }
     }
 
     /// For a standard input or output.
     pub fn side(&self) -> Stdio {
         self.side.try_clone().unwrap().into()
+    }
+
+    /// Types these keys, such as `\x03` for Ctrl-C.
+    pub fn type_keys(&self, keys: &str) {
+        (&self.keys).write_all(keys.as_bytes()).unwrap();
     }
 
     /// All that was written to it.

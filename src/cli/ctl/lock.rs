@@ -94,6 +94,12 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
         Err(error) => return Err(failed(error)),
     };
     let recovered = held.is_abandoned();
+    if recovered && !args.quiet {
+        let name = args.name.as_str();
+        ui.note(&format!(
+            "the last holder of lock {name:?} died: what the lock protects may be half changed"
+        ));
+    }
     let started = Relay::catch(in_group).map_err(|error| Failure::io("cannot catch signals", &error));
     // A signal that came before: the command does not begin.
     let started = started.and_then(|relay| match stop.is_raised() {
@@ -123,12 +129,6 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
             return other.map(|_| signals::end());
         }
     };
-    if recovered && !args.quiet {
-        let name = args.name.as_str();
-        ui.note(&format!(
-            "the last holder of lock {name:?} died: what the lock protects may be half changed"
-        ));
-    }
     let ended = wait(&mut running, &relay).map_err(|error| Failure::io("waiting for the command", &error))?;
     match signal_of(ended) {
         // It was killed or has crashed, and no signal asked ringctl to end.

@@ -70,7 +70,7 @@ impl Leaf {
         }
     }
 
-    /// Whether there is an option for the commands of a worker, and no command.
+    /// Whether there is no command, and it needs one: always, or with an option for the commands of a worker.
     fn needs_command(&self, arguments: &[OsString]) -> bool {
         let is_worker =
             |arg: &&Arg| arg.get_help_heading().is_some_and(|heading| heading.starts_with("With a COMMAND"));
@@ -80,14 +80,24 @@ impl Leaf {
             .filter(is_worker)
             .map(|arg| spelled(arg).into_string().unwrap())
             .collect();
+        if self.name() == "ringctl lock" {
+            return !arguments.iter().any(|one| one == "--");
+        }
         let names = |given: &str| options.iter().any(|option| given.split('=').next() == Some(option));
         arguments.iter().any(|one| names(&one.to_string_lossy())) && !arguments.iter().any(|one| one == "--")
     }
 
     /// What it cannot do without: its names and files, and the options that it insists on.
     pub fn required(&self, ring: &str) -> Vec<OsString> {
+        self.required_but(None, ring)
+    }
+
+    /// The same, without this one.
+    pub fn required_but(&self, left_out: Option<&Arg>, ring: &str) -> Vec<OsString> {
         let mut arguments = Vec::new();
-        for arg in self.command.get_arguments().filter(|arg| arg.is_required_set()) {
+        let is_left_out = |arg: &Arg| left_out.is_some_and(|other| other.get_id() == arg.get_id());
+        let required = self.command.get_arguments().filter(|arg| arg.is_required_set());
+        for arg in required.filter(|arg| !is_left_out(arg)) {
             if !arg.is_positional() {
                 arguments.push(spelled(arg));
             }
@@ -104,7 +114,9 @@ impl Leaf {
         let bounds: &[&[&str]] = match self.name().as_str() {
             "producer" | "ringctl producer" => &[&["--item", "x"], &["--on-full", "fail"]],
             "consumer" | "ringctl consumer" => &[&["--count", "1"], &["--idle-exit", "1ms"]],
-            "ringctl wait" | "ringctl sem wait" => &[&["--timeout", "1ms"]],
+            "ringctl wait" | "ringctl sem wait" | "ringctl barrier" | "ringctl event" => {
+                &[&["--timeout", "1ms"]]
+            }
             "ringctl watch" => &[&["--json"], &["--count", "1"]],
             "ringctl run" => &[&["--lines", "3"], &["--producers", "1"], &["--consumers", "1"]],
             "ringctl bench" => &[
@@ -192,6 +204,7 @@ pub fn good_values(kind: &str) -> &'static [&'static str] {
         "JOB" => &["{}"],
         "RING2" => &["inputs-second-ring"],
         "COMMAND" => &["true"],
+        "ACTION" => &["wait"],
         "TOKEN" => &["0-00000000000000000000000000000001"],
         "PID" => &["1"],
         "JOBS" => &["2", "100%"],

@@ -183,20 +183,6 @@ fn joined(parts: &[&[OsString]]) -> Vec<OsString> {
     parts.concat()
 }
 
-/// What is required, without this one.
-fn others_required(leaf: &Leaf, arg: &Arg, ring: &str) -> Vec<OsString> {
-    let all = leaf.required(ring);
-    match (arg.is_required_set(), arg.is_positional()) {
-        (false, _) => all,
-        // There is one such name in each command.
-        (true, true) => all.into_iter().filter(|one| one != ring && one != good_values("FILE")[0]).collect(),
-        (true, false) => {
-            let at = all.iter().position(|one| *one == spelled(arg)).unwrap();
-            joined(&[&all[..at], &all[at + 2..]])
-        }
-    }
-}
-
 #[test]
 fn a_value_that_an_option_cannot_have_is_a_usage_error() {
     let ring = TestName::new("bad");
@@ -204,7 +190,7 @@ fn a_value_that_an_option_cannot_have_is_a_usage_error() {
     for leaf in leaves() {
         for arg in leaf.valued() {
             for value in shared_out(bad_values(arg), &mut turn) {
-                let mut arguments = others_required(&leaf, arg, &ring.name);
+                let mut arguments = leaf.required_but(Some(arg), &ring.name);
                 if arg.is_positional() {
                     arguments.push("--".into());
                 }
@@ -241,7 +227,7 @@ fn an_option_without_its_value_is_a_usage_error() {
     for leaf in leaves() {
         let needs_value = |arg: &&Arg| arg.get_num_args().is_none_or(|values| values.min_values() > 0);
         for arg in leaf.valued().filter(|arg| !arg.is_positional()).filter(needs_value) {
-            let arguments = joined(&[&others_required(&leaf, arg, &ring.name), &[spelled(arg)]]);
+            let arguments = joined(&[&leaf.required_but(Some(arg), &ring.name), &[spelled(arg)]]);
             is_usage_error(&leaf.run(&arguments).run(), &call(&leaf, &arguments));
         }
     }
@@ -254,7 +240,7 @@ fn an_option_that_is_given_twice_is_a_usage_error_or_repeats() {
         let valued = leaf.valued().filter(|arg| !arg.is_positional()).map(|arg| (arg, good_argument(arg)));
         let flags = leaf.flags().map(|flag| (flag, spelled(flag)));
         for (arg, option) in valued.chain(flags) {
-            let required = others_required(&leaf, arg, &ring.name);
+            let required = leaf.required_but(Some(arg), &ring.name);
             let bounds = leaf.bounds(std::slice::from_ref(&option));
             let arguments = joined(&[&required, &bounds, &[option.clone(), option]]);
             let call = call(&leaf, &arguments);
@@ -335,7 +321,7 @@ fn the_lowest_and_highest_values_of_options_end_in_a_documented_way() {
                 let ring = TestName::new("extreme").stays();
                 let option = with_value(arg, OsStr::new(value));
                 let bounds = leaf.bounds(std::slice::from_ref(&option));
-                let arguments = joined(&[&others_required(&leaf, arg, &ring.name), &bounds, &[option]]);
+                let arguments = joined(&[&leaf.required_but(Some(arg), &ring.name), &bounds, &[option]]);
                 let call = call(&leaf, &arguments);
                 // A consumer finds an item and a producer room, where that is not refused first.
                 if leaf.name().ends_with("consumer") {

@@ -60,6 +60,9 @@ const SILENT: &[&str] = &[
     "ringctl sem post",
     "ringctl sem wait",
     "ringctl sem rm",
+    "ringctl lock",
+    "ringctl barrier",
+    "ringctl event",
 ];
 
 const BEFORE: &str = "
@@ -140,6 +143,9 @@ fn silent_commands_need_no_output() {
         "ringctl wait --until exists $R",
         "producer $R --item x",
         "ringctl sem create $N",
+        "ringctl lock $N -- true",
+        "ringctl barrier $N 1",
+        "ringctl event $N set",
     ] {
         for redirection in [">&-", "> /dev/full", ">&- 2>&- <&-"] {
             run(line, redirection).with_code(0);
