@@ -10,10 +10,11 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
-use super::ephemeral::{self, on_current};
+use super::ephemeral;
 use super::lock;
 use super::object::{Member, Numbers, Object, ObjectRepair, open_or_create};
 use super::options::ObjectOptions;
+use super::signals::gate;
 use crate::layout::mapping::Words;
 use crate::layout::named::wait_state::{self, IDLE, is_waiting, ticket_of};
 use crate::layout::named::{ObjectKind, ObjectLayout, entry, head};
@@ -21,7 +22,7 @@ use crate::membership::liveness_probe::LivenessProbe;
 use crate::membership::table::{Entry, numbers};
 use crate::sys::clock::Deadline;
 use crate::sys::liveness::Observer;
-use crate::wait::{Signal, StopFlag};
+use crate::wait::StopFlag;
 use crate::{Error, Result};
 
 /// A barrier between processes, by name: handles wait until a number of them has come, and then all continue. It can
@@ -144,7 +145,7 @@ impl Barrier {
     fn wait_by(&mut self, deadline: Deadline) -> Result<bool> {
         let parties = self.parties();
         let attach = |name: &str, options| attach(name, parties, options);
-        on_current(&mut self.member, attach, |member| pass(member, deadline))
+        self.member.on_current(attach, |member| pass(member, deadline))
     }
 }
 
@@ -271,15 +272,6 @@ fn waits(words: &Words, passed: u64) -> Vec<(u64, u32)> {
 
 fn wait_word(words: &Words, number: u32) -> &AtomicU64 {
     words.word(words.geometry().entry(number) + entry::WAIT)
-}
-
-/// The signal on which handles sleep while they wait at the barrier.
-pub(super) fn gate(words: &Words) -> Signal<'_> {
-    Signal {
-        waiting: words.word(head::GATE_WAITING),
-        semaphore: words.gate(),
-        fences: words.word(head::FENCES),
-    }
 }
 
 /// Recovery of a barrier: of its lock, and of the word of a dead wait.

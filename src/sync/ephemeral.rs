@@ -17,14 +17,13 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
-use super::object::{Member, ObjectRepair, signal};
-use super::options::ObjectOptions;
+use super::signals::{gate, signal};
+use crate::Result;
 use crate::layout::mapping::Words;
 use crate::layout::named::{ObjectKind, head};
 use crate::membership::liveness_probe::LivenessProbe;
 use crate::membership::table::{Entry, numbers};
 use crate::sys::liveness::Observer;
-use crate::{Error, Result};
 
 /// The word of a lock that no process takes any more.
 pub(super) const RETIRED: u64 = 4;
@@ -39,7 +38,7 @@ pub(super) fn is_retired(words: &Words) -> bool {
 /// holder of an abandoned lock must learn of it. Returns whether it removed the name.
 ///
 /// # Errors
-/// [`Error::Busy`] when another process has been removing it for a second; [`Error::Io`].
+/// [`Error::Busy`](crate::Error::Busy) when another process has been removing it for a second; [`Error::Io`](crate::Error::Io).
 pub(super) fn retire(words: &Words) -> Result<bool> {
     let segment = words.segment();
     // Checked first, so that the word is not changed where the name must stay.
@@ -53,7 +52,7 @@ pub(super) fn retire(words: &Words) -> Result<bool> {
     if is_retired(words) {
         signal(words).notify_all();
         if words.geometry().kind == ObjectKind::Barrier {
-            super::barrier::gate(words).notify_all();
+            gate(words).notify_all();
         }
     }
     Ok(removed)
@@ -82,26 +81,4 @@ fn is_used(words: &Words) -> Result<bool> {
     let participants = words.geometry().participants;
     Ok(numbers(words)
         .any(|number| !Entry::read(words, number).is_free() && !probe.is_dead(number, participants)))
-}
-
-/// Calls `act`. If that finds the object retired ([`Error::NotFound`]) and the handle is ephemeral, attaches to the
-/// object that has the name now, and calls it again.
-pub(super) fn on_current<R: ObjectRepair, T>(
-    member: &mut Member<R>,
-    attach: impl Fn(&str, ObjectOptions) -> Result<Member<R>>,
-    act: impl Fn(&mut Member<R>) -> Result<T>,
-) -> Result<T> {
-    loop {
-        member.check_entry()?;
-        match act(member) {
-            Err(Error::NotFound(_)) if member.options.ephemeral => {
-                // Removes the name if the process that retired the object has died.
-                retire(member.words())?;
-                let mut next = attach(member.name(), member.options)?;
-                next.stop = member.stop.take();
-                *member = next;
-            }
-            result => return result,
-        }
-    }
 }

@@ -4,9 +4,10 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
-use super::ephemeral::{RETIRED, on_current};
-use super::object::{Member, Numbers, Object, ObjectRepair, open_or_create, signal};
+use super::ephemeral::RETIRED;
+use super::object::{Member, Numbers, Object, ObjectRepair, open_or_create};
 use super::options::ObjectOptions;
+use super::signals::signal;
 use crate::layout::mapping::Words;
 use crate::layout::named::{ObjectKind, ObjectLayout, Owner, head};
 use crate::membership::table::Entry;
@@ -148,13 +149,13 @@ impl Lock {
     /// # Errors
     /// As [`lock`](Self::lock).
     pub fn try_lock(&mut self) -> Result<Option<LockGuard<'_>>> {
-        let taken = on_current(&mut self.member, attach, |member| take(member, Depth::Thorough))?;
+        let taken = self.member.on_current(attach, |member| take(member, Depth::Thorough))?;
         self.member.check_entry()?;
         Ok(taken.map(|abandoned| LockGuard::new(&mut self.member, abandoned)))
     }
 
     fn acquire(&mut self, deadline: Deadline) -> Result<LockGuard<'_>> {
-        let abandoned = on_current(&mut self.member, attach, |member| acquire(member, deadline))?;
+        let abandoned = self.member.on_current(attach, |member| acquire(member, deadline))?;
         Ok(LockGuard::new(&mut self.member, abandoned))
     }
 }

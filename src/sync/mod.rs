@@ -34,8 +34,10 @@ mod ephemeral;
 mod event;
 mod lock;
 mod object;
+mod opening;
 mod options;
 mod semaphore;
+mod signals;
 #[cfg(test)]
 mod tests;
 

@@ -23,6 +23,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::ephemeral;
 use super::options::ObjectOptions;
+use super::signals::signal;
 use crate::layout::mapping::Words;
 use crate::layout::named::{OBJECT_MAGIC, ObjectKind, ObjectLayout, Owner, entry, head, in_use};
 use crate::membership::liveness_probe::LivenessProbe;
@@ -158,14 +159,6 @@ impl Object {
     }
 }
 
-pub(super) fn signal(words: &Words) -> Signal<'_> {
-    Signal {
-        waiting: words.word(head::WAITING),
-        semaphore: words.semaphore(),
-        fences: words.word(head::FENCES),
-    }
-}
-
 /// What recovery repairs in one kind of object.
 pub(super) trait ObjectRepair: Debug {
     /// Repairs what the dead holder of an entry owned.
@@ -270,6 +263,28 @@ impl<R: ObjectRepair> Member<R> {
             return Err(Error::Damaged(why.into()));
         }
         Ok(self.is_dead(owner.number))
+    }
+
+    /// Calls `act`. If that finds the object retired ([`Error::NotFound`]) and this handle is ephemeral, attaches
+    /// to the object that has the name now, and calls it again.
+    pub(super) fn on_current<T>(
+        &mut self,
+        attach: impl Fn(&str, ObjectOptions) -> Result<Member<R>>,
+        act: impl Fn(&mut Member<R>) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            self.check_entry()?;
+            match act(self) {
+                Err(Error::NotFound(_)) if self.options.ephemeral => {
+                    // Removes the name if the process that retired the object has died.
+                    ephemeral::retire(&self.words)?;
+                    let mut next = attach(self.name(), self.options)?;
+                    next.stop = self.stop.take();
+                    *self = next;
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Waits until `look` returns something: see [`Waiter::wait`].

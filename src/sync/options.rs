@@ -1,7 +1,5 @@
 //! How locks, barriers and events are opened or created: permissions, accepted owners, and for how long they exist.
 
-use super::{Barrier, Event, Lock};
-use crate::Result;
 use crate::sys::owners::Owners;
 
 /// Options for a lock, a barrier or an event. Each of the last three functions attaches to the object of this
@@ -55,37 +53,5 @@ impl ObjectOptions {
     pub fn ephemeral(mut self, ephemeral: bool) -> Self {
         self.ephemeral = ephemeral;
         self
-    }
-
-    /// The lock of this name.
-    ///
-    /// # Errors
-    /// As [`Lock::create`] and [`Lock::open`]; [`Error::Untrusted`](crate::Error::Untrusted).
-    pub fn lock(self, name: &str) -> Result<Lock> {
-        Lock::attach(name, self)
-    }
-
-    /// The barrier of this name for `parties` processes.
-    ///
-    /// # Errors
-    /// As [`Barrier::open_or_create`]; [`Error::Untrusted`](crate::Error::Untrusted).
-    pub fn barrier(self, name: &str, parties: u32) -> Result<Barrier> {
-        Barrier::attach(name, parties, self)
-    }
-
-    /// The event of this name.
-    ///
-    /// # Errors
-    /// As [`Event::create`] and [`Event::open`]; [`Error::Untrusted`](crate::Error::Untrusted).
-    pub fn event(self, name: &str) -> Result<Event> {
-        Event::attach(name, self)
-    }
-
-    /// The event of this name, if it exists.
-    ///
-    /// # Errors
-    /// As [`Event::open`]; [`Error::Untrusted`](crate::Error::Untrusted).
-    pub fn existing_event(self, name: &str) -> Result<Event> {
-        Event::existing(name, self)
     }
 }

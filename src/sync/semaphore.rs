@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
-use super::object::{Member, Numbers, Object, ObjectRepair, open_or_create, signal};
+use super::object::{Member, Numbers, Object, ObjectRepair, open_or_create};
 use super::options::ObjectOptions;
+use super::signals::signal;
 use crate::layout::mapping::Words;
 use crate::layout::named::{ObjectKind, ObjectLayout, Owner, head};
 use crate::membership::table::Entry;

@@ -3,6 +3,7 @@
 //! | told | does | answers |
 //! |---|---|---|
 //! | `lock` | takes the lock (of a lock, of a condition) | `clean` or `abandoned`, and holds it |
+//! | `hand` | starts a process with a copy of the held lock's descriptor | its id |
 //! | `unlock` | releases it | `done` |
 //! | `wait` | waits (condition, event) | `woken` |
 //! | `one`, `all` | notifies (condition) | `done` |
@@ -14,13 +15,15 @@
 //! An error is answered by its kind.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{ChildStdin, Stdio};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use ringpipe::Error;
-use ringpipe::sync::{Barrier, Condition, ConditionGuard, Event, Lock, ObjectOptions, Semaphore};
+use ringpipe::sync::{Barrier, Condition, ConditionGuard, Event, Lock, LockGuard, ObjectOptions, Semaphore};
 
 use crate::support::{Kept, again, die_with_parent, wait_until};
 
@@ -132,10 +135,33 @@ fn play_lock(lock: &mut Lock) {
         assert_eq!(line, "lock");
         let Some(guard) = said(lock.lock()) else { continue };
         say(if guard.is_abandoned() { "abandoned" } else { "clean" });
-        assert_eq!(next().expect("more"), "unlock");
+        let mut told = next().expect("more");
+        if told == "hand" {
+            say(&sleeper_with(&guard).to_string());
+            told = next().expect("more");
+        }
+        assert_eq!(told, "unlock");
         drop(guard);
         say("done");
     }
+}
+
+/// The id of a process that has a copy of the lock's descriptor. The test ends it.
+#[allow(clippy::zombie_processes)]
+fn sleeper_with(guard: &LockGuard<'_>) -> u32 {
+    let fd = guard.descriptor().expect("the lock's descriptor").as_raw_fd();
+    let mut command = Command::new("sleep");
+    command.arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let inherit = move || {
+        // SAFETY: a system call without memory.
+        match unsafe { nix::libc::fcntl(fd, nix::libc::F_SETFD, 0) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: it makes a system call and reads errno.
+    unsafe { command.pre_exec(inherit) };
+    command.spawn().expect("a sleeper").id()
 }
 
 fn play_semaphore(semaphore: &Semaphore) {

@@ -1,16 +1,15 @@
 //! Locks and barriers whose name goes with the last handle.
 
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use ringpipe::sync::{Barrier, Lock, ObjectOptions};
 use ringpipe::{ErrorKind, Owners};
 
 use crate::actor::Actor;
-use crate::support::{TestName, wait_until, within};
+use crate::support::{TestName, within};
 
 fn ephemeral() -> ObjectOptions {
     ObjectOptions::new().ephemeral(true)
@@ -131,57 +130,21 @@ fn a_handle_of_a_retired_object_works_on_the_one_that_has_the_name() {
 fn a_child_with_the_descriptor_keeps_the_lock_of_a_dead_holder() {
     let name = TestName::new("descriptor");
     let mut lock = Lock::create(&name).unwrap();
-    // SAFETY: the child opens the lock anew, starts a program, and ends without running anything else.
-    let holder = match unsafe { nix::unistd::fork() }.unwrap() {
-        nix::unistd::ForkResult::Child => {
-            let mut own = Lock::open(&name).unwrap();
-            let guard = own.lock().unwrap();
-            let fd = guard.descriptor().unwrap().as_raw_fd();
-            let mut command = Command::new("sleep");
-            command.arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            // SAFETY: a system call without memory.
-            unsafe { command.pre_exec(move || drop_close_on_exec(fd)) };
-            let child = command.spawn().unwrap();
-            // SAFETY: ends the process at once, as a kill would.
-            unsafe { nix::libc::_exit(child.id() as i32 & 0x7f) }
-        }
-        nix::unistd::ForkResult::Parent { child } => child,
-    };
-    let ended = nix::sys::wait::waitpid(holder, None).unwrap();
-    let low = match ended {
-        nix::sys::wait::WaitStatus::Exited(_, low) => low as u32,
-        other => panic!("{other:?}"),
-    };
-    let sleeper = sleeper_with(&name, low);
+    let mut holder = Actor::with("lock", &name);
+    assert_eq!(holder.does("lock"), "clean");
+    let sleeper = Pid::from_raw(holder.does("hand").parse().unwrap());
+    holder.killed();
     assert_eq!(lock.lock_timeout(Duration::from_millis(150)).unwrap_err().kind(), ErrorKind::TimedOut);
-    nix::sys::signal::kill(sleeper, nix::sys::signal::Signal::SIGKILL).unwrap();
+    kill(sleeper, Signal::SIGKILL).unwrap();
     assert!(lock.lock_timeout(Duration::from_secs(20)).unwrap().is_abandoned());
+    // A holder that releases the lock needs no such end.
+    let mut holder = Actor::with("lock", &name);
+    assert_eq!(holder.does("lock"), "clean");
+    let sleeper = Pid::from_raw(holder.does("hand").parse().unwrap());
+    assert_eq!(holder.does("unlock"), "done");
+    assert!(!lock.try_lock().unwrap().unwrap().is_abandoned());
+    kill(sleeper, Signal::SIGKILL).unwrap();
     lock.remove().unwrap();
-}
-
-fn drop_close_on_exec(fd: i32) -> std::io::Result<()> {
-    // SAFETY: a system call without memory.
-    match unsafe { nix::libc::fcntl(fd, nix::libc::F_SETFD, 0) } {
-        0 => Ok(()),
-        _ => Err(std::io::Error::last_os_error()),
-    }
-}
-
-/// The process that has the object's file open, and whose id has these low bits.
-fn sleeper_with(name: &TestName, low: u32) -> nix::unistd::Pid {
-    let path = name.path();
-    let has_it = |pid: &u32| {
-        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|file| file == path)
-    };
-    let found = || {
-        let pids = std::fs::read_dir("/proc").unwrap().flatten();
-        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let mut pids = pids.filter(|pid| pid & 0x7f == low && *pid != std::process::id());
-        pids.find(has_it)
-    };
-    wait_until("the child runs", || found().is_some());
-    nix::unistd::Pid::from_raw(found().unwrap() as i32)
 }
 
 #[test]

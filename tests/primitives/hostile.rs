@@ -105,14 +105,13 @@ fn use_all(kind: ObjectKind, name: &str, random: &mut Random) -> ringpipe::Resul
             drop((event.reset(), event.take_timeout(short())));
         }
         ObjectKind::Barrier => {
-            // Giving up takes the lock, which may be held for ever: by a number that is alive.
             let (mut first, mut second) = (Barrier::open(name)?, Barrier::open(name)?);
             let wait = short();
             std::thread::scope(|scope| {
                 scope.spawn(|| drop(first.wait_timeout(wait)));
                 drop(second.wait_timeout(wait));
             });
-            drop((first.waiting(), ObjectOptions::new().ephemeral(true).barrier(name, 3)));
+            drop((first.waiting(), Barrier::open_or_create(name, 3)));
         }
     }
     Ok(())
@@ -142,6 +141,36 @@ fn hostile_words_give_values_or_errors_and_never_a_panic_or_an_endless_loop() {
             }
         });
     }
+}
+
+/// Handles that may remove the name, or replace the object, when they find it retired or left.
+#[test]
+fn hostile_words_keep_no_ephemeral_handle_in_an_endless_loop() {
+    let seed = seed();
+    report(&format!("hostile ephemeral objects: seed {seed}"));
+    within(&format!("seed {seed}"), move || {
+        for case in 0..120 {
+            let mut random = Random::new(seed.wrapping_add(case));
+            let kind = [ObjectKind::Lock, ObjectKind::Barrier][case as usize % 2];
+            let name = TestName::new("hostile-ephemeral");
+            let file = create(kind, &name);
+            let words = words(kind);
+            for _ in 0..1 + random.below(8) {
+                damage(&file, words[random.below(words.len() as u64) as usize], &mut random);
+            }
+            if random.one_in(3) {
+                // Retired.
+                file.write_all_at(&4u64.to_le_bytes(), head::OWNER).unwrap();
+            }
+            let (options, time) = (ObjectOptions::new().ephemeral(true), Duration::from_micros(300));
+            match kind {
+                ObjectKind::Lock => drop(options.lock(&name).map(|mut lock| lock.lock_timeout(time).is_ok())),
+                _ => drop(options.barrier(&name, 2).map(|mut barrier| barrier.wait_timeout(time))),
+            }
+            let _ = remove(&name);
+            assert!(!name.exists(), "RINGPIPE_STORM_SEED={}", seed + case);
+        }
+    });
 }
 
 #[test]

@@ -239,6 +239,7 @@ impl Dump {
             &[
                 ("owner", named::head::OWNER, Number),
                 ("event", named::head::EVENT, Number),
+                ("passed", named::head::PASSED, Number),
                 ("serial", named::head::SERIAL, Number),
                 ("numbers", named::head::NUMBERS, Number),
                 ("fences", named::head::FENCES, Masked),
@@ -250,12 +251,27 @@ impl Dump {
                 ("semaphore.shared", named::head::SEMAPHORE + 8, Number),
             ],
         );
+        if geometry.kind == named::ObjectKind::Barrier {
+            self.words(
+                "gate",
+                0,
+                // A waiting participant announces itself again and again.
+                &[
+                    ("waiting", named::head::GATE_WAITING, Masked),
+                    ("semaphore", named::head::GATE, Masked),
+                    ("semaphore.shared", named::head::GATE + 8, Number),
+                ],
+            );
+        }
         for number in 0..geometry.participants {
             let base = geometry.entry(number);
             if self.word(base) == 0 {
                 continue;
             }
             self.number(format!("entry[{number}].state"), (base + named::entry::STATE) as usize, 8);
+            if geometry.kind == named::ObjectKind::Barrier {
+                self.words(&format!("entry[{number}]"), base, &[("wait", named::entry::WAIT, Number)]);
+            }
             if geometry.kind == named::ObjectKind::Condition {
                 self.words(
                     &format!("entry[{number}]"),
@@ -270,7 +286,8 @@ impl Dump {
                 );
             }
         }
-        for index in 0..geometry.permits {
+        let permits = if geometry.kind == named::ObjectKind::Semaphore { geometry.permits } else { 0 };
+        for index in 0..permits {
             self.number(format!("permit[{index}]"), geometry.permit(index) as usize, 8);
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use ringpipe::internal::layout::geometry::{FLAG_EPHEMERAL, FLAG_EXCLUSIVE, FLAG_TIMESTAMPS, Geometry};
 use ringpipe::internal::layout::named::{self, ObjectKind};
-use ringpipe::sync::{Condition, Event, Lock, Semaphore};
+use ringpipe::sync::{Barrier, Condition, Event, Lock, Semaphore};
 use ringpipe::{Discipline, Liveness, RingOptions, Thresholds};
 
 use super::check;
@@ -152,4 +152,28 @@ fn golden_event_that_is_set() {
     event.set().unwrap();
     check("event", &Dump::of_object(&name, &geometry));
     event.remove().unwrap();
+}
+
+#[test]
+fn golden_barrier_that_two_have_passed_and_at_which_one_waits() {
+    let geometry = named::ObjectLayout::new(ObjectKind::Barrier, 2).unwrap();
+    let name = TestName::new("golden");
+    let mut barriers: Vec<Barrier> = vec![Barrier::create(&name, 2).unwrap()];
+    barriers.extend((0..2).map(|_| Barrier::open(&name).unwrap()));
+    std::thread::scope(|scope| {
+        let mut mine = barriers.remove(0);
+        let [first, second] = &mut barriers[..] else { unreachable!() };
+        let waits = scope.spawn(|| first.wait().unwrap());
+        wait_until("it waits", || mine.waiting() == 1);
+        assert!(mine.wait().unwrap());
+        assert!(!waits.join().unwrap());
+        let waits = scope.spawn(|| second.wait().unwrap());
+        wait_until("it waits", || mine.waiting() == 1);
+        // It has released the barrier's lock.
+        wait_until("it sleeps", || name.word(named::head::OWNER) == 0);
+        check("barrier", &Dump::of_object(&name, &geometry));
+        assert!(mine.wait().unwrap());
+        assert!(!waits.join().unwrap());
+        mine.remove().unwrap();
+    });
 }

@@ -1,5 +1,5 @@
 use super::*;
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 
 fn template(words: &[&str]) -> Template {
     Template::new(&words.iter().map(OsString::from).collect::<Vec<_>>(), false).unwrap()

@@ -1,0 +1,23 @@
+//! The signals on which handles of an object sleep, except the participants that wait for a condition.
+
+use crate::layout::mapping::Words;
+use crate::layout::named::head;
+use crate::wait::Signal;
+
+/// For a lock, a permit or an event.
+pub(super) fn signal(words: &Words) -> Signal<'_> {
+    Signal {
+        waiting: words.word(head::WAITING),
+        semaphore: words.semaphore(),
+        fences: words.word(head::FENCES),
+    }
+}
+
+/// For the others at a barrier.
+pub(super) fn gate(words: &Words) -> Signal<'_> {
+    Signal {
+        waiting: words.word(head::GATE_WAITING),
+        semaphore: words.gate(),
+        fences: words.word(head::FENCES),
+    }
+}
