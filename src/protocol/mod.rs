@@ -25,18 +25,20 @@
 //! The other edges belong to other parts of the library: E4 to sleeping, E8 to the stream's state, E9 to
 //! events, E11 to entries, E12 to turns, E13 to a monitor's starts. docs/PROTOCOL.md lists them all.
 
+mod claim_room;
 mod consume;
 pub mod inspect;
+mod make_room;
 pub mod memory;
-mod produce;
+mod publish;
 mod recover;
 pub mod word;
 
 use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
 
 pub use consume::NoItem;
+pub use make_room::Full;
 use memory::{Atom, Memory};
-pub use produce::Full;
 pub use recover::Recovered;
 use word::{Codec, Word};
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
-use super::object::{Member, Numbers, Object, ObjectRepair, open_or_create, signal};
+use super::object::{Member, Numbers, ObjectRepair, open_or_create, signal};
 use crate::layout::mapping::Words;
 use crate::layout::named::{ObjectKind, ObjectLayout, Owner, head};
 use crate::membership::table::Entry;
@@ -78,7 +78,7 @@ impl Lock {
     /// # Errors
     /// [`Error::Name`]; [`Error::Exists`] if an object or file of this name exists; [`Error::NoSpace`].
     pub fn create(name: &str) -> Result<Lock> {
-        Ok(Lock { member: Member::create(name, geometry()?, Vec::new)? })
+        Member::create(name, ObjectLayout::new(ObjectKind::Lock, 0)?, Vec::new).map(|member| Lock { member })
     }
 
     /// Attaches to the lock of this name.
@@ -87,7 +87,7 @@ impl Lock {
     /// [`Error::NotFound`]; [`Error::Incompatible`] if it is not a lock, or one of another version, libc or
     /// word size; [`Error::Busy`] if 1,024 handles are in use.
     pub fn open(name: &str) -> Result<Lock> {
-        Ok(Lock { member: Member::join(Object::open(name, ObjectKind::Lock)?)? })
+        Member::open(name, ObjectKind::Lock).map(|member| Lock { member })
     }
 
     /// Attaches to the lock of this name, or creates it. If several processes do so at once, one creates it.
@@ -143,18 +143,14 @@ impl Lock {
         self.member.check_entry()?;
         let taken = take(&self.member, Depth::Thorough)?;
         self.member.check_entry()?;
-        Ok(taken.map(|abandoned| LockGuard::new(&mut self.member, abandoned)))
+        Ok(taken.map(|abandoned| LockGuard { held: Held::new(&mut self.member, abandoned) }))
     }
 
     fn acquire(&mut self, deadline: Deadline) -> Result<LockGuard<'_>> {
         self.member.check_entry()?;
         let abandoned = acquire(&self.member, deadline)?;
-        Ok(LockGuard::new(&mut self.member, abandoned))
+        Ok(LockGuard { held: Held::new(&mut self.member, abandoned) })
     }
-}
-
-fn geometry() -> Result<ObjectLayout> {
-    ObjectLayout::new(ObjectKind::Lock, 0)
 }
 
 /// The held lock. Dropping it releases the lock and wakes a waiting handle.
@@ -188,23 +184,15 @@ fn geometry() -> Result<ObjectLayout> {
 #[derive(Debug)]
 #[must_use = "dropping the guard releases the lock"]
 pub struct LockGuard<'a> {
-    member: &'a mut Member<LockRepair>,
-    abandoned: bool,
-    panicking: bool,
-    gives_up: bool,
+    held: Held<'a, LockRepair>,
 }
 
-impl<'a> LockGuard<'a> {
-    fn new(member: &'a mut Member<LockRepair>, abandoned: bool) -> Self {
-        member.guard_made();
-        LockGuard { member, abandoned, panicking: std::thread::panicking(), gives_up: false }
-    }
-
+impl LockGuard<'_> {
     /// Whether the last holder died, or called [`abandon`](Self::abandon): what the lock protects may be half
     /// changed. Only the first guard after that says so: a holder that releases the lock confirms that it
     /// repaired what the lock protects.
     pub fn is_abandoned(&self) -> bool {
-        self.abandoned
+        self.held.abandoned
     }
 
     /// Releases the lock and tells the next holder that what it protects may be half changed. For a holder
@@ -220,14 +208,35 @@ impl<'a> LockGuard<'a> {
     /// # Ok::<(), ringpipe::Error>(())
     /// ```
     pub fn abandon(mut self) {
-        self.gives_up = true;
+        self.held.gives_up = true;
     }
 }
 
-impl Drop for LockGuard<'_> {
+/// What the guards of a lock and of a condition have in common: a lock that is held until this value is dropped.
+#[derive(Debug)]
+pub(super) struct Held<'a, R: ObjectRepair> {
+    pub(super) member: &'a mut Member<R>,
+    /// Whether the last holder left the lock abandoned.
+    pub(super) abandoned: bool,
+    /// Whether to leave the lock abandoned.
+    pub(super) gives_up: bool,
+    /// Whether the thread was panicking when it took the lock.
+    panicking: bool,
+}
+
+impl<'a, R: ObjectRepair> Held<'a, R> {
+    /// The lock that `member` has just taken.
+    pub(super) fn new(member: &'a mut Member<R>, abandoned: bool) -> Self {
+        member.guard_made();
+        Held { member, abandoned, gives_up: false, panicking: std::thread::panicking() }
+    }
+}
+
+impl<R: ObjectRepair> Drop for Held<'_, R> {
     fn drop(&mut self) {
         // In a forked child the lock still belongs to the parent.
         if self.member.check().is_ok() {
+            // Does nothing if a wait has failed and this member no longer has the lock.
             release(self.member, self.gives_up || std::thread::panicking() && !self.panicking);
             self.member.guard_done();
         }

@@ -3,8 +3,11 @@
 mod batch;
 mod claim;
 mod core;
+mod drop_oldest;
 mod producer;
 mod reservation;
+mod scan;
+mod wait;
 
 pub use core::OnFull;
 #[cfg(feature = "tokio")]
