@@ -20,7 +20,7 @@ use crate::sys::command::{signal, stdio};
 /// The longest wait for room in standard error without a check for a signal, in milliseconds.
 const ROOM: u8 = 50;
 
-/// What is to be said.
+/// Which messages are printed.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Reports (all on standard error)")]
 pub struct ReportArgs {

@@ -1,4 +1,4 @@
-//! What a consumer says that got no item.
+//! The failures and hints of a consumer that got no item.
 
 use std::time::Duration;
 

@@ -31,7 +31,7 @@ const LEAST_BLOCK: usize = 8;
 /// The longest time that a histogram distinguishes: a minute.
 const LONGEST_NS: u64 = 60_000_000_000;
 
-/// A process of `ringctl bench`, started by it
+/// A process that `ringctl bench` starts to measure with
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to do, as JSON
