@@ -146,7 +146,7 @@ fn opening<'a>(args: &Args, name: &'a RingName, report: &'a Reporter, stop: &'a 
     Opening { name, place: Patience::of_place(args.timeout), report, stop }
 }
 
-/// One run.
+/// The state of one run.
 struct Run<'a, T: Transport> {
     args: &'a Args,
     report: &'a Reporter,
@@ -154,7 +154,7 @@ struct Run<'a, T: Transport> {
     receiver: T::Receiver,
     /// By the names of their rings, with the number of items sent.
     senders: BTreeMap<String, (T::Sender, u64)>,
-    /// Items that stay in the ring. They are given back at the end: earlier, they would come again.
+    /// Items that stay in the ring. They are given back at the end; if given back earlier, they would be received again.
     left: Vec<<T::Receiver as Receiver>::Owned>,
     others: u64,
     not_chosen: u64,
@@ -210,7 +210,7 @@ impl<'a, T: Transport> Run<'a, T> {
     /// Sends what is in a letter, and acknowledges the letter. False: a signal came first.
     fn process(&mut self, item: <T::Receiver as Receiver>::Owned) -> Result<bool, Failure> {
         let parsed = DeadLetter::parse(item.bytes());
-        // What was read from lost memory is neither a letter nor anything else.
+        // Discard what was read from lost memory.
         item.check().map_err(|error| self.failure(&error))?;
         // With the slash, a name that begins with "shm:" stays as it is.
         let letter = parsed.and_then(|(letter, bytes)| {
