@@ -37,7 +37,7 @@
 //! - [`sync`] has locks, semaphores, conditions and events between processes, without a ring.
 //! - [`Error`] and its [`ErrorKind`] say what went wrong.
 //!
-//! # Several items in hand
+//! # Several items at a time
 //!
 //! An [`Item`] borrows its [`Consumer`], and a [`Batch`] is acknowledged from the front. A program that works on several
 //! items at once, on threads or in child processes, and finishes them in any order, makes each an [`OwnedItem`]. It can be

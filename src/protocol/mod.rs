@@ -17,7 +17,7 @@
 //!   E1  publish -> claim           the payload
 //!   E2  free -> claim to write     the licence to overwrite
 //!   E3  return -> claim again      the payload, and that its former reader is done
-//!   E5  a word -> its recoverer    what the dead did; the kernel's lock orders the rest
+//!   E5  a word -> its recoverer    the dead owner's stores; the kernel's lock orders the rest
 //!   E6  tail -> producer           the licence for slots inside a run that another producer saw freed
 //!   E7  claim -> passing producer  passes that licence on to E6
 //!   E10 claim to read -> end check that the claimant is busy

@@ -20,11 +20,11 @@ use crate::sys::command::{signal, stdio};
 /// The longest wait for room in standard error without a check for a signal, in milliseconds.
 const ROOM: u8 = 50;
 
-/// What is to be said.
+/// Which messages are printed.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Reports (all on standard error)")]
 pub struct ReportArgs {
-    /// Show how much went through and how fast, the time left where the size is known, how full the ring is and
+    /// Show how much went through and how fast, the time left if the size is known, how full the ring is and
     /// which side is slow
     ///
     /// Redrawn on a terminal. Elsewhere a line after a second, and again whenever the command has run for a tenth
@@ -34,10 +34,10 @@ pub struct ReportArgs {
     /// End with a line of statistics
     #[arg(long)]
     pub stats: bool,
-    /// Say nothing but errors, and what was asked for
+    /// Print only errors, and what other options request
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more: what was made or found, and what is waited for
+    /// Print more: which ring was made or found, and what the command waits for
     #[arg(short, long)]
     pub verbose: bool,
 }

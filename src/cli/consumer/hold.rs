@@ -38,7 +38,7 @@ use crate::{Error, StopFlag};
 
 /// The longest wait for the request of a process that has connected.
 const REQUEST: Duration = Duration::from_secs(1);
-/// Requests that are still answered when the holder is about to end: those that came before the end.
+/// The most requests that the holder still answers before it ends: of processes that connected earlier.
 const LAST_REQUESTS: usize = 8;
 /// The pause between two attempts to write to an output in the middle of another process's item.
 const TURN: Duration = Duration::from_millis(1);

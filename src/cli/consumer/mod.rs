@@ -294,7 +294,7 @@ impl<'o, R: Receiver> Job<'o, R> {
         }
     }
 
-    /// Whether to take what is there now, and wait for no item.
+    /// Whether to take the items that there are now, and not wait.
     fn tries_once(&self) -> bool {
         self.options.wait.no_wait || self.options.drain
     }

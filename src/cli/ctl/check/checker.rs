@@ -198,7 +198,7 @@ impl Checker {
         // A refused item may be sent again under its number.
         let again = item.flags & (REFUSED | RECEIVED) == REFUSED;
         if item.flags & ATTEMPTED != 0 && !again {
-            self.note(Fault::Renamed, event, "a second item under one number", place);
+            self.note(Fault::Renamed, event, "a second item with this number", place);
         }
         self.counts.attempts += 1;
         if again {
@@ -217,7 +217,7 @@ impl Checker {
                 self.note(Fault::Renamed, event, "this attempt had ended already", place);
             }
             _ if event.kind == EventKind::Refused && item.flags & RECEIVED != 0 => {
-                self.note(Fault::Unexpected, event, "refused, and yet it was received", place);
+                self.note(Fault::Unexpected, event, "received although it was refused", place);
             }
             _ => {}
         }
@@ -236,7 +236,7 @@ impl Checker {
         if item.flags & ATTEMPTED == 0 {
             self.note(Fault::Unexpected, event, "received, but no producer tried to send it", place);
         } else if item.flags & REFUSED != 0 {
-            self.note(Fault::Unexpected, event, "received, and it had been refused", place);
+            self.note(Fault::Unexpected, event, "received although it was refused", place);
         }
         if item.flags & ACKED != 0 {
             self.note(Fault::Duplicated, event, "received after it was acknowledged", place);

@@ -24,25 +24,25 @@ with # are left out:
 
   TIME       nanoseconds of a clock that all processes share (CLOCK_MONOTONIC), never going back
              within a file; the files are read side by side in the order of these times
-  PROCESS    who writes, a number
-  EVENT      attempt    written before an item is sent
-             sent       after that came back well
-             refused    after that came back otherwise; the number may be tried again
-             got        after an item was received
-             acking     before it is acknowledged
-             acked      after that came back
-             returning  before it is given back
-  PRODUCER   who sent the item, and
-  SEQUENCE   its number there, rising in the order of sending; both name the item, in all logs
-  ATTEMPT    which delivery, 1 to 255 (which means: and more); of producers' events 0, or left out
+  PROCESS    the number of the process that writes the line
+  EVENT      attempt    before the call that sends the item
+             sent       after this call succeeded
+             refused    after this call failed; the number may be used again
+             got        after the item was received
+             acking     before the call that acknowledges the item
+             acked      after this call returned
+             returning  before the item is given back
+  PRODUCER   the number of the item's producer, and
+  SEQUENCE   the item's number there, rising in the order of sending; in all logs, both name the item
+  ATTEMPT    which delivery, 1 to 255 (255: that or a later one); in events of producers 0, or left out
   HASH       of the item's bytes, up to 16 hexadecimal digits
 
-Each line is to be written by one write(2), each process to a file of its own, so that a killed
-process leaves whole lines. A last line without an end is left out and counted.
+Write each line by one write(2), and each process to a file of its own, so that a killed process
+leaves whole lines. An incomplete last line is left out and counted.
 
 Faults: lost, unexpected (received, and not sent), corrupted (another hash), duplicated (received
-after it was acknowledged), acknowledged twice, held twice, out of order (a first delivery, to one
-process, of one producer's items), over capacity, renamed (a number given to two items).
+after it was acknowledged), acknowledged twice, held twice, out of order (first deliveries of one
+producer's items to one process), over capacity, renamed (two items with one number).
 
 Examples:
   ringctl check logs/*
@@ -54,7 +54,7 @@ pub struct Args {
     /// Logs of the run, in any order
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
-    /// How many items the ring has room for; not checked if not given
+    /// How many items the ring has room for [default: not checked]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     capacity: Option<u64>,
     /// How many faults are described; all are counted

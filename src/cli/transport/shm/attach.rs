@@ -207,7 +207,7 @@ fn busy(name: &str, error: &Error, place: Patience) -> Failure {
     let (failure, argument) = (Failure::of_ring(name, error), escape::argument(name));
     let Patience::Limited(limit) = place else {
         return failure
-            .hint(format!("--timeout waits for a place; ringctl inspect {argument} shows who takes part"));
+            .hint(format!("--timeout waits for a place; ringctl inspect {argument} lists its processes"));
     };
     let line = format!("{}, waited {}", failure.line, humantime::format_duration(limit));
     Failure { code: code::FULL, line, ..failure }

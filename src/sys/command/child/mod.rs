@@ -69,9 +69,9 @@ impl Guard {
         Ok(())
     }
 
-    /// Starts `command` as the first process of a group of its own, with pipes for its outputs. Of the command, its program (a
-    /// path), its arguments and its environment count. A file that the system does not execute is run by the shell, as by
-    /// `execvp`.
+    /// Starts `command` as the first process of a group of its own, with pipes for its outputs. Uses only the program
+    /// (a path), the arguments and the environment of `command`. The shell runs a file that the system does not
+    /// execute, as with `execvp`.
     ///
     /// # Errors
     /// The error of the system, also of executing the program.
@@ -118,12 +118,12 @@ impl Guard {
 /// Runs files that the system does not execute.
 const SHELL: &str = "/bin/sh";
 
-/// What a command is started with, besides its program, arguments and environment.
+/// The settings of a command besides its program, arguments and environment.
 #[derive(Debug, Clone, Copy)]
 pub struct With<'a> {
     /// The name by which the program is called.
     pub name: &'a OsStr,
-    /// Its slot.
+    /// The slot of the worker in which it runs.
     pub slot: usize,
     /// Whether its standard input is a pipe; otherwise it is `/dev/null`.
     pub input: bool,

@@ -13,17 +13,17 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-/// What `execve` takes.
+/// The arguments of `execve`.
 pub(super) struct Image {
     path: CString,
-    /// The arguments and the environment; the pointers point to them.
+    /// Own the texts to which the pointers below point.
     _texts: Vec<CString>,
     arguments: Vec<*const c_char>,
     environment: Vec<*const c_char>,
 }
 
 impl Image {
-    /// Of the file `path`, called with these arguments, in the environment of `command`.
+    /// For the file `path`, called with these arguments, in the environment of `command`.
     pub(super) fn new<'a>(
         path: &OsStr,
         called: impl Iterator<Item = &'a OsStr>,
@@ -47,15 +47,15 @@ impl Image {
     }
 }
 
-/// What a new process does before it executes its program.
+/// What a new process needs to execute its program.
 pub(super) struct Start<'a> {
     pub(super) image: &'a Image,
     pub(super) streams: [RawFd; 3],
     pub(super) also: Option<(RawFd, RawFd)>,
-    /// Where it writes its process group.
+    /// The new process writes its process group here.
     pub(super) group: &'a AtomicI32,
     pub(super) parent: Pid,
-    /// The number of the error that kept it from its program.
+    /// The errno if the new process could not execute its program; else 0.
     pub(super) failed: AtomicI32,
 }
 
@@ -66,15 +66,16 @@ const STACK: usize = 64 << 10;
 const LAST_SIGNAL: c_int = 64;
 
 impl Start<'_> {
-    /// Starts the process. The calling thread sleeps until it executes its program, as after `vfork`: a copy of this
-    /// process's page tables would cost more than all else.
+    /// Starts the process. The calling thread sleeps until the new process executes its program, as after `vfork`:
+    /// copying this process's page tables would cost more than all other steps.
     pub(super) fn run(&self) -> io::Result<Pid> {
         let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         // The new process has this one's memory: no signal handler may run in it.
         let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-        // SAFETY: the stack is used by the new process alone; it and `self` stay until that has executed its program or
-        // ended, since only then this call returns. `begin` makes system calls, and writes to `self` through atomics.
+        // SAFETY: only the new process uses the stack. The stack and `self` live until the process has executed its
+        // program or ended, since only then this call returns. `begin` only makes system calls, and writes to `self`
+        // through atomics.
         let pid = unsafe {
             let top = stack.as_mut_ptr().add(stack.capacity());
             libc::clone(begin, top.cast(), flags, ptr::from_ref(self).cast_mut().cast())
@@ -95,7 +96,7 @@ impl Start<'_> {
         }
     }
 
-    /// In the new process. Returns the number of an error, or not at all.
+    /// Runs in the new process: executes its program. Returns only an error.
     ///
     /// # Safety
     /// The process must be one that [`run`](Self::run) has started.
@@ -109,7 +110,7 @@ impl Start<'_> {
             if libc::getppid() != self.parent.as_raw() {
                 return Err(Errno::ESRCH);
             }
-            // A standard descriptor is copied first: it is replaced before its turn, or would stay close-on-exec.
+            // Copy a source with a number below 3 first: a `dup2` below could replace it, or leave it close-on-exec.
             let above = |fd| match fd {
                 0..3 => Errno::result(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3)),
                 _ => Ok(fd),
@@ -129,22 +130,23 @@ impl Start<'_> {
                 Some((from, to)) => drop(Errno::result(libc::dup2(from, to))?),
                 None => {}
             }
-            // Signals that the group of its parent got when it was still in that group: the parent takes them. A stop
-            // would keep the parent's thread waiting, since this process is in another group when the parent's is
-            // continued.
+            // Pending signals were sent to the parent's group before this process left it, and the parent handles them.
+            // So discard them here: a stop would block the parent's thread, since continuing the parent's group no
+            // longer continues this process.
             let mut pending: libc::sigset_t = mem::zeroed();
             Errno::result(libc::sigpending(&mut pending))?;
-            // Handlers of this process must not run in it once signals are let through; Rust's runtime ignores SIGPIPE.
+            // The parent's handlers must not run in this process once signals are unblocked. SIGPIPE gets its default
+            // action, because Rust's runtime ignores it.
             for signal in 1..=LAST_SIGNAL {
                 let mut action: libc::sigaction = mem::zeroed();
                 if libc::sigaction(signal, ptr::null(), &mut action) < 0 {
-                    continue; // One of the C library's own, whose handlers ignore signals of other processes.
+                    continue; // The C library's own signals; its handlers ignore signals of other processes.
                 }
                 let before = action.sa_sigaction;
                 action = mem::zeroed();
                 let is_pending = libc::sigismember(&pending, signal) == 1;
                 if is_pending {
-                    // Discards it.
+                    // Ignoring a pending signal discards it.
                     action.sa_sigaction = libc::SIG_IGN;
                     Errno::result(libc::sigaction(signal, &action, ptr::null_mut()))?;
                 }
@@ -164,13 +166,13 @@ impl Start<'_> {
     }
 }
 
-/// The life of a new process until it executes its program.
+/// Runs in the new process until it executes its program.
 pub(super) extern "C" fn begin(start: *mut c_void) -> c_int {
-    // SAFETY: the pointer is to the `Start` of the thread that waits for this process.
+    // SAFETY: the pointer is to the `Start` of the thread that sleeps in `run` meanwhile.
     let start = unsafe { &*start.cast::<Start<'_>>() };
-    // SAFETY: this is that process.
+    // SAFETY: this process was started by `run`.
     let Err(errno) = unsafe { start.execute() };
     start.failed.store(errno as i32, Ordering::SeqCst);
-    // SAFETY: ends this process, and runs nothing of its parent's.
+    // SAFETY: ends this process, without running the parent's exit handlers.
     unsafe { libc::_exit(127) }
 }
