@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::escape;
 use super::exit::Failure;
-use super::progress::{Fill, Goal, Progress};
+use super::progress::{Fill, Goal, Progress, Subject};
 use crate::sys::command::{signal, stdio};
 
 /// The longest wait for room in standard error without a check for a signal, in milliseconds.
@@ -111,7 +111,7 @@ impl Reporter {
     pub fn progress(
         &self,
         ring: &str,
-        verb: &'static str,
+        subject: Subject,
         look: impl Fn() -> Option<Fill> + Send + 'static,
         goal: Goal,
     ) -> Progress {
@@ -119,7 +119,7 @@ impl Reporter {
             return Progress::hidden();
         }
         let prefix = format!("{}: ring {:?}", self.program, ring);
-        let progress = Progress::start(&prefix, verb, look, goal, Instant::now());
+        let progress = Progress::start(&prefix, subject, look, goal, Instant::now());
         if let Some(bar) = progress.bar() {
             // A command has only one progress display.
             let _ = self.bar.set(bar.clone());
