@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use self::delivery::Delivery;
 use self::options::AckArg;
-pub use self::options::Options;
+pub use self::options::{Options, starts_a_command_for_each_job};
 use self::window::Sleeps;
 use self::write::Framer;
 use crate::cli::common::args::{Count, DurationArg};
