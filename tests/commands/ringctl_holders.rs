@@ -157,12 +157,18 @@ fn what_cannot_be_known_is_not_said() {
         let name = TestName::ring(&format!("holders-{label}"), &[]);
         name.send_lines("bad\n2\n");
         let backoff = if label == "batch" { "0s" } else { "1h" };
-        let _worker = worker(&name, &[&["--backoff", backoff], options].concat());
+        // As in a command of another worker.
+        let variables = ["RING_SEQ", "RING_PRODUCER", "RING_ATTEMPT", "RING_ITEMS"];
+        let outer =
+            variables.iter().fold(consumer(&name, &["--backoff", backoff]), |run, one| run.env(one, "1"));
+        let _worker = outer.env("RING_NAME", &*name).args(options).spawn();
         let expected = [Some(2), Some(failed), None, None, None];
         wait_until(label, || {
             let runs = |holder: &Value| holder["runs"].to_string().contains("\"sleep 100000\"");
             holders(&name).iter().any(|holder| runs(holder) && counts(holder) == expected)
         });
+        let names_item = !holders(&name)[0]["runs"][0]["sequence"].is_null();
+        assert_eq!(names_item, matches!(label, "order" | "batch"), "{label}");
         let (row, text) = row(&name);
         assert_eq!(&row[3..7], ["2", "-", "-", &failed.to_string()], "{label}: {text}");
     }

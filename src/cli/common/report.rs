@@ -28,7 +28,9 @@ pub struct ReportArgs {
     /// which side is slow
     ///
     /// Redrawn on a terminal. Elsewhere a line after a second, and again whenever the command has run for a tenth
-    /// longer: at least a second, at most a minute apart. Rates are of the last 3 seconds.
+    /// longer: at least a second, at most a minute apart. Rates are of the last 3 seconds. `consumer
+    /// RING -- COMMAND` also shows how many items have failed for good or are delayed until their next attempt, and
+    /// how many commands run; its rates are of the last 10 items, if these took longer.
     #[arg(long)]
     pub progress: bool,
     /// End with a line of statistics

@@ -27,11 +27,9 @@ such process here' if it means none.
 
 For a consumer that holds items, the child processes of its process are shown, if the
 system allows it: the commands that it runs, and the item of each. Of the other items that a
-worker holds, those with failures are delayed: they wait for their next attempt. The others
-wait for a command, or for the end of their output. '-' (in JSON null) where this cannot be
-known: with --coprocess, --keep-order, in another PID namespace, for another user's process,
-for commands that change their environment, for repeated attempts at several items at once,
-and for a consumer that runs no commands.
+worker holds, those with failures are delayed: they wait for their next attempt. Those without
+wait for a command. '-' (in JSON null) where that cannot be known, as with --coprocess and
+--keep-order. docs/COMMANDS.md lists these cases and the keys.
 
 Examples:
   ringctl inspect jobs
