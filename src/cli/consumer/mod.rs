@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 
 use self::delivery::Delivery;
 use self::options::AckArg;
-pub use self::options::Options;
+pub use self::options::{Options, starts_a_command_for_each_job};
 use self::window::Sleeps;
 use self::write::Framer;
 use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::pace::Pace;
-use crate::cli::common::progress::{Goal, Progress};
+use crate::cli::common::progress::{Goal, Progress, Subject};
 use crate::cli::common::report::{More, Reporter, Stats};
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
@@ -161,7 +161,7 @@ impl<'o, R: Receiver> Job<'o, R> {
         let until_read = output.is_pipe() && options.ack != Some(AckArg::Write);
         let look = receiver.observe();
         let goal = Goal { items: options.count.map(|Count(count)| count), ..Goal::default() };
-        let progress = report.progress(look.name(), "received", look.gauge(), goal);
+        let progress = report.progress(look.name(), Subject::new("received"), look.gauge(), goal);
         let capacity = look.capacity();
         Job {
             delivery: Delivery::new(receiver, output, Framer::new(options), until_read, capacity, stop),

@@ -199,6 +199,15 @@ impl Options {
     }
 }
 
+/// Whether this is the command line of a worker on `ring` each of whose items, unless a command of its own works on it,
+/// waits for one: not one with standing commands, or one that keeps finished items (`--keep-order`).
+pub fn starts_a_command_for_each_job(line: &[OsString], ring: &str) -> bool {
+    let Ok(options) = Options::try_parse_from(line) else { return false };
+    let WorkArgs { coprocess, keep_order, dry_run, .. } = options.work;
+    let is_worker = !options.command.is_empty() && options.ring.as_str() == ring;
+    is_worker && coprocess.is_none() && !keep_order && !dry_run
+}
+
 /// The values of `--ack`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum AckArg {

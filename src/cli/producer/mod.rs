@@ -19,7 +19,7 @@ use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::input::Input;
 use crate::cli::common::pace::Pace;
-use crate::cli::common::progress::{Goal, Progress};
+use crate::cli::common::progress::{Goal, Progress, Subject};
 use crate::cli::common::report::{More, Reporter, Stats};
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
@@ -107,7 +107,7 @@ impl<'o, S: Sender> Job<'o, S> {
         stop: &StopFlag,
     ) -> Self {
         let look = sender.observe();
-        let progress = report.progress(look.name(), "sent", look.gauge(), goal);
+        let progress = report.progress(look.name(), Subject::new("sent"), look.gauge(), goal);
         let timeout = options.wait.timeout.map(|DurationArg(limit)| limit);
         Job {
             checks: Checks::new(sender, options.until_consumers_gone),

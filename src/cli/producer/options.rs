@@ -148,7 +148,8 @@ impl Options {
         let items = self.items.iter().map(|item| Some(item.len() as u64 + framing));
         let inputs = first.map(Input::left).into_iter().chain(self.inputs().skip(1).map(input::size));
         let bytes = items.chain(inputs).sum::<Option<u64>>();
-        Goal { items: self.count.map(|Count(count)| count), bytes: bytes.filter(|&sum| sum > 0), framing }
+        let items = self.count.map(|Count(count)| count);
+        Goal { items, bytes: bytes.filter(|&sum| sum > 0), framing, ..Goal::default() }
     }
 
     pub(super) fn policy(&self) -> OnFull {

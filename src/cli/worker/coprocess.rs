@@ -21,7 +21,7 @@ use super::slots::{After, Job, Jobs, Supply};
 use super::standing::{BLOCK, Sent, Standing, poll};
 use super::stop::Stop;
 use super::supervise::{Collected, Ended, MOST_AFTER_END, Terminator};
-use super::template::Template;
+use super::template::{self, Template};
 use super::verdict::{Ending, Verdict};
 use crate::ItemKey;
 use crate::cli::common::escape;
@@ -202,6 +202,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
         }
         let command = template.command(&[], 0, self.slot + 1);
         let mut command = command.map_err(|why| Failure::new(code::RUNTIME, why))?;
+        template::without_item(&mut command);
         command.env("RING_NAME", finisher.ring).env("RING_SLOT", (self.slot + 1).to_string());
         let stands = self.shared.jobs.stands();
         let running = self

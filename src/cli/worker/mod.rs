@@ -34,7 +34,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use self::dead_letters::DeadLetters;
-use self::dispatch::Dispatcher;
+use self::dispatch::{Dispatcher, SHOWN};
 use self::finish::{Finisher, Order, State};
 use self::joblog::{Done, JobLog};
 use self::limits::Limits;
@@ -50,7 +50,7 @@ use crate::cli::common::create_args::CreateArgs;
 use crate::cli::common::dead_letter::for_letters;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::pace::Pace;
-use crate::cli::common::progress::Goal;
+use crate::cli::common::progress::{Emptied, Goal};
 use crate::cli::common::relay;
 use crate::cli::common::report::Reporter;
 use crate::cli::common::seen::Seen;
@@ -130,8 +130,9 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         state: Mutex::new(state),
     };
     let terminator = Terminator::new().map_err(|error| Failure::io("making a pipe", &error))?;
-    let goal = Goal { items: options.count, ..Goal::default() };
-    let progress = report.progress(&ring, "done", receiver.observe().gauge(), goal);
+    let emptied = if options.drain { Emptied::Always } else { Emptied::WhenNoMoreCome };
+    let goal = Goal { items: options.count, emptied, ..Goal::default() };
+    let progress = report.progress(&ring, SHOWN, receiver.observe().gauge(), goal);
     let worker = Worker {
         options,
         template: &template,

@@ -103,6 +103,8 @@ struct State<O, S> {
     waiting: VecDeque<Job<O>>,
     running: usize,
     postponed: Postponed<Job<O>>,
+    /// The items of these jobs.
+    delayed: usize,
     stop: Option<S>,
     over: bool,
     /// The main thread waits for a change.
@@ -140,7 +142,10 @@ impl<O, S> State<O, S> {
         self.running -= 1;
         match after {
             After::Settled => {}
-            After::Postponed(job, due) => self.postponed.push(job, due),
+            After::Postponed(job, due) => {
+                self.delayed += job.items.len();
+                self.postponed.push(job, due);
+            }
             After::Divided(jobs) => jobs.into_iter().rev().for_each(|job| self.waiting.push_front(job)),
             After::Stop(why) => drop(self.stop.get_or_insert(why)),
         }
@@ -153,6 +158,7 @@ impl<O: Owned, S> Jobs<O, S> {
             waiting: VecDeque::new(),
             running: 0,
             postponed: Postponed::new(),
+            delayed: 0,
             stop: None,
             over: false,
             awaited: false,
@@ -295,6 +301,7 @@ impl<O: Owned, S> Jobs<O, S> {
         while state.running + state.waiting.len() < most
             && let Some(job) = state.postponed.pop_due(now)
         {
+            state.delayed -= job.items.len();
             state.waiting.push_front(job);
             moved = true;
         }
@@ -331,6 +338,16 @@ impl<O: Owned, S> Jobs<O, S> {
         (state.running + state.waiting.len(), state.postponed.len())
     }
 
+    /// Commands that have a job, and items that wait for their next attempt.
+    pub fn busy_and_delayed(&self) -> (usize, usize) {
+        let state = self.state();
+        let busy = match self.bells.is_empty() {
+            true => state.running,
+            false => state.held.iter().filter(|held| **held > 0).count(),
+        };
+        (busy, state.delayed)
+    }
+
     /// Why a slot wants the worker to stop.
     pub fn stop(&self) -> Option<S> {
         self.state().stop.take()
@@ -342,6 +359,7 @@ impl<O: Owned, S> Jobs<O, S> {
         state.over = true;
         let mut left: Vec<_> = state.waiting.drain(..).collect();
         left.extend(std::mem::take(&mut state.postponed).into_items());
+        state.delayed = 0;
         self.added.notify_all();
         self.bells.iter().for_each(Bell::ring);
         left

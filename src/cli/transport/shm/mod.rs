@@ -27,9 +27,14 @@ pub fn fill(ring: &RingObserver) -> Option<Fill> {
         seen.participants.iter().filter(counts).count()
     };
     let percent = seen.used_slots.saturating_mul(100) / seen.capacity.max(1);
+    let producers = alive(Role::Producer);
+    let have_left = producers == 0 && seen.producers_ever > 0;
     Some(Fill {
         percent: percent.min(100),
-        producers: alive(Role::Producer),
+        items: seen.ready + seen.held.iter().filter(|held| !held.writing).count() as u64,
+        acknowledged: seen.totals.acknowledged,
+        no_more_come: seen.closed || have_left && seen.producers_ever >= seen.expected_producers.into(),
+        producers,
         consumers: alive(Role::Consumer),
     })
 }

@@ -17,7 +17,7 @@ use super::spool;
 use super::stop::Stop;
 use crate::cli::common::exit::Failure;
 use crate::cli::common::pace::Pace;
-use crate::cli::common::progress::Progress;
+use crate::cli::common::progress::{Extra, Kind, Progress, Subject};
 use crate::cli::common::report::Reporter;
 use crate::cli::common::start::End;
 use crate::cli::transport::{Observe, Owned, Receiver, Sender};
@@ -29,6 +29,19 @@ const SLICE: Duration = Duration::from_millis(50);
 const LIMITS_EVERY: Duration = Duration::from_millis(500);
 /// The most finished jobs that wait for earlier ones (`--keep-order`) before no more items are taken.
 const MOST_UNORDERED: usize = 1024;
+
+/// What `--progress` shows; [`Dispatcher::show`] sets the counts.
+pub const SHOWN: Subject = Subject {
+    verb: "done",
+    is_in_items: true,
+    extras: &[
+        Extra { word: "failed", kind: Kind::Settled },
+        Extra { word: "running", kind: Kind::AtWork },
+        Extra { word: "delayed", kind: Kind::Now },
+        Extra { word: "skipped", kind: Kind::Settled },
+        Extra { word: "retried", kind: Kind::Total },
+    ],
+};
 
 /// The receiving end, and what the main thread remembers.
 pub struct Dispatcher<'a, 'o, R: Receiver, S: Sender> {
@@ -139,8 +152,12 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
     }
 
     fn show(&self) {
-        let Tally { done, bytes, .. } = self.worker.finisher.tally();
-        self.progress.update(done, bytes);
+        if self.progress.is_on() {
+            let Tally { done, bytes, retried, failed, skipped, .. } = self.worker.finisher.tally();
+            let (busy, delayed) = self.worker.jobs.busy_and_delayed();
+            self.progress.update(done, bytes);
+            self.progress.update_extras([failed, busy as u64, delayed as u64, skipped, retried]);
+        }
         // Without a guard the commands still run; the next call tries again.
         let _ = self.worker.guard.restore();
     }

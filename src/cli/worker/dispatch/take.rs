@@ -59,6 +59,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         while (items.len() as u64) < most && fits(&items) {
             // Failed items that are due go on meanwhile.
             self.worker.jobs.room();
+            self.show();
             let left = wait.saturating_sub(start.elapsed());
             match self.next_item(Some(left)) {
                 Found::Item(item) => items.push(item),
