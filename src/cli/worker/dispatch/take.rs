@@ -75,8 +75,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
 
     /// The next item. `further`: for a job that has one already; waits at most for so long.
     fn next_item(&mut self, further: Option<Duration>) -> Found<R::Owned> {
-        let wanted = self.options().count.unwrap_or(u64::MAX);
-        if self.taken >= wanted {
+        if self.source.taking().has_enough() {
             return Found::Over(Over::Taken);
         }
         if let Some(stop) = self.early_end() {
@@ -98,12 +97,12 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
             Some(left) => left.min(SLICE),
             None => left.fold(slice, Duration::min).min(self.worker.jobs.until_due()),
         };
-        match self.receiver.receive_owned(wait) {
+        let Some(received) = self.source.receive(wait) else { return Found::Over(Over::Taken) };
+        match received {
             Ok(item) => {
                 self.waited = Duration::ZERO;
                 self.deserted = false;
                 self.due = None;
-                self.taken += 1;
                 self.unless_done(item)
             }
             Err(Error::TimedOut | Error::Empty) if further.is_some() => Found::Nothing,
@@ -133,7 +132,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         if !self.worker.finisher.is_duplicate(item.key()) {
             return self.unless_exhausted(item);
         }
-        self.taken -= 1;
+        self.source.taking().taken -= 1;
         item.acknowledge();
         Found::Dropped
     }
@@ -143,8 +142,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         if self.options().work.dry_run || !self.worker.finisher.is_exhausted(&item) {
             return Found::Item(item);
         }
-        self.number += 1;
-        let job = Job { number: self.number, items: vec![item] };
+        let job = Job { number: self.source.taking().next_number(), items: vec![item] };
         let ended = Ended::not_run(Ending::Exhausted);
         let (output, tail, received, line, label) = Default::default();
         match self.worker.finish(Finished { job, ended, output, tail, received, line, label }) {
@@ -164,7 +162,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         let (timeout, no_wait) = (limits.timeout, limits.no_wait);
         if self.tries_once() {
             // Postponed items are this worker's own: it has them, whatever the ring has.
-            return match no_wait && !drain && self.taken == 0 {
+            return match no_wait && !drain && self.source.taking().taken == 0 {
                 true => Found::Over(Over::Short(self.ring_failure(&Error::Empty))),
                 false => Found::Over(self.short_of_count("it is empty")),
             };
@@ -182,8 +180,11 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
             return Found::Over(Over::Short(Failure::new(code::FULL, line).hint(hint)));
         }
         // Checked twice in a row, so that items that a producer sent before it left are received.
-        let observed = self.receiver.observe();
-        let deserted = observed.is_nameless() && !observed.has_live(crate::Role::Producer);
+        let deserted = {
+            let taking = self.source.taking();
+            let observed = taking.receiver.observe();
+            observed.is_nameless() && !observed.has_live(crate::Role::Producer)
+        };
         match std::mem::replace(&mut self.deserted, deserted) && deserted {
             true => Found::Over(self.short_of_count("it was removed")),
             false => Found::Nothing,
@@ -194,7 +195,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
     fn short_of_count(&self, why: &str) -> Over {
         match self.options().count {
             Some(wanted) => {
-                let (ring, taken) = (self.worker.finisher.ring, self.taken);
+                let (ring, taken) = (self.worker.finisher.ring, self.source.taking().taken);
                 let line = format!("ring {ring:?}: {why} after {taken} of {wanted} items");
                 Over::Short(Failure::new(code::EMPTY, line))
             }
