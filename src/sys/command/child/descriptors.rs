@@ -1,0 +1,98 @@
+//! Descriptors: closing all but a few, keeping a number free, and files in memory.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::Pid;
+
+/// Closes all descriptors from `first` on but those in `keep`, which ascend, by `close`. Makes only system calls. No
+/// object of this process may own what is closed.
+pub fn close_all_but(mut first: RawFd, keep: &[RawFd], close: fn(RawFd, RawFd)) {
+    for fd in keep {
+        if first < *fd {
+            close(first, fd - 1);
+        }
+        first = first.max(fd + 1);
+    }
+    close(first, RawFd::MAX);
+}
+
+/// Closes the descriptors from `first` to `last`.
+pub fn close_range(first: RawFd, last: RawFd) {
+    // SAFETY: a system call without memory.
+    if unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, last as libc::c_uint, 0) } < 0 {
+        // The kernel is older than Linux 5.9, or a filter refuses.
+        close_each(first, last);
+    }
+}
+
+/// As [`close_range`], one by one. The system gives out the lowest free number, so numbers above the bounds are hardly
+/// in use: only descriptors from before the limit was lowered are.
+pub(super) fn close_each(first: RawFd, last: RawFd) {
+    const LEAST: RawFd = 1 << 10;
+    const MOST: RawFd = 1 << 16;
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: 0 };
+    // SAFETY: the kernel writes to a local, and leaves it as it is if it refuses.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    let end = RawFd::try_from(limit.rlim_cur).map_or(MOST, |limit| limit.clamp(LEAST, MOST));
+    for fd in first..=last.min(end - 1) {
+        // SAFETY: a system call without memory.
+        unsafe { libc::close(fd) };
+    }
+}
+
+pub(super) fn pidfd(pid: Pid) -> Option<OwnedFd> {
+    // SAFETY: a system call without memory.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    // SAFETY: a new descriptor of this process.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Makes reads from, or writes to, `fd` return at once.
+///
+/// # Errors
+/// The error of the system.
+pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
+    let flags = OFlag::from_bits_truncate(fcntl(fd.as_fd(), FcntlArg::F_GETFL)?);
+    fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+/// Keeps the number `fd` from any descriptor that this process opens later, so that a command can be given that number:
+/// an unusable number is noticed before the first command is started.
+///
+/// # Errors
+/// The error of the system, such as a number above `ulimit -n`.
+pub fn reserve(fd: RawFd) -> io::Result<()> {
+    // SAFETY: system calls without memory. A number in use is left as it is.
+    unsafe {
+        if libc::fcntl(fd, libc::F_GETFD) >= 0 {
+            return Ok(());
+        }
+        let null = File::open("/dev/null")?;
+        match null.as_raw_fd() == fd {
+            true => std::mem::forget(null),
+            false if libc::dup3(null.as_raw_fd(), fd, libc::O_CLOEXEC) < 0 => {
+                return Err(io::Error::last_os_error());
+            }
+            false => {}
+        }
+    }
+    Ok(())
+}
+
+/// A file in memory without a name, close-on-exec.
+///
+/// # Errors
+/// The error of the system.
+pub fn memory_file() -> io::Result<File> {
+    // SAFETY: the name is a constant string.
+    let fd = unsafe { libc::memfd_create(c"ringpipe".as_ptr(), libc::MFD_CLOEXEC) };
+    match fd {
+        // SAFETY: a new descriptor of this process.
+        0.. => Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) })),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,132 @@
+//! Commands that run in process groups of their own, and that do not outlive the process that started them.
+//!
+//! If that process is killed, two mechanisms end its commands. The kernel kills the first process of a group when the
+//! thread that started it ends (`PR_SET_PDEATHSIG`). A [`Guard`], a small process in a session of its own, then kills the
+//! whole groups. Processes that have left their group, by `setsid` or `setpgid`, are not ended.
+#![allow(unsafe_code)]
+
+mod descriptors;
+mod guard;
+mod running;
+mod start;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::process::Command;
+use std::sync::atomic::AtomicI32;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::getpid;
+
+use self::descriptors::pidfd;
+pub(super) use self::descriptors::{close_all_but, close_range};
+pub use self::descriptors::{memory_file, reserve, set_nonblocking};
+use self::guard::{Groups, Process};
+pub use self::running::{Running, signal_of};
+use self::start::{Image, Start};
+use super::signal::keep_children;
+
+/// A process that kills the groups of this process's commands when this process ends without having reaped them.
+#[derive(Debug)]
+pub struct Guard {
+    groups: Arc<Groups>,
+    process: Mutex<Process>,
+}
+
+impl Guard {
+    /// Starts the guard of `slots` commands at a time.
+    ///
+    /// Call it while the process has one thread, and before it attaches to a ring: the guard has copies of the
+    /// descriptors until it has closed them. From then on this process and its commands do not ignore SIGCHLD.
+    ///
+    /// # Errors
+    /// The error of the system: no process, no descriptor, no memory.
+    pub fn start(slots: usize) -> io::Result<Self> {
+        keep_children()?;
+        let groups = Arc::new(Groups::new(slots)?);
+        let process = Mutex::new(Process::start(&groups)?);
+        Ok(Guard { groups, process })
+    }
+
+    /// Starts the guard again if it was killed. Commands that run meanwhile are guarded again from then on.
+    ///
+    /// # Errors
+    /// The error of the system; another call tries again.
+    pub fn restore(&self) -> io::Result<()> {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        let flags = Some(WaitPidFlag::WNOHANG);
+        if process.pid.is_some_and(|pid| waitpid(pid, flags) != Ok(WaitStatus::StillAlive)) {
+            process.pid = None;
+        }
+        if process.pid.is_none() {
+            *process = Process::start(&self.groups)?;
+        }
+        Ok(())
+    }
+
+    /// Starts `command` as the first process of a group of its own, with pipes for its outputs. Of the command, its program (a
+    /// path), its arguments and its environment count. A file that the system does not execute is run by the shell, as by
+    /// `execvp`.
+    ///
+    /// # Errors
+    /// The error of the system, also of executing the program.
+    pub fn spawn(&self, command: &Command, with: &With<'_>) -> io::Result<Running> {
+        let called = [with.name].into_iter().chain(command.get_args());
+        match self.execute(&Image::new(command.get_program(), called, command)?, with) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
+                let shell = OsStr::new(SHELL);
+                let called = [shell, command.get_program()].into_iter().chain(command.get_args());
+                self.execute(&Image::new(shell, called, command)?, with)
+            }
+            result => result,
+        }
+    }
+
+    fn execute(&self, image: &Image, with: &With<'_>) -> io::Result<Running> {
+        let (stdin, input) = match with.input {
+            true => io::pipe().map(|(reader, writer)| (OwnedFd::from(reader), Some(writer)))?,
+            false => (File::open("/dev/null")?.into(), None),
+        };
+        let ((output, stdout), (messages, stderr)) = (io::pipe()?, io::pipe()?);
+        let start = Start {
+            image,
+            streams: [stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()],
+            also: with.also.map(|(from, to)| (from.as_raw_fd(), to)),
+            group: &self.groups.all()[with.slot],
+            parent: getpid(),
+            failed: AtomicI32::new(0),
+        };
+        let pid = start.run()?;
+        Ok(Running {
+            stdin: input,
+            stdout: Some(output),
+            stderr: Some(messages),
+            pid,
+            groups: Arc::clone(&self.groups),
+            slot: with.slot,
+            ended: pidfd(pid),
+            reaped: false,
+        })
+    }
+}
+
+/// Runs files that the system does not execute.
+const SHELL: &str = "/bin/sh";
+
+/// What a command is started with, besides its program, arguments and environment.
+#[derive(Debug, Clone, Copy)]
+pub struct With<'a> {
+    /// The name by which the program is called.
+    pub name: &'a OsStr,
+    /// Its slot.
+    pub slot: usize,
+    /// Whether its standard input is a pipe; otherwise it is `/dev/null`.
+    pub input: bool,
+    /// A descriptor, and the number that it has in the command.
+    pub also: Option<(BorrowedFd<'a>, RawFd)>,
+}

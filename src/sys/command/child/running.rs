@@ -1,0 +1,113 @@
+//! A command that runs.
+
+use std::ffi::c_int;
+use std::io::{self, PipeReader, PipeWriter};
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::guard::Groups;
+
+/// A command that was started. Dropping it kills its group and reaps it.
+#[derive(Debug)]
+pub struct Running {
+    /// The other ends of its pipes.
+    pub stdin: Option<PipeWriter>,
+    /// Of its standard output.
+    pub stdout: Option<PipeReader>,
+    /// Of its standard error.
+    pub stderr: Option<PipeReader>,
+    pub(super) pid: Pid,
+    pub(super) groups: Arc<Groups>,
+    pub(super) slot: usize,
+    pub(super) ended: Option<OwnedFd>,
+    pub(super) reaped: bool,
+}
+
+impl Running {
+    /// A descriptor that becomes readable when the first process of the group has ended. `None`: this kernel has none,
+    /// so ask [`has_ended`](Self::has_ended) now and then.
+    pub fn ended_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.ended.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The process id of the first process, which is also the number of the group.
+    pub fn id(&self) -> u32 {
+        self.pid.as_raw() as u32
+    }
+
+    /// Whether the first process of the group has ended.
+    pub fn has_ended(&self) -> bool {
+        // After an error there is no such child: `reap` reports that.
+        self.reaped || !matches!(self.look(libc::WNOHANG), Ok(false) | Err(Errno::EINTR))
+    }
+
+    /// Sends a signal to all processes of the group.
+    pub fn signal(&self, signal: Signal) {
+        // While the first process is not reaped, the number is the group's; otherwise it may be another group's.
+        if !self.reaped && matches!(self.look(libc::WNOHANG), Ok(_) | Err(Errno::EINTR)) {
+            // Fails only if all have ended.
+            let _ = killpg(self.pid, signal);
+        }
+    }
+
+    /// Whether the first process has ended. Does not reap it. Not by nix, whose functions fail when a real-time signal
+    /// has ended a process.
+    fn look(&self, flags: c_int) -> Result<bool, Errno> {
+        let flags = libc::WEXITED | libc::WNOWAIT | flags;
+        // SAFETY: all zeros is a valid `siginfo_t`, which the kernel writes to; it has the number of a process, or
+        // zeros.
+        unsafe {
+            let mut info: libc::siginfo_t = mem::zeroed();
+            Errno::result(libc::waitid(libc::P_PID, self.pid.as_raw() as libc::id_t, &mut info, flags))?;
+            Ok(info.si_pid() != 0)
+        }
+    }
+
+    /// Waits for the end of the first process, kills what is left of the group, and reaps the first process.
+    ///
+    /// # Errors
+    /// The error of the system. If the first process is no child of this process any more, nothing is killed.
+    pub fn reap(&mut self) -> io::Result<ExitStatus> {
+        while let Err(error) = self.look(0) {
+            if error != Errno::EINTR {
+                self.groups.all()[self.slot].store(0, Ordering::SeqCst);
+                self.reaped = true;
+                return Err(error.into());
+            }
+        }
+        self.signal(Signal::SIGKILL);
+        self.groups.all()[self.slot].store(0, Ordering::SeqCst);
+        self.reaped = true;
+        let mut status = 0;
+        // SAFETY: the pointer is to a local.
+        while unsafe { libc::waitpid(self.pid.as_raw(), &mut status, 0) } < 0 {
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+        Ok(ExitStatus::from_raw(status))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.signal(Signal::SIGKILL);
+            let _ = self.reap();
+        }
+    }
+}
+
+/// The number of the signal that ended a process.
+pub fn signal_of(status: ExitStatus) -> Option<i32> {
+    status.signal()
+}

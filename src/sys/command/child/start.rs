@@ -1,0 +1,176 @@
+//! The start of a command: what a new process does before it executes its program.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, c_char, c_int, c_void};
+use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::{env, io, mem, ptr};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+/// What `execve` takes.
+pub(super) struct Image {
+    path: CString,
+    /// The arguments and the environment; the pointers point to them.
+    _texts: Vec<CString>,
+    arguments: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+}
+
+impl Image {
+    /// Of the file `path`, called with these arguments, in the environment of `command`.
+    pub(super) fn new<'a>(
+        path: &OsStr,
+        called: impl Iterator<Item = &'a OsStr>,
+        command: &Command,
+    ) -> io::Result<Self> {
+        let text = |bytes: Vec<u8>| CString::new(bytes).map_err(io::Error::from);
+        let path = text(path.as_bytes().to_vec())?;
+        let mut texts = called.map(|one| text(one.as_bytes().to_vec())).collect::<io::Result<Vec<_>>>()?;
+        let count = texts.len();
+        let own = |name: &OsStr| command.get_envs().any(|(other, _)| other == name);
+        let inherited = env::vars_os().filter(|(name, _)| !own(name));
+        let given = command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+        for (name, value) in inherited.chain(given) {
+            texts.push(text([name.as_bytes(), b"=", value.as_bytes()].concat())?);
+        }
+        let pointers = |texts: &[CString]| -> Vec<*const c_char> {
+            texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+        };
+        let (arguments, environment) = (pointers(&texts[..count]), pointers(&texts[count..]));
+        Ok(Image { path, _texts: texts, arguments, environment })
+    }
+}
+
+/// What a new process does before it executes its program.
+pub(super) struct Start<'a> {
+    pub(super) image: &'a Image,
+    pub(super) streams: [RawFd; 3],
+    pub(super) also: Option<(RawFd, RawFd)>,
+    /// Where it writes its process group.
+    pub(super) group: &'a AtomicI32,
+    pub(super) parent: Pid,
+    /// The number of the error that kept it from its program.
+    pub(super) failed: AtomicI32,
+}
+
+/// Bytes of the stack on which a new process runs before it executes its program.
+const STACK: usize = 64 << 10;
+
+/// The highest number of a signal.
+const LAST_SIGNAL: c_int = 64;
+
+impl Start<'_> {
+    /// Starts the process. The calling thread sleeps until it executes its program, as after `vfork`: a copy of this
+    /// process's page tables would cost more than all else.
+    pub(super) fn run(&self) -> io::Result<Pid> {
+        let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        // The new process has this one's memory: no signal handler may run in it.
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        // SAFETY: the stack is used by the new process alone; it and `self` stay until that has executed its program or
+        // ended, since only then this call returns. `begin` makes system calls, and writes to `self` through atomics.
+        let pid = unsafe {
+            let top = stack.as_mut_ptr().add(stack.capacity());
+            libc::clone(begin, top.cast(), flags, ptr::from_ref(self).cast_mut().cast())
+        };
+        let error = io::Error::last_os_error();
+        before.thread_set_mask()?;
+        if pid < 0 {
+            return Err(error);
+        }
+        let pid = Pid::from_raw(pid);
+        match self.failed.load(Ordering::SeqCst) {
+            0 => Ok(pid),
+            errno => {
+                self.group.store(0, Ordering::SeqCst);
+                while waitpid(pid, None) == Err(Errno::EINTR) {}
+                Err(io::Error::from_raw_os_error(errno))
+            }
+        }
+    }
+
+    /// In the new process. Returns the number of an error, or not at all.
+    ///
+    /// # Safety
+    /// The process must be one that [`run`](Self::run) has started.
+    unsafe fn execute(&self) -> Result<Infallible, Errno> {
+        // SAFETY: system calls whose pointers are to locals and to the texts of `image`.
+        unsafe {
+            Errno::result(libc::setpgid(0, 0))?;
+            self.group.store(libc::getpid(), Ordering::SeqCst);
+            Errno::result(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+            // The parent ended before the signal was set.
+            if libc::getppid() != self.parent.as_raw() {
+                return Err(Errno::ESRCH);
+            }
+            // A standard descriptor is copied first: it is replaced before its turn, or would stay close-on-exec.
+            let above = |fd| match fd {
+                0..3 => Errno::result(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3)),
+                _ => Ok(fd),
+            };
+            let [stdin, stdout, stderr] = self.streams;
+            let streams = [above(stdin)?, above(stdout)?, above(stderr)?];
+            let also = match self.also {
+                Some((from, to)) => Some((above(from)?, to)),
+                None => None,
+            };
+            for (number, stream) in streams.into_iter().enumerate() {
+                Errno::result(libc::dup2(stream, number as RawFd))?;
+            }
+            // dup2 of a descriptor to itself would leave it close-on-exec.
+            match also {
+                Some((from, to)) if from == to => drop(Errno::result(libc::fcntl(from, libc::F_SETFD, 0))?),
+                Some((from, to)) => drop(Errno::result(libc::dup2(from, to))?),
+                None => {}
+            }
+            // Signals that the group of its parent got when it was still in that group: the parent takes them. A stop
+            // would keep the parent's thread waiting, since this process is in another group when the parent's is
+            // continued.
+            let mut pending: libc::sigset_t = mem::zeroed();
+            Errno::result(libc::sigpending(&mut pending))?;
+            // Handlers of this process must not run in it once signals are let through; Rust's runtime ignores SIGPIPE.
+            for signal in 1..=LAST_SIGNAL {
+                let mut action: libc::sigaction = mem::zeroed();
+                if libc::sigaction(signal, ptr::null(), &mut action) < 0 {
+                    continue; // One of the C library's own, whose handlers ignore signals of other processes.
+                }
+                let before = action.sa_sigaction;
+                action = mem::zeroed();
+                let is_pending = libc::sigismember(&pending, signal) == 1;
+                if is_pending {
+                    // Discards it.
+                    action.sa_sigaction = libc::SIG_IGN;
+                    Errno::result(libc::sigaction(signal, &action, ptr::null_mut()))?;
+                }
+                let is_handled = ![libc::SIG_DFL, libc::SIG_IGN].contains(&before);
+                if is_handled || signal == libc::SIGPIPE || is_pending && before == libc::SIG_DFL {
+                    action.sa_sigaction = libc::SIG_DFL;
+                    Errno::result(libc::sigaction(signal, &action, ptr::null_mut()))?;
+                }
+            }
+            let mut none: libc::sigset_t = mem::zeroed();
+            libc::sigemptyset(&mut none);
+            Errno::result(libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut()))?;
+            let Image { path, arguments, environment, .. } = self.image;
+            libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+        }
+        Err(Errno::last())
+    }
+}
+
+/// The life of a new process until it executes its program.
+pub(super) extern "C" fn begin(start: *mut c_void) -> c_int {
+    // SAFETY: the pointer is to the `Start` of the thread that waits for this process.
+    let start = unsafe { &*start.cast::<Start<'_>>() };
+    // SAFETY: this is that process.
+    let Err(errno) = unsafe { start.execute() };
+    start.failed.store(errno as i32, Ordering::SeqCst);
+    // SAFETY: ends this process, and runs nothing of its parent's.
+    unsafe { libc::_exit(127) }
+}
