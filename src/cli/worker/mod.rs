@@ -2,6 +2,7 @@
 //!
 //! The main thread receives items and hands them out; a thread for each slot (`--jobs`) runs commands and decides what
 //! becomes of their items. So the main thread may wait for items, and an acknowledgement never waits for it.
+//! A slot with a standing command (`--coprocess`) takes its next item itself while there are some.
 //!
 //! An item belongs to its worker for as long as that lives: no time limit takes it away. When the worker dies, other
 //! consumers get its items, and its commands are killed.
