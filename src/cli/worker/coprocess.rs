@@ -160,9 +160,10 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
     fn take(&mut self) {
         let most = self.shared.ahead.saturating_add(1);
         while !self.over {
+            let before = self.unsent.len();
             match self.shared.jobs.try_take(self.slot, most, &mut self.unsent) {
-                Supply::Taken => {}
-                Supply::NotYet if self.receives() => {}
+                Supply::Taken => self.finish_exhausted(before),
+                Supply::NotYet if self.receives() => self.finish_exhausted(before),
                 Supply::NotYet => return,
                 Supply::Over => self.over = true,
             }
@@ -172,19 +173,28 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
 
     /// Takes the next item from the ring, if this slot may and one is there.
     fn receives(&mut self) -> bool {
-        let Shared { jobs, source: Some(source), finisher, .. } = self.shared else { return false };
+        let Shared { jobs, source: Some(source), .. } = self.shared else { return false };
         if !jobs.may_receive(self.slot) {
             return false;
         }
-        let Some(job) = source.take_now() else { return jobs.received_none(self.slot) };
-        // Others may have tried it as often as it may be tried.
-        if job.items.iter().any(|item| finisher.is_exhausted(item)) {
-            let after = self.finish(Ended::not_run(Ending::Exhausted), job, &[]);
-            self.settle(std::iter::once(after));
-        } else {
-            self.unsent.push_back(job);
+        match source.take_now() {
+            Some(job) => self.unsent.push_back(job),
+            None => return jobs.received_none(self.slot),
         }
         true
+    }
+
+    /// Finishes the items, of those taken last, that other workers have tried as often as they may be tried.
+    fn finish_exhausted(&mut self, first: usize) {
+        let mut at = first;
+        while let Some(job) = self.unsent.get(at) {
+            if !self.shared.finisher.are_exhausted(&job.items) {
+                at += 1;
+            } else if let Some(job) = self.unsent.remove(at) {
+                let after = self.finish(Ended::not_run(Ending::Exhausted), job, &[]);
+                self.settle(std::iter::once(after));
+            }
+        }
     }
 
     fn give_back_unsent(&mut self) {

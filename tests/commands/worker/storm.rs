@@ -45,7 +45,9 @@ fn no_item_is_lost_or_done_twice_without_a_reason_whatever_is_killed() {
     let work = Work::new("storm", &[]);
     let mut producer = work.ring.open().producer().unwrap();
     let mut items = 0;
-    let dead = TestName::new("dead").stays();
+    // It has room for all letters: no worker waits for it.
+    let letters = RingOptions::new().capacity(kills.max(256) * 32).slot_size(512);
+    let dead = TestName::made("dead", &letters);
     let output = |number: u64| work.path(&format!("out{number}"));
     let options = ["-j", "4", "--item-timeout", "1s", "--retries", "9", "--dead-letter", &dead];
     let start = |number: u64| {

@@ -8,12 +8,9 @@ use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::transport::{Observe, Owned, Receiver, Sender};
-use crate::cli::worker::finish::Finished;
 use crate::cli::worker::options::WorkerOptions;
-use crate::cli::worker::slots::{After, Job};
+use crate::cli::worker::slots::Job;
 use crate::cli::worker::stop::Stop;
-use crate::cli::worker::supervise::Ended;
-use crate::cli::worker::verdict::Ending;
 
 /// The longest wait for an item while no command runs.
 const IDLE_SLICE: Duration = Duration::from_millis(500);
@@ -137,18 +134,15 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         Found::Dropped
     }
 
-    /// Finishes an item that other workers have tried as often as it may be tried.
+    /// Hands out an item by itself that other workers have tried as often as it may be tried: a slot finishes it, and may have
+    /// to wait for room for the letter.
     fn unless_exhausted(&mut self, item: R::Owned) -> Found<R::Owned> {
         if self.options().work.dry_run || !self.worker.finisher.is_exhausted(&item) {
             return Found::Item(item);
         }
-        let job = Job { number: self.source.taking().next_number(), items: vec![item] };
-        let ended = Ended::not_run(Ending::Exhausted);
-        let (output, tail, received, line, label) = Default::default();
-        match self.worker.finish(Finished { job, ended, output, tail, received, line, label }) {
-            After::Stop(stop) => Found::Over(Over::Stop(stop)),
-            After::Settled | After::Postponed(..) | After::Divided(_) => Found::Dropped,
-        }
+        let number = self.source.taking().next_number();
+        self.worker.jobs.add(Job { number, items: vec![item] });
+        Found::Dropped
     }
 
     /// Whether to take what is there now, and wait for no item.
