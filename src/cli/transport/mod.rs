@@ -243,7 +243,7 @@ pub trait Room {
 }
 
 /// A consumer's end of a ring. Dropping it detaches the consumer.
-pub trait Receiver {
+pub trait Receiver: Send {
     /// The ring, for observation.
     type Observer: Observe;
     /// An item that does not borrow this receiver.

@@ -194,6 +194,11 @@ impl<S: Sender> Finisher<'_, S> {
         item.failures() > self.retries()
     }
 
+    /// Whether one of a job's items has.
+    pub fn are_exhausted<O: Owned>(&self, items: &[O]) -> bool {
+        items.iter().any(|item| self.is_exhausted(item))
+    }
+
     fn will_retry<O: Owned>(&self, finished: &Finished<O>) -> bool {
         let more = finished.job.attempt() <= u32::from(self.retries());
         more && self.verdict(&finished.ended) == Verdict::Retry

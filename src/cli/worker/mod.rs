@@ -2,6 +2,7 @@
 //!
 //! The main thread receives items and hands them out; a thread for each slot (`--jobs`) runs commands and decides what
 //! becomes of their items. So the main thread may wait for items, and an acknowledgement never waits for it.
+//! A slot with a standing command (`--coprocess`) takes its next item itself while there are some.
 //!
 //! An item belongs to its worker for as long as that lives: no time limit takes it away. When the worker dies, other
 //! consumers get its items, and its commands are killed.
@@ -21,6 +22,7 @@ mod print;
 mod results;
 mod slot;
 mod slots;
+mod source;
 mod spool;
 mod standing;
 mod stop;
@@ -42,6 +44,7 @@ pub use self::options::{WorkArgs, WorkerOptions, with_command};
 use self::print::Printer;
 use self::slot::Worker;
 use self::slots::Jobs;
+use self::source::{Source, TakeNow};
 use self::stop::Stop;
 use self::supervise::Terminator;
 use self::template::Template;
@@ -147,8 +150,18 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
             None => Jobs::new(slots, prefetch),
         },
     };
+    let (pace, limits) = (
+        Pace::new(options.pace.rate, options.pace.delay, fastrand::Rng::new()),
+        Limits::new(work.load, work.memfree),
+    );
+    // A slot with items ahead of its command has the next one at hand. What holds items up, or drops some, is the main
+    // thread's.
+    let is_plain = pace.is_unlimited() && limits == Limits::default() && !work.resume && !options.dedup;
+    let is_shared = work.coprocess.is_some() && prefetch == 0 && is_plain;
+    let source = Source::new(receiver, options.count, is_shared, &stop);
     let standing = work.coprocess.map(|form| coprocess::Shared {
         jobs: &worker.jobs,
+        source: is_shared.then_some(&source as &dyn TakeNow<_>),
         finisher: &finisher,
         guard: &guard,
         terminator: &terminator,
@@ -160,16 +173,14 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     });
     let dispatcher = Dispatcher {
         worker: &worker,
-        receiver,
+        source: &source,
         done,
-        pace: Pace::new(options.pace.rate, options.pace.delay, fastrand::Rng::new()),
+        pace,
         due: None,
-        limits: Limits::new(work.load, work.memfree),
+        limits,
         report: &report,
         progress,
         stop: &stop,
-        taken: 0,
-        number: 0,
         printed: Vec::new(),
         waited: Duration::ZERO,
         deserted: false,

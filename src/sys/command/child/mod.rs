@@ -15,10 +15,10 @@ mod tests;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::process::Command;
 use std::sync::atomic::AtomicI32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::getpid;
@@ -28,7 +28,7 @@ pub(super) use self::descriptors::{close_all_but, close_range};
 pub use self::descriptors::{memory_file, reserve, set_nonblocking};
 use self::guard::{Groups, Process};
 pub use self::running::{Running, signal_of};
-use self::start::{Image, Start};
+use self::start::{Image, Start, handled};
 use super::signal::keep_children;
 
 /// A process that kills the groups of this process's commands when this process ends without having reaped them.
@@ -36,6 +36,8 @@ use super::signal::keep_children;
 pub struct Guard {
     groups: Arc<Groups>,
     process: Mutex<Process>,
+    /// `/dev/null`, for the commands, from the first that needs it on.
+    null: OnceLock<File>,
 }
 
 impl Guard {
@@ -50,7 +52,7 @@ impl Guard {
         keep_children()?;
         let groups = Arc::new(Groups::new(slots)?);
         let process = Mutex::new(Process::start(&groups)?);
-        Ok(Guard { groups, process })
+        Ok(Guard { groups, process, null: OnceLock::new() })
     }
 
     /// Starts the guard again if it was killed. Commands that run meanwhile are guarded again from then on.
@@ -73,6 +75,9 @@ impl Guard {
     /// (a path), the arguments and the environment of `command`. The shell runs a file that the system does not
     /// execute, as with `execvp`.
     ///
+    /// Call it after this process has installed its signal handlers: one that it installs after its first command could run
+    /// in a later one, until that executes its program.
+    ///
     /// # Errors
     /// The error of the system, also of executing the program.
     pub fn spawn(&self, command: &Command, with: &With<'_>) -> io::Result<Running> {
@@ -88,22 +93,24 @@ impl Guard {
     }
 
     fn execute(&self, image: &Image, with: &With<'_>) -> io::Result<Running> {
-        let (stdin, input) = match with.input {
-            true => io::pipe().map(|(reader, writer)| (OwnedFd::from(reader), Some(writer)))?,
-            false => (File::open("/dev/null")?.into(), None),
+        let input = with.input.then(io::pipe).transpose()?;
+        let stdin = match &input {
+            Some((reader, _)) => reader.as_raw_fd(),
+            None => self.null()?.as_raw_fd(),
         };
         let ((output, stdout), (messages, stderr)) = (io::pipe()?, io::pipe()?);
         let start = Start {
             image,
-            streams: [stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()],
+            streams: [stdin, stdout.as_raw_fd(), stderr.as_raw_fd()],
             also: with.also.map(|(from, to)| (from.as_raw_fd(), to)),
             group: &self.groups.all()[with.slot],
             parent: getpid(),
+            handled: handled(),
             failed: AtomicI32::new(0),
         };
         let pid = start.run()?;
         Ok(Running {
-            stdin: input,
+            stdin: input.map(|(_, writer)| writer),
             stdout: Some(output),
             stderr: Some(messages),
             pid,
@@ -112,6 +119,14 @@ impl Guard {
             ended: pidfd(pid),
             reaped: false,
         })
+    }
+
+    fn null(&self) -> io::Result<&File> {
+        if let Some(null) = self.null.get() {
+            return Ok(null);
+        }
+        let null = File::open("/dev/null")?;
+        Ok(self.null.get_or_init(|| null))
     }
 }
 

@@ -83,7 +83,8 @@ impl Running {
                 return Err(error.into());
             }
         }
-        self.signal(Signal::SIGKILL);
+        // Its number is the group's until it is reaped. Fails only if no process of the group is left.
+        let _ = killpg(self.pid, Signal::SIGKILL);
         self.groups.all()[self.slot].store(0, Ordering::SeqCst);
         self.reaped = true;
         let mut status = 0;

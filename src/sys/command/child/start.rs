@@ -5,6 +5,7 @@ use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::{env, io, mem, ptr};
 
@@ -55,6 +56,8 @@ pub(super) struct Start<'a> {
     /// The new process writes its process group here.
     pub(super) group: &'a AtomicI32,
     pub(super) parent: Pid,
+    /// The signals that may not have their default action there.
+    pub(super) handled: &'static [c_int],
     /// The errno if the new process could not execute its program; else 0.
     pub(super) failed: AtomicI32,
 }
@@ -64,6 +67,21 @@ const STACK: usize = 64 << 10;
 
 /// The highest number of a signal.
 const LAST_SIGNAL: c_int = 64;
+
+/// The signals that this process handles, and SIGPIPE. Found once: asking for all of them takes longer than all other
+/// system calls of a start.
+pub(super) fn handled() -> &'static [c_int] {
+    static HANDLED: OnceLock<Vec<c_int>> = OnceLock::new();
+    let is_handled = |signal: &c_int| {
+        // SAFETY: a system call that writes to a local. It refuses the C library's own signals.
+        let action = unsafe {
+            let mut action: libc::sigaction = mem::zeroed();
+            (libc::sigaction(*signal, ptr::null(), &mut action) == 0).then_some(action.sa_sigaction)
+        };
+        *signal == libc::SIGPIPE || action.is_some_and(|to| ![libc::SIG_DFL, libc::SIG_IGN].contains(&to))
+    };
+    HANDLED.get_or_init(|| (1..=LAST_SIGNAL).filter(is_handled).collect())
+}
 
 impl Start<'_> {
     /// Starts the process. The calling thread sleeps until the new process executes its program, as after `vfork`:
@@ -138,13 +156,16 @@ impl Start<'_> {
             // The parent's handlers must not run in this process once signals are unblocked. SIGPIPE gets its default
             // action, because Rust's runtime ignores it.
             for signal in 1..=LAST_SIGNAL {
+                let is_pending = libc::sigismember(&pending, signal) == 1;
+                if !is_pending && !self.handled.contains(&signal) {
+                    continue;
+                }
                 let mut action: libc::sigaction = mem::zeroed();
                 if libc::sigaction(signal, ptr::null(), &mut action) < 0 {
                     continue; // The C library's own signals; its handlers ignore signals of other processes.
                 }
                 let before = action.sa_sigaction;
                 action = mem::zeroed();
-                let is_pending = libc::sigismember(&pending, signal) == 1;
                 if is_pending {
                     // Ignoring a pending signal discards it.
                     action.sa_sigaction = libc::SIG_IGN;

@@ -123,8 +123,15 @@ fn standard_descriptors_may_be_given_as_others() {
     // If 0 were replaced before it is copied, 1 would be the pipe.
     let streams = [reader.as_raw_fd(), 0, 2];
     let group = &guard.groups.all()[0];
-    let start =
-        Start { image: &image, streams, also: None, group, parent: getpid(), failed: AtomicI32::new(0) };
+    let start = Start {
+        image: &image,
+        streams,
+        also: None,
+        group,
+        parent: getpid(),
+        handled: handled(),
+        failed: AtomicI32::new(0),
+    };
     let pid = start.run().unwrap();
     writer.write_all(b"x").unwrap();
     assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Exited(pid, 4));
@@ -171,6 +178,7 @@ fn signals_for_the_group_of_the_parent_do_not_reach_the_program() {
         also: None,
         group: &groups.all()[0],
         parent: getpid(),
+        handled: handled(),
         failed: AtomicI32::new(0),
     };
     let ended = testing::ended(|| {
