@@ -198,3 +198,28 @@ fn all_bells_ring_at_the_end_and_a_slot_that_gives_up_has_no_jobs() {
     drop(stands);
     assert!(jobs.wait_for_running(Duration::ZERO));
 }
+
+#[test]
+fn busy_commands_and_the_items_of_postponed_jobs_are_counted() {
+    let jobs = TestJobs::new(2, 1);
+    let pair = |number| Job { number, items: vec![Thing, Thing] };
+    (1..=3).for_each(|number| jobs.add(pair(number)));
+    let (first, second) = (jobs.take().unwrap(), jobs.take().unwrap());
+    assert_eq!(jobs.busy_and_delayed(), (2, 0), "the third waits for a slot");
+    jobs.finished(After::Postponed(first, Instant::now()));
+    jobs.finished(After::Postponed(second, Instant::now() + Duration::from_secs(3600)));
+    assert_eq!(jobs.busy_and_delayed(), (0, 4));
+    jobs.room();
+    assert_eq!(jobs.busy_and_delayed(), (0, 2), "the first is due");
+    jobs.end();
+    assert_eq!(jobs.busy_and_delayed(), (0, 0));
+}
+
+#[test]
+fn a_standing_command_with_several_jobs_is_one_busy_command() {
+    let jobs = TestJobs::of_standing(2, 4).unwrap();
+    (0..4).for_each(|_| jobs.add(job()));
+    let mut held = VecDeque::new();
+    take(&jobs, 0, 2, &mut held);
+    assert_eq!((held.len(), jobs.busy_and_delayed()), (2, (1, 0)));
+}
