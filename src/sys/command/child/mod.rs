@@ -69,9 +69,9 @@ impl Guard {
         Ok(())
     }
 
-    /// Starts `command` as the first process of a group of its own, with pipes for its outputs. Uses only the program
-    /// (a path), the arguments and the environment of `command`. The shell runs a file that the system does not
-    /// execute, as with `execvp`.
+    /// Starts `command` as the first process of a group of its own, with pipes for its outputs. Uses only the
+    /// program (a path), the arguments and the environment of `command`. The shell runs a file that the
+    /// system does not execute, as with `execvp`.
     ///
     /// # Errors
     /// The error of the system, also of executing the program.
