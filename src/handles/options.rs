@@ -103,8 +103,8 @@ impl RingOptions {
         self
     }
 
-    /// Records when each item was sent and, while it is held, when it was received. Costs a clock reading for each
-    /// send and receive.
+    /// Records when each item was sent and, while it is held, when it was received. Costs a clock reading for
+    /// each send and receive.
     pub fn timestamps(mut self, timestamps: bool) -> Self {
         self.set(FLAG_TIMESTAMPS, timestamps);
         self
@@ -138,8 +138,8 @@ impl RingOptions {
         self
     }
 
-    /// The owners whose rings are opened: by default this process's user and root. A process that sends into a
-    /// ring, or acts on received items, trusts the ring's owner.
+    /// The owners whose rings are opened: by default this process's user and root. A process that sends into
+    /// a ring, or acts on received items, trusts the ring's owner.
     ///
     /// ```
     /// # let name = format!("doc-owners-{}", std::process::id());

@@ -159,7 +159,8 @@ pub fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<(T, Vec<u
     Ok((header, bytes))
 }
 
-/// Asks the holder of `token`, and waits until it has answered and, unless it continues to hold the item, ended.
+/// Asks the holder of `token`, and waits until it has answered and, unless it continues to hold the item,
+/// ended.
 ///
 /// # Errors
 /// The [`Failure`] of the holder; not found if there is no holder.

@@ -114,11 +114,11 @@ pub struct Options {
     /// Drop items that this process has acknowledged already: same producer, same sequence
     ///
     /// For items that were sent twice under one key, such as an answer (--reply) of a worker that was killed
-    /// before it could acknowledge. Knows the items that this process has acknowledged since it started, not those of
-    /// other consumers or earlier runs, nor with -j an item for which a command still runs. Items that
-    /// failed for good are not dropped, so that ringctl requeue can bring them back. Keys are those of the
-    /// first ring: items that came from several rings may have the same key. Remembers a million runs
-    /// of consecutive sequences, and forgets the lowest first. --stats counts dropped items as duplicates.
+    /// before it could acknowledge. Knows the items that this process has acknowledged since it started, not
+    /// those of other consumers or earlier runs, nor with -j an item for which a command still runs. Items
+    /// that failed for good are not dropped, so that ringctl requeue can bring them back. Keys are those of
+    /// the first ring: items that came from several rings may have the same key. Remembers a million runs of
+    /// consecutive sequences, and forgets the lowest first. --stats counts dropped items as duplicates.
     #[arg(long, help_heading = "Output")]
     pub(super) dedup: bool,
 

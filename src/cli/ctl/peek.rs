@@ -22,10 +22,10 @@ use crate::{
 /// Show items that wait, oldest first, without taking them
 ///
 /// The items stay in the ring and are delivered as usual. An item that a consumer takes while it is copied is
-/// left out. On a terminal, control characters and bytes that are not text are escaped. A note on standard error
-/// names each item that a worker has failed to process. Before the bytes of an item that failed for good (consumer
-/// --dead-letter), a line says which item it was, why and when it failed, and has the last line of standard error;
-/// --raw shows the letter as it is in the ring.
+/// left out. On a terminal, control characters and bytes that are not text are escaped. A note on standard
+/// error names each item that a worker has failed to process. Before the bytes of an item that failed for
+/// good (consumer --dead-letter), a line says which item it was, why and when it failed, and has the last
+/// line of standard error; --raw shows the letter as it is in the ring.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

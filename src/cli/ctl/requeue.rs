@@ -21,19 +21,19 @@ use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Transport};
 use crate::{Error, ItemKey, RingName, StopFlag};
 
-/// For items behind one that is being written: how long to try again, the least number of tries, and the pause
-/// between two.
+/// For items behind one that is being written: how long to try again, the least number of tries, and the
+/// pause between two.
 const BLOCKED: Duration = Duration::from_secs(1);
 const BLOCKED_LOOKS: u32 = 10;
 const BLOCKED_PAUSE: Duration = Duration::from_millis(1);
 
 /// Send items that failed for good to a ring again
 ///
-/// Takes the dead letters that workers (consumer --dead-letter) have put into ring FROM, and sends their items
-/// unchanged to ring TO, or to the ring that they came from. An item keeps its producer and sequence, and its
-/// failures count from 0 again. Its letter is acknowledged after the item was sent: if this command is killed, at
-/// most one item is sent twice, and none is lost. Items that are not dead letters stay in FROM. Ends when FROM is
-/// empty; waits for room in TO.
+/// Takes the dead letters that workers (consumer --dead-letter) have put into ring FROM, and sends their
+/// items unchanged to ring TO, or to the ring that they came from. An item keeps its producer and sequence,
+/// and its failures count from 0 again. Its letter is acknowledged after the item was sent: if this command
+/// is killed, at most one item is sent twice, and none is lost. Items that are not dead letters stay in FROM.
+/// Ends when FROM is empty; waits for room in TO.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -154,7 +154,8 @@ struct Run<'a, T: Transport> {
     receiver: T::Receiver,
     /// By the names of their rings, with the number of items sent.
     senders: BTreeMap<String, (T::Sender, u64)>,
-    /// Items that stay in the ring. They are given back at the end; if given back earlier, they would be received again.
+    /// Items that stay in the ring. They are given back at the end; if given back earlier, they would be
+    /// received again.
     left: Vec<<T::Receiver as Receiver>::Owned>,
     others: u64,
     not_chosen: u64,

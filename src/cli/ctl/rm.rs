@@ -12,9 +12,9 @@ use crate::{
 
 /// Close rings and remove their names
 ///
-/// Attached processes are woken: producers end with exit code 5, consumers receive the remaining items and end.
-/// Without a live consumer, the items in the ring are discarded, and a line on standard error says how many.
-/// Only rings are removed, never an object of another program.
+/// Attached processes are woken: producers end with exit code 5, consumers receive the remaining items and
+/// end. Without a live consumer, the items in the ring are discarded, and a line on standard error says how
+/// many. Only rings are removed, never an object of another program.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

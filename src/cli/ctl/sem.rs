@@ -23,9 +23,9 @@ const SHORT: Duration = Duration::from_millis(500);
 
 /// POSIX named semaphores: create, post, wait, read the value, remove
 ///
-/// These are the semaphores of sem_open(3), under the same names; any other program may use them at the same time.
-/// A token has no owner: if a process is killed after it has taken a token, that token is lost. The library has
-/// locks that survive their holder's death: ringpipe::sync.
+/// These are the semaphores of sem_open(3), under the same names; any other program may use them at the same
+/// time. A token has no owner: if a process is killed after it has taken a token, that token is lost. The
+/// library has locks that survive their holder's death: ringpipe::sync.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -33,8 +33,8 @@ pub struct DoneArgs {
 
 /// Count a failure of an item that `consumer --hold` keeps, and give it back: it is delivered again
 ///
-/// Returns when the item was given back and its holder has left the ring. The next consumer sees the number of
-/// failures, as do workers (--retries) and ringctl peek.
+/// Returns when the item was given back and its holder has left the ring. The next consumer sees the number
+/// of failures, as do workers (--retries) and ringctl peek.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

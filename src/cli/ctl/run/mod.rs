@@ -51,9 +51,9 @@ const HEAD_START: Duration = Duration::from_secs(5);
 /// order-independent sums of 128-bit hashes); with one consumer also the order of each producer's items. The
 /// ring is removed at the end.
 ///
-/// With at least as many FILEs as producers, each producer gets whole files, in turn; otherwise the producers share
-/// the input, a block of items at a time. Without FILE, and if standard input is a
-/// terminal or /dev/null, a million numbered lines are sent. On a terminal, a long run shows its progress.
+/// With at least as many FILEs as producers, each producer gets whole files, in turn; otherwise the producers
+/// share the input, a block of items at a time. Without FILE, and if standard input is a terminal or
+/// /dev/null, a million numbered lines are sent. On a terminal, a long run shows its progress.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -66,10 +66,11 @@ pub struct Args {
     /// Print a JSON object per look
     ///
     /// Its fields: schema (ringpipe.watch/1), ring, look (from 1), at_ns (since watching began), state (open,
-    /// closed, removed), capacity, sync, head, tail, states (slots in each), semaphores, rates (items per second),
-    /// participants, recovered (deaths so far, with the recovered items and unfinished claims), deaths (found by
-    /// this look: role, pid, command, items, claims), items (of rings of up to 1,024 slots: slot, slots, state, pid,
-    /// producer, sequence, attempt, bytes, beginning as text or base64), events (sentences since the last look).
+    /// closed, removed), capacity, sync, head, tail, states (slots in each), semaphores, rates (items per
+    /// second), participants, recovered (deaths so far, with the recovered items and unfinished claims),
+    /// deaths (found by this look: role, pid, command, items, claims), items (of rings of up to 1,024 slots:
+    /// slot, slots, state, pid, producer, sequence, attempt, bytes, beginning as text or base64), events
+    /// (sentences since the last look).
     #[arg(long, conflicts_with = "events")]
     json: bool,
     /// Print events, a sentence per line, also on a terminal

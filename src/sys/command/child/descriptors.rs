@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::unistd::Pid;
 
-/// Closes all descriptors from `first` on except those in `keep`, which is sorted, by calling `close`. Makes only
-/// system calls. No object of this process may own a closed descriptor.
+/// Closes all descriptors from `first` on except those in `keep`, which is sorted, by calling `close`. Makes
+/// only system calls. No object of this process may own a closed descriptor.
 pub fn close_all_but(mut first: RawFd, keep: &[RawFd], close: fn(RawFd, RawFd)) {
     for fd in keep {
         if first < *fd {

@@ -62,8 +62,8 @@ pub(super) struct Process {
 impl Process {
     pub(super) fn start(groups: &Groups) -> io::Result<Self> {
         let (ended, alive) = io::pipe()?;
-        // The guard keeps all signals blocked: a handler of this process that ran in the guard would write to this
-        // process's pipes, and a signal before the guard has its own session could end or suspend it.
+        // The guard keeps all signals blocked: a handler of this process that ran in the guard would write to
+        // this process's pipes, and a signal before the guard has its own session could end or suspend it.
         let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         // SAFETY: the child makes system calls only, which other threads of this process cannot hold up.
         let forked = unsafe { fork() };
@@ -88,13 +88,14 @@ impl Drop for Process {
 
 /// Runs in the guard: waits for the end of the worker, then kills its groups.
 fn guard(groups: &Groups, ended: &PipeReader) -> ! {
-    // In a session of its own, KILL or STOP for the worker's group does not reach the guard. All other signals are
-    // blocked: when a service manager sends TERM to each process, the worker's commands may still run for a while.
+    // In a session of its own, KILL or STOP for the worker's group does not reach the guard. All other
+    // signals are blocked: when a service manager sends TERM to each process, the worker's commands may still
+    // run for a while.
     let _ = setsid();
     // SAFETY: a system call; the name is a constant string.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"ringpipe-guard".as_ptr()) };
-    // Otherwise readers would wait for this process, and it would keep locks and rings. With its copy of the pipe's
-    // writing end open, it would not notice the end of the worker.
+    // Otherwise readers would wait for this process, and it would keep locks and rings. With its copy of the
+    // pipe's writing end open, it would not notice the end of the worker.
     close_all_but(0, &[ended.as_raw_fd()], close_range);
     let mut byte = [0];
     while matches!((&*ended).read(&mut byte), Err(error) if error.kind() == io::ErrorKind::Interrupted) {}

@@ -71,9 +71,9 @@ impl Guard {
         Ok(())
     }
 
-    /// Starts `command` as the first process of a group of its own, with pipes for its outputs. Uses only the program
-    /// (a path), the arguments and the environment of `command`. The shell runs a file that the system does not
-    /// execute, as with `execvp`.
+    /// Starts `command` as the first process of a group of its own, with pipes for its outputs. Uses only the
+    /// program (a path), the arguments and the environment of `command`. The shell runs a file that the
+    /// system does not execute, as with `execvp`.
     ///
     /// Call it after this process has installed its signal handlers: one that it installs after its first command could run
     /// in a later one, until that executes its program.

@@ -32,8 +32,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// A descriptor that becomes readable when the first process of the group has ended. `None`: this kernel does not
-    /// support it; call [`has_ended`](Self::has_ended) from time to time.
+    /// A descriptor that becomes readable when the first process of the group has ended. `None`: this kernel
+    /// does not support it; call [`has_ended`](Self::has_ended) from time to time.
     pub fn ended_fd(&self) -> Option<BorrowedFd<'_>> {
         self.ended.as_ref().map(AsFd::as_fd)
     }

@@ -84,16 +84,16 @@ pub(super) fn handled() -> &'static [c_int] {
 }
 
 impl Start<'_> {
-    /// Starts the process. The calling thread sleeps until the new process executes its program, as after `vfork`:
-    /// copying this process's page tables would cost more than all other steps.
+    /// Starts the process. The calling thread sleeps until the new process executes its program, as after
+    /// `vfork`: copying this process's page tables would cost more than all other steps.
     pub(super) fn run(&self) -> io::Result<Pid> {
         let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         // The new process has this one's memory: no signal handler may run in it.
         let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-        // SAFETY: only the new process uses the stack. The stack and `self` live until the process has executed its
-        // program or ended, since only then this call returns. `begin` only makes system calls, and writes to `self`
-        // through atomics.
+        // SAFETY: only the new process uses the stack. The stack and `self` live until the process has
+        // executed its program or ended, since only then this call returns. `begin` only makes system calls,
+        // and writes to `self` through atomics.
         let pid = unsafe {
             let top = stack.as_mut_ptr().add(stack.capacity());
             libc::clone(begin, top.cast(), flags, ptr::from_ref(self).cast_mut().cast())
@@ -128,7 +128,8 @@ impl Start<'_> {
             if libc::getppid() != self.parent.as_raw() {
                 return Err(Errno::ESRCH);
             }
-            // Copy a source with a number below 3 first: a `dup2` below could replace it, or leave it close-on-exec.
+            // Copy a source with a number below 3 first: a `dup2` below could replace it, or leave it
+            // close-on-exec.
             let above = |fd| match fd {
                 0..3 => Errno::result(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3)),
                 _ => Ok(fd),
@@ -148,13 +149,13 @@ impl Start<'_> {
                 Some((from, to)) => drop(Errno::result(libc::dup2(from, to))?),
                 None => {}
             }
-            // Pending signals were sent to the parent's group before this process left it, and the parent handles them.
-            // So discard them here: a stop would block the parent's thread, since continuing the parent's group no
-            // longer continues this process.
+            // Pending signals were sent to the parent's group before this process left it, and the parent
+            // handles them. So discard them here: a stop would block the parent's thread, since continuing
+            // the parent's group no longer continues this process.
             let mut pending: libc::sigset_t = mem::zeroed();
             Errno::result(libc::sigpending(&mut pending))?;
-            // The parent's handlers must not run in this process once signals are unblocked. SIGPIPE gets its default
-            // action, because Rust's runtime ignores it.
+            // The parent's handlers must not run in this process once signals are unblocked. SIGPIPE gets its
+            // default action, because Rust's runtime ignores it.
             for signal in 1..=LAST_SIGNAL {
                 let is_pending = libc::sigismember(&pending, signal) == 1;
                 if !is_pending && !self.handled.contains(&signal) {

@@ -27,7 +27,7 @@ const PROCESSES: &str = "A process that detaches leaves. A process that was kill
     delivered again, an item that it was writing vanishes. It is shown for ten seconds with what it held.";
 
 const KEYS: &str = "q, Ctrl-C: quit. Space: pause the picture, not the ring. + and -: look more or less often. Arrows, \
-    Page Up and Down, Home, End: scroll the events, and this help, which any other key closes.";
+    Page Up and Down, Home, End: scroll the list of events, and this help, which any other key closes.";
 
 /// Draws the help in the middle of `area`, as large as needed and possible, from line `top` on.
 pub fn draw(theme: Theme, top: u16, area: Rect, buf: &mut Buffer) {
