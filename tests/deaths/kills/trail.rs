@@ -281,7 +281,7 @@ fn alike(one: &State, other: &State) -> u16 {
 }
 
 /// Where the kernel's code is that reads the clock in the process itself.
-fn clock_code() -> Range<u64> {
+pub fn clock_code() -> Range<u64> {
     const LENGTH: u64 = 0x4000;
     // SAFETY: reads a number that the kernel has given to the process.
     let start = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) };
