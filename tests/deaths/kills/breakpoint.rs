@@ -22,7 +22,7 @@ impl From<Errno> for Astray {
 }
 
 /// A victim that does not come to a breakpoint in this time has gone another way, and waits.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Lets a stopped `victim` run until it is before the instruction at `address` for the `hits`-th time. The
 /// breakpoint is in the victim's own copy of a page of code; when this returns it is there no longer.

@@ -23,8 +23,8 @@ use crate::registers::{self, OTHERS, State};
 const MOST: usize = 20_000;
 /// What one arrival at a breakpoint takes, in steps.
 const HIT: u32 = 3;
-/// A trail from which more victims went astray is not followed any more, and one from which more runs by steps
-/// differed, not from there on.
+/// A trail is given up if more than this number of victims, and more than one in five, went astray; or, where as many
+/// runs by steps differ from the first.
 const MOST_ASTRAY: u64 = 16;
 
 /// How many points were reached in which way, by one worker.
@@ -95,7 +95,7 @@ impl Trail {
             // A rare course, most often: the kernel's clock takes another turn when a second ends.
             self.differs = true;
             self.others += 1;
-            if self.others > MOST_ASTRAY {
+            if self.is_too_often(self.others) {
                 self.common = n;
                 self.confirmed = self.confirmed.min(n.saturating_sub(1));
             }
@@ -161,13 +161,17 @@ impl Trail {
             Ok(()) => self.arrivals.by_breakpoints += 1,
             Err(Astray) => {
                 self.arrivals.astray += 1;
-                if self.arrivals.astray > MOST_ASTRAY {
+                if self.is_too_often(self.arrivals.astray) {
                     (self.common, self.confirmed) = (0, 0);
                 }
                 return Err(Astray);
             }
         }
         Ok(goal)
+    }
+
+    fn is_too_often(&self, astray: u64) -> bool {
+        astray > MOST_ASTRAY && astray * 4 > self.arrivals.by_breakpoints
     }
 
     /// Instructions to stop at, in this order; a breakpoint's hits, or zero for a step.
@@ -281,7 +285,7 @@ fn alike(one: &State, other: &State) -> u16 {
 }
 
 /// Where the kernel's code is that reads the clock in the process itself.
-fn clock_code() -> Range<u64> {
+pub fn clock_code() -> Range<u64> {
     const LENGTH: u64 = 0x4000;
     // SAFETY: reads a number that the kernel has given to the process.
     let start = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) };
