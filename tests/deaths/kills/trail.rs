@@ -6,12 +6,13 @@
 //! the n-th instruction is the k-th at its address. At each stop the registers must be those that all runs
 //! by steps had there, and in the end the segment, too, must have the bytes that it had in all of them. If not, the victim
 //! has gone astray, and the point is tried anew by steps. Registers and bytes that runs by steps do not have in common
-//! (addresses of the heap, numbers of processes, times) are not compared.
+//! (numbers of processes, times) are not compared, nor is one address of the heap with another.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 
 use nix::unistd::Pid;
 
@@ -278,10 +279,20 @@ impl Way {
     }
 }
 
-/// A bit for each register that is the same in both; those beyond the last count as the same.
+/// A bit for each register that is the same in both; those beyond the last count as the same, and so do two addresses of
+/// the heap, where things are elsewhere in each victim.
 fn alike(one: &State, other: &State) -> u16 {
-    let same = (0..OTHERS).filter(|n| one.others[*n] == other.others[*n]).map(|n| 1 << n);
+    let is_alike = |(one, other): (u64, u64)| one == other || is_of_heap(one) && is_of_heap(other);
+    let same = (0..OTHERS).filter(|n| is_alike((one.others[*n], other.others[*n]))).map(|n| 1 << n);
     same.sum::<u16>() | (u16::MAX << OTHERS)
+}
+
+/// Whether it is an address near what this thread, and so its victims, get from the heap: glibc gives threads 64 MiB each.
+fn is_of_heap(value: u64) -> bool {
+    static HEAP: OnceLock<u64> = OnceLock::new();
+    let part = |address: u64| address >> 26;
+    let heap = HEAP.get_or_init(|| part((&raw const *Box::new(0_u64)).addr() as u64));
+    part(value) == *heap
 }
 
 /// Where the kernel's code is that reads the clock in the process itself.
