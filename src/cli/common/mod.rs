@@ -18,6 +18,7 @@ pub mod progress;
 pub mod relay;
 pub mod report;
 pub mod seen;
+pub mod run_log;
 pub mod signals;
 pub mod start;
 pub mod stdout;
