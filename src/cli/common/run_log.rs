@@ -65,7 +65,8 @@ impl RunLog {
             let failure = Failure::io(format!("log {path:?}"), &error);
             match error.kind() {
                 ErrorKind::WouldBlock => {
-                    let line = format!("log {path:?}: another process writes it; expected a file for each process");
+                    let line =
+                        format!("log {path:?}: another process writes it; expected a file for each process");
                     Failure { line, ..failure }
                 }
                 ErrorKind::InvalidData => failure.hint("expected a new file, or a log"),

@@ -353,7 +353,8 @@ impl Checker {
         if has(FORWARDED) {
             return;
         }
-        self.report.counts.recovered += (has(RECEIVED) && has(ATTEMPTED) && !has(SENT) && !has(REFUSED)) as u64;
+        self.report.counts.recovered +=
+            (has(RECEIVED) && has(ATTEMPTED) && !has(SENT) && !has(REFUSED)) as u64;
         self.report.counts.unsure += (has(ACKING) && !has(ACKED)) as u64;
     }
 }

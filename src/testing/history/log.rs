@@ -22,7 +22,9 @@ const LONGEST_LINE: u64 = 256;
 /// returned. After a failed write, the file may end within a line: all further calls then fail.
 #[derive(Debug)]
 pub struct Log {
-    file: Flock<File>,
+    file: File,
+    /// Keeps other processes from writing the file.
+    _lock: Option<Flock<File>>,
     path: PathBuf,
     process: u64,
     /// The time of the last event.
@@ -75,11 +77,15 @@ impl Log {
     }
 
     fn of_file(file: File, path: &Path) -> io::Result<Self> {
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-        let mut file = lock.map_err(|(_, error)| io::Error::from(error))?;
-        cut_torn_line(&mut file)?;
+        let mut lock = None;
+        // A device or a pipe may have several writers.
+        if file.metadata()?.is_file() {
+            let locked = Flock::lock(file.try_clone()?, FlockArg::LockExclusiveNonblock);
+            lock = Some(locked.map_err(|(_, error)| io::Error::from(error))?);
+            cut_torn_line(&file)?;
+        }
         let (path, process) = (path.to_path_buf(), process_number());
-        Ok(Log { file, path, process, time: 0, lines: Vec::new(), failed: None })
+        Ok(Log { file, _lock: lock, path, process, time: 0, lines: Vec::new(), failed: None })
     }
 
     /// Writes events of another process number from now on.
@@ -203,12 +209,8 @@ impl Log {
 }
 
 /// Cuts off the beginning of an event that a killed process wrote last.
-fn cut_torn_line(file: &mut File) -> io::Result<()> {
-    let facts = file.metadata()?;
-    if !facts.is_file() || facts.len() == 0 {
-        return Ok(());
-    }
-    let begin = facts.len().saturating_sub(LONGEST_LINE);
+fn cut_torn_line(mut file: &File) -> io::Result<()> {
+    let begin = file.metadata()?.len().saturating_sub(LONGEST_LINE);
     let mut tail = Vec::new();
     file.seek(SeekFrom::Start(begin))?;
     file.read_to_end(&mut tail)?;

@@ -81,7 +81,8 @@ fn failure(error: HistoryError) -> Failure {
     let HistoryError { file, line, wrong, expected, source, .. } = error;
     match (source, line, expected) {
         (None, Some(line), Some(form)) => {
-            let line = format!("{file:?}, line {line}: {wrong}; expected {form}, as ringctl check --help has it");
+            let line =
+                format!("{file:?}, line {line}: {wrong}; expected {form}, as ringctl check --help has it");
             Failure::new(code::DAMAGED, line)
         }
         (Some(source), ..) => Failure::io(format!("reading {file:?}"), &source),

@@ -56,7 +56,8 @@ struct Row {
 impl CheckReport {
     /// The report of a checker.
     pub fn new(report: Report) -> Self {
-        let file = |file: u32| report.files.get(file as usize).map(|path| path.to_string_lossy().into_owned());
+        let file =
+            |file: u32| report.files.get(file as usize).map(|path| path.to_string_lossy().into_owned());
         let rows = report.found.iter().map(|found| Row {
             fault: key(found.fault),
             producer: found.producer,
@@ -83,7 +84,8 @@ impl CheckReport {
 
     /// In words, several lines.
     pub fn text(&self, paint: Paint) -> String {
-        let Counts { attempts, sent, refused, acknowledged, recovered, redelivered, unsure, .. } = self.counts;
+        let Counts { attempts, sent, refused, acknowledged, recovered, redelivered, unsure, .. } =
+            self.counts;
         let n = show::count;
         let mut text = format!(
             "{} in {}: {} attempts, {} sent, {} refused, {} acknowledged, {} recovered, {} redelivered, {} unsure\n\
@@ -101,7 +103,11 @@ impl CheckReport {
         );
         if self.counts.forwarded + self.counts.dropped > 0 {
             let Counts { forwarded, dropped, .. } = self.counts;
-            text += &format!("{} dropped to make room, {} sent under the key of another\n", n(dropped), n(forwarded));
+            text += &format!(
+                "{} dropped to make room, {} sent under the key of another\n",
+                n(dropped),
+                n(forwarded)
+            );
         }
         if self.truncated > 0 {
             text += &format!("{} within a line, which was left out\n", ends(self.truncated));

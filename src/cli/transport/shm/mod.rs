@@ -11,8 +11,8 @@ use crate::cli::common::progress::Fill;
 use crate::framing::{Framing, Recorded};
 use crate::sys::command::io::Wait;
 use crate::{
-    BatchItem, Consumer, DropObserver, Error, HeldBatch, ItemKey, Liveness, OnFull, OwnedItem, Producer, Reservation, Ring,
-    RingObserver, Role, SlotState, Totals,
+    BatchItem, Consumer, DropObserver, Error, HeldBatch, ItemKey, Liveness, OnFull, OwnedItem, Producer,
+    Reservation, Ring, RingObserver, Role, SlotState, Totals,
 };
 
 /// The transport over shared memory.
