@@ -130,6 +130,11 @@ pub mod internal {
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// The example of docs/TESTING.md is tested.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../docs/TESTING.md")]
+struct Testing;
+
 /// The example of docs/PRIMITIVES.md is tested.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/PRIMITIVES.md")]

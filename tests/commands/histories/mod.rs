@@ -3,6 +3,7 @@
 
 mod full;
 mod kills;
+mod others;
 
 use std::fs;
 use std::path::{Path, PathBuf};
