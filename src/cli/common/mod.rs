@@ -17,6 +17,7 @@ pub mod paint;
 pub mod progress;
 pub mod relay;
 pub mod report;
+pub mod run_log;
 pub mod seen;
 pub mod signals;
 pub mod start;

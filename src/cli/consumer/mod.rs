@@ -24,10 +24,12 @@ use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::pace::Pace;
 use crate::cli::common::progress::{Goal, Progress, Subject};
 use crate::cli::common::report::{More, Reporter, Stats};
+use crate::cli::common::run_log::RunLog;
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::stdout::{Cut, Output};
 use crate::cli::common::ui::Ui;
+use crate::cli::transport::logged::Logged;
 use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Observe, Opening, Patience, Receiver, Transport};
 use crate::cli::worker;
@@ -60,13 +62,17 @@ const LOCKED_SLICE: Duration = Duration::from_millis(2);
 /// The [`Failure`] that ends it.
 pub fn run(options: &Options, ui: &Ui) -> Result<End, Failure> {
     match options.command.is_empty() {
-        true if options.hold => hold::run_over::<Shm>(options, ui),
-        true => run_over::<Shm>(options, ui),
-        false => worker::run_over::<Shm>(&options.of_worker(), ui),
+        true if options.hold => return hold::run(options, ui),
+        true => {}
+        false => return worker::run(&options.of_worker(), ui),
+    }
+    match options.process.log.open(ui.program())? {
+        Some(log) => log.or_failure(run_over::<Logged<Shm>>(options, Some(&log), ui)),
+        None => run_over::<Shm>(options, None, ui),
     }
 }
 
-fn run_over<T: Transport>(options: &Options, ui: &Ui) -> Result<End, Failure> {
+fn run_over<T: Transport>(options: &Options, log: Option<&RunLog>, ui: &Ui) -> Result<End, Failure> {
     let report = Reporter::new(ui.program(), &options.process.report);
     options.process.affinity.apply()?;
     let stop = signals::catch()?;
@@ -81,7 +87,7 @@ fn run_over<T: Transport>(options: &Options, ui: &Ui) -> Result<End, Failure> {
         Some(DurationArg(limit)) => Patience::Limited(limit),
         None => Patience::Unlimited,
     };
-    let opening = Opening { name: &options.ring, place, report: &report, stop: &stop };
+    let opening = Opening { name: &options.ring, place, report: &report, stop: &stop, log };
     let opened = T::open_receiver(&opening, wait, &options.owner)?;
     let Some(receiver) = opened else { return Ok(signals::end()) };
     let mut job = Job::new(options, receiver, output, &report, &stop);

@@ -14,9 +14,11 @@ use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::owner_args::OwnerArgs;
 use crate::cli::common::relay::{self, Unsent, send_on};
 use crate::cli::common::report::{ReportArgs, Reporter};
+use crate::cli::common::run_log::{self, RunLog};
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::{Ui, json_line};
+use crate::cli::transport::logged::Logged;
 use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Transport};
 use crate::{Error, ItemKey, RingName, StopFlag};
@@ -102,17 +104,20 @@ struct Sent {
 /// # Errors
 /// The [`Failure`] that ends it.
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
-    requeue::<Shm>(args, ui)
+    match run_log::from_environment(ui.program())? {
+        Some(log) => log.or_failure(requeue::<Logged<Shm>>(args, Some(&log), ui)),
+        None => requeue::<Shm>(args, None, ui),
+    }
 }
 
-fn requeue<T: Transport>(args: &Args, ui: &Ui) -> Result<End, Failure> {
+fn requeue<T: Transport>(args: &Args, log: Option<&RunLog>, ui: &Ui) -> Result<End, Failure> {
     if let Some(to) = args.to.as_ref().filter(|to| to.as_str() == args.from.as_str()) {
         let line = format!("FROM and TO are both ring {:?}; expected two rings", to.as_str());
         return Err(Failure::new(code::USAGE, line));
     }
     let stop = signals::catch()?;
     let report = Reporter::new(ui.program(), &ReportArgs::default());
-    let opening = opening(args, &args.from, &report, &stop);
+    let opening = opening(args, &args.from, &report, &stop, log);
     let Some(receiver) = T::open_receiver(&opening, Patience::None, &args.owner)? else {
         return Ok(signals::end());
     };
@@ -120,6 +125,7 @@ fn requeue<T: Transport>(args: &Args, ui: &Ui) -> Result<End, Failure> {
         args,
         report: &report,
         stop: &stop,
+        log,
         receiver,
         senders: BTreeMap::new(),
         left: Vec::new(),
@@ -142,8 +148,14 @@ fn requeue<T: Transport>(args: &Args, ui: &Ui) -> Result<End, Failure> {
     }
 }
 
-fn opening<'a>(args: &Args, name: &'a RingName, report: &'a Reporter, stop: &'a StopFlag) -> Opening<'a> {
-    Opening { name, place: Patience::of_place(args.timeout), report, stop }
+fn opening<'a>(
+    args: &Args,
+    name: &'a RingName,
+    report: &'a Reporter,
+    stop: &'a StopFlag,
+    log: Option<&'a RunLog>,
+) -> Opening<'a> {
+    Opening { name, place: Patience::of_place(args.timeout), report, stop, log }
 }
 
 /// The state of one run.
@@ -151,6 +163,7 @@ struct Run<'a, T: Transport> {
     args: &'a Args,
     report: &'a Reporter,
     stop: &'a StopFlag,
+    log: Option<&'a RunLog>,
     receiver: T::Receiver,
     /// By the names of their rings, with the number of items sent.
     senders: BTreeMap<String, (T::Sender, u64)>,
@@ -242,7 +255,7 @@ impl<'a, T: Transport> Run<'a, T> {
         }
         match self.args.keep {
             true => self.left.push(item),
-            false => item.acknowledge(),
+            false => item.acknowledge().map_err(|error| self.failure(&error))?,
         }
         Ok(true)
     }
@@ -250,7 +263,7 @@ impl<'a, T: Transport> Run<'a, T> {
     /// Sends an item; waits for room. False: a signal came first.
     fn send(&mut self, to: &RingName, key: ItemKey, bytes: &[u8]) -> Result<bool, Failure> {
         if !self.senders.contains_key(to.as_str()) {
-            let opening = opening(self.args, to, self.report, self.stop);
+            let opening = opening(self.args, to, self.report, self.stop, self.log);
             let create = CreateArgs {
                 no_create: self.args.no_create,
                 owner: self.args.owner,

@@ -7,11 +7,13 @@ use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::hold::{Facts, Request, Token, ask};
 use crate::cli::common::relay::{self, Unsent, send_on};
 use crate::cli::common::report::{ReportArgs, Reporter};
+use crate::cli::common::run_log::{self, RunLog};
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
+use crate::cli::transport::logged::Logged;
 use crate::cli::transport::shm::Shm;
-use crate::cli::transport::{Opening, Patience};
+use crate::cli::transport::{Opening, Patience, Transport};
 use crate::{ItemKey, RingName};
 
 /// Acknowledge an item that `consumer --hold` keeps: it is not delivered again
@@ -94,19 +96,31 @@ pub fn fail(args: &FailArgs, ui: &Ui) -> Result<End, Failure> {
     if facts.failures < args.retries.unwrap_or(0) {
         return ask(&args.token, Request::Fail).map(|_| End::Done);
     }
+    let log = run_log::from_environment(ui.program())?;
     // Sent first, so that a death in between loses nothing: what is then sent twice has the same key.
-    match send(dead_letter, args, &facts, &bytes, ui)? {
+    let sent = match &log {
+        Some(log) => log.or_failure(send::<Logged<Shm>>(dead_letter, args, &facts, &bytes, Some(log), ui)),
+        None => send::<Shm>(dead_letter, args, &facts, &bytes, None, ui),
+    };
+    match sent? {
         End::Done => ask(&args.token, Request::Done).map(|_| End::Done),
         end => Ok(end),
     }
 }
 
 /// Sends the item to the ring for dead letters; waits for room.
-fn send(ring: &RingName, args: &FailArgs, facts: &Facts, bytes: &[u8], ui: &Ui) -> Result<End, Failure> {
+fn send<T: Transport>(
+    ring: &RingName,
+    args: &FailArgs,
+    facts: &Facts,
+    bytes: &[u8],
+    log: Option<&RunLog>,
+    ui: &Ui,
+) -> Result<End, Failure> {
     let stop = signals::catch()?;
     let report = Reporter::new(ui.program(), &ReportArgs::default());
-    let opening = Opening { name: ring, place: Patience::None, report: &report, stop: &stop };
-    let Some(mut sender) = relay::open::<Shm>(&opening, &for_letters(bytes.len() as u64))? else {
+    let opening = Opening { name: ring, place: Patience::None, report: &report, stop: &stop, log };
+    let Some(mut sender) = relay::open::<T>(&opening, &for_letters(bytes.len() as u64))? else {
         return Ok(signals::end());
     };
     let key = ItemKey { producer: facts.producer, sequence: facts.sequence };

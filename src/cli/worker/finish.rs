@@ -274,7 +274,7 @@ impl<S: Sender> Finisher<'_, S> {
             // What was read from lost memory must not count as done.
             item.check().map_err(|error| Failure::of_ring(self.ring, &error))?;
             (items, bytes) = (items + 1, bytes + item.bytes().len() as u64);
-            item.acknowledge();
+            item.acknowledge().map_err(|error| Failure::of_ring(self.ring, &error))?;
         }
         let mut state = self.state();
         state.tally.done += items;
@@ -316,7 +316,7 @@ impl<S: Sender> Finisher<'_, S> {
         let mut items = 0;
         for item in finished.job.items {
             item.check().map_err(|error| Failure::of_ring(self.ring, &error))?;
-            item.acknowledge();
+            item.acknowledge().map_err(|error| Failure::of_ring(self.ring, &error))?;
             items += 1;
         }
         let mut state = self.state();

@@ -56,10 +56,13 @@ use crate::cli::common::pace::Pace;
 use crate::cli::common::progress::{Emptied, Goal};
 use crate::cli::common::relay;
 use crate::cli::common::report::Reporter;
+use crate::cli::common::run_log::RunLog;
 use crate::cli::common::seen::Seen;
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
+use crate::cli::transport::logged::Logged;
+use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Transport};
 use crate::framing::Framing;
 use crate::sys::command::child::{Guard, reserve};
@@ -72,16 +75,30 @@ const GRACE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The [`Failure`] that ends it.
-pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<End, Failure> {
-    let work = options.work;
-    let report = Reporter::new(ui.program(), &options.process.report);
+pub fn run(options: &WorkerOptions<'_>, ui: &Ui) -> Result<End, Failure> {
     options.process.affinity.apply()?;
     let template = checked(options)?;
+    // Before the ring is attached, and while there is one thread.
+    let guard = Guard::start(options.work.jobs.map_or(1, |jobs| jobs.0));
+    let guard = guard.map_err(|error| Failure::io("starting the guard of the commands", &error))?;
+    // After that: the guard must not keep the log's lock when this process is killed.
+    match options.process.log.open(ui.program())? {
+        Some(log) => log.or_failure(run_over::<Logged<Shm>>(options, &template, &guard, Some(&log), ui)),
+        None => run_over::<Shm>(options, &template, &guard, None, ui),
+    }
+}
+
+fn run_over<T: Transport>(
+    options: &WorkerOptions<'_>,
+    template: &Template,
+    guard: &Guard,
+    log: Option<&RunLog>,
+    ui: &Ui,
+) -> Result<End, Failure> {
+    let work = options.work;
+    let report = Reporter::new(ui.program(), &options.process.report);
     let slots = work.jobs.map_or(1, |jobs| jobs.0);
     let prefetch = prefetch(work);
-    // Before the ring is attached, and while there is one thread.
-    let guard =
-        Guard::start(slots).map_err(|error| Failure::io("starting the guard of the commands", &error))?;
     let stop = signals::catch()?;
     let (done, joblog) = files(work)?;
     // Commands that end within their grace may still write.
@@ -92,6 +109,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         place: Patience::of_place(options.wait.timeout),
         report: &report,
         stop: &stop,
+        log,
     };
     let wait = match options.wait.timeout {
         _ if options.wait.no_wait || options.drain => Patience::None,
@@ -116,7 +134,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     let dead = work
         .dead_letter
         .as_ref()
-        .map(|name| DeadLetters::new(&ring, opener::<T>(name, create, options, &report, &stop)));
+        .map(|name| DeadLetters::new(&ring, opener::<T>(name, create, options, &report, &stop, log)));
     let seen = options.dedup.then(Seen::default);
     let state = State { halt: work.halt, seen, ..State::default() };
     let finisher = Finisher {
@@ -138,8 +156,8 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     let progress = report.progress(&ring, SHOWN, receiver.observe().gauge(), goal);
     let worker = Worker {
         options,
-        template: &template,
-        guard: &guard,
+        template,
+        guard,
         terminator: &terminator,
         stop: &stop,
         finisher: &finisher,
@@ -163,9 +181,9 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         jobs: &worker.jobs,
         source: is_shared.then_some(&source as &dyn TakeNow<_>),
         finisher: &finisher,
-        guard: &guard,
+        guard,
         terminator: &terminator,
-        template: &template,
+        template,
         form,
         ahead: prefetch,
         limit: work.item_timeout.map(|DurationArg(limit)| limit),
@@ -268,11 +286,12 @@ fn opener<'o, T: Transport>(
     options: &'o WorkerOptions<'o>,
     report: &Reporter,
     stop: &StopFlag,
+    log: Option<&RunLog>,
 ) -> impl FnMut() -> Result<Option<T::Sender>, Failure> + Send + use<'o, T> {
-    let (report, stop) = (report.clone(), stop.clone());
+    let (report, stop, log) = (report.clone(), stop.clone(), log.cloned());
     move || {
         let place = Patience::of_place(options.wait.timeout);
-        let opening = Opening { name, place, report: &report, stop: &stop };
+        let opening = Opening { name, place, report: &report, stop: &stop, log: log.as_ref() };
         relay::open::<T>(&opening, &create)
     }
 }

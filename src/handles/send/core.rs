@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use super::drop_observer::DropObserver;
 use crate::handles::ItemKey;
 use crate::layout::header;
 use crate::layout::mapping::Mapping;
@@ -100,6 +101,7 @@ pub struct Core {
     pub sequence: u64,
     /// What this producer had seen of returned items when it last dropped old ones.
     pub returned: ReturnedSeen,
+    pub drop_observer: Option<Box<dyn DropObserver>>,
 }
 
 impl Core {
@@ -112,6 +114,7 @@ impl Core {
             on_full: OnFull::Block,
             sequence: 0,
             returned: ReturnedSeen::default(),
+            drop_observer: None,
         })
     }
 

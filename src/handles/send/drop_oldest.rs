@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::core::{Core, Place, ReturnedSeen, RoomWait};
+use super::drop_observer::DropObserver;
 use super::scan::{clears_the_way, is_open};
+use crate::handles::ItemKey;
 use crate::layout::head;
 use crate::membership::Role;
 use crate::membership::entry::Counter;
@@ -32,7 +34,15 @@ impl Core {
         // The look uses the strategy's own state, so waking others needs another instance.
         let tells = Strategy::new(participant.mapping().geometry().discipline, participant.number);
         let stop = self.stop.clone();
-        let mut dropping = Dropping { span, deadline, stop, tells, writer: None, returned: self.returned };
+        let mut dropping = Dropping {
+            span,
+            deadline,
+            stop,
+            tells,
+            writer: None,
+            returned: self.returned,
+            observer: self.drop_observer.take(),
+        };
         // Also when a monitor's level has not been reached: a producer that drops does not wait for it.
         let look = |place: &Place, depth| dropping.look(place, depth);
         let found = self.look_once::<W>(span, Depth::Quick, false, look);
@@ -42,6 +52,7 @@ impl Core {
             Err(error) => Err(error),
         };
         self.returned = dropping.returned;
+        self.drop_observer = dropping.observer;
         claimed
     }
 }
@@ -55,6 +66,7 @@ struct Dropping {
     /// The writer at head, and since when this call has seen it.
     writer: Option<(u64, Word, u64)>,
     returned: ReturnedSeen,
+    observer: Option<Box<dyn DropObserver>>,
 }
 
 impl Dropping {
@@ -69,7 +81,7 @@ impl Dropping {
             // that it takes.
             let at_tail = slots.codec().slot(slots.find_tail());
             while dropped < span {
-                match self.drop_oldest(participant, at_tail, depth) {
+                match self.drop_oldest(participant, at_tail, depth)? {
                     0 => break,
                     more => dropped += more,
                 }
@@ -90,14 +102,14 @@ impl Dropping {
                     return Ok(None);
                 }
             }
-            match self.drop_oldest(participant, full.slot, depth) {
+            match self.drop_oldest(participant, full.slot, depth)? {
                 0 if depth == Depth::Quick => return Ok(None),
                 0 => {
                     if !clears_the_way(place, full.word) {
                         return Ok(None);
                     }
                     // Freed slots are room, and a returned item can be dropped.
-                    let _ = self.drop_oldest(participant, full.slot, depth);
+                    let _ = self.drop_oldest(participant, full.slot, depth)?;
                     return Ok(slots.claim_room(me, span, span, |_| span).ok());
                 }
                 more => dropped += more,
@@ -108,22 +120,42 @@ impl Dropping {
 
     /// Takes the oldest item out of the ring, unread, unless an item that cannot be dropped is in the way of a
     /// producer that waits for `slot`. Returns the number of its slots, 0 if it dropped none.
-    fn drop_oldest(&mut self, participant: &Participant, slot: u64, depth: Depth) -> u64 {
+    fn drop_oldest(&mut self, participant: &Participant, slot: u64, depth: Depth) -> Result<u64> {
         let (slots, me) = (&participant.slots, participant.number);
         let claim = match in_the_way(slots, slot) {
-            InTheWay::Held => return 0,
+            InTheWay::Held => return Ok(0),
             InTheWay::Returned(at) => {
                 self.returned_before(participant).or_else(|| slots.claim_returned(me, Some(at)))
             }
             InTheWay::Head => self.returned_before(participant).or_else(|| self.at_head(participant, depth)),
         };
-        let Some(claim) = claim else { return 0 };
+        let Some(claim) = claim else { return Ok(0) };
+        let key = self.tell_dropping(participant, claim)?;
         slots.acknowledge_one(claim);
         let (endpoint, run) = (participant.endpoint(Role::Producer), slots.run(claim));
         self.tells.took(endpoint.other, run);
         self.tells.wake(endpoint.own, endpoint.ring, WaitProgress { items: run, slots: run });
         participant.count(Counter::DroppedOldest, 1);
-        run
+        if let (Some(key), Some(observer)) = (key, &mut self.observer) {
+            observer.dropped(key, claim.word.attempt()).map_err(untold)?;
+        }
+        Ok(run)
+    }
+
+    /// Tells the observer of an item that is about to be dropped; gives the item back if that fails.
+    fn tell_dropping(&mut self, participant: &Participant, claim: Claim) -> Result<Option<ItemKey>> {
+        let Some(observer) = &mut self.observer else { return Ok(None) };
+        let slots = &participant.slots;
+        let (memory, slot) = (slots.memory(), slots.codec().slot(claim.position));
+        let (_, producer) = memory.length_and_producer(slot, 1);
+        let key = ItemKey { producer, sequence: memory.sequence(slot) };
+        if let Err(error) = observer.dropping(key, claim.word.attempt()) {
+            slots.give_back(claim, std::iter::once(slots.run(claim)));
+            let (consumers, slots) = (memory.sleepers(Role::Consumer), slots.run(claim));
+            self.tells.wake_now(consumers, &participant.slots, WaitProgress { items: 1, slots });
+            return Err(untold(error));
+        }
+        Ok(Some(key))
     }
 
     /// A returned item, if any were announced or found since the last search: all of them are older than the item
@@ -165,6 +197,10 @@ impl Dropping {
         }
         None
     }
+}
+
+fn untold(source: std::io::Error) -> Error {
+    Error::Io { what: "telling that an item is dropped".into(), source }
 }
 
 /// What a producer that waits for a slot finds first between that slot and head, apart from slots that it can step

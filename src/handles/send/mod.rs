@@ -3,6 +3,7 @@
 mod batch;
 mod claim;
 mod core;
+mod drop_observer;
 mod drop_oldest;
 mod producer;
 mod reservation;
@@ -12,5 +13,6 @@ mod wait;
 pub use core::OnFull;
 #[cfg(feature = "tokio")]
 pub(super) use core::{Core, Place, RoomWait};
+pub use drop_observer::DropObserver;
 pub use producer::Producer;
 pub use reservation::Reservation;

@@ -119,7 +119,11 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         }
         match self.options().work.dry_run {
             true => self.printed.push(item),
-            false => item.acknowledge(),
+            false => {
+                if let Err(error) = item.acknowledge() {
+                    return Found::Over(Over::Stop(self.ring_failure(&error).into()));
+                }
+            }
         }
         self.worker.finisher.skipped(1);
         Found::Dropped
@@ -131,8 +135,10 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
             return self.unless_exhausted(item);
         }
         self.source.taking().taken -= 1;
-        item.acknowledge();
-        Found::Dropped
+        match item.acknowledge() {
+            Ok(()) => Found::Dropped,
+            Err(error) => Found::Over(Over::Stop(self.ring_failure(&error).into())),
+        }
     }
 
     /// Hands out an item by itself that other workers have tried as often as it may be tried: a slot finishes it, and may have

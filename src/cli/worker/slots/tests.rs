@@ -34,7 +34,9 @@ impl Owned for Thing {
         1
     }
 
-    fn acknowledge(self) {}
+    fn acknowledge(self) -> Result<(), Error> {
+        Ok(())
+    }
 
     fn give_back(self) {}
 }
