@@ -152,6 +152,13 @@ impl Trail {
         }
     }
 
+    /// Both compare only the bytes of the segment that neither has found to vary.
+    pub fn share_with(&mut self, other: &mut Trail) {
+        for (one, other) in self.same.iter_mut().zip(&mut other.same) {
+            (*one, *other) = (*one && *other, *one && *other);
+        }
+    }
+
     /// Which bytes of the segment are those that it had after `n` instructions of the first run.
     fn alike_segment(&self, n: usize, segment: &File) -> Option<Vec<bool>> {
         let then = self.states[..self.states.partition_point(|(from, _)| *from <= n)].last();
@@ -164,6 +171,18 @@ impl Trail {
     /// Whether anything was noted, which needs to know the processor.
     pub fn is_known(&self) -> bool {
         !self.at.is_empty()
+    }
+
+    /// The last instruction up to this one that is not of the clock's code, which may be longer or shorter.
+    pub fn before_clock(&self, steps: u64) -> u64 {
+        let outside = |n: &u64| !self.clock.contains(&self.at[*n as usize].pc);
+        (0..=steps).rev().find(outside).unwrap_or(0)
+    }
+
+    /// How many of the first `steps` instructions lead to one that is not of the clock's code.
+    pub fn without_clock(&self, steps: u64) -> u64 {
+        let noted = &self.at[1..=steps as usize];
+        noted.iter().filter(|state| !self.clock.contains(&state.pc)).count() as u64
     }
 
     /// How far breakpoints can bring a victim that is to run `steps` instructions.
