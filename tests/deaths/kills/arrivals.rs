@@ -6,7 +6,8 @@ use crate::kills::table::Share;
 use crate::kills::trace::{Stage, Victim};
 use crate::kills::trail::{Trail, clock_code};
 use crate::kills::worker::{Experiment, Part, course, is_exclusive};
-use crate::registers;
+use crate::kills::world::World;
+use crate::registers::{self, State};
 use crate::support::report;
 
 /// How often a point is tried until both ways agree: the course is not always the same.
@@ -71,8 +72,8 @@ fn one(experiment: &Experiment<'_>) {
     }
     // One instruction more or less is seen.
     let last = trail.reach(u64::MAX);
-    let (one, other) =
-        (arrival(experiment, last - 1, &mut trail), arrival(experiment, last, &mut Trail::default()));
+    let one = arrival(experiment, last - 1, &mut trail);
+    let other = arrival_by_steps(experiment, trail.without_clock(last));
     assert!(one != other, "{operation}, {path}, {kind}: the same after {last} and one less");
 }
 
@@ -82,7 +83,8 @@ fn confirmed(experiment: &Experiment<'_>) -> Trail {
     if trail.is_known() {
         // Breakpoints bring no victim to what has been stepped over once.
         (0..TRIES).find(|_| {
-            arrival(experiment, course.instructions, &mut trail);
+            let (world, victim) = experiment.interrupted(course.instructions, &mut trail, |_| {});
+            experiment.discard(world, victim);
             trail.reach(u64::MAX) > 1
         });
     }
@@ -92,14 +94,14 @@ fn confirmed(experiment: &Experiment<'_>) -> Trail {
 /// Whether breakpoints and steps come to the same at the point `n` of `most`.
 fn is_same(experiment: &Experiment<'_>, trail: &mut Trail, n: u64, most: u64, what: &str) -> bool {
     let last = trail.reach(u64::MAX);
-    let point = 1 + n * last.saturating_sub(1) / most;
+    let point = trail.before_clock(1 + n * last.saturating_sub(1) / most);
     let by_breakpoints = trail.arrivals.by_breakpoints;
     let one = arrival(experiment, point, trail);
     if trail.arrivals.by_breakpoints == by_breakpoints {
         report(&format!("{what}: gone astray on the way to {point}"));
         return false;
     }
-    let other = arrival(experiment, point, &mut Trail::default());
+    let other = arrival_by_steps(experiment, trail.without_clock(point));
     if one != other {
         let (many, others) = (one.left.len(), other.left.len());
         report(&format!(
@@ -112,14 +114,35 @@ fn is_same(experiment: &Experiment<'_>, trail: &mut Trail, n: u64, most: u64, wh
 
 /// What a victim does that this trail has brought to `point`.
 fn arrival(experiment: &Experiment<'_>, point: u64, trail: &mut Trail) -> Arrival {
-    let (world, mut victim) = experiment.interrupted(point, trail, |_| {});
+    let (world, victim) = experiment.interrupted(point, trail, |_| {});
+    rest(experiment, world, victim)
+}
+
+/// What a victim does that has taken this number of steps, those of the clock's own code not counted: they are not
+/// always as many. No trail has a part in it.
+fn arrival_by_steps(experiment: &Experiment<'_>, steps: u64) -> Arrival {
+    let mut world = experiment.prepared();
+    let mut victim = experiment.victim(&mut world);
+    victim.begin();
+    let mut taken = 0;
+    while taken < steps && experiment.stage.result().is_none() {
+        victim.step(None);
+        taken += !is_in_clock(&victim) as u64;
+    }
+    rest(experiment, world, victim)
+}
+
+fn is_in_clock(victim: &Victim<'_>) -> bool {
+    clock_code().contains(&registers::pc(victim.pid()).expect("known"))
+}
+
+fn rest(experiment: &Experiment<'_>, world: World, mut victim: Victim<'_>) -> Arrival {
     let pid = victim.pid();
-    let state = registers::state(pid);
+    let Some(State { pc, sp, .. }) = registers::state(pid) else { panic!("known") };
     let mut left = Vec::new();
-    let segment = world.segment();
-    let (rest, _) = course(&segment, pid, false, |seen| to_the_end(experiment, &mut victim, &mut left, seen));
+    let (rest, _) =
+        course(&world.segment(), pid, false, |seen| to_the_end(experiment, &mut victim, &mut left, seen));
     experiment.discard(world, victim);
-    let (pc, sp) = state.map_or((0, 0), |state| (state.pc, state.sp));
     Arrival { pc, sp, left, changes: rest.changes }
 }
 
@@ -131,10 +154,8 @@ fn to_the_end(
 ) -> u64 {
     while experiment.stage.result().is_none() {
         victim.step(None);
-        let pc = registers::pc(victim.pid()).expect("known");
-        // The clock's own instructions are not always as many.
-        if !clock_code().contains(&pc) {
-            left.push(pc);
+        if !is_in_clock(victim) {
+            left.push(registers::pc(victim.pid()).expect("known"));
         }
         seen(left.len() as u64);
     }

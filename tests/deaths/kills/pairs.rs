@@ -333,7 +333,9 @@ impl Trails {
     /// That of the second while the first stands at `i`: between two changes, all is as after the first of them.
     fn second(&mut self, i: u64) -> &mut Trail {
         let stop = self.stops[self.stops.partition_point(|stop| *stop <= i) - 1];
-        self.seconds.entry(stop).or_default()
+        let second = self.seconds.entry(stop).or_default();
+        second.share_with(&mut self.first);
+        second
     }
 }
 
@@ -400,7 +402,10 @@ impl Trial<'_> {
     fn both_at(&self, i: u64, j: u64, trails: &mut Trails) -> (World, Victim<'_>, Victim<'_>) {
         for way in WAYS {
             let (world, first, mut second) = self.first_at(i, &mut trails.first);
-            if way.run(trails.second(i), &mut second, j, &world.segment()).is_ok() {
+            let came = way.run(trails.second(i), &mut second, j, &world.segment());
+            // What this one has learned, for the others.
+            trails.second(i);
+            if came.is_ok() {
                 return (world, first, second);
             }
             self.clean(world, [first, second]);

@@ -59,6 +59,10 @@ pub struct Trail {
     alike: Vec<u16>,
     /// The first run has ended.
     complete: bool,
+    /// Where a later run by steps is, as far as it has been the same.
+    cursor: usize,
+    in_clock: bool,
+    clock: Range<u64>,
     /// This run by steps goes another way, and confirms nothing more.
     differs: bool,
     /// How many have.
@@ -79,21 +83,33 @@ impl Trail {
     /// To be called after each of `steps` single steps (with 0, before the first): notes in the first run, and confirms in
     /// later ones.
     pub fn see(&mut self, steps: u64, victim: Pid) {
-        let n = steps as usize;
-        if n > MOST || (self.complete && (n >= self.common || self.differs)) {
+        if self.complete && (self.differs || self.cursor + 1 >= self.common) {
             return;
         }
         let Some(now) = registers::state(victim) else { return };
-        if !self.complete {
-            if n == self.at.len() {
+        match self.complete {
+            true => self.confirm(&now),
+            false if steps as usize == self.at.len() && self.at.len() <= MOST => {
                 self.at.push(now);
                 self.alike.push(u16::MAX);
             }
+            false => {}
+        }
+    }
+
+    /// In a later run by steps, which is at `cursor` and goes on. The clock's own instructions are not always as many,
+    /// and not compared.
+    fn confirm(&mut self, now: &State) {
+        self.in_clock |= self.clock.contains(&now.pc);
+        if self.clock.contains(&now.pc) {
             return;
         }
+        let is_next = |n: &usize| !self.in_clock || !self.clock.contains(&self.at[*n].pc);
+        let next = (self.cursor + 1..self.common).find(is_next);
+        self.in_clock = false;
+        let Some(n) = next else { return };
         let then = &self.at[n];
         if (now.pc, now.sp) != (then.pc, then.sp) {
-            // A rare course, most often: the kernel's clock takes another turn when a second ends.
             self.differs = true;
             self.others += 1;
             if self.is_too_often(self.others) {
@@ -102,10 +118,9 @@ impl Trail {
             }
             return;
         }
-        self.alike[n] &= alike(&now, then);
-        if n == self.confirmed + 1 {
-            self.confirmed = n;
-        }
+        self.alike[n] &= alike(now, then);
+        self.cursor = n;
+        self.confirmed = self.confirmed.max(n);
     }
 
     /// In the first run: from here on, the segment has these bytes.
@@ -116,19 +131,31 @@ impl Trail {
     /// The first run has ended. An operation that is `timed` waits: one reading of the clock decides nothing, but from
     /// the second on a victim that runs faster may go another way.
     pub fn close(&mut self, timed: bool) {
-        let clock = clock_code();
+        self.clock = clock_code();
+        let clock = &self.clock;
         let entered = |n: &usize| clock.contains(&self.at[*n].pc) && !clock.contains(&self.at[*n - 1].pc);
         let second = (1..self.at.len()).filter(entered).nth(1).filter(|_| timed);
         self.common = second.unwrap_or(self.at.len());
         self.complete = true;
-        self.legs = legs(&self.at[..self.common]);
+        self.legs = legs(&self.at[..self.common], clock);
         self.same = vec![true; self.states.first().map_or(0, |(_, bytes)| bytes.len())];
     }
 
-    /// A victim has come by steps to where it is, after this number of them, with this segment.
-    fn arrived_by_steps(&mut self, steps: u64, segment: &File) {
-        if let Some(alike) = self.alike_segment(steps as usize, segment) {
+    /// A victim has come by steps to where it is, with this segment.
+    fn arrived_by_steps(&mut self, segment: &File) {
+        // Beyond the end of what can be compared, the segment may be another.
+        if self.differs || self.cursor + 1 >= self.common {
+            return;
+        }
+        if let Some(alike) = self.alike_segment(self.cursor, segment) {
             self.same.iter_mut().zip(alike).for_each(|(same, alike)| *same &= alike);
+        }
+    }
+
+    /// Both compare only the bytes of the segment that neither has found to vary.
+    pub fn share_with(&mut self, other: &mut Trail) {
+        for (one, other) in self.same.iter_mut().zip(&mut other.same) {
+            (*one, *other) = (*one && *other, *one && *other);
         }
     }
 
@@ -144,6 +171,18 @@ impl Trail {
     /// Whether anything was noted, which needs to know the processor.
     pub fn is_known(&self) -> bool {
         !self.at.is_empty()
+    }
+
+    /// The last instruction up to this one that is not of the clock's code, which may be longer or shorter.
+    pub fn before_clock(&self, steps: u64) -> u64 {
+        let outside = |n: &u64| !self.clock.contains(&self.at[*n as usize].pc);
+        (0..=steps).rev().find(outside).unwrap_or(0)
+    }
+
+    /// How many of the first `steps` instructions lead to one that is not of the clock's code.
+    pub fn without_clock(&self, steps: u64) -> u64 {
+        let noted = &self.at[1..=steps as usize];
+        noted.iter().filter(|state| !self.clock.contains(&state.pc)).count() as u64
     }
 
     /// How far breakpoints can bring a victim that is to run `steps` instructions.
@@ -212,7 +251,7 @@ impl Trail {
         let (now, then) = (registers::state(victim).ok_or(Astray)?, &self.at[n]);
         let is_there = (now.pc, now.sp) == (then.pc, then.sp);
         // What was alike in all runs by steps is alike now.
-        match is_there && self.alike[n] & !alike(&now, then) == 0 {
+        match is_there && (self.clock.contains(&now.pc) || self.alike[n] & !alike(&now, then) == 0) {
             true => Ok(()),
             false => Err(Astray),
         }
@@ -248,7 +287,6 @@ impl Way {
     ) -> Result<(), Astray> {
         victim.begin();
         let pid = victim.pid();
-        trail.differs = false;
         let done = match self {
             Way::Shortest => trail.follow(steps.min(most), pid, segment)?,
             Way::Steps => {
@@ -256,11 +294,10 @@ impl Way {
                 0
             }
         };
+        (trail.cursor, trail.in_clock, trail.differs) = (done as usize, false, false);
         if done < steps {
             run(victim, done, &mut |n| trail.see(n, pid));
-            if !trail.differs {
-                trail.arrived_by_steps(steps, segment);
-            }
+            trail.arrived_by_steps(segment);
         }
         Ok(())
     }
@@ -304,8 +341,9 @@ pub fn clock_code() -> Range<u64> {
 }
 
 /// The cheapest last leg to each instruction of a course: a step from the one before, or a breakpoint at it, set
-/// when the victim is at an earlier one, and hit as often as its address is passed from there.
-fn legs(at: &[State]) -> Vec<Leg> {
+/// when the victim is at an earlier one, and hit as often as its address is passed from there. None is set in the
+/// clock's code.
+fn legs(at: &[State], clock: &Range<u64>) -> Vec<Leg> {
     let mut cheapest = Cheapest::default();
     let mut legs = vec![Leg { from: 0, hits: 0 }; at.len()];
     let mut seen: HashMap<u64, Vec<usize>> = HashMap::new();
@@ -319,7 +357,7 @@ fn legs(at: &[State]) -> Vec<Leg> {
         // From behind the k-th last passing to the one after it, the breakpoint is hit k times.
         let mut end = n;
         for (hits, start) in (1..).zip(passed.iter().rev().map(|passing| passing + 1).chain([0])) {
-            if hits * HIT >= best {
+            if hits * HIT >= best || clock.contains(&state.pc) {
                 break;
             }
             if start < end {

@@ -164,14 +164,14 @@ impl Experiment<'_> {
         Row::new(operation, path, self.kind, course.instructions, states)
     }
 
-    fn prepared(&self) -> World {
+    pub fn prepared(&self) -> World {
         let mut world = World::new(self.options, self.scenario.role);
         (self.scenario.before)(&mut world);
         world
     }
 
     /// A victim at its mark, with all other processes in their places.
-    fn victim(&self, world: &mut World) -> Victim<'_> {
+    pub fn victim(&self, world: &mut World) -> Victim<'_> {
         let (life, name) = (self.scenario.life, world.name.to_string());
         let live = |stage: &Stage| life(stage, &world::open(&name));
         let victim = Victim::start(self.stage, live).expect("tracing was tried before");
@@ -312,6 +312,7 @@ impl Experiment<'_> {
                 self.row(&course, format!("repair after {}", self.scenario.operation))
             });
             row.longest(&course);
+            recovery.share_with(&mut trail);
             for point in share.points_of_recovery(&course) {
                 let (world, recoverer) = self.recovering(crash, &mut trail, point, &mut recovery);
                 recoverer.kill();
