@@ -17,7 +17,7 @@ installed is left out. The files are removed afterwards.
   --rounds N      rounds [default: 5]
   --dir DIR       where the files are made; memory is best [default: /dev/shm]
   --bin DIR       use these commands instead of building
-  --commands N    short commands, and a tenth of the items that standing ones get [default: 20000]
+  --commands N    short commands; standing ones get ten times as many items [default: 20000]
   --only WORDS    some of: raw lines start workers
 TEXT
 }
@@ -108,6 +108,25 @@ table() { # BASE UNITS UNIT
         }'
 }
 
+# As `table`, from lines "round name seconds items": rates, by that of the first in the same round.
+rates() { # BASE
+    awk -v base="$1" '
+        { rate[$2, $1] = $4 / $3; if (!($2 in seen)) { seen[$2]; order[++names] = $2 } if ($1 > last) last = $1 }
+        function sort(list, count,   i, j, t) {
+            for (i = 2; i <= count; i++)
+                for (j = i; j > 1 && list[j] < list[j - 1]; j--) { t = list[j]; list[j] = list[j - 1]; list[j - 1] = t }
+        }
+        function median(list, count) { return count % 2 ? list[(count + 1) / 2] : (list[count / 2] + list[count / 2 + 1]) / 2 }
+        END {
+            printf "| | items/s, median | by %s: median | least | most |\n|---|---|---|---|---|\n", base
+            for (n = 1; n <= names; n++) {
+                for (r = 1; r <= last; r++) { s[r] = rate[order[n], r]; q[r] = s[r] / rate[base, r] }
+                sort(s, last); sort(q, last)
+                printf "| %s | %.0f | %.2f | %.2f | %.2f |\n", order[n], median(s, last), median(q, last), q[1], q[last]
+            }
+        }'
+}
+
 if [[ $only = *raw* ]]; then
     FILE=$work/bytes
     head -c "$bytes" /dev/urandom > "$FILE"
@@ -148,27 +167,25 @@ if [[ $only = *start* ]]; then
 fi
 
 if [[ $only = *workers* ]]; then
-    FILE=$work/numbers
+    FEW=$work/few MANY=$work/many
     # Not awk, which may be mawk: that waits for more input than an item.
     ok='s/.*/ok/'
     # The producer makes the ring; the worker drains it. Two commands at a time everywhere.
-    workers_command() { "$P" -q "$R" < "$FILE" & "$C" -q -j 2 "$R" -- true {}; wait; }
-    workers_standing() { "$P" -q "$R" < "$FILE" & "$C" -q -j 2 --coprocess "$R" -- sed -u "$ok"; wait; }
-    workers_standing_ahead() { "$P" -q "$R" < "$FILE" & "$C" -q -j 2 --coprocess --prefetch 64 "$R" -- sed -u "$ok"; wait; }
-    xargs_command() { xargs -P 2 -n 1 true < "$FILE"; }
-    parallel_command() { parallel -j 2 true < "$FILE"; }
-    rush_command() { rush -j 2 true < "$FILE"; }
-    seq 1 "$commands" > "$FILE"
+    workers_command() { "$P" -q "$R" < "$FEW" & "$C" -q -j 2 "$R" -- true {}; wait; }
+    standing() { "$P" -q "$R" < "$MANY" & "$C" -q -j 2 --coprocess "$@" "$R" -- sed -u "$ok"; wait; }
+    workers_standing() { standing; }
+    workers_standing_ahead() { standing --prefetch 64; }
+    xargs_command() { xargs -P 2 -n 1 true < "$FEW"; }
+    parallel_command() { parallel -j 2 true < "$FEW"; }
+    rush_command() { rush -j 2 true < "$FEW"; }
+    seq 1 "$commands" > "$FEW"
+    # A standing command has done FEW in some hundredths of a second.
+    seq 1 "$((commands * 10))" > "$MANY"
     rows=(xargs_command workers_command workers_standing workers_standing_ahead)
     has parallel && rows+=(parallel_command)
     has rush && rows+=(rush_command)
-    echo "## $commands short commands, two at a time; $rounds rounds"
+    echo "## $commands short commands, or $((commands * 10)) items for standing ones, two at a time; $rounds rounds"
     echo
-    rounds_of "${rows[@]}" | table xargs_command "$commands" "items/s"
-    echo
-    seq 1 "$((commands * 10))" > "$FILE"
-    echo "## $((commands * 10)) items for two standing commands; $rounds rounds"
-    echo
-    rounds_of workers_standing_ahead workers_standing | table workers_standing_ahead "$((commands * 10))" "items/s"
-    rm "$FILE"
+    rounds_of "${rows[@]}" | awk -v few="$commands" '{ print $0, ($2 ~ /standing/ ? 10 * few : few) }' | rates xargs_command
+    rm "$FEW" "$MANY"
 fi

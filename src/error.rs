@@ -50,7 +50,7 @@ pub enum Error {
     Damaged(Box<str>),
     /// Another program truncated the shared memory while this handle used it; its content is lost. Only after a call of
     /// [`survive_truncation`](crate::survive_truncation); without that call the process ends by SIGBUS.
-    #[error("the shared memory was truncated by another program, and what was in it is lost")]
+    #[error("the shared memory was truncated by another program, and its content is lost")]
     Truncated,
     /// The shared-memory file system has too little room for the ring.
     #[error("not enough shared memory: {} required, {} available", Size(*required), Size(*available))]
@@ -92,7 +92,7 @@ pub enum Error {
     },
     /// The item's bytes are not a value of the requested type.
     #[error(
-        "an item of {len} bytes is no value of the {expected}-byte type asked for; it stays in the ring, for an untyped consumer"
+        "an item of {len} bytes is not a value of the requested {expected}-byte type; it stays in the ring, for an untyped consumer"
     )]
     Mismatch {
         /// Length of the item in bytes.
@@ -122,12 +122,12 @@ pub enum Error {
     #[error("{0}")]
     Busy(Box<str>),
     /// The handle was made before a `fork` and is used after it, in the child.
-    #[error("this handle belongs to the parent process; open the ring anew after fork")]
+    #[error("this handle belongs to the parent process; open the ring again after fork")]
     Forked,
     /// The handle is no longer a participant: other code of this process closed its descriptors, for example by
     /// `close_range`, and so released the lock that shows that the handle is alive. Other processes get what it held.
     #[error(
-        "this handle's descriptors were closed by other code of the process, and others take it for dead; open the ring anew, and keep its descriptors open"
+        "other code of this process closed the handle's descriptors, so other processes count it as dead; open the ring again, and keep its descriptors open"
     )]
     Evicted,
     /// This ring or this system does not support the request.

@@ -37,7 +37,7 @@
 //! - [`sync`] has locks, semaphores, conditions and events between processes, without a ring.
 //! - [`Error`] and its [`ErrorKind`] say what went wrong.
 //!
-//! # Several items in hand
+//! # Several items at a time
 //!
 //! An [`Item`] borrows its [`Consumer`], and a [`Batch`] is acknowledged from the front. A program that works on several
 //! items at once, on threads or in child processes, and finishes them in any order, makes each an [`OwnedItem`]. It can be
@@ -49,6 +49,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `cli` | yes | the three programs `producer`, `consumer` and `ringctl`; without it (`default-features = false`), the library alone |
+//! | `testing` | with `cli` | `testing::history`: histories of what the processes of a run did, for any queue |
 //! | `tokio` | no | `AsyncProducer` and `AsyncConsumer` |
 //!
 //! # Limits
@@ -59,7 +60,7 @@
 //!
 //! # How it is built
 //!
-//! Each module uses only those below it: `cli` (the three commands), `framing`, `handles` (the types above), [`sync`], `membership`
+//! Each module uses only those below it: `cli` (the three commands), `testing` (histories), `framing`, `handles` (the types above), [`sync`], `membership`
 //! (participants, and recovery after a death), `wait` (how processes wait), `protocol` (the ring, generic over its memory),
 //! `layout` (the segment's bytes), `sys` (the operating system). docs/ARCHITECTURE.md describes them; docs/PROTOCOL.md
 //! has the table of states, and what a death at each step leaves.
@@ -77,6 +78,9 @@ mod membership;
 mod protocol;
 pub mod sync;
 mod sys;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 mod wait;
 
 pub use error::{Error, ErrorKind, Result};
@@ -125,6 +129,11 @@ pub mod internal {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The example of docs/TESTING.md is tested.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../docs/TESTING.md")]
+struct Testing;
 
 /// The example of docs/PRIMITIVES.md is tested.
 #[cfg(doctest)]

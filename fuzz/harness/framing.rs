@@ -2,8 +2,8 @@
 
 use std::io::{ErrorKind, Read};
 
-use ringpipe::internal::cli::ctl::check;
 use ringpipe::internal::framing::{Fill, Framing, Splitter};
+use ringpipe::testing::history::{self, Checker};
 
 use super::{Input, Name};
 
@@ -80,7 +80,9 @@ impl Read for Pieces<'_> {
 fn check_history(text: &[u8]) {
     let name = Name::new("history");
     if std::fs::write(name.path(), text).is_ok() {
-        let path = name.path().to_string_lossy().into_owned();
-        let _ = check::judge(&[path.clone(), path], Some(4), 3);
+        let (path, checker) = (name.path(), Checker::new().capacity(4).describe(3));
+        if let Ok(report) = history::check(&[&path, &path], checker) {
+            let _ = report.to_string();
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Converts bytes to items and back.
 //!
 //! [`Splitter`] splits an input into items. [`Framing`] says how, and what to write around an item so that a
-//! splitter of the same framing finds it again. Bytes stay as they are: nothing here interprets text.
+//! splitter of the same framing finds it again. Bytes are not changed: nothing here interprets text.
 #![forbid(unsafe_code)]
 
 mod error;

@@ -1,4 +1,4 @@
-//! The key of an item: which one it is, in the life of a ring.
+//! The key of an item, which identifies it for the life of a ring.
 
 use std::fmt;
 use std::str::FromStr;

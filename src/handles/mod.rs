@@ -31,5 +31,5 @@ pub use postponed::Postponed;
 pub use receive::HeldBatch;
 pub use receive::{Batch, BatchItem, Consumer, Item, Items, OwnedItem};
 pub use ring::Ring;
-pub use send::{OnFull, Producer, Reservation};
+pub use send::{DropObserver, OnFull, Producer, Reservation};
 pub use typed::{TypedConsumer, TypedItem, TypedProducer};

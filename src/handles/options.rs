@@ -97,14 +97,14 @@ impl RingOptions {
     }
 
     /// Makes the ring exclusive: only one producer and one consumer use it, which is faster. A second of either is
-    /// refused. A dead one's successor continues where it stopped.
+    /// refused. The successor of a dead one continues where it stopped.
     pub fn exclusive(mut self, exclusive: bool) -> Self {
         self.set(FLAG_EXCLUSIVE, exclusive);
         self
     }
 
-    /// Records in each item the time of its sending, and for held items the time since when. Costs a clock reading
-    /// for each send and receive.
+    /// Records when each item was sent and, while it is held, when it was received. Costs a clock reading for
+    /// each send and receive.
     pub fn timestamps(mut self, timestamps: bool) -> Self {
         self.set(FLAG_TIMESTAMPS, timestamps);
         self
@@ -138,8 +138,8 @@ impl RingOptions {
         self
     }
 
-    /// Whose rings are opened: by default those of this process's user and of root. A process that sends into a
-    /// ring, or acts on what it receives, trusts the ring's owner.
+    /// The owners whose rings are opened: by default this process's user and root. A process that sends into
+    /// a ring, or acts on received items, trusts the ring's owner.
     ///
     /// ```
     /// # let name = format!("doc-owners-{}", std::process::id());

@@ -1,11 +1,11 @@
-//! Values that wait for a moment, the earliest first.
+//! A queue of values with due times, the earliest first.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-/// A queue of values that are due at a moment each: the earliest first, and first in, first out among those of the
-/// same moment. For items that are tried again after a delay; any type will do.
+/// A queue of values of any type, each with a due time: the earliest first, and first in, first out among
+/// equal times. It is meant for items that are tried again after a delay.
 ///
 /// ```
 /// # let name = format!("doc-postponed-{}", std::process::id());
@@ -52,23 +52,23 @@ use std::time::Instant;
 ///
 /// # Where a delay is kept
 ///
-/// In the process that holds the item, and nowhere in the ring. When this process dies, its items are delivered
+/// Only in the process that holds the item, not in the ring. When this process dies, its items are delivered
 /// again at once, to another consumer; the failures that it recorded are kept
 /// ([`OwnedItem::record_failure`](crate::OwnedItem::record_failure)).
 ///
-/// A postponed item keeps its slots, as each item does that is held. The more of them there are, the less room
-/// producers have: see [`OwnedItem`](crate::OwnedItem).
+/// A postponed item keeps its slots, like every held item, so many postponed items leave producers little
+/// room: see [`OwnedItem`](crate::OwnedItem).
 #[derive(Debug)]
 #[doc(alias = "nack_after")]
 #[doc(alias = "delay")]
 #[must_use = "items that are dropped are given back, to be delivered again"]
 pub struct Postponed<T> {
     heap: BinaryHeap<Reverse<Entry<T>>>,
-    /// Values that were ever pushed.
+    /// The number of values pushed so far.
     pushed: u64,
 }
 
-/// A value, ordered by its moment and then by its number.
+/// A value, ordered by its due time and then by its number.
 #[derive(Debug)]
 struct Entry<T> {
     due: Instant,

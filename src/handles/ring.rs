@@ -88,7 +88,7 @@ impl Ring {
         Ring::new(Segment::open(name, owners)?)
     }
 
-    /// Opens the ring of this name for observation only, whoever its owner is. Its memory is mapped for reading
+    /// Opens the ring of this name for observation only, whatever its owner. Its memory is mapped for reading
     /// only, and read permission is enough.
     ///
     /// ```

@@ -388,7 +388,7 @@ impl Words {
         self.semaphore_at(named::head::SEMAPHORE)
     }
 
-    /// The semaphore of those that wait at a barrier.
+    /// The semaphore of the handles that wait at a barrier.
     pub fn gate(&self) -> RawSemaphore<'_> {
         debug_assert_eq!(self.geometry.kind, named::ObjectKind::Barrier);
         self.semaphore_at(named::head::GATE)

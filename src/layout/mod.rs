@@ -3,7 +3,7 @@
 //! For each word, one file has its offset, what a reader may rely on, and its encoding: `head` (the fixed
 //! part), `entry` (a participant), `header` (an item), `stream_state`, `preamble` and `discipline`, `named`
 //! (the objects of `sync`). The slots' own words are in `protocol::word`. A change of any byte raises a
-//! version: see tests/golden.
+//! version: see tests/library/golden.
 
 pub mod discipline;
 pub mod entry;

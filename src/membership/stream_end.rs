@@ -182,7 +182,7 @@ mod tests {
         fence::refuse(true);
         let first = ended();
         let fences = ring.mapping().head_word(head::FENCES).load(Relaxed);
-        // A different stream state: the waiting time begins anew.
+        // A different stream state: the waiting time begins again.
         drop(attached(&ring, Role::Consumer));
         let second = ended();
         std::thread::sleep(UNSEEN);

@@ -17,7 +17,7 @@
 //!   E1  publish -> claim           the payload
 //!   E2  free -> claim to write     the licence to overwrite
 //!   E3  return -> claim again      the payload, and that its former reader is done
-//!   E5  a word -> its recoverer    what the dead did; the kernel's lock orders the rest
+//!   E5  a word -> its recoverer    the dead owner's stores; the kernel's lock orders the rest
 //!   E6  tail -> producer           the licence for slots inside a run that another producer saw freed
 //!   E7  claim -> passing producer  passes that licence on to E6
 //!   E10 claim to read -> end check that the claimant is busy
@@ -25,18 +25,20 @@
 //! The other edges belong to other parts of the library: E4 to sleeping, E8 to the stream's state, E9 to
 //! events, E11 to entries, E12 to turns, E13 to a monitor's starts. docs/PROTOCOL.md lists them all.
 
+mod claim_room;
 mod consume;
 pub mod inspect;
+mod make_room;
 pub mod memory;
-mod produce;
+mod publish;
 mod recover;
 pub mod word;
 
 use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
 
 pub use consume::NoItem;
+pub use make_room::Full;
 use memory::{Atom, Memory};
-pub use produce::Full;
 pub use recover::Recovered;
 use word::{Codec, Word};
 

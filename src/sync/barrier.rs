@@ -3,8 +3,8 @@
 //! A handle that comes takes the lock, draws a ticket, and stores it in its word. If as many live handles wait as the
 //! barrier is for, it lets them all pass by one store: all waits with a lower ticket than this word have passed. Only
 //! the lock's holder writes tickets, this word, and the word of a wait that is given up. So while the holder counts, no
-//! handle comes or gives up. It first reads who waits, and then asks the kernel which of them are alive: all that it
-//! counts waited, and were alive, at the moment in between.
+//! handle comes or gives up. It first reads all waits, and then asks the kernel which of their processes are alive. Each
+//! one that it counts waited, and was alive, at the moment in between.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -75,7 +75,7 @@ impl Barrier {
     /// [`Error::NotFound`]; [`Error::Incompatible`] if it is not a barrier, or one of another version, libc or word
     /// size; [`Error::Busy`] if 1,024 handles are in use.
     pub fn open(name: &str) -> Result<Barrier> {
-        Ok(Barrier { member: Member::join(Object::open(name, ObjectOptions::new(), ObjectKind::Barrier)?)? })
+        Member::open(name, ObjectOptions::new(), ObjectKind::Barrier).map(|member| Barrier { member })
     }
 
     /// Attaches to the barrier of this name for `parties` processes, or creates it. If several processes do so at once,

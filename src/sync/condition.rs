@@ -9,8 +9,8 @@
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
-use super::lock;
-use super::object::{Member, Numbers, Object, ObjectRepair, open_or_create};
+use super::lock::{self, Held};
+use super::object::{Member, Numbers, ObjectRepair, open_or_create};
 use super::options::ObjectOptions;
 use crate::layout::mapping::Words;
 use crate::layout::named::wait_state::{self, IDLE};
@@ -76,7 +76,8 @@ impl Condition {
     /// # Errors
     /// [`Error::Name`]; [`Error::Exists`] if an object or file of this name exists; [`Error::NoSpace`].
     pub fn create(name: &str) -> Result<Condition> {
-        Ok(Condition { member: Member::create(name, ObjectOptions::new(), geometry()?, Vec::new)? })
+        let layout = ObjectLayout::new(ObjectKind::Condition, 0)?;
+        Member::create(name, ObjectOptions::new(), layout, Vec::new).map(|member| Condition { member })
     }
 
     /// Attaches to the condition of this name.
@@ -85,9 +86,7 @@ impl Condition {
     /// [`Error::NotFound`]; [`Error::Incompatible`] if it is not a condition, or one of another version, libc
     /// or word size; [`Error::Busy`] if 512 handles are in use.
     pub fn open(name: &str) -> Result<Condition> {
-        Ok(Condition {
-            member: Member::join(Object::open(name, ObjectOptions::new(), ObjectKind::Condition)?)?,
-        })
+        Member::open(name, ObjectOptions::new(), ObjectKind::Condition).map(|member| Condition { member })
     }
 
     /// Attaches to the condition of this name, or creates it. If several processes do so at once, one creates
@@ -137,14 +136,8 @@ impl Condition {
     fn acquire(&mut self, deadline: Deadline) -> Result<ConditionGuard<'_>> {
         self.member.check_entry()?;
         let abandoned = acquire(&self.member, deadline)?;
-        self.member.guard_made();
-        let panicking = std::thread::panicking();
-        Ok(ConditionGuard { member: &mut self.member, abandoned, panicking, gives_up: false })
+        Ok(ConditionGuard { held: Held::new(&mut self.member, abandoned) })
     }
-}
-
-fn geometry() -> Result<ObjectLayout> {
-    ObjectLayout::new(ObjectKind::Condition, 0)
 }
 
 /// The held lock of a condition. Dropping it releases the lock and wakes a handle that waits for the lock.
@@ -170,35 +163,32 @@ fn geometry() -> Result<ObjectLayout> {
 #[derive(Debug)]
 #[must_use = "dropping the guard releases the lock"]
 pub struct ConditionGuard<'a> {
-    member: &'a mut Member<ConditionRepair>,
-    abandoned: bool,
-    panicking: bool,
-    gives_up: bool,
+    held: Held<'a, ConditionRepair>,
 }
 
 impl ConditionGuard<'_> {
     /// Whether the previous holder of the lock died, or called [`abandon`](Self::abandon): what the lock
     /// protects may be half changed. Only the first guard after that says so.
     pub fn is_abandoned(&self) -> bool {
-        self.abandoned
+        self.held.abandoned
     }
 
     /// Releases the lock and tells the next holder that what it protects may be half changed. All waiting
     /// handles wake up, as after a death.
     pub fn abandon(mut self) {
-        self.gives_up = true;
+        self.held.gives_up = true;
     }
 
     /// Notifies the handle that has waited longest: it continues when it gets the lock. Returns false if no
     /// handle waits.
     pub fn notify_one(&self) -> bool {
-        self.member.check().is_ok() && notify_next(self.member.words())
+        self.held.member.check().is_ok() && notify_next(self.held.member.words())
     }
 
     /// Notifies all waiting handles.
     pub fn notify_all(&self) {
-        if self.member.check().is_ok() {
-            notify_all(self.member.words());
+        if self.held.member.check().is_ok() {
+            notify_all(self.held.member.words());
         }
     }
 
@@ -264,24 +254,13 @@ impl ConditionGuard<'_> {
     }
 
     fn wait_by(mut self, deadline: Deadline) -> Result<(Self, bool)> {
-        self.member.check_entry()?;
-        let notified = wait(self.member, deadline);
+        self.held.member.check_entry()?;
+        let notified = wait(self.held.member, deadline);
         // The wait released this guard's lock. If taking it again failed, there is no guard to return.
         let (abandoned, notified) = notified?;
-        self.abandoned = abandoned;
-        self.member.check_entry()?;
+        self.held.abandoned = abandoned;
+        self.held.member.check_entry()?;
         Ok((self, notified))
-    }
-}
-
-impl Drop for ConditionGuard<'_> {
-    fn drop(&mut self) {
-        // In a forked child the lock still belongs to the parent.
-        if self.member.check().is_ok() {
-            // Does nothing if a wait has failed and this handle no longer has the lock.
-            lock::release(self.member, self.gives_up || std::thread::panicking() && !self.panicking);
-            self.member.guard_done();
-        }
     }
 }
 

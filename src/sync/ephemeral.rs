@@ -1,4 +1,4 @@
-//! Removes the name of a lock or barrier when its last handle has left, so that no process is left behind.
+//! Removes the name of a lock or barrier when its last handle leaves. No process then uses an object without a name.
 //!
 //! The lock's word (`head::OWNER`) is exchanged from free to [`RETIRED`], which no process changes again, and then the
 //! name is removed. So no process holds the lock of an object without a name, and none ever takes it: a handle that
@@ -11,7 +11,7 @@
 //!
 //! | the step | death before it leaves | death after it leaves |
 //! |---|---|---|
-//! | entry freed, number released | an entry of the dead | a name that the next handle removes when it leaves |
+//! | entry freed, number released | an entry of a dead process | a name that the next handle removes when it leaves |
 //! | word retired | the same | a retired object: the next process that attaches removes the name |
 //! | name removed | the same | nothing; sleepers look after a slice |
 

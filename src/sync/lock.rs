@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use super::ephemeral::RETIRED;
-use super::object::{Member, Numbers, Object, ObjectRepair, open_or_create};
+use super::object::{Member, Numbers, ObjectRepair, open_or_create};
 use super::options::ObjectOptions;
 use super::signals::signal;
 use crate::layout::mapping::Words;
@@ -82,7 +82,7 @@ impl Lock {
     /// # Errors
     /// [`Error::Name`]; [`Error::Exists`] if an object or file of this name exists; [`Error::NoSpace`].
     pub fn create(name: &str) -> Result<Lock> {
-        Ok(Lock { member: Member::create(name, ObjectOptions::new(), geometry()?, Vec::new)? })
+        create(name, ObjectOptions::new()).map(|member| Lock { member })
     }
 
     /// Attaches to the lock of this name.
@@ -91,7 +91,7 @@ impl Lock {
     /// [`Error::NotFound`]; [`Error::Incompatible`] if it is not a lock, or one of another version, libc or
     /// word size; [`Error::Busy`] if 1,024 handles are in use.
     pub fn open(name: &str) -> Result<Lock> {
-        Ok(Lock { member: Member::join(Object::open(name, ObjectOptions::new(), ObjectKind::Lock)?)? })
+        Member::open(name, ObjectOptions::new(), ObjectKind::Lock).map(|member| Lock { member })
     }
 
     /// Attaches to the lock of this name, or creates it. If several processes do so at once, one creates it.
@@ -151,24 +151,21 @@ impl Lock {
     pub fn try_lock(&mut self) -> Result<Option<LockGuard<'_>>> {
         let taken = self.member.on_current(attach, |member| take(member, Depth::Thorough))?;
         self.member.check_entry()?;
-        Ok(taken.map(|abandoned| LockGuard::new(&mut self.member, abandoned)))
+        Ok(taken.map(|abandoned| LockGuard { held: Held::new(&mut self.member, abandoned) }))
     }
 
     fn acquire(&mut self, deadline: Deadline) -> Result<LockGuard<'_>> {
         let abandoned = self.member.on_current(attach, |member| acquire(member, deadline))?;
-        Ok(LockGuard::new(&mut self.member, abandoned))
+        Ok(LockGuard { held: Held::new(&mut self.member, abandoned) })
     }
 }
 
-fn geometry() -> Result<ObjectLayout> {
-    ObjectLayout::new(ObjectKind::Lock, 0)
+fn create(name: &str, options: ObjectOptions) -> Result<Member<LockRepair>> {
+    Member::create(name, options, ObjectLayout::new(ObjectKind::Lock, 0)?, Vec::new)
 }
 
 fn attach(name: &str, options: ObjectOptions) -> Result<Member<LockRepair>> {
-    open_or_create(
-        || Member::join(Object::open(name, options, ObjectKind::Lock)?),
-        || Member::create(name, options, geometry()?, Vec::new),
-    )
+    open_or_create(|| Member::open(name, options, ObjectKind::Lock), || create(name, options))
 }
 
 /// The held lock. Dropping it releases the lock and wakes a waiting handle.
@@ -202,23 +199,15 @@ fn attach(name: &str, options: ObjectOptions) -> Result<Member<LockRepair>> {
 #[derive(Debug)]
 #[must_use = "dropping the guard releases the lock"]
 pub struct LockGuard<'a> {
-    member: &'a mut Member<LockRepair>,
-    abandoned: bool,
-    panicking: bool,
-    gives_up: bool,
+    held: Held<'a, LockRepair>,
 }
 
-impl<'a> LockGuard<'a> {
-    fn new(member: &'a mut Member<LockRepair>, abandoned: bool) -> Self {
-        member.guard_made();
-        LockGuard { member, abandoned, panicking: std::thread::panicking(), gives_up: false }
-    }
-
+impl LockGuard<'_> {
     /// Whether the last holder died, or called [`abandon`](Self::abandon): what the lock protects may be half
     /// changed. Only the first guard after that says so: a holder that releases the lock confirms that it
     /// repaired what the lock protects.
     pub fn is_abandoned(&self) -> bool {
-        self.abandoned
+        self.held.abandoned
     }
 
     /// A descriptor that keeps the lock held after this process's death: as long as any process has a copy of
@@ -228,7 +217,7 @@ impl<'a> LockGuard<'a> {
     /// # Errors
     /// [`Error::Evicted`] if other code of this process has closed it.
     pub fn descriptor(&self) -> Result<BorrowedFd<'_>> {
-        self.member.descriptor().ok_or(Error::Evicted)
+        self.held.member.descriptor().ok_or(Error::Evicted)
     }
 
     /// Releases the lock and tells the next holder that what it protects may be half changed. For a holder
@@ -244,14 +233,35 @@ impl<'a> LockGuard<'a> {
     /// # Ok::<(), ringpipe::Error>(())
     /// ```
     pub fn abandon(mut self) {
-        self.gives_up = true;
+        self.held.gives_up = true;
     }
 }
 
-impl Drop for LockGuard<'_> {
+/// What the guards of a lock and of a condition have in common: a lock that is held until this value is dropped.
+#[derive(Debug)]
+pub(super) struct Held<'a, R: ObjectRepair> {
+    pub(super) member: &'a mut Member<R>,
+    /// Whether the last holder left the lock abandoned.
+    pub(super) abandoned: bool,
+    /// Whether to leave the lock abandoned.
+    pub(super) gives_up: bool,
+    /// Whether the thread was panicking when it took the lock.
+    panicking: bool,
+}
+
+impl<'a, R: ObjectRepair> Held<'a, R> {
+    /// The lock that `member` has just taken.
+    pub(super) fn new(member: &'a mut Member<R>, abandoned: bool) -> Self {
+        member.guard_made();
+        Held { member, abandoned, gives_up: false, panicking: std::thread::panicking() }
+    }
+}
+
+impl<R: ObjectRepair> Drop for Held<'_, R> {
     fn drop(&mut self) {
         // In a forked child the lock still belongs to the parent.
         if self.member.check().is_ok() {
+            // Does nothing if a wait has failed and this member no longer has the lock.
             release(self.member, self.gives_up || std::thread::panicking() && !self.panicking);
             self.member.guard_done();
         }

@@ -197,6 +197,11 @@ impl<R: ObjectRepair> Member<R> {
         unless_refused(&segment, Member::join(object))
     }
 
+    /// Opens an object and takes part in it.
+    pub(super) fn open(name: &str, options: ObjectOptions, kind: ObjectKind) -> Result<Self> {
+        Member::join(Object::open(name, options, kind)?)
+    }
+
     pub(super) fn join(object: Object) -> Result<Self> {
         let Object { words, epoch, options } = object;
         // Relaxed: only needs to be a number that no other participant has; it orders nothing.

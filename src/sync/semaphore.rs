@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
-use super::object::{Member, Numbers, Object, ObjectRepair, open_or_create};
+use super::object::{Member, Numbers, ObjectRepair, open_or_create};
 use super::options::ObjectOptions;
 use super::signals::signal;
 use crate::layout::mapping::Words;
@@ -76,7 +76,7 @@ impl Semaphore {
     /// [`Error::NotFound`]; [`Error::Incompatible`] if it is not a semaphore, or one of another version, libc
     /// or word size; [`Error::Busy`] if 1,024 handles are in use.
     pub fn open(name: &str) -> Result<Semaphore> {
-        Member::join(Object::open(name, ObjectOptions::new(), ObjectKind::Semaphore)?).map(Semaphore::of)
+        Member::open(name, ObjectOptions::new(), ObjectKind::Semaphore).map(Semaphore::of)
     }
 
     /// Attaches to the semaphore of this name, with the permits that it has, or creates it. If several

@@ -28,7 +28,7 @@ const MOST_LINGER: u32 = 128;
 const LINGER_TRIAL: u32 = 16;
 /// Turns of the spin loop in such a test.
 const TRIAL_LINGER: u32 = 4;
-/// Lingering ends early when more than this many are there.
+/// Lingering ends early when more than this many items, or free slots, are available.
 const PLENTY: u64 = 64;
 
 /// Waits, and learns how long spinning and lingering are worth it.

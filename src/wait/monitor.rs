@@ -1,6 +1,6 @@
-//! The strategy of documents 002 and 003: a condition variable. A handle holds the lock while it checks the
-//! slots. To wait, it releases the lock, sleeps, and takes the lock again. Every change wakes all waiting
-//! handles, and each of them checks again.
+//! The strategy of texts 002 and 003 (docs/CLASSICS.md): a condition variable. A handle holds the lock while
+//! it checks the slots. To wait, it releases the lock, sleeps, and takes the lock again. Every change wakes
+//! all waiting handles, and each of them checks again.
 //!
 //! The lock is the ring's mutex. The conditions "there are items" and "there is room" are the two signals:
 //! each has a count of its sleepers and a semaphore. A handle announces itself before it releases the lock
@@ -11,7 +11,7 @@
 //! take items until none is left, let the producers start, and wait. A side always lets the other side start
 //! before it waits, so the two never wait for each other, whatever the levels are.
 //!
-//! `starts` counts how often a side was allowed to start. A waiting handle goes on when the count has
+//! `starts` counts how often a side was allowed to start. A waiting handle continues when the count has
 //! changed, even if another handle has lowered the level again meanwhile. If a process dies before it adds to
 //! the count, waiting handles still see the level itself; a death after that changes nothing.
 

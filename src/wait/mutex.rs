@@ -8,10 +8,10 @@
 //! - If the word's owner is dead, the next participant takes the word over.
 //! - If the word has not changed for a while, its owner is stopped or slow, and the next participant passes
 //!   it. No item is lost: the slots' words alone own the items, and every handle changes them by exchanges,
-//!   alone or not. The mutex only keeps the documents' order in the usual case.
+//!   alone or not. The mutex only keeps the order of the texts (docs/CLASSICS.md) in the usual case.
 //! - If a process dies with the semaphore's token, waiting participants check the word after a moment anyway.
 //!
-//! For the same reason a handle that has no time to wait goes on without a turn: see [`TurnPatience`].
+//! For the same reason a handle that may not wait continues without a turn: see [`TurnPatience`].
 //!
 //! Orders: E12 leads from one turn to the next.
 
@@ -28,7 +28,7 @@ use crate::sys::semaphore::RawSemaphore;
 /// How long a turn may last unchanged before it is passed. A turn normally takes microseconds.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// How long a handle waits for its turn. Then it goes on without one.
+/// How long a handle waits for its turn. Then it continues without one.
 #[derive(Debug, Clone, Copy)]
 pub enum TurnPatience<'a> {
     /// No time: for a task's poll, and for a consumer that only tries.
@@ -67,7 +67,7 @@ impl TurnPatience<'_> {
 pub struct Mutex<'a> {
     /// 0, or the turn of one participant.
     pub owner: &'a AtomicU64,
-    /// The semaphore to sleep on. Its value is 1 when no participant has a turn, as in the documents.
+    /// The semaphore to sleep on. Its value is 1 when no participant has a turn, as in the texts.
     pub semaphore: RawSemaphore<'a>,
 }
 

@@ -1,6 +1,6 @@
-//! The strategy of documents 000 and 001 by polling: try, `sched_yield`, try again.
+//! The strategy of texts 000 and 001 (docs/CLASSICS.md) by polling: try, `sched_yield`, try again.
 //!
-//! As the documents write it, a producer checks for room before it takes the slot. Two producers may then
+//! In the texts, a producer checks for room before it takes the slot. Two producers may then
 //! both see the last free slot, and one item is lost. Here the check itself takes the slot, by
 //! compare-exchange.
 

@@ -1,5 +1,5 @@
-//! The strategy of documents 000 and 001: the semaphores `room` and `items` count, and `mutex` orders the
-//! turns.
+//! The strategy of texts 000 and 001 (docs/CLASSICS.md): the semaphores `room` and `items` count, and `mutex`
+//! orders the turns.
 //!
 //! ```text
 //!   producer                consumer
@@ -11,16 +11,16 @@
 //!   signal(items)           signal(room)
 //! ```
 //!
-//! The order of operations is that of the documents (001 writes `items` where its consumer must signal
+//! The order of operations is that of the texts (001 writes `items` where its consumer must signal
 //! `room`). Here a consumer signals `room` when it acknowledges an item, since only then are the slots free.
 //! Both semaphores count slots, which is the same as items if each item has one slot.
 //!
-//! A death may leave a token that was taken for a slot that was not. No step can prevent this, since a
-//! semaphore has no owner. So the slots decide what there is, and a token is a reason to check:
+//! A process may die after it took a token and before it claimed the slot. No step can prevent this, since a
+//! semaphore has no owner. So only the slots are the truth, and a token is a reason to check:
 //!
 //! - *Too few tokens*: no handle sleeps before it has checked without a token, and no handle sleeps longer
-//!   than a slice. What it then takes brings slots and tokens into agreement again.
-//! - *Too many tokens*: a token with which nothing is found is dropped. Each costs one check.
+//!   than a slice. Taking a slot without a token makes the counts right again.
+//! - *Too many tokens*: if a handle with a token finds no slot, it drops the token. Each costs one check.
 //!
 //! The counts are off by a few while many handles are active: a published item is visible before its token is
 //! added, and another handle may take that token before it can find the item.
@@ -153,7 +153,7 @@ impl WaitStrategy for Counting {
     }
 
     fn done(&mut self, endpoint: Endpoint<'_>, progress: WaitProgress) {
-        // In the documents' order.
+        // In the texts' order.
         self.end_turn(endpoint);
         self.wake(endpoint.other, endpoint.ring, progress);
     }

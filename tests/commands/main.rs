@@ -11,6 +11,7 @@ mod consumer_read;
 mod consumer_shared;
 mod dedup;
 mod framing;
+mod histories;
 mod hold;
 mod inputs;
 mod machines;

@@ -98,6 +98,86 @@ fn progress_has_a_goal_for_a_file_or_a_count_and_none_for_a_pipe() {
     consumer(&ring, &["--drain"]).run().with_code(0);
 }
 
+/// A ring with the items "1" to `last`, whose producer has left.
+fn filled(label: &str, last: u32) -> TestName {
+    let ring = TestName::made(label, &RingOptions::new().capacity(64));
+    let items: Vec<String> = (1..=last).map(|n| n.to_string()).collect();
+    ring.send(&items.iter().map(String::as_str).collect::<Vec<_>>());
+    ring
+}
+
+/// A worker with four slots: item 1 fails for good, item 2 is delayed, 3 to 6 are done, and the others run until the
+/// file "go" is there.
+fn mixed(ring: &TestName, dir: &tempfile::TempDir) -> Run {
+    let script =
+        "case $0 in 1) exit 65;; 2) exit 1;; 3|4|5|6) ;; *) until test -e $D/go; do sleep 0.01; done;; esac";
+    let options = ["--progress", "-j", "4", "--drop-failed", "--backoff", "1h"];
+    consumer(ring, &options).args(&["--", "sh", "-c", script, "{}"]).env("D", dir.path())
+}
+
+#[test]
+fn a_workers_lines_tell_what_runs_is_delayed_or_failed() {
+    let (ring, dir) = (filled("worker", 12), tempfile::tempdir().unwrap());
+    let running = mixed(&ring, &dir).spawn();
+    // All producers have left: 12 items in all, of which five are settled.
+    running.wait_for_stderr("41%, ");
+    running.wait_for_stderr(", 1 failed, 4 running, 1 delayed, 1 retried, ring ");
+    std::fs::write(dir.path().join("go"), "").unwrap();
+    running.wait_for_stderr("91%, 1 failed, 1 delayed, 1 retried, ring ");
+    running.signal(libc::SIGTERM);
+    let ended = running.end().by_signal(libc::SIGTERM);
+    let last = ended.stderr.lines().rfind(|line| line.contains(" items, ")).unwrap();
+    assert!(last.contains(": 10 items, ") && last.ends_with("/s, 1 failed, 1 retried"), "{last}");
+}
+
+#[test]
+fn a_worker_without_failures_says_nothing_of_them_at_the_end() {
+    let ring = filled("clean", 3);
+    let ended = consumer(&ring, &["--progress", "--", "true"]).run().with_code(0);
+    let last = ended.stderr.lines().last().unwrap();
+    assert!(last.contains(": 3 items, 3 B in ") && last.ends_with("/s"), "{last}");
+}
+
+#[test]
+fn what_the_ring_holds_is_the_goal_with_drain_or_when_the_producers_have_left() {
+    let ring = filled("goal-left", 60);
+    let shown = |options: &[&str], text: &str| {
+        let options = [&["--progress", "--rate", "2/s"], options].concat();
+        let running = consumer(&ring, &options).args(&["--", "true"]).spawn();
+        running.wait_for_stderr(text);
+        running.signal(libc::SIGTERM);
+        running.end().by_signal(libc::SIGTERM).stderr
+    };
+    shown(&[], "s left, ");
+    // With a producer, more may come.
+    let _idle = producer(&ring, &[]).open_input().spawn();
+    ring.wait_for(Role::Producer, ringpipe::Activity::Busy);
+    let text = shown(&[], "/s, 2s, ");
+    assert!(!text.contains(" left"), "{text}");
+    shown(&["--drain"], "s left, ");
+}
+
+#[test]
+fn a_workers_bar_fits_into_any_terminal_and_keeps_what_matters() {
+    for (columns, ends) in [
+        (40, "s left, 1 failed"),
+        (80, "s left, 1 failed, 4 running, 1 delayed, 1 retried"),
+        (120, "s left, 1 failed, 4 running, 1 delayed, 1 retried, ring 10%, no producer"),
+    ] {
+        let (ring, dir) = (filled("narrow", 12), tempfile::tempdir().unwrap());
+        let terminal = Terminal::new(columns);
+        let running = mixed(&ring, &dir).stderr(terminal.side()).spawn();
+        let is_it = |frame: &String| frame.starts_with("done 4 items, ") && frame.trim_end().ends_with(ends);
+        let has_come = || terminal.frames().iter().any(is_it);
+        wait_until(&format!("{ends:?}"), has_come);
+        running.signal(libc::SIGKILL);
+        running.end().by_signal(libc::SIGKILL);
+        for frame in terminal.frames() {
+            assert!(frame.chars().count() <= columns.into(), "{columns} columns: {frame:?}");
+        }
+    }
+}
+
 #[test]
 fn a_note_does_not_run_into_the_bar() {
     let terminal = Terminal::new(80);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::support::*;
 use ringpipe::RingOptions;
@@ -22,6 +23,17 @@ const OBEDIENT: &str = r#"
         esac
     done
     : > "$D/bye"
+"#;
+
+/// Answers at once, but waits for `$D/go` at items whose name begins with "stop". Logs what it has done.
+const QUICK: &str = r#"
+    while IFS= read -r item; do
+        case $item in
+            stop*) : > "$D/has.$$.$item"; until test -e "$D/go"; do sleep 0.01; done ;;
+        esac
+        echo "$item $PPID" >> "$D/done"
+        echo ok
+    done
 "#;
 
 /// Says that it has an item by a file `$D/has.PID.NUMBER`, and answers when `$D/go` is there.
@@ -348,6 +360,72 @@ fn two_slots_share_a_short_list_evenly_although_each_may_hold_all_of_it() {
     let mut slots = place.lines("slots");
     slots.sort_unstable();
     assert_eq!(slots, ["1", "1", "2", "2"]);
+}
+
+#[test]
+fn as_many_items_are_held_as_commands_run_also_after_many_quick_answers() {
+    let mut items: Vec<String> = (0..300).map(|n| n.to_string()).collect();
+    items.splice(150..150, ["stop-a".into(), "stop-b".into()]);
+    let place = Place::new("exact", QUICK, &items.iter().map(String::as_str).collect::<Vec<_>>());
+    let worker = place.worker(&["--coprocess", "-j2"]).spawn();
+    wait_until("both commands at work", || place.having().len() == 2);
+    for _ in 0..20 {
+        // The main thread looks at the ring meanwhile.
+        std::thread::sleep(Duration::from_millis(10));
+        let ring = place.ring.open().snapshot().unwrap();
+        assert_eq!((ring.held.len(), ring.ready + 2 + place.lines("done").len() as u64), (2, 302));
+    }
+    place.go();
+    worker.end().succeeds();
+    let mut done: Vec<String> =
+        place.lines("done").iter().map(|line| line.split(' ').next().unwrap().into()).collect();
+    items.sort_unstable();
+    done.sort_unstable();
+    assert_eq!(done, items);
+}
+
+#[test]
+fn a_worker_takes_no_item_beyond_its_count_or_after_the_item_that_halts_it() {
+    let items: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    for options in [["-n", "40", "-j2"], ["--halt", "soon,done=40", "-j1"], ["--halt", "now,done=40", "-j1"]]
+    {
+        let place = Place::new("count", QUICK, &items.iter().map(String::as_str).collect::<Vec<_>>());
+        place.worker(&[&["--coprocess"], &options[..]].concat()).run().succeeds();
+        assert_eq!((place.lines("done").len(), place.ring.acknowledged()), (40, 40), "{options:?}");
+        assert_eq!(place.ring.ready(), 60, "{options:?}");
+    }
+}
+
+#[test]
+fn no_item_is_lost_when_workers_are_killed_whose_commands_answer_quickly() {
+    let kills = if scale::is_ci() { 40 } else { 15 };
+    let (seed, count) = (seed(), 1000);
+    let mut random = Random::new(seed);
+    let items: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+    let place = Place::new("kills", QUICK, &items.iter().map(String::as_str).collect::<Vec<_>>());
+    let start = || place.worker(&["--coprocess", "-j2"]).spawn();
+    let mut workers = [start(), start()];
+    let mut victims = std::collections::BTreeSet::new();
+    for _ in 0..kills {
+        let goal = place.lines("done").len() + 1 + random.below(20) as usize;
+        wait_until("more answers", || place.lines("done").len() >= goal || place.ring.ready() == 0);
+        let victim = std::mem::replace(&mut workers[random.below(2) as usize], start());
+        victims.insert(victim.pid().to_string());
+        victim.signal(libc::SIGKILL);
+        drop(victim.end());
+    }
+    workers.into_iter().for_each(|worker| drop(worker.end().succeeds()));
+    assert_eq!(place.ring.open().snapshot().unwrap().used_slots, 0, "seed {seed}");
+    let mut done = std::collections::BTreeMap::<String, Vec<String>>::new();
+    for line in place.lines("done") {
+        let (item, worker) = line.split_once(' ').unwrap();
+        done.entry(item.into()).or_default().push(worker.into());
+    }
+    assert_eq!(done.len(), count, "seed {seed}");
+    for (item, workers) in done {
+        let again = workers.iter().rev().skip(1).find(|worker| !victims.contains(*worker));
+        assert_eq!(again, None, "item {item}: {workers:?}, seed {seed}");
+    }
 }
 
 fn parent(pid: u32) -> i32 {

@@ -5,6 +5,7 @@ mod support;
 
 mod kills;
 mod races;
+mod registers;
 #[cfg(feature = "cli")]
 mod soak;
 mod storm;

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom to the top.
-const FLOORS: [&str; 9] =
-    ["sys", "layout", "protocol", "wait", "membership", "sync", "handles", "framing", "cli"];
+const FLOORS: [&str; 10] =
+    ["sys", "layout", "protocol", "wait", "membership", "sync", "handles", "framing", "testing", "cli"];
 /// What every floor may name at the crate's root.
 const EVERYWHERE: [&str; 3] = ["Error", "ErrorKind", "Result"];
 
@@ -140,13 +140,13 @@ pub(crate) fn branches(text: &str) -> (Vec<String>, usize) {
 }
 
 /// What the commands import and another crate could not: anything but the public names at the crate's root, `sync`,
-/// `framing` and `sys::command`.
+/// `testing`, `framing` and `sys::command`.
 fn private_imports(text: &str) -> Vec<String> {
     let is_public = |path: &String| {
         let mut parts = path.split("::");
         match (parts.next(), parts.next()) {
             (Some("sys"), second) => second == Some("command"),
-            (Some("cli" | "framing" | "sync"), _) => true,
+            (Some("cli" | "framing" | "sync" | "testing"), _) => true,
             (Some(name), second) => {
                 second.is_none_or(|_| name.starts_with(char::is_uppercase))
                     && !FLOORS.contains(&name)

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ringpipe::{Error, ErrorKind, OnFull, Producer, Ring, StopFlag};
+use ringpipe::{DropObserver, Error, ErrorKind, ItemKey, OnFull, Producer, Ring, StopFlag};
 
 use crate::support::actor::RemoteActor;
 use crate::support::{Random, TestName, options, seed};
@@ -67,6 +68,89 @@ fn dropping_the_oldest_leaves_held_items_alone() {
     })
     .collect();
     assert_eq!(rest, [[47], [48], [49]]);
+    ring.remove().unwrap();
+}
+
+/// Notes what it is told, and fails when it is to.
+#[derive(Debug, Clone, Default)]
+struct Notes(Arc<Mutex<(Vec<String>, Option<&'static str>)>>);
+
+impl Notes {
+    fn note(&self, what: &'static str, key: ItemKey, attempt: u8) -> std::io::Result<()> {
+        let mut notes = self.0.lock().unwrap();
+        if notes.1 == Some(what) {
+            return Err(std::io::Error::other("no room"));
+        }
+        notes.0.push(format!("{what} {} {attempt}", key.sequence));
+        Ok(())
+    }
+
+    fn fail(&self, what: Option<&'static str>) {
+        self.0.lock().unwrap().1 = what;
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap().0)
+    }
+}
+
+impl DropObserver for Notes {
+    fn dropping(&mut self, key: ItemKey, attempt: u8) -> std::io::Result<()> {
+        self.note("dropping", key, attempt)
+    }
+
+    fn dropped(&mut self, key: ItemKey, attempt: u8) -> std::io::Result<()> {
+        self.note("dropped", key, attempt)
+    }
+}
+
+#[test]
+fn an_observer_is_told_which_items_are_dropped_and_can_refuse() {
+    let (_name, ring) = ring("observed", 4);
+    let (mut producer, notes) = (ring.producer().unwrap(), Notes::default());
+    producer.set_on_full(OnFull::DropOldest).unwrap();
+    producer.set_drop_observer(Box::new(notes.clone()));
+    for n in 0..4 {
+        producer.send(n.to_string().as_bytes()).unwrap();
+    }
+    assert_eq!(notes.take(), Vec::<String>::new());
+    // Returned once, item 0 is dropped in its second delivery.
+    drop(ring.consumer().unwrap().recv().unwrap());
+    producer.send(b"4").unwrap();
+    assert_eq!(notes.take(), ["dropping 0 2", "dropped 0 2"]);
+    producer.send_batch(&["5"]).unwrap();
+    assert_eq!(notes.take(), ["dropping 1 1", "dropped 1 1"]);
+    notes.fail(Some("dropping"));
+    let error = producer.send(b"no").unwrap_err();
+    assert!(error.kind() == ErrorKind::Io && error.to_string().contains("no room"), "{error}");
+    assert_eq!((notes.take(), ring.snapshot().unwrap().totals.dropped_oldest), (vec![], 2));
+    notes.fail(Some("dropped"));
+    assert_eq!(producer.send(b"no").unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(
+        (notes.take(), ring.snapshot().unwrap().totals.dropped_oldest),
+        (vec!["dropping 2 2".into()], 3)
+    );
+    notes.fail(None);
+    producer.send(b"6").unwrap();
+    assert_eq!(received(&ring), ["3", "4", "5", "6"]);
+    ring.remove().unwrap();
+}
+
+#[test]
+fn a_consumer_waiting_gets_what_a_producer_could_not_drop() {
+    let (_name, ring) = ring("undropped", 2);
+    let (mut producer, notes) = (ring.producer().unwrap(), Notes::default());
+    producer.set_on_full(OnFull::DropOldest).unwrap();
+    producer.set_drop_observer(Box::new(notes.clone()));
+    producer.send(b"0").unwrap();
+    producer.send(b"1").unwrap();
+    notes.fail(Some("dropping"));
+    producer.send(b"no").unwrap_err();
+    let mut consumer = ring.consumer().unwrap();
+    let item = consumer.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert_eq!((&*item, item.attempt()), (&b"0"[..], 2));
+    item.ack();
+    assert_eq!(received(&ring), ["1"]);
     ring.remove().unwrap();
 }
 

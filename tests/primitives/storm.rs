@@ -348,7 +348,7 @@ fn the_log_of_a_lock_that_comes_and_goes_shows_one_holder_at_a_time() {
     assert!(!name.exists());
 }
 
-/// Of those that have come, no more pass than whole groups.
+/// Checks that at any time no more processes have passed than complete groups have come.
 fn check_groups(log: &[(What, u64)]) -> usize {
     let (mut came, mut passed) = (0, 0);
     for (what, _) in log {

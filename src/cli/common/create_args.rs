@@ -27,10 +27,10 @@ pub struct CreateArgs {
     /// How processes wait.
     #[command(flatten)]
     pub sync: SyncArgs,
-    /// The time of sending in each item
+    /// Record the time of sending in each item
     #[arg(long)]
     pub timestamps: bool,
-    /// No end of stream before N producers have attached [default: 1]
+    /// Do not end the stream before N producers have attached [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub producers: Option<u32>,
     /// Make no ring: a missing one is an error (exit code 3)

@@ -6,6 +6,7 @@ use clap::{Arg, Args};
 use super::affinity::AffinityArgs;
 use super::args::{DelayArg, DurationArg, RateArg};
 use super::report::ReportArgs;
+use super::run_log::LogArgs;
 
 /// How long to wait; the heading is the command's.
 #[derive(Debug, Clone, Copy, Args)]
@@ -39,6 +40,9 @@ pub struct ProcessArgs {
     /// What it reports.
     #[command(flatten)]
     pub report: ReportArgs,
+    /// Where it logs what happens to items.
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 /// Replaces the help of a shared option by the command's own, if `words` has one.

@@ -102,17 +102,16 @@ impl Failure {
         match error.kind() {
             ErrorKind::NotFound => failure.hint("ringctl list shows the rings that exist".to_string()),
             ErrorKind::Exists => failure.hint(format!("ringctl inspect {ring}, or ringctl rm {ring}")),
-            ErrorKind::NoSpace if matches!(error, Error::MemoryLimit { .. }) => {
-                failure.hint("less --capacity or --slot-size, or a larger number in that file".to_string())
-            }
-            ErrorKind::NoSpace => {
-                failure.hint("less --capacity or --slot-size; df /dev/shm shows the room".to_string())
-            }
+            ErrorKind::NoSpace if matches!(error, Error::MemoryLimit { .. }) => failure
+                .hint("use a smaller --capacity or --slot-size, or a larger number in that file".to_string()),
+            ErrorKind::NoSpace => failure.hint(
+                "use a smaller --capacity or --slot-size; df /dev/shm shows the free space".to_string(),
+            ),
             ErrorKind::Incompatible | ErrorKind::Damaged => {
-                failure.hint(format!("ringctl rm -f {ring} removes it if it is a damaged or half-made ring"))
+                failure.hint(format!("ringctl rm -f {ring} removes it if it is a damaged or unfinished ring"))
             }
-            ErrorKind::Truncated => failure.hint(format!("ringctl rm -f {ring} removes what is left of it")),
-            ErrorKind::Busy => failure.hint(format!("ringctl inspect {ring} shows who takes part")),
+            ErrorKind::Truncated => failure.hint(format!("ringctl rm -f {ring} removes the rest of it")),
+            ErrorKind::Busy => failure.hint(format!("ringctl inspect {ring} lists its processes")),
             _ => failure.hint_at(way_out_of(error)),
         }
     }

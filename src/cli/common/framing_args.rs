@@ -19,16 +19,16 @@ pub struct FramingArgs {
     /// An item ends with this byte: a character, or \t, \n, \r, \0, \\, \xNN
     #[arg(short, long, value_name = "BYTE")]
     delimiter: Option<DelimiterArg>,
-    /// Bytes as they are, in items of up to 128K: one after the other they are the input again
+    /// Bytes without framing, in items of up to 128K: together, in order, they are the input again
     #[arg(long)]
     raw: bool,
-    /// As many whole lines as fit into SIZE are an item, as they are: for short lines in great numbers
+    /// An item is as many whole lines as fit into SIZE, unchanged: for many short lines
     #[arg(long, value_name = "SIZE")]
     block: Option<ByteSize>,
     /// len32: each item follows its length, 4 bytes, most significant first
     #[arg(long, value_name = "FORMAT")]
     frame: Option<FrameArg>,
-    /// A file is an item, and is written as it is
+    /// A file is an item, and is written unchanged
     #[arg(long)]
     whole_file: bool,
 }

@@ -71,7 +71,7 @@ pub enum Request {
     Fail,
     /// Give the item back.
     Release,
-    /// Tell what is held, and go on holding it.
+    /// Report the held item, and continue to hold it.
     Show,
 }
 
@@ -159,7 +159,8 @@ pub fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<(T, Vec<u
     Ok((header, bytes))
 }
 
-/// Asks the holder of `token`, and waits until it has answered and, unless it goes on holding the item, ended.
+/// Asks the holder of `token`, and waits until it has answered and, unless it continues to hold the item,
+/// ended.
 ///
 /// # Errors
 /// The [`Failure`] of the holder; not found if there is no holder.

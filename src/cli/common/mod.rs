@@ -18,6 +18,7 @@ pub mod program;
 pub mod progress;
 pub mod relay;
 pub mod report;
+pub mod run_log;
 pub mod seen;
 pub mod signals;
 pub mod start;

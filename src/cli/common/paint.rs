@@ -3,7 +3,7 @@
 /// The colours of compared things: blue, yellow, magenta, cyan.
 const SERIES: [&str; 4] = ["34", "33", "35", "36"];
 
-/// Colours text, or leaves it as it is.
+/// Colours text, or leaves it unchanged.
 #[derive(Debug, Clone, Copy)]
 pub struct Paint {
     on: bool,

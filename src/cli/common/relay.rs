@@ -30,7 +30,7 @@ pub enum Unsent {
 }
 
 /// Sends an item under the key of another one. Waits for room, at most `limit`, until `flag` is raised. If another flag
-/// ends the waits of `sender`, it goes on.
+/// ends the waits of `sender`, it continues.
 ///
 /// # Errors
 /// Why the item was not sent.

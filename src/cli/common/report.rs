@@ -14,30 +14,32 @@ use serde::Serialize;
 
 use super::escape;
 use super::exit::Failure;
-use super::progress::{Fill, Goal, Progress};
+use super::progress::{Fill, Goal, Progress, Subject};
 use crate::sys::command::{signal, stdio};
 
 /// The longest wait for room in standard error without a check for a signal, in milliseconds.
 const ROOM: u8 = 50;
 
-/// What is to be said.
+/// Which messages are printed.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Reports (all on standard error)")]
 pub struct ReportArgs {
-    /// Show how much went through and how fast, the time left where the size is known, how full the ring is and
+    /// Show how much went through and how fast, the time left if the size is known, how full the ring is and
     /// which side is slow
     ///
     /// Redrawn on a terminal. Elsewhere a line after a second, and again whenever the command has run for a tenth
-    /// longer: at least a second, at most a minute apart. Rates are of the last 3 seconds.
+    /// longer: at least a second, at most a minute apart. Rates are of the last 3 seconds. `consumer
+    /// RING -- COMMAND` also shows how many items have failed for good or are delayed until their next attempt, and
+    /// how many commands run; its rates are of the last 10 items, if these took longer.
     #[arg(long)]
     pub progress: bool,
     /// End with a line of statistics
     #[arg(long)]
     pub stats: bool,
-    /// Say nothing but errors, and what was asked for
+    /// Print only errors, and what other options request
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more: what was made or found, and what is waited for
+    /// Print more: which ring was made or found, and what the command waits for
     #[arg(short, long)]
     pub verbose: bool,
 }
@@ -111,7 +113,7 @@ impl Reporter {
     pub fn progress(
         &self,
         ring: &str,
-        verb: &'static str,
+        subject: Subject,
         look: impl Fn() -> Option<Fill> + Send + 'static,
         goal: Goal,
     ) -> Progress {
@@ -119,7 +121,7 @@ impl Reporter {
             return Progress::hidden();
         }
         let prefix = format!("{}: ring {:?}", self.program, ring);
-        let progress = Progress::start(&prefix, verb, look, goal, Instant::now());
+        let progress = Progress::start(&prefix, subject, look, goal, Instant::now());
         if let Some(bar) = progress.bar() {
             // A command has only one progress display.
             let _ = self.bar.set(bar.clone());

@@ -1,4 +1,4 @@
-//! Names of users.
+//! Names of users, for messages.
 
 use nix::unistd::{Uid, User};
 

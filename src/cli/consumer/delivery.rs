@@ -44,7 +44,7 @@ pub(super) struct Delivery<R: Receiver> {
     window: Window,
     /// The number of items to take next, estimated from the length of the last ones.
     batch: usize,
-    /// The ring's memory was lost: nothing more is acknowledged, and nothing is waited for.
+    /// The ring's memory was lost, or the log cannot be written: nothing more is acknowledged, and nothing is waited for.
     lost: bool,
     pub tally: Tally,
     /// Allocations for the ends of a batch, kept from one batch to the next.
@@ -313,6 +313,7 @@ impl<R: Receiver> Delivery<R> {
                 return;
             }
             let mut batch = self.receiver.resume(part.batch);
+            let before = (self.tally, self.held_duplicates);
             self.tally.items += count as u64;
             self.tally.bytes += batch.items(0).take(count).map(|item| item.len() as u64).sum::<u64>();
             self.held_items -= count;
@@ -325,17 +326,25 @@ impl<R: Receiver> Delivery<R> {
                 }
             }
             if whole {
-                batch.acknowledge();
+                if batch.acknowledge().is_err() {
+                    // They were given back. The receiver's check says why.
+                    (self.tally, self.held_duplicates, self.lost) = (before.0, before.1, true);
+                    return;
+                }
                 if self.spare.len() < SPARE {
                     part.ends.clear();
                     self.spare.push(part.ends);
                 }
                 continue;
             }
-            for _ in 0..count {
-                batch.acknowledge_first();
-            }
+            let acknowledged = batch.acknowledge_first(count).is_ok();
             let batch = batch.set_aside();
+            if !acknowledged {
+                (self.tally, self.held_duplicates, self.lost) = (before.0, before.1, true);
+                self.held_items += count;
+                self.held.push_front(Part { batch, ..part });
+                return;
+            }
             part.arrived += count;
             self.held.push_front(Part { batch, ..part });
             return;

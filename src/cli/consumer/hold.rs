@@ -27,10 +27,13 @@ use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::hold::{Answer, Facts, Request, Token, Told, receive, send};
 use crate::cli::common::report::Reporter;
+use crate::cli::common::run_log::RunLog;
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::stdout::{Cut, Output};
 use crate::cli::common::ui::Ui;
+use crate::cli::transport::logged::Logged;
+use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Transport};
 use crate::sys::command::hold::{self, Lifeline, Side};
 use crate::sys::command::stdio;
@@ -38,7 +41,7 @@ use crate::{Error, StopFlag};
 
 /// The longest wait for the request of a process that has connected.
 const REQUEST: Duration = Duration::from_secs(1);
-/// Requests that are still answered when the holder is about to end: those that came before the end.
+/// The most requests that the holder still answers before it ends: of processes that connected earlier.
 const LAST_REQUESTS: usize = 8;
 /// The pause between two attempts to write to an output in the middle of another process's item.
 const TURN: Duration = Duration::from_millis(1);
@@ -58,7 +61,7 @@ enum Outcome {
 ///
 /// # Errors
 /// The [`Failure`] that ends it.
-pub(super) fn run_over<T: Transport>(options: &Options, ui: &Ui) -> Result<End, Failure> {
+pub(super) fn run(options: &Options, ui: &Ui) -> Result<End, Failure> {
     if let Some(Count(count)) = options.count.filter(|count| count.0 != 1) {
         return Err(Failure::new(code::USAGE, format!("-n {count}: expected 1 with --hold, or no -n")));
     }
@@ -78,7 +81,7 @@ pub(super) fn run_over<T: Transport>(options: &Options, ui: &Ui) -> Result<End, 
         Side::Holder => {
             // The holder has closed the descriptor of it.
             mem::forget(link);
-            hold_item::<T>(options, &report, theirs, lifeline);
+            hold_item(options, &report, theirs, lifeline);
             exit(0)
         }
     }
@@ -181,9 +184,19 @@ impl Command<'_> {
 }
 
 /// The life of the holder.
-fn hold_item<T: Transport>(options: &Options, report: &Reporter, link: UnixStream, lifeline: Lifeline) {
+fn hold_item(options: &Options, report: &Reporter, link: UnixStream, lifeline: Lifeline) {
     let mut told = false;
-    let result = hold_until_settled::<T>(options, report, &link, lifeline, &mut told);
+    let result = options.process.log.open("consumer").and_then(|log| match log {
+        Some(log) => log.or_failure(hold_until_settled::<Logged<Shm>>(
+            options,
+            report,
+            &link,
+            lifeline,
+            &mut told,
+            Some(&log),
+        )),
+        None => hold_until_settled::<Shm>(options, report, &link, lifeline, &mut told, None),
+    });
     match result {
         // The holder has left the ring. If the asking process has ended, it needs no answer.
         Ok(Some((stream, answer))) => drop(send(&stream, &answer, &[])),
@@ -201,6 +214,7 @@ fn hold_until_settled<T: Transport>(
     link: &UnixStream,
     lifeline: Lifeline,
     told: &mut bool,
+    log: Option<&RunLog>,
 ) -> Result<Option<(UnixStream, Answer)>, Failure> {
     let stop = signals::catch()?;
     let token = Token::new()?;
@@ -218,7 +232,7 @@ fn hold_until_settled<T: Transport>(
         Some(DurationArg(limit)) => Patience::Limited(limit),
         None => Patience::Unlimited,
     };
-    let opening = Opening { name: &options.ring, place, report, stop: &stop };
+    let opening = Opening { name: &options.ring, place, report, stop: &stop, log };
     let Some(mut receiver) = T::open_receiver(&opening, wait, &options.owner)? else { return Ok(None) };
     receiver.set_follow(options.follow);
     let Some(item) = wait_for_item(options, &mut receiver, &stop)? else { return Ok(None) };
@@ -350,11 +364,8 @@ fn serve<O: Owned>(
             }
             Request::Done => {
                 // What was read from lost memory must not count as done.
-                let answer = match item.check() {
-                    Ok(()) => {
-                        item.acknowledge();
-                        done
-                    }
+                let answer = match item.check().and_then(|()| item.acknowledge()) {
+                    Ok(()) => done,
                     Err(error) => Answer::Failed(Failure::of_ring(&facts.ring, &error).into()),
                 };
                 return Some((stream, answer));

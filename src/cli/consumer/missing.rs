@@ -1,4 +1,4 @@
-//! What a consumer says that got no item.
+//! The failures and hints of a consumer that got no item.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) fn timed_out(ring: &impl Observe, limit: Duration) -> Failure {
 fn advice(ring: &impl Observe) -> String {
     let name = escape::argument(ring.name());
     match ring.peers(Role::Producer).iter().any(|one| one.liveness == Liveness::Alive) {
-        true => format!("ringctl inspect {name} shows who takes part"),
+        true => format!("ringctl inspect {name} lists its processes"),
         false => format!("no live producer; ringctl inspect {name}"),
     }
 }

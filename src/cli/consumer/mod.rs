@@ -16,18 +16,20 @@ use std::time::{Duration, Instant};
 
 use self::delivery::Delivery;
 use self::options::AckArg;
-pub use self::options::Options;
+pub use self::options::{Options, starts_a_command_for_each_job};
 use self::window::Sleeps;
 use self::write::Framer;
 use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::pace::Pace;
-use crate::cli::common::progress::{Goal, Progress};
+use crate::cli::common::progress::{Goal, Progress, Subject};
 use crate::cli::common::report::{More, Reporter, Stats};
+use crate::cli::common::run_log::RunLog;
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::stdout::{Cut, Output};
 use crate::cli::common::ui::Ui;
+use crate::cli::transport::logged::Logged;
 use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Observe, Opening, Patience, Receiver, Transport};
 use crate::cli::worker;
@@ -60,13 +62,17 @@ const LOCKED_SLICE: Duration = Duration::from_millis(2);
 /// The [`Failure`] that ends it.
 pub fn run(options: &Options, ui: &Ui) -> Result<End, Failure> {
     match options.command.is_empty() {
-        true if options.hold => hold::run_over::<Shm>(options, ui),
-        true => run_over::<Shm>(options, ui),
-        false => worker::run_over::<Shm>(&options.of_worker(), ui),
+        true if options.hold => return hold::run(options, ui),
+        true => {}
+        false => return worker::run(&options.of_worker(), ui),
+    }
+    match options.process.log.open(ui.program())? {
+        Some(log) => log.or_failure(run_over::<Logged<Shm>>(options, Some(&log), ui)),
+        None => run_over::<Shm>(options, None, ui),
     }
 }
 
-fn run_over<T: Transport>(options: &Options, ui: &Ui) -> Result<End, Failure> {
+fn run_over<T: Transport>(options: &Options, log: Option<&RunLog>, ui: &Ui) -> Result<End, Failure> {
     let report = Reporter::new(ui.program(), &options.process.report);
     options.process.affinity.apply()?;
     let stop = signals::catch()?;
@@ -81,7 +87,7 @@ fn run_over<T: Transport>(options: &Options, ui: &Ui) -> Result<End, Failure> {
         Some(DurationArg(limit)) => Patience::Limited(limit),
         None => Patience::Unlimited,
     };
-    let opening = Opening { name: &options.ring, place, report: &report, stop: &stop };
+    let opening = Opening { name: &options.ring, place, report: &report, stop: &stop, log };
     let opened = T::open_receiver(&opening, wait, &options.owner)?;
     let Some(receiver) = opened else { return Ok(signals::end()) };
     let mut job = Job::new(options, receiver, output, &report, &stop);
@@ -161,7 +167,7 @@ impl<'o, R: Receiver> Job<'o, R> {
         let until_read = output.is_pipe() && options.ack != Some(AckArg::Write);
         let look = receiver.observe();
         let goal = Goal { items: options.count.map(|Count(count)| count), ..Goal::default() };
-        let progress = report.progress(look.name(), "received", look.gauge(), goal);
+        let progress = report.progress(look.name(), Subject::new("received"), look.gauge(), goal);
         let capacity = look.capacity();
         Job {
             delivery: Delivery::new(receiver, output, Framer::new(options), until_read, capacity, stop),
@@ -294,7 +300,7 @@ impl<'o, R: Receiver> Job<'o, R> {
         }
     }
 
-    /// Whether to take what is there now, and wait for no item.
+    /// Whether to take the items that there are now, and not wait.
     fn tries_once(&self) -> bool {
         self.options.wait.no_wait || self.options.drain
     }

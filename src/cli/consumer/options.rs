@@ -17,29 +17,30 @@ const ABOUT: &str = "Write the items of a ring in shared memory to standard outp
 Or run a command for each item: consumer RING -- COMMAND";
 
 const AFTER_HELP: &str = "\
-The stream ends when everything was received, a producer (or as many as the ring expects) was
-there, and none is left. A ring that does not exist yet is waited for, also by one that comes after
-the end of a ring that is gone: --timeout bounds that, --no-wait and --drain do not wait for it. A
-ring that has no place for another consumer is an error; with --timeout, a place is waited for. An
-end because the ring was closed or removed is said in a line.
+The stream ends when everything was received, and all producers have left or died after as many came
+as the ring expects, at least one. If the ring does not exist, the consumer waits for it, also after
+the end of an earlier ring of that name: --timeout bounds this wait, --no-wait and --drain do not
+wait. A ring without a place for another consumer is an error; with --timeout, the consumer waits for
+a place. If it ends because the ring was closed or removed, a line says so.
 
 Counts are decimal; durations are 250ms, 5s, 2m, 1h, or seconds.
 
-Up to 1024 items, or 256K, are taken at a time; with --rate or --delay, one. What goes to a pipe is
-acknowledged when the reader has taken it out of the pipe, and the consumer holds no more than the
-reader takes in some milliseconds, and stays until the last item was taken; elsewhere, and with
---ack write, an item is acknowledged after it was written. What a consumer that fails, ends or is
-killed has not acknowledged goes to another one. The first INT, TERM or HUP stops taking, writes
-what is in hand, and leaves; a second one ends at once. When the reader leaves, that is a clean end.
+A consumer takes up to 1024 items, or 256K, at a time; with --rate or --delay, one. If the output is a
+pipe, an item is acknowledged when the reader has taken it out of the pipe; the consumer holds no more
+than the reader takes in some milliseconds, and stays until the last item was taken. Elsewhere, and
+with --ack write, an item is acknowledged after it was written. When a consumer fails, ends or is
+killed, the items that it has not acknowledged go to another one. On the first INT, TERM or HUP it
+takes no more items, writes those that it holds, and leaves; a second signal ends it at once. If the
+reader leaves, the consumer ends with 0.
 
-With -- COMMAND, a command runs for each item: on its standard input, or in place of {} in an
+With -- COMMAND, a command runs for each item: the item is its standard input, or replaces {} in an
 argument ({#} is the job's number, {%} its slot). Exit code 0 acknowledges the item, 65 makes it fail
-for good, any other code or a signal makes it fail, to be tried again. An item belongs to its worker
-for as long as the worker lives, however long the command runs; if the worker is killed, its commands
-are killed and its items go to other consumers. INT and TERM stop taking items, give the commands
-10 seconds (--grace), then end them and give their items back. The environment of the command has
-RING_NAME, RING_PRODUCER, RING_SEQ, RING_ATTEMPT, RING_JOB, RING_SLOT, RING_ITEMS. What a failed
-attempt wrote to standard output is dropped if another one follows. See docs/WORKERS.md.
+for good, any other code or a signal makes it fail, to be tried again. A worker keeps its items as
+long as it lives, however long the command runs; if the worker is killed, its commands are killed and
+its items go to other consumers. On INT or TERM a worker takes no more items, gives the commands
+10 seconds (--grace), then ends them and gives their items back. The environment of the command has
+RING_NAME, RING_PRODUCER, RING_SEQ, RING_ATTEMPT, RING_JOB, RING_SLOT, RING_ITEMS. The standard output
+of a failed attempt is dropped if another attempt follows. See docs/WORKERS.md.
 
 With --hold, a script works on an item in two steps. A background process (ringpipe-hold in ps) holds
 the item until ringctl done, fail or release settles it. If the script or that process is killed, the
@@ -48,8 +49,8 @@ shells' functions run in a subshell, which ends too early: --hold-for $$ names t
 
 Exit codes:
   0      the stream ended, or -n items were written, or nothing was left (--drain), or nothing came
-         (--idle-exit), or nobody reads the output any more
-  1      runtime error: the output could not be written; no item is lost by that
+         (--idle-exit), or the reader of the output has left
+  1      runtime error: the output could not be written; no item is lost by this
   2      usage
   3      -n was not reached; or with --no-wait or --drain: no ring; or with --no-wait: no item
   4      waited too long (--timeout); or with --drain: items lie behind one that a living producer
@@ -75,11 +76,11 @@ Examples:
 /// The help of the shared options for a consumer.
 const WORDS: [(&str, &str); 4] = [
     ("timeout", "Wait at most this long, each time: for the ring and a place in it, and for an item"),
-    ("no_wait", "Never wait, neither for the ring nor for an item: take what is there"),
+    ("no_wait", "Never wait, neither for the ring nor for an item: take the items that there are"),
     ("rate", "Take at most this many items per time: 1000, 1000/s, 90/m, 0.5/h"),
     (
         "delay",
-        "Wait between items: a duration, or MIN..MAX for a random one; nothing is held meanwhile but what the reader has not taken",
+        "Wait between items: a duration, or MIN..MAX for a random one; meanwhile, hold only items that the reader has not taken",
     ),
 ];
 
@@ -113,11 +114,11 @@ pub struct Options {
     /// Drop items that this process has acknowledged already: same producer, same sequence
     ///
     /// For items that were sent twice under one key, such as an answer (--reply) of a worker that was killed
-    /// before it could acknowledge. Covers what this process has received since it started, not what other consumers or
-    /// earlier runs had, nor with -j an item that comes while a command runs for the same one. Of items that
-    /// failed for good, none is dropped, so that ringctl requeue can bring them back. Keys are those of the
-    /// first ring: items that came from several rings may have the same key. Remembers a million runs
-    /// of consecutive sequences, and forgets the lowest first. --stats counts dropped items as duplicates.
+    /// before it could acknowledge. Knows the items that this process has acknowledged since it started, not
+    /// those of other consumers or earlier runs, nor with -j an item for which a command still runs. Items
+    /// that failed for good are not dropped, so that ringctl requeue can bring them back. Keys are those of
+    /// the first ring: items that came from several rings may have the same key. Remembers a million runs of
+    /// consecutive sequences, and forgets the lowest first. --stats counts dropped items as duplicates.
     #[arg(long, help_heading = "Output")]
     pub(super) dedup: bool,
 
@@ -129,10 +130,10 @@ pub struct Options {
         help_heading = "When to stop (default: at the end of the stream)"
     )]
     pub(super) count: Option<Count>,
-    /// Stop when the ring is empty; a ring that does not exist is not waited for (exit code 3)
+    /// Stop when the ring is empty; do not wait for a ring that does not exist (exit code 3)
     #[arg(long, help_heading = "When to stop (default: at the end of the stream)")]
     pub(super) drain: bool,
-    /// Stop when no item has come for so long, once there is a ring
+    /// Stop when no item has come for this long, once there is a ring
     #[arg(long, value_name = "DURATION", help_heading = "When to stop (default: at the end of the stream)")]
     pub(super) idle_exit: Option<DurationArg>,
     /// Do not stop when every producer has left: only when the ring is closed or removed, or by a signal
@@ -151,7 +152,7 @@ pub struct Options {
     #[command(flatten)]
     _color: ColorArgs,
 
-    /// Keep the item in hand for a script, in a background process, and print a token for it first
+    /// Hold one item for a script in a background process, and print its token, then the item
     ///
     /// Takes one item. The first line is the token, the rest is the item, framed as chosen; with --json, the
     /// token is a field of the object. `ringctl done TOKEN` acknowledges the item, `ringctl fail TOKEN` counts a
@@ -196,6 +197,15 @@ impl Options {
             process: &self.process,
         }
     }
+}
+
+/// Whether this is the command line of a worker on `ring` each of whose items, unless a command of its own works on it,
+/// waits for one: not one with standing commands, or one that keeps finished items (`--keep-order`).
+pub fn starts_a_command_for_each_job(line: &[OsString], ring: &str) -> bool {
+    let Ok(options) = Options::try_parse_from(line) else { return false };
+    let WorkArgs { coprocess, keep_order, dry_run, .. } = options.work;
+    let is_worker = !options.command.is_empty() && options.ring.as_str() == ring;
+    is_worker && coprocess.is_none() && !keep_order && !dry_run
 }
 
 /// The values of `--ack`.

@@ -17,14 +17,14 @@ use crate::{Error, ErrorKind, Owners, Ring, RingName, RingOptions, Role, cli::co
 Examples:
   ringctl clean                      list what would be removed
   ringctl clean --yes                remove deserted rings that are empty
-  ringctl clean --yes --with-items   also those with items that no consumer has received
+  ringctl clean --yes --with-items   also rings with items that no consumer has received
 
 Exit codes: 0 done, also when there was nothing to do; 1 a ring could not be removed.")]
 pub struct Args {
-    /// Remove them
+    /// Remove the rings
     #[arg(short, long)]
     yes: bool,
-    /// Also those with items in them
+    /// Also rings with items in them
     #[arg(long)]
     with_items: bool,
     /// One JSON object a line
@@ -67,7 +67,7 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     }
     ui.emit(text.as_bytes())?;
     if !args.json && rows.iter().any(|row| row.action == "would-remove") {
-        ui.note("nothing was removed; ringctl clean --yes does");
+        ui.note("nothing was removed; ringctl clean --yes removes them");
     }
     failed.map_or(Ok(End::Surveyed), Err)
 }

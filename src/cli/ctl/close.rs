@@ -9,8 +9,8 @@ use crate::cli::common::ui::Ui;
 
 /// Close a ring: it takes no more items
 ///
-/// Producers end with exit code 5; consumers receive what there is and then end with 0. Closing a ring that
-/// is closed already is no error.
+/// Producers end with exit code 5; consumers receive the remaining items and then end with 0. Closing a ring
+/// that is closed already is no error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -8,7 +8,7 @@ use crate::cli::common::ui::Ui;
 
 /// Print a shell's completion script for ringctl, producer and consumer
 ///
-/// The scripts know all verbs, options and values, and are made from the same definitions as --help.
+/// The scripts complete all verbs, options and values; they are made from the same definitions as --help.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Now, in the running shell:

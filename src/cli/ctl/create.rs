@@ -44,7 +44,7 @@ pub struct Args {
     /// Most producers and consumers at a time, 2 to 1024 [default: 1024]
     #[arg(long, value_name = "N", conflicts_with = "exclusive")]
     participants: Option<u32>,
-    /// No end of stream before N producers have attached [default: 1]
+    /// Do not end the stream before N producers have attached [default: 1]
     #[arg(long, value_name = "N")]
     producers: Option<u32>,
     /// One producer and one consumer have the ring to themselves, which is faster

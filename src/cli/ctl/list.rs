@@ -19,7 +19,7 @@ use crate::{
 /// changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-ITEMS counts the items to be received, and the slots; PRODUCERS and CONSUMERS the live ones.
+ITEMS is the number of items to be received, of all slots; PRODUCERS and CONSUMERS count live ones.
 STATE is open, closed, over (only the name is left), or unusable (damaged, of another version,
 or no permission to read it).
 

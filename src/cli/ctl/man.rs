@@ -13,8 +13,8 @@ use crate::cli::common::ui::Ui;
 
 /// Write man pages for ringctl, its verbs, producer and consumer
 ///
-/// Each page is a file of section 1: ringctl.1, ringctl-create.1, producer.1 and so on. They are made from the same
-/// definitions as --help. Files of these names are replaced.
+/// Each page is a file of section 1: ringctl.1, ringctl-create.1, producer.1 and so on. The pages are made
+/// from the same definitions as --help. Existing files of these names are replaced.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

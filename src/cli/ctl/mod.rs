@@ -59,15 +59,15 @@ RING is NAME, /NAME or shm:NAME: the POSIX shared-memory object /NAME.
 Examples:
   ringctl create jobs --capacity 65536   make a ring that stays until it is removed
   ringctl list                           all rings, one a line
-  ringctl inspect jobs                   who takes part, who holds what, how full it is
+  ringctl inspect jobs                   its processes, the items that they hold, how full it is
   ringctl watch jobs                     see its slots, semaphores and processes as items move
-  ringctl wait jobs --until empty        until everything was received and acknowledged
+  ringctl wait jobs --until empty        wait until everything was received and acknowledged
   ringctl run -p 3 -c 3 /var/log/*.log   send files through a ring, and verify what arrives
-  ringctl bench                          how fast it is on this machine
-  ringctl check logs/*                   whether the logs of a run add up
+  ringctl bench                          measure how fast rings are on this machine
+  ringctl check logs/*                   check the logs of a run for lost or doubled items
   ringctl requeue failed                 send items that failed for good again
   ringctl rm jobs                        close it and remove it
-  ringctl done \"$token\"                 acknowledge the item that consumer --hold keeps
+  ringctl done \"$token\"                  acknowledge the item that consumer --hold keeps
   ringctl sem wait done --timeout 5s     take a token of a POSIX semaphore
   ringctl lock db -- ./migrate           run a command while holding a lock
   ringctl barrier ready 3                wait until three processes have come

@@ -22,10 +22,10 @@ use crate::{
 /// Show items that wait, oldest first, without taking them
 ///
 /// The items stay in the ring and are delivered as usual. An item that a consumer takes while it is copied is
-/// left out. On a terminal, control characters and bytes that are not text are escaped. A note on standard error
-/// names each item that a worker has failed to process. Of an item that failed for good (consumer --dead-letter), a
-/// line before its bytes says which item it was, why and when it failed, and the last line of standard error; --raw shows
-/// the letter as it is in the ring.
+/// left out. On a terminal, control characters and bytes that are not text are escaped. A note on standard
+/// error names each item that a worker has failed to process. Before the bytes of an item that failed for
+/// good (consumer --dead-letter), a line says which item it was, why and when it failed, and has the last
+/// line of standard error; --raw shows the letter as it is in the ring.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -45,7 +45,7 @@ pub struct Args {
     /// This byte after each item instead of a line break
     #[arg(short, long, value_name = "BYTE", conflicts_with = "json")]
     delimiter: Option<DelimiterArg>,
-    /// The bytes as they are, also on a terminal
+    /// The bytes unchanged, also on a terminal
     #[arg(long, conflicts_with = "json")]
     raw: bool,
     /// One JSON object a line; bytes that are no UTF-8 in base64

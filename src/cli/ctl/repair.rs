@@ -18,8 +18,8 @@ Examples:
   ringctl repair jobs
   ringctl repair jobs --json | jq .items_returned
 
-Exit codes: 0 repaired, also when there was nothing to fix; 1 another user's (--owner, --shared), or the
-system refused; 3 no such ring; 6 damaged, or not a ring.")]
+Exit codes: 0 repaired, also when there was nothing to fix; 1 another user's (--owner, --shared), or
+the system refused; 3 no such ring; 6 damaged, or not a ring.")]
 pub struct Args {
     /// Name of the ring
     ring: RingName,

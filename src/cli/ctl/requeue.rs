@@ -14,34 +14,37 @@ use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::owner_args::OwnerArgs;
 use crate::cli::common::relay::{self, Unsent, send_on};
 use crate::cli::common::report::{ReportArgs, Reporter};
+use crate::cli::common::run_log::{self, RunLog};
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::{Ui, json_line};
+use crate::cli::transport::logged::Logged;
 use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Transport};
 use crate::{Error, ItemKey, RingName, StopFlag};
 
-/// How long to try again for items that lie behind one that is being written, at least so often, and the pause in between.
+/// For items behind one that is being written: how long to try again, the least number of tries, and the
+/// pause between two.
 const BLOCKED: Duration = Duration::from_secs(1);
 const BLOCKED_LOOKS: u32 = 10;
 const BLOCKED_PAUSE: Duration = Duration::from_millis(1);
 
 /// Send items that failed for good to a ring again
 ///
-/// Takes the dead letters that workers (consumer --dead-letter) have put into ring FROM, and sends the items in them, as
-/// they were, to ring TO, or to the ring that they came from. Each keeps its producer and sequence, and has
-/// no failures again. Its letter is acknowledged after the item was sent: if this command is killed, at most one item
-/// is sent twice, and none is lost. What is no dead letter stays in FROM. Ends when FROM is empty; waits
-/// for room in TO.
+/// Takes the dead letters that workers (consumer --dead-letter) have put into ring FROM, and sends their
+/// items unchanged to ring TO, or to the ring that they came from. An item keeps its producer and sequence,
+/// and its failures count from 0 again. Its letter is acknowledged after the item was sent: if this command
+/// is killed, at most one item is sent twice, and none is lost. Items that are not dead letters stay in FROM.
+/// Ends when FROM is empty; waits for room in TO.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   ringctl requeue failed                       each item to the ring that it came from
   ringctl requeue failed retry -n 100          the oldest 100 to the ring retry
-  ringctl requeue failed --exit 75 --keep      those whose command exited with 75; the letters stay, too
+  ringctl requeue failed --exit 75 --keep      items whose command exited with 75; keep their letters
 
-Exit codes: 0 sent, also when there was none; 1 runtime error; 2 usage; 3 no such ring; 4 no room in TO
-(--timeout), or letters lie behind an item that its producer has not finished; 5 TO is closed;
+Exit codes: 0 sent, also when there was none; 1 runtime error; 2 usage; 3 no such ring; 4 no room in
+TO (--timeout), or letters lie behind an item that its producer has not finished; 5 TO is closed;
 6 damaged, or not a ring; 128+n ended by signal n.")]
 pub struct Args {
     /// Ring with the dead letters
@@ -101,17 +104,20 @@ struct Sent {
 /// # Errors
 /// The [`Failure`] that ends it.
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
-    requeue::<Shm>(args, ui)
+    match run_log::from_environment(ui.program())? {
+        Some(log) => log.or_failure(requeue::<Logged<Shm>>(args, Some(&log), ui)),
+        None => requeue::<Shm>(args, None, ui),
+    }
 }
 
-fn requeue<T: Transport>(args: &Args, ui: &Ui) -> Result<End, Failure> {
+fn requeue<T: Transport>(args: &Args, log: Option<&RunLog>, ui: &Ui) -> Result<End, Failure> {
     if let Some(to) = args.to.as_ref().filter(|to| to.as_str() == args.from.as_str()) {
         let line = format!("FROM and TO are both ring {:?}; expected two rings", to.as_str());
         return Err(Failure::new(code::USAGE, line));
     }
     let stop = signals::catch()?;
     let report = Reporter::new(ui.program(), &ReportArgs::default());
-    let opening = opening(args, &args.from, &report, &stop);
+    let opening = opening(args, &args.from, &report, &stop, log);
     let Some(receiver) = T::open_receiver(&opening, Patience::None, &args.owner)? else {
         return Ok(signals::end());
     };
@@ -119,6 +125,7 @@ fn requeue<T: Transport>(args: &Args, ui: &Ui) -> Result<End, Failure> {
         args,
         report: &report,
         stop: &stop,
+        log,
         receiver,
         senders: BTreeMap::new(),
         left: Vec::new(),
@@ -141,19 +148,27 @@ fn requeue<T: Transport>(args: &Args, ui: &Ui) -> Result<End, Failure> {
     }
 }
 
-fn opening<'a>(args: &Args, name: &'a RingName, report: &'a Reporter, stop: &'a StopFlag) -> Opening<'a> {
-    Opening { name, place: Patience::of_place(args.timeout), report, stop }
+fn opening<'a>(
+    args: &Args,
+    name: &'a RingName,
+    report: &'a Reporter,
+    stop: &'a StopFlag,
+    log: Option<&'a RunLog>,
+) -> Opening<'a> {
+    Opening { name, place: Patience::of_place(args.timeout), report, stop, log }
 }
 
-/// One run.
+/// The state of one run.
 struct Run<'a, T: Transport> {
     args: &'a Args,
     report: &'a Reporter,
     stop: &'a StopFlag,
+    log: Option<&'a RunLog>,
     receiver: T::Receiver,
     /// By the names of their rings, with the number of items sent.
     senders: BTreeMap<String, (T::Sender, u64)>,
-    /// Items that stay in the ring. They are given back at the end: earlier, they would come again.
+    /// Items that stay in the ring. They are given back at the end; if given back earlier, they would be
+    /// received again.
     left: Vec<<T::Receiver as Receiver>::Owned>,
     others: u64,
     not_chosen: u64,
@@ -209,7 +224,7 @@ impl<'a, T: Transport> Run<'a, T> {
     /// Sends what is in a letter, and acknowledges the letter. False: a signal came first.
     fn process(&mut self, item: <T::Receiver as Receiver>::Owned) -> Result<bool, Failure> {
         let parsed = DeadLetter::parse(item.bytes());
-        // What was read from lost memory is neither a letter nor anything else.
+        // Discard what was read from lost memory.
         item.check().map_err(|error| self.failure(&error))?;
         // With the slash, a name that begins with "shm:" stays as it is.
         let letter = parsed.and_then(|(letter, bytes)| {
@@ -240,7 +255,7 @@ impl<'a, T: Transport> Run<'a, T> {
         }
         match self.args.keep {
             true => self.left.push(item),
-            false => item.acknowledge(),
+            false => item.acknowledge().map_err(|error| self.failure(&error))?,
         }
         Ok(true)
     }
@@ -248,7 +263,7 @@ impl<'a, T: Transport> Run<'a, T> {
     /// Sends an item; waits for room. False: a signal came first.
     fn send(&mut self, to: &RingName, key: ItemKey, bytes: &[u8]) -> Result<bool, Failure> {
         if !self.senders.contains_key(to.as_str()) {
-            let opening = opening(self.args, to, self.report, self.stop);
+            let opening = opening(self.args, to, self.report, self.stop, self.log);
             let create = CreateArgs {
                 no_create: self.args.no_create,
                 owner: self.args.owner,
@@ -295,7 +310,7 @@ impl<'a, T: Transport> Run<'a, T> {
 fn full(ring: &str, waited: Duration) -> Failure {
     let waited = if waited.is_zero() { String::new() } else { format!(", waited {}", show::given(waited)) };
     Failure::new(code::FULL, format!("ring {ring:?} is full{waited}"))
-        .hint(format!("ringctl inspect {} shows who is slow", escape::argument(ring)))
+        .hint(format!("ringctl inspect {} shows which side is slow", escape::argument(ring)))
 }
 
 impl Args {

@@ -12,14 +12,14 @@ use crate::{
 
 /// Close rings and remove their names
 ///
-/// Attached processes are woken: producers end with exit code 5, consumers receive what there is and end.
-/// Without a live consumer, the items in the ring are discarded, and a line on standard error says how many.
-/// Only rings are removed, never an object of another program.
+/// Attached processes are woken: producers end with exit code 5, consumers receive the remaining items and
+/// end. Without a live consumer, the items in the ring are discarded, and a line on standard error says how
+/// many. Only rings are removed, never an object of another program.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   ringctl rm jobs
-  ringctl rm -f jobs          no error if there is none; also what is damaged or half-made
+  ringctl rm -f jobs          no error if there is none; also a damaged or unfinished ring
 
 Exit codes: 0 removed; 1 runtime error; 3 no such ring; 6 not a ring, or one that only -f removes.
 With several rings, that of the first failure.")]
@@ -101,7 +101,7 @@ fn remove(name: &RingName, force: bool) -> Result<(bool, Option<u64>), Failure> 
         let failure = Failure::of_ring(name.as_str(), &error);
         if force && failure.code == code::DAMAGED {
             let path = escape::argument(name.as_str());
-            failure.hint(format!("only what was a ring is removed here; if it is yours: rm /dev/shm/{path}"))
+            failure.hint(format!("ringctl rm removes only rings; if the file is yours: rm /dev/shm/{path}"))
         } else {
             failure
         }

@@ -23,9 +23,9 @@ const SHORT: Duration = Duration::from_millis(500);
 
 /// POSIX named semaphores: create, post, wait, read the value, remove
 ///
-/// They are those of sem_open(3), by the same name, and any other program may use them at the same time.
-/// A token has no owner: if a process is killed after it has taken one, that token is lost. The library has
-/// locks that survive their holder's death: ringpipe::sync.
+/// These are the semaphores of sem_open(3), under the same names; any other program may use them at the same
+/// time. A token has no owner: if a process is killed after it has taken a token, that token is lost. The
+/// library has locks that survive their holder's death: ringpipe::sync.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -36,8 +36,9 @@ Examples:
   ringctl sem create slots --value 4             at most four at a time
   ringctl sem wait slots; job; ringctl sem post slots
 
-Exit codes: 0 done; 1 it exists already, or the system refused; 2 usage; 3 not found, or no token (--no-wait);
-4 timed out, or as many tokens as there may be; 6 not a semaphore; 128+n ended by signal n, no token taken.")]
+Exit codes: 0 done; 1 it exists already, or the system refused; 2 usage; 3 not found, or no token
+(--no-wait); 4 timed out, or as many tokens as there may be; 6 not a semaphore; 128+n ended by
+signal n, no token taken.")]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -52,11 +53,11 @@ enum Verb {
         /// Tokens to begin with
         #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(MOST)))]
         value: u32,
-        /// Who may use it, in octal, whatever the umask: read and write go together [default: 600]
+        /// Permissions in octal, whatever the umask: using it needs both read and write [default: 600]
         #[arg(long, value_name = "MODE")]
         mode: Option<ModeArg>,
     },
-    /// Add tokens, and wake as many who wait
+    /// Add tokens, and wake as many waiting processes
     Post {
         /// Name of the semaphore
         name: RingName,
@@ -66,7 +67,7 @@ enum Verb {
         #[command(flatten)]
         owner: OwnerArgs,
     },
-    /// Take a token, and wait for it
+    /// Take a token; wait until there is one
     Wait {
         /// Name of the semaphore
         name: RingName,
@@ -225,7 +226,7 @@ fn failure(name: &RingName, error: &Error) -> Failure {
         }
         ErrorKind::Incompatible | ErrorKind::Damaged => {
             let path = named_semaphore::path(name);
-            failure.hint(format!("if it is yours and of no use: rm {}", path.display()))
+            failure.hint(format!("if it is yours and unused: rm {}", path.display()))
         }
         _ => match way_out_of(error) {
             Some(hint) => failure.hint(hint),

@@ -7,25 +7,27 @@ use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::hold::{Facts, Request, Token, ask};
 use crate::cli::common::relay::{self, Unsent, send_on};
 use crate::cli::common::report::{ReportArgs, Reporter};
+use crate::cli::common::run_log::{self, RunLog};
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
+use crate::cli::transport::logged::Logged;
 use crate::cli::transport::shm::Shm;
-use crate::cli::transport::{Opening, Patience};
+use crate::cli::transport::{Opening, Patience, Transport};
 use crate::{ItemKey, RingName};
 
 /// Acknowledge an item that `consumer --hold` keeps: it is not delivered again
 ///
-/// Returns when it is acknowledged and its holder has left the ring.
+/// Returns when the item is acknowledged and its holder has left the ring.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   { read -r token; item=$(cat); } < <(consumer jobs --hold --hold-for $$)
   ./work \"$item\" && ringctl done \"$token\"
 
-Exit codes: 0 acknowledged; 1 another user's token, or the system refused; 3 no holder: the token was used
-before, or the holder has ended and the item is delivered again; 6 the ring was damaged, the item is not
-acknowledged.")]
+Exit codes: 0 acknowledged; 1 another user's token, or the system refused; 3 no holder: the token was
+used before, or the holder has ended and the item is delivered again; 6 the ring was damaged, the
+item is not acknowledged.")]
 pub struct DoneArgs {
     /// What consumer --hold has printed on its first line
     token: Token,
@@ -33,41 +35,42 @@ pub struct DoneArgs {
 
 /// Count a failure of an item that `consumer --hold` keeps, and give it back: it is delivered again
 ///
-/// Returns when it was given back and its holder has left the ring. The next consumer sees the number of
-/// failures, as do workers (--retries) and ringctl peek.
+/// Returns when the item was given back and its holder has left the ring. The next consumer sees the number
+/// of failures, as do workers (--retries) and ringctl peek.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   ringctl fail \"$token\"
   ringctl fail \"$token\" --dead-letter failed --retries 3 --reason 'no answer'
 
-Exit codes: 0 given back, or sent to RING2 and acknowledged; 1 another user's token, or the system refused;
-2 RING2 is the ring of the item; 3 no holder: the token was used before, or the holder has ended and the item is delivered again; 5 RING2 is
-closed; 6 a ring is damaged; 128+n ended by signal n. If it cannot be sent to RING2, its holder keeps it.")]
+Exit codes: 0 given back, or sent to RING2 and acknowledged; 1 another user's token, or the system
+refused; 2 RING2 is the ring of the item; 3 no holder: the token was used before, or the holder has
+ended and the item is delivered again; 5 RING2 is closed; 6 a ring is damaged; 128+n ended by
+signal n. If the item cannot be sent to RING2, its holder keeps it.")]
 pub struct FailArgs {
     /// What consumer --hold has printed on its first line
     token: Token,
     /// Send the item to ring RING2, with the reason, and acknowledge it; RING2 is made when needed
     #[arg(long, value_name = "RING2")]
     dead_letter: Option<RingName>,
-    /// With --dead-letter: give it back until it has failed more than RETRIES times [default: 0]
+    /// With --dead-letter: give the item back until it has failed more than RETRIES times [default: 0]
     #[arg(long, value_name = "RETRIES", requires = "dead_letter")]
     retries: Option<u8>,
-    /// With --dead-letter: why it failed
+    /// With --dead-letter: why the item failed
     #[arg(long, value_name = "TEXT", requires = "dead_letter")]
     reason: Option<String>,
 }
 
 /// Give back an item that `consumer --hold` keeps: it is delivered again, and no failure is counted
 ///
-/// Returns when it was given back and its holder has left the ring.
+/// Returns when the item was given back and its holder has left the ring.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   trap 'ringctl release \"$token\"' EXIT
 
-Exit codes: 0 given back; 1 another user's token, or the system refused; 3 no holder: the token was used
-before, or the holder has ended and the item is delivered again.")]
+Exit codes: 0 given back; 1 another user's token, or the system refused; 3 no holder: the token was
+used before, or the holder has ended and the item is delivered again.")]
 pub struct ReleaseArgs {
     /// What consumer --hold has printed on its first line
     token: Token,
@@ -93,19 +96,31 @@ pub fn fail(args: &FailArgs, ui: &Ui) -> Result<End, Failure> {
     if facts.failures < args.retries.unwrap_or(0) {
         return ask(&args.token, Request::Fail).map(|_| End::Done);
     }
+    let log = run_log::from_environment(ui.program())?;
     // Sent first, so that a death in between loses nothing: what is then sent twice has the same key.
-    match send(dead_letter, args, &facts, &bytes, ui)? {
+    let sent = match &log {
+        Some(log) => log.or_failure(send::<Logged<Shm>>(dead_letter, args, &facts, &bytes, Some(log), ui)),
+        None => send::<Shm>(dead_letter, args, &facts, &bytes, None, ui),
+    };
+    match sent? {
         End::Done => ask(&args.token, Request::Done).map(|_| End::Done),
         end => Ok(end),
     }
 }
 
 /// Sends the item to the ring for dead letters; waits for room.
-fn send(ring: &RingName, args: &FailArgs, facts: &Facts, bytes: &[u8], ui: &Ui) -> Result<End, Failure> {
+fn send<T: Transport>(
+    ring: &RingName,
+    args: &FailArgs,
+    facts: &Facts,
+    bytes: &[u8],
+    log: Option<&RunLog>,
+    ui: &Ui,
+) -> Result<End, Failure> {
     let stop = signals::catch()?;
     let report = Reporter::new(ui.program(), &ReportArgs::default());
-    let opening = Opening { name: ring, place: Patience::None, report: &report, stop: &stop };
-    let Some(mut sender) = relay::open::<Shm>(&opening, &for_letters(bytes.len() as u64))? else {
+    let opening = Opening { name: ring, place: Patience::None, report: &report, stop: &stop, log };
+    let Some(mut sender) = relay::open::<T>(&opening, &for_letters(bytes.len() as u64))? else {
         return Ok(signals::end());
     };
     let key = ItemKey { producer: facts.producer, sequence: facts.sequence };

@@ -29,7 +29,8 @@ const MOST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Wait until something is true of a ring
 ///
-/// The ring need not exist yet. Waiting changes nothing, and looks up to 20 times a second.
+/// The ring need not exist yet. Waiting changes nothing: the command looks at the ring up to 20 times a
+/// second.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Conditions:

@@ -19,11 +19,13 @@ use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::input::Input;
 use crate::cli::common::pace::Pace;
-use crate::cli::common::progress::{Goal, Progress};
+use crate::cli::common::progress::{Goal, Progress, Subject};
 use crate::cli::common::report::{More, Reporter, Stats};
+use crate::cli::common::run_log::RunLog;
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
+use crate::cli::transport::logged::Logged;
 use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Observe, Opening, Patience, Sender, Transport};
 use crate::framing::{Fill, Splitter};
@@ -34,10 +36,13 @@ use crate::{OnFull, StopFlag};
 /// # Errors
 /// The [`Failure`] that ends it.
 pub fn run(options: &Options, ui: &Ui) -> Result<End, Failure> {
-    run_over::<Shm>(options, ui)
+    match options.process.log.open(ui.program())? {
+        Some(log) => log.or_failure(run_over::<Logged<Shm>>(options, Some(&log), ui)),
+        None => run_over::<Shm>(options, None, ui),
+    }
 }
 
-fn run_over<T: Transport>(options: &Options, ui: &Ui) -> Result<End, Failure> {
+fn run_over<T: Transport>(options: &Options, log: Option<&RunLog>, ui: &Ui) -> Result<End, Failure> {
     let report = Reporter::new(ui.program(), &options.process.report);
     if options.create.exclusive && options.policy() == OnFull::DropOldest {
         let line =
@@ -51,7 +56,7 @@ fn run_over<T: Transport>(options: &Options, ui: &Ui) -> Result<End, Failure> {
     let mut first = inputs.next().map(|path| Input::open(path, &stop)).transpose()?;
     let progress_file = options.progress_file(first.as_mut())?;
     let (in_pieces, place) = (options.framing.is_in_pieces(), Patience::of_place(options.wait.timeout));
-    let opening = Opening { name: &options.ring, place, report: &report, stop: &stop };
+    let opening = Opening { name: &options.ring, place, report: &report, stop: &stop, log };
     let opened = T::open_sender(&opening, &options.create, in_pieces)?;
     let Some(mut sender) = opened else { return Ok(signals::end()) };
     sender.record_framing(options.framing.framing());
@@ -107,7 +112,7 @@ impl<'o, S: Sender> Job<'o, S> {
         stop: &StopFlag,
     ) -> Self {
         let look = sender.observe();
-        let progress = report.progress(look.name(), "sent", look.gauge(), goal);
+        let progress = report.progress(look.name(), Subject::new("sent"), look.gauge(), goal);
         let timeout = options.wait.timeout.map(|DurationArg(limit)| limit);
         Job {
             checks: Checks::new(sender, options.until_consumers_gone),

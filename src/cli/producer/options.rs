@@ -21,22 +21,22 @@ const ABOUT: &str = "Send items to a ring in shared memory: each line of standar
 
 const AFTER_HELP: &str = "\
 A missing ring is made, and removed by the last process that leaves it once everything was received.
-Data waits: a producer may send and leave before any consumer comes.
+A producer may send and leave before any consumer comes: the items stay in the ring.
 
 Sizes are bytes, or K, M, G of 1024; counts are decimal; durations are 250ms, 5s, 2m, 1h, or seconds.
 
-An item that was sent is delivered, whatever is killed afterwards. The first INT, TERM or HUP
-stops reading, sends the items that were already read as far as there is room (with --rate or
---delay: none), and leaves; a second one ends at once.
+An item that was sent is delivered, whatever process is killed afterwards. On the first INT, TERM or
+HUP a producer stops reading, sends the items that it has already read while there is room (with
+--rate or --delay: none), and leaves; a second signal ends it at once.
 
-A producer that waits, for input, its pace or room, ends soon after its ring was closed or removed.
-However it ends, it leaves the position of a standard input that is a file behind the last item sent,
-so that the next command reads on from there. Only kill -9 and a second signal keep it from that.
+A producer that waits for input, its pace or room ends soon after its ring was closed or removed.
+If standard input is a file, the producer leaves its position behind the last item sent, so that the
+next command reads on from there, except after kill -9 or a second signal.
 
-With --progress-file, run the same command with --resume after a kill, until it exits with 0: nothing
-is lost, and each kill doubles one item at most (with --raw and --block a piece). Items are then sent
+With --progress-file, run the same command with --resume after a kill, until it exits with 0: no item
+is lost, and each kill doubles one item at most (with --raw and --block, a piece). Items are then sent
 one by one. The file is JSON: offset is where the next item begins, complete says that all is sent.
-It is not for a power cut, after which the ring is gone too: begin anew then, without --resume.
+After a power cut the ring is gone, too: begin again, without --resume.
 
 Exit codes:
   0      the input was sent (or -n items of it; or, with --on-full drop-*, sent or dropped)
@@ -44,7 +44,7 @@ Exit codes:
          no place in the ring for another producer
   2      usage
   3      the ring does not exist (--no-create)
-  4      the ring is full (--on-full fail, --no-wait), or was so, or had no place, for too long
+  4      the ring is full (--on-full fail, --no-wait), or was full, or had no place, for too long
          (--timeout)
   5      the ring is closed, or was removed before all was received; or consumers came, and all have
          left (--until-consumers-gone)
@@ -148,7 +148,8 @@ impl Options {
         let items = self.items.iter().map(|item| Some(item.len() as u64 + framing));
         let inputs = first.map(Input::left).into_iter().chain(self.inputs().skip(1).map(input::size));
         let bytes = items.chain(inputs).sum::<Option<u64>>();
-        Goal { items: self.count.map(|Count(count)| count), bytes: bytes.filter(|&sum| sum > 0), framing }
+        let items = self.count.map(|Count(count)| count);
+        Goal { items, bytes: bytes.filter(|&sum| sum > 0), framing, ..Goal::default() }
     }
 
     pub(super) fn policy(&self) -> OnFull {

@@ -27,7 +27,7 @@ impl<S: Sender> Job<'_, S> {
         match alive.iter().all(|one| one.liveness == Liveness::Stopped) {
             true if alive.is_empty() => format!("no live consumer; ringctl inspect {name}"),
             true => format!("process {} is stopped; ringctl inspect {name}", alive[0].pid),
-            false => format!("ringctl inspect {name} shows who is slow"),
+            false => format!("ringctl inspect {name} shows which side is slow"),
         }
     }
 

@@ -10,6 +10,7 @@
 //! received item lies ([`Item::write_to`]) where [`Item::WRITES_IN_PLACE`] is true. Without them, bytes go through
 //! a buffer.
 
+pub mod logged;
 mod patience;
 pub mod shm;
 
@@ -23,9 +24,10 @@ use super::common::exit::Failure;
 use super::common::owner_args::OwnerArgs;
 use super::common::progress::Fill;
 use super::common::report::Reporter;
+use super::common::run_log::RunLog;
 use crate::framing::{Framing, Recorded};
 use crate::sys::command::io::Wait;
-use crate::{Error, ItemKey, Liveness, OnFull, RingName, Role, StopFlag, Totals};
+use crate::{DropObserver, Error, ItemKey, Liveness, OnFull, RingName, Role, StopFlag, Totals};
 
 /// A kind of ring, with its two ways to attach.
 pub trait Transport {
@@ -69,6 +71,8 @@ pub struct Opening<'a> {
     pub report: &'a Reporter,
     /// Ends the wait, and later waits of the attached end.
     pub stop: &'a StopFlag,
+    /// Where [`logged`] ends write what they do.
+    pub log: Option<&'a RunLog>,
 }
 
 /// Figures of a ring at one moment.
@@ -173,11 +177,17 @@ pub trait Sender: Send {
     /// Whether this process created the ring.
     fn has_made_ring(&self) -> bool;
 
+    /// The number of this producer in the ring.
+    fn id(&self) -> u32;
+
     /// Chooses what happens to an item when the ring is full.
     ///
     /// # Errors
     /// [`Error::Options`] for a policy that this ring does not allow.
     fn set_on_full(&mut self, on_full: OnFull) -> Result<(), Error>;
+
+    /// Lets `observer` know each item that this producer drops.
+    fn set_drop_observer(&mut self, observer: Box<dyn DropObserver>);
 
     /// Records, for consumers and observers, how this producer frames items.
     fn record_framing(&self, framing: Framing);
@@ -243,7 +253,7 @@ pub trait Room {
 }
 
 /// A consumer's end of a ring. Dropping it detaches the consumer.
-pub trait Receiver {
+pub trait Receiver: Send {
     /// The ring, for observation.
     type Observer: Observe;
     /// An item that does not borrow this receiver.
@@ -314,7 +324,10 @@ pub trait Owned: Send + 'static {
     fn record_failure(&self) -> u8;
 
     /// Acknowledges the item.
-    fn acknowledge(self);
+    ///
+    /// # Errors
+    /// It could not be logged, and was given back.
+    fn acknowledge(self) -> Result<(), Error>;
 
     /// Gives the item back; it is delivered again. Adds no failure.
     fn give_back(self);
@@ -346,10 +359,16 @@ pub trait Batch {
     fn check(&self) -> Result<(), Error>;
 
     /// Acknowledges all items still held.
-    fn acknowledge(self);
+    ///
+    /// # Errors
+    /// That could not be logged, and they were given back.
+    fn acknowledge(self) -> Result<(), Error>;
 
-    /// Acknowledges the first item still held.
-    fn acknowledge_first(&mut self);
+    /// Acknowledges the first `count` items still held.
+    ///
+    /// # Errors
+    /// That could not be logged, and they are still held.
+    fn acknowledge_first(&mut self, count: usize) -> Result<(), Error>;
 
     /// Gives all items still held back; they are delivered again.
     fn give_back(self);

@@ -18,10 +18,11 @@ use super::exchange::{EXPECTED, LONGEST_ANSWER, answer, frame, quoted};
 use super::finish::{Finished, Finisher};
 use super::options::Coprocess;
 use super::slots::{After, Job, Jobs, Supply};
+use super::source::TakeNow;
 use super::standing::{BLOCK, Sent, Standing, poll};
 use super::stop::Stop;
 use super::supervise::{Collected, Ended, MOST_AFTER_END, Terminator};
-use super::template::Template;
+use super::template::{self, Template};
 use super::verdict::{Ending, Verdict};
 use crate::ItemKey;
 use crate::cli::common::escape;
@@ -53,6 +54,8 @@ pub fn check(template: &Template) -> Result<(), Failure> {
 /// What all slots with standing commands share.
 pub struct Shared<'a, 'o, S, O> {
     pub jobs: &'a Jobs<O, Stop>,
+    /// Where a slot takes its next item itself. `None`: the main thread hands out all.
+    pub source: Option<&'a dyn TakeNow<O>>,
     pub finisher: &'a Finisher<'o, S>,
     pub guard: &'a Guard,
     pub terminator: &'a Terminator,
@@ -157,13 +160,41 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
     fn take(&mut self) {
         let most = self.shared.ahead.saturating_add(1);
         while !self.over {
+            let before = self.unsent.len();
             match self.shared.jobs.try_take(self.slot, most, &mut self.unsent) {
-                Supply::Taken => {}
+                Supply::Taken => self.finish_exhausted(before),
+                Supply::NotYet if self.receives() => self.finish_exhausted(before),
                 Supply::NotYet => return,
                 Supply::Over => self.over = true,
             }
         }
         self.give_back_unsent();
+    }
+
+    /// Takes the next item from the ring, if this slot may and one is there.
+    fn receives(&mut self) -> bool {
+        let Shared { jobs, source: Some(source), .. } = self.shared else { return false };
+        if !jobs.may_receive(self.slot) {
+            return false;
+        }
+        match source.take_now() {
+            Some(job) => self.unsent.push_back(job),
+            None => return jobs.received_none(self.slot),
+        }
+        true
+    }
+
+    /// Finishes the items, of those taken last, that other workers have tried as often as they may be tried.
+    fn finish_exhausted(&mut self, first: usize) {
+        let mut at = first;
+        while let Some(job) = self.unsent.get(at) {
+            if !self.shared.finisher.are_exhausted(&job.items) {
+                at += 1;
+            } else if let Some(job) = self.unsent.remove(at) {
+                let after = self.finish(Ended::not_run(Ending::Exhausted), job, &[]);
+                self.settle(std::iter::once(after));
+            }
+        }
     }
 
     fn give_back_unsent(&mut self) {
@@ -202,6 +233,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
         }
         let command = template.command(&[], 0, self.slot + 1);
         let mut command = command.map_err(|why| Failure::new(code::RUNTIME, why))?;
+        template::without_item(&mut command);
         command.env("RING_NAME", finisher.ring).env("RING_SLOT", (self.slot + 1).to_string());
         let stands = self.shared.jobs.stands();
         let running = self
@@ -281,7 +313,10 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
         process.buffer = buffer;
         if !settled.is_empty() {
             process.limit_first(Instant::now(), self.shared.limit);
-            self.settle(settled.into_iter());
+            match self.shared.source {
+                Some(_) => self.shared.jobs.finished_quietly(self.slot, settled.into_iter()),
+                None => self.settle(settled.into_iter()),
+            }
         }
         result
     }

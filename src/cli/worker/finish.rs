@@ -194,6 +194,11 @@ impl<S: Sender> Finisher<'_, S> {
         item.failures() > self.retries()
     }
 
+    /// Whether one of a job's items has.
+    pub fn are_exhausted<O: Owned>(&self, items: &[O]) -> bool {
+        items.iter().any(|item| self.is_exhausted(item))
+    }
+
     fn will_retry<O: Owned>(&self, finished: &Finished<O>) -> bool {
         let more = finished.job.attempt() <= u32::from(self.retries());
         more && self.verdict(&finished.ended) == Verdict::Retry
@@ -269,7 +274,7 @@ impl<S: Sender> Finisher<'_, S> {
             // What was read from lost memory must not count as done.
             item.check().map_err(|error| Failure::of_ring(self.ring, &error))?;
             (items, bytes) = (items + 1, bytes + item.bytes().len() as u64);
-            item.acknowledge();
+            item.acknowledge().map_err(|error| Failure::of_ring(self.ring, &error))?;
         }
         let mut state = self.state();
         state.tally.done += items;
@@ -311,7 +316,7 @@ impl<S: Sender> Finisher<'_, S> {
         let mut items = 0;
         for item in finished.job.items {
             item.check().map_err(|error| Failure::of_ring(self.ring, &error))?;
-            item.acknowledge();
+            item.acknowledge().map_err(|error| Failure::of_ring(self.ring, &error))?;
             items += 1;
         }
         let mut state = self.state();

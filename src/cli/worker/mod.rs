@@ -2,6 +2,7 @@
 //!
 //! The main thread receives items and hands them out; a thread for each slot (`--jobs`) runs commands and decides what
 //! becomes of their items. So the main thread may wait for items, and an acknowledgement never waits for it.
+//! A slot with a standing command (`--coprocess`) takes its next item itself while there are some.
 //!
 //! An item belongs to its worker for as long as that lives: no time limit takes it away. When the worker dies, other
 //! consumers get its items, and its commands are killed.
@@ -21,6 +22,7 @@ mod print;
 mod results;
 mod slot;
 mod slots;
+mod source;
 mod spool;
 mod standing;
 mod stop;
@@ -34,7 +36,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use self::dead_letters::DeadLetters;
-use self::dispatch::Dispatcher;
+use self::dispatch::{Dispatcher, SHOWN};
 use self::finish::{Finisher, Order, State};
 use self::joblog::{Done, JobLog};
 use self::limits::Limits;
@@ -42,6 +44,7 @@ pub use self::options::{WorkArgs, WorkerOptions, with_command};
 use self::print::Printer;
 use self::slot::Worker;
 use self::slots::Jobs;
+use self::source::{Source, TakeNow};
 use self::stop::Stop;
 use self::supervise::Terminator;
 use self::template::Template;
@@ -50,13 +53,16 @@ use crate::cli::common::create_args::CreateArgs;
 use crate::cli::common::dead_letter::for_letters;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::pace::Pace;
-use crate::cli::common::progress::Goal;
+use crate::cli::common::progress::{Emptied, Goal};
 use crate::cli::common::relay;
 use crate::cli::common::report::Reporter;
+use crate::cli::common::run_log::RunLog;
 use crate::cli::common::seen::Seen;
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
+use crate::cli::transport::logged::Logged;
+use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Transport};
 use crate::framing::Framing;
 use crate::sys::command::child::{Guard, reserve};
@@ -69,16 +75,30 @@ const GRACE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The [`Failure`] that ends it.
-pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<End, Failure> {
-    let work = options.work;
-    let report = Reporter::new(ui.program(), &options.process.report);
+pub fn run(options: &WorkerOptions<'_>, ui: &Ui) -> Result<End, Failure> {
     options.process.affinity.apply()?;
     let template = checked(options)?;
+    // Before the ring is attached, and while there is one thread.
+    let guard = Guard::start(options.work.jobs.map_or(1, |jobs| jobs.0));
+    let guard = guard.map_err(|error| Failure::io("starting the guard of the commands", &error))?;
+    // After that: the guard must not keep the log's lock when this process is killed.
+    match options.process.log.open(ui.program())? {
+        Some(log) => log.or_failure(run_over::<Logged<Shm>>(options, &template, &guard, Some(&log), ui)),
+        None => run_over::<Shm>(options, &template, &guard, None, ui),
+    }
+}
+
+fn run_over<T: Transport>(
+    options: &WorkerOptions<'_>,
+    template: &Template,
+    guard: &Guard,
+    log: Option<&RunLog>,
+    ui: &Ui,
+) -> Result<End, Failure> {
+    let work = options.work;
+    let report = Reporter::new(ui.program(), &options.process.report);
     let slots = work.jobs.map_or(1, |jobs| jobs.0);
     let prefetch = prefetch(work);
-    // Before the ring is attached, and while there is one thread.
-    let guard =
-        Guard::start(slots).map_err(|error| Failure::io("starting the guard of the commands", &error))?;
     let stop = signals::catch()?;
     let (done, joblog) = files(work)?;
     // Commands that end within their grace may still write.
@@ -89,6 +109,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         place: Patience::of_place(options.wait.timeout),
         report: &report,
         stop: &stop,
+        log,
     };
     let wait = match options.wait.timeout {
         _ if options.wait.no_wait || options.drain => Patience::None,
@@ -113,7 +134,7 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     let dead = work
         .dead_letter
         .as_ref()
-        .map(|name| DeadLetters::new(&ring, opener::<T>(name, create, options, &report, &stop)));
+        .map(|name| DeadLetters::new(&ring, opener::<T>(name, create, options, &report, &stop, log)));
     let seen = options.dedup.then(Seen::default);
     let state = State { halt: work.halt, seen, ..State::default() };
     let finisher = Finisher {
@@ -130,12 +151,13 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
         state: Mutex::new(state),
     };
     let terminator = Terminator::new().map_err(|error| Failure::io("making a pipe", &error))?;
-    let goal = Goal { items: options.count, ..Goal::default() };
-    let progress = report.progress(&ring, "done", receiver.observe().gauge(), goal);
+    let emptied = if options.drain { Emptied::Always } else { Emptied::WhenNoMoreCome };
+    let goal = Goal { items: options.count, emptied, ..Goal::default() };
+    let progress = report.progress(&ring, SHOWN, receiver.observe().gauge(), goal);
     let worker = Worker {
         options,
-        template: &template,
-        guard: &guard,
+        template,
+        guard,
         terminator: &terminator,
         stop: &stop,
         finisher: &finisher,
@@ -146,12 +168,22 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
             None => Jobs::new(slots, prefetch),
         },
     };
+    let (pace, limits) = (
+        Pace::new(options.pace.rate, options.pace.delay, fastrand::Rng::new()),
+        Limits::new(work.load, work.memfree),
+    );
+    // A slot with items ahead of its command has the next one at hand. What holds items up, or drops some, is the main
+    // thread's.
+    let is_plain = pace.is_unlimited() && limits == Limits::default() && !work.resume && !options.dedup;
+    let is_shared = work.coprocess.is_some() && prefetch == 0 && is_plain;
+    let source = Source::new(receiver, options.count, is_shared, &stop);
     let standing = work.coprocess.map(|form| coprocess::Shared {
         jobs: &worker.jobs,
+        source: is_shared.then_some(&source as &dyn TakeNow<_>),
         finisher: &finisher,
-        guard: &guard,
+        guard,
         terminator: &terminator,
-        template: &template,
+        template,
         form,
         ahead: prefetch,
         limit: work.item_timeout.map(|DurationArg(limit)| limit),
@@ -159,16 +191,14 @@ pub fn run_over<T: Transport>(options: &WorkerOptions<'_>, ui: &Ui) -> Result<En
     });
     let dispatcher = Dispatcher {
         worker: &worker,
-        receiver,
+        source: &source,
         done,
-        pace: Pace::new(options.pace.rate, options.pace.delay, fastrand::Rng::new()),
+        pace,
         due: None,
-        limits: Limits::new(work.load, work.memfree),
+        limits,
         report: &report,
         progress,
         stop: &stop,
-        taken: 0,
-        number: 0,
         printed: Vec::new(),
         waited: Duration::ZERO,
         deserted: false,
@@ -256,11 +286,12 @@ fn opener<'o, T: Transport>(
     options: &'o WorkerOptions<'o>,
     report: &Reporter,
     stop: &StopFlag,
+    log: Option<&RunLog>,
 ) -> impl FnMut() -> Result<Option<T::Sender>, Failure> + Send + use<'o, T> {
-    let (report, stop) = (report.clone(), stop.clone());
+    let (report, stop, log) = (report.clone(), stop.clone(), log.cloned());
     move || {
         let place = Patience::of_place(options.wait.timeout);
-        let opening = Opening { name, place, report: &report, stop: &stop };
+        let opening = Opening { name, place, report: &report, stop: &stop, log: log.as_ref() };
         relay::open::<T>(&opening, &create)
     }
 }

@@ -51,6 +51,11 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
     /// Runs the command of a job. An error gives its items back, and stops the worker.
     fn run(&self, job: Job<O>, slot: usize) -> Result<After<O, Stop>, Failure> {
         let work = self.options.work;
+        if self.finisher.are_exhausted(&job.items) {
+            let ended = Ended::not_run(Ending::Exhausted);
+            let (output, tail, received, line, label) = Default::default();
+            return Ok(self.finish(Finished { job, ended, output, tail, received, line, label }));
+        }
         let items: Vec<&[u8]> = job.items.iter().map(O::bytes).collect();
         let first = job.items.first().map_or(ItemKey { producer: 0, sequence: 0 }, O::key);
         let facts = Facts {

@@ -103,6 +103,8 @@ struct State<O, S> {
     waiting: VecDeque<Job<O>>,
     running: usize,
     postponed: Postponed<Job<O>>,
+    /// The items of these jobs.
+    delayed: usize,
     stop: Option<S>,
     over: bool,
     /// The main thread waits for a change.
@@ -115,12 +117,21 @@ struct State<O, S> {
     held: Vec<usize>,
     /// The slots whose bells are to ring for a job.
     asleep: Vec<usize>,
+    /// The main thread is about to add a job.
+    adding: bool,
+    /// The main thread knows a reason to stop.
+    ending: bool,
 }
 
 impl<O, S> State<O, S> {
+    /// Jobs that wait for a slot or run.
+    fn in_hand(&self) -> usize {
+        self.running + self.waiting.len()
+    }
+
     /// How many jobs a slot may have, so that the others can have as many: its share, rounded up.
     fn share(&self) -> usize {
-        (self.running + self.waiting.len()).div_ceil(self.held.len().max(1))
+        self.in_hand().div_ceil(self.held.len().max(1))
     }
 
     /// The slot to wake for the next job that waits: of those asleep, the one with the fewest jobs.
@@ -140,7 +151,10 @@ impl<O, S> State<O, S> {
         self.running -= 1;
         match after {
             After::Settled => {}
-            After::Postponed(job, due) => self.postponed.push(job, due),
+            After::Postponed(job, due) => {
+                self.delayed += job.items.len();
+                self.postponed.push(job, due);
+            }
             After::Divided(jobs) => jobs.into_iter().rev().for_each(|job| self.waiting.push_front(job)),
             After::Stop(why) => drop(self.stop.get_or_insert(why)),
         }
@@ -153,6 +167,7 @@ impl<O: Owned, S> Jobs<O, S> {
             waiting: VecDeque::new(),
             running: 0,
             postponed: Postponed::new(),
+            delayed: 0,
             stop: None,
             over: false,
             awaited: false,
@@ -160,6 +175,8 @@ impl<O: Owned, S> Jobs<O, S> {
             standing: 0,
             held: Vec::new(),
             asleep: Vec::new(),
+            adding: false,
+            ending: false,
         };
         Jobs {
             state: Mutex::new(state),
@@ -190,6 +207,7 @@ impl<O: Owned, S> Jobs<O, S> {
     /// Adds a job.
     pub fn add(&self, job: Job<O>) {
         let mut state = self.state();
+        state.adding = false;
         state.waiting.push_back(job);
         if self.bells.is_empty() {
             drop(state);
@@ -243,6 +261,50 @@ impl<O: Owned, S> Jobs<O, S> {
         Supply::NotYet
     }
 
+    /// Whether a slot that found no job may receive one itself: there is room for it, and no reason not to. The slot then has
+    /// a job, until it says by [`received_none`](Self::received_none) that there is none. Otherwise the main thread is told
+    /// what the slot has finished quietly.
+    pub fn may_receive(&self, slot: usize) -> bool {
+        let mut state = self.state();
+        let is_free = state.held[slot] == 0
+            && state.waiting.is_empty()
+            && state.in_hand() + usize::from(state.adding) < self.slots + self.prefetch;
+        let is_over = state.over || state.ending || state.stop.is_some();
+        // A failed item that is due goes first.
+        if is_free && !is_over && state.postponed.next_due().is_none_or(|due| due > Instant::now()) {
+            state.running += 1;
+            state.held[slot] += 1;
+            return true;
+        }
+        self.notify(state);
+        false
+    }
+
+    /// A slot that was allowed to receive a job has none. True: one waits by now.
+    pub fn received_none(&self, slot: usize) -> bool {
+        let mut state = self.state();
+        state.running -= 1;
+        state.held[slot] -= 1;
+        let waits = !state.waiting.is_empty();
+        self.notify(state);
+        waits
+    }
+
+    /// A slot has finished some of its jobs, and asks by [`may_receive`](Self::may_receive) at once for another one.
+    /// The main thread need not know unless there is more to it.
+    pub fn finished_quietly(&self, slot: usize, all: impl Iterator<Item = After<O, S>>) {
+        let mut state = self.state();
+        let mut is_quiet = true;
+        for after in all {
+            is_quiet &= matches!(after, After::Settled);
+            state.held[slot] -= 1;
+            state.finished(after);
+        }
+        if !is_quiet {
+            self.notify(state);
+        }
+    }
+
     /// A slot has finished some of its jobs.
     pub fn finished_some(&self, slot: usize, all: impl Iterator<Item = After<O, S>>) {
         let mut state = self.state();
@@ -287,14 +349,25 @@ impl<O: Owned, S> Jobs<O, S> {
     /// Moves the postponed jobs that are due to the front, as far as there is room; then answers how many more jobs may
     /// be added.
     pub fn room(&self) -> usize {
+        self.room_in(&mut self.state())
+    }
+
+    /// As [`room`](Self::room), for one job: until the main thread adds it or waits, slots leave its place free.
+    pub fn reserve(&self) -> bool {
         let mut state = self.state();
+        state.adding = self.room_in(&mut state) > 0;
+        state.adding
+    }
+
+    fn room_in(&self, state: &mut State<O, S>) -> usize {
         state.has_changed = false;
         let now = Instant::now();
         let most = self.slots + self.prefetch;
         let mut moved = false;
-        while state.running + state.waiting.len() < most
+        while state.in_hand() < most
             && let Some(job) = state.postponed.pop_due(now)
         {
+            state.delayed -= job.items.len();
             state.waiting.push_front(job);
             moved = true;
         }
@@ -304,7 +377,7 @@ impl<O: Owned, S> Jobs<O, S> {
                 self.bells[slot].ring();
             }
         }
-        most.saturating_sub(state.running + state.waiting.len())
+        most.saturating_sub(state.in_hand())
     }
 
     /// Waits for a change since the main thread last asked for room, at most `limit`, and no longer than until the next
@@ -312,9 +385,9 @@ impl<O: Owned, S> Jobs<O, S> {
     pub fn wait(&self, limit: Duration) {
         let mut state = self.state();
         // Without room, a postponed job that is due has to wait for a change.
-        let has_room = state.running + state.waiting.len() < self.slots + self.prefetch;
+        let has_room = state.in_hand() < self.slots + self.prefetch;
         let limit = if has_room { limit.min(until_due(&state.postponed)) } else { limit };
-        state.awaited = true;
+        (state.awaited, state.adding) = (true, false);
         let waited = self.changed.wait_timeout_while(state, limit, |state| !state.has_changed);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         (state.awaited, state.has_changed) = (false, false);
@@ -328,12 +401,25 @@ impl<O: Owned, S> Jobs<O, S> {
     /// Jobs that wait for a slot or run, and jobs that are postponed.
     pub fn in_hand(&self) -> (usize, usize) {
         let state = self.state();
-        (state.running + state.waiting.len(), state.postponed.len())
+        (state.in_hand(), state.postponed.len())
+    }
+
+    /// Commands that have a job, and items that wait for their next attempt.
+    pub fn busy_and_delayed(&self) -> (usize, usize) {
+        let state = self.state();
+        let busy = match self.bells.is_empty() {
+            true => state.running,
+            false => state.held.iter().filter(|held| **held > 0).count(),
+        };
+        (busy, state.delayed)
     }
 
     /// Why a slot wants the worker to stop.
     pub fn stop(&self) -> Option<S> {
-        self.state().stop.take()
+        let mut state = self.state();
+        let stop = state.stop.take();
+        state.ending |= stop.is_some();
+        stop
     }
 
     /// No job starts any more. Answers those that have not started; running ones go on.
@@ -342,6 +428,7 @@ impl<O: Owned, S> Jobs<O, S> {
         state.over = true;
         let mut left: Vec<_> = state.waiting.drain(..).collect();
         left.extend(std::mem::take(&mut state.postponed).into_items());
+        state.delayed = 0;
         self.added.notify_all();
         self.bells.iter().for_each(Bell::ring);
         left

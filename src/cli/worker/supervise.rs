@@ -137,12 +137,15 @@ pub fn run(
     let mut pipes = Pipes::of(&mut running, input.unwrap_or_default())?;
     let mut ladder = Ladder { end_at: around.limit.map(|limit| start + limit), ..Ladder::default() };
     let mut cut = None;
-    while !running.has_ended() {
-        let told = pipes.wait(&running, around.terminator, &ladder)?;
+    loop {
+        let Seen { ended, told } = pipes.wait(&running, around.terminator, &ladder)?;
         if told {
             ladder.stop(&running);
         }
         ladder.climb(&running);
+        if ended {
+            break;
+        }
         if let Err(error) = pipes.pass(sink, MOST_AT_ONCE) {
             running.signal(Signal::SIGKILL);
             cut = Some(error);
@@ -209,6 +212,14 @@ impl Ladder {
     }
 }
 
+/// What a command was waited for.
+struct Seen {
+    /// Its first process has ended.
+    ended: bool,
+    /// The worker ends.
+    told: bool,
+}
+
 /// This end of the pipes of a command.
 struct Pipes<'i> {
     input: Option<(PipeWriter, &'i [u8])>,
@@ -229,8 +240,8 @@ impl<'i> Pipes<'i> {
         Ok(pipes)
     }
 
-    /// Waits until there is something to do. True: the worker ends.
-    fn wait(&self, running: &Running, terminator: &Terminator, ladder: &Ladder) -> io::Result<bool> {
+    /// Waits until there is something to do.
+    fn wait(&self, running: &Running, terminator: &Terminator, ladder: &Ladder) -> io::Result<Seen> {
         let mut fds = Vec::with_capacity(5);
         fds.extend(running.ended_fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         fds.extend(self.outputs.iter().flatten().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
@@ -239,10 +250,16 @@ impl<'i> Pipes<'i> {
         fds.extend(told);
         let limit = ladder.left().into_iter().chain(running.ended_fd().is_none().then_some(POLL)).min();
         match ppoll(&mut fds, limit.map(TimeSpec::from_duration), None) {
-            Ok(_) => Ok(!ladder.stopped && fds.last().is_some_and(|fd| fd.any() == Some(true))),
-            Err(Errno::EINTR) => Ok(false),
-            Err(error) => Err(error.into()),
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok(Seen { ended: running.has_ended(), told: false }),
+            Err(error) => return Err(error.into()),
         }
+        let is_ready = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| fd.any() == Some(true));
+        let ended = match running.ended_fd() {
+            Some(_) => is_ready(fds.first()),
+            None => running.has_ended(),
+        };
+        Ok(Seen { ended, told: !ladder.stopped && is_ready(fds.last()) })
     }
 
     /// Writes to the command what it takes, and passes on what it has written, at most `most` bytes of each stream.

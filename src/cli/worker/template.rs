@@ -223,6 +223,13 @@ pub fn environment(command: &mut Command, facts: &Facts<'_>) {
         .env("RING_ITEMS", items.to_string());
 }
 
+/// Removes the variables about an item: a worker that is itself the command of another worker has them.
+pub fn without_item(command: &mut Command) {
+    for name in ["RING_SEQ", "RING_PRODUCER", "RING_ATTEMPT", "RING_JOB", "RING_ITEMS"] {
+        command.env_remove(name);
+    }
+}
+
 /// The facts as a JSON object on one line, with its newline. `batch` has the items of a batch; it is left out for a
 /// single item, for which it is empty.
 pub fn meta_json(facts: &Facts<'_>, batch: &[Member]) -> String {

@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 #[cfg(feature = "cli")]
 use std::{io, os::fd::BorrowedFd, sync::Arc};
 
-use super::content::Content;
+use super::content::{Content, item_accessors};
 #[cfg(feature = "cli")]
 use super::core::Attachment;
 use super::core::Core;
 use crate::Result;
-use crate::handles::ItemKey;
 use crate::membership::memory::{SegmentMemory, length};
 use crate::protocol::Claim;
 #[cfg(feature = "cli")]
@@ -238,51 +237,15 @@ pub struct BatchItem<'b> {
 }
 
 impl BatchItem<'_> {
-    /// Length in bytes.
-    pub fn len(&self) -> usize {
-        self.content.len() as usize
+    fn content(&self) -> Content<'_> {
+        self.content
     }
 
-    /// Whether the item has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.content.len() == 0
-    }
-
-    /// The number of the producer that sent it, unique in the life of the ring.
-    pub fn producer(&self) -> u32 {
-        self.content.producer()
-    }
-
-    /// The producer's count of its items, from 0.
-    pub fn sequence(&self) -> u64 {
-        self.content.sequence()
-    }
-
-    /// Its producer's number and sequence number, which identify it.
-    pub fn key(&self) -> ItemKey {
-        self.content.key()
-    }
+    item_accessors!();
 
     /// Deliveries so far, this one included: see [`Item::attempt`](crate::Item::attempt).
     pub fn attempt(&self) -> u8 {
         self.attempt
-    }
-
-    /// Whether it was delivered before.
-    pub fn redelivered(&self) -> bool {
-        self.attempt > 1
-    }
-
-    /// How many attempts at processing it have failed, as its holders recorded with
-    /// [`OwnedItem::record_failure`](crate::OwnedItem::record_failure). Another number than
-    /// [`attempt`](Self::attempt): a delivery that ended because its consumer stopped or died is no failure.
-    pub fn failures(&self) -> u8 {
-        self.content.failures()
-    }
-
-    /// When it was sent, nanoseconds since 1970; only in rings with timestamps.
-    pub fn sent_at(&self) -> Option<u64> {
-        self.content.sent_at()
     }
 
     /// Copies the bytes to the beginning of `out`, as many as fit; returns their number.

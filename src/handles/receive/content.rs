@@ -119,6 +119,56 @@ impl<'a> Content<'a> {
     }
 }
 
+/// The methods of a received item that only read its slots, the same for every type of item. The type must have
+/// methods `content` and `attempt`.
+macro_rules! item_accessors {
+    () => {
+        /// Length in bytes.
+        pub fn len(&self) -> usize {
+            self.content().len() as usize
+        }
+
+        /// Whether the item has no bytes.
+        pub fn is_empty(&self) -> bool {
+            self.len() == 0
+        }
+
+        /// The number of the producer that sent it: unique in the life of the ring.
+        pub fn producer(&self) -> u32 {
+            self.content().producer()
+        }
+
+        /// The producer's count of its items, from 0. Together with [`producer`](Self::producer) it identifies the
+        /// item.
+        pub fn sequence(&self) -> u64 {
+            self.content().sequence()
+        }
+
+        /// Its producer's number and sequence number, which identify it.
+        pub fn key(&self) -> $crate::handles::ItemKey {
+            self.content().key()
+        }
+
+        /// Whether it was delivered before: its effects may already have happened.
+        pub fn redelivered(&self) -> bool {
+            self.attempt() > 1
+        }
+
+        /// How many attempts at processing it have failed, as its holders recorded with
+        /// [`OwnedItem::record_failure`](crate::OwnedItem::record_failure). Another number than
+        /// [`attempt`](Self::attempt): a delivery that ended because its consumer stopped or died is no failure.
+        pub fn failures(&self) -> u8 {
+            self.content().failures()
+        }
+
+        /// When it was sent, nanoseconds since 1970; only in rings with timestamps.
+        pub fn sent_at(&self) -> Option<u64> {
+            self.content().sent_at()
+        }
+    };
+}
+pub(super) use item_accessors;
+
 /// The bytes of a consumer's current item, after their first access.
 #[derive(Debug, Default)]
 pub struct Copied {

@@ -4,11 +4,10 @@ use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::content::Content;
+use super::content::{Content, item_accessors};
 use super::core::Core;
 use super::owned_item::OwnedItem;
 use crate::Result;
-use crate::handles::ItemKey;
 use crate::protocol::Claim;
 
 /// A received item. It belongs to this consumer until acknowledged; dropping it gives it back. It borrows the
@@ -66,52 +65,11 @@ impl<'c> Item<'c> {
         self.core.attachment.content(self.claim)
     }
 
-    /// Length in bytes.
-    pub fn len(&self) -> usize {
-        self.content().len() as usize
-    }
-
-    /// Whether the item has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The number of the producer that sent it: unique in the life of the ring.
-    pub fn producer(&self) -> u32 {
-        self.content().producer()
-    }
-
-    /// The producer's count of its items, from 0. Together with [`producer`](Self::producer) it identifies the
-    /// item.
-    pub fn sequence(&self) -> u64 {
-        self.content().sequence()
-    }
-
-    /// Its producer's number and sequence number, which identify it.
-    pub fn key(&self) -> ItemKey {
-        self.content().key()
-    }
+    item_accessors!();
 
     /// Deliveries so far, this one included: exact up to 127; beyond that, at least 128.
     pub fn attempt(&self) -> u8 {
         self.claim.word.attempt()
-    }
-
-    /// Whether it was delivered before: its effects may already have happened.
-    pub fn redelivered(&self) -> bool {
-        self.attempt() > 1
-    }
-
-    /// How many attempts at processing it have failed, as its holders recorded with
-    /// [`OwnedItem::record_failure`](crate::OwnedItem::record_failure). Another number than
-    /// [`attempt`](Self::attempt): a delivery that ended because its consumer stopped or died is no failure.
-    pub fn failures(&self) -> u8 {
-        self.content().failures()
-    }
-
-    /// When it was sent, nanoseconds since 1970; only in rings with timestamps.
-    pub fn sent_at(&self) -> Option<u64> {
-        self.content().sent_at()
     }
 
     /// Where the original bytes lie in shared memory; valid until this value is dropped. Processes that keep to

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::core::{Blocking, Core, OnFull, full};
+use super::drop_observer::DropObserver;
 use super::reservation::Reservation;
 use crate::handles::{ItemKey, Totals};
 use crate::layout::head;
@@ -78,6 +79,40 @@ impl Producer {
         }
         self.core.on_full = on_full;
         Ok(())
+    }
+
+    /// Lets `observer` know each item that this producer drops under [`OnFull::DropOldest`], before and after.
+    ///
+    /// ```
+    /// # let name = format!("doc-dropped-{}", std::process::id());
+    /// use ringpipe::{DropObserver, ItemKey, OnFull, RingOptions};
+    ///
+    /// #[derive(Debug)]
+    /// struct Printer;
+    ///
+    /// impl DropObserver for Printer {
+    ///     fn dropping(&mut self, _key: ItemKey, _attempt: u8) -> std::io::Result<()> {
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn dropped(&mut self, key: ItemKey, _attempt: u8) -> std::io::Result<()> {
+    ///         println!("item {key} was dropped");
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let ring = RingOptions::new().capacity(2).create(&name)?;
+    /// let mut producer = ring.producer()?;
+    /// producer.set_on_full(OnFull::DropOldest)?;
+    /// producer.set_drop_observer(Box::new(Printer));
+    /// for text in ["one", "two", "three"] {
+    ///     producer.send(text.as_bytes())?;
+    /// }
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    pub fn set_drop_observer(&mut self, observer: Box<dyn DropObserver>) {
+        self.core.drop_observer = Some(observer);
     }
 
     /// The number that this producer's items carry: unique in the life of the ring.

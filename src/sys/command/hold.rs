@@ -21,7 +21,7 @@ use super::signal::keep_children;
 /// The two processes after [`start`].
 #[derive(Debug)]
 pub enum Side {
-    /// The command's own process, and the id of the holder, its child.
+    /// This is the command's own process; with the id of the holder, its child.
     Command(Pid),
     /// The holder.
     Holder,

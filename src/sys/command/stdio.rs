@@ -1,4 +1,4 @@
-//! Remembers which of the standard descriptors this process was started with.
+//! Remembers which of the standard descriptors this process was started with, and tells how wide the terminal is.
 //!
 //! Before `main`, Rust's runtime opens `/dev/null` in place of the closed ones. After that, a closed output looks
 //! like one that accepts everything, and the items written to it would be lost.
@@ -29,6 +29,14 @@ static LOOK: extern "C" fn() = look;
 pub fn was_open(fd: u32) -> bool {
     // Relaxed: written before there was a second thread.
     fd < 3 && OPEN.load(Ordering::Relaxed) >> fd & 1 == 1
+}
+
+/// The columns of the terminal that is standard error. `None`: it is none, or does not know.
+pub fn columns() -> Option<u16> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one `winsize`, which lives until after the call.
+    let answer = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    (answer == 0 && size.ws_row > 0 && size.ws_col > 0).then_some(size.ws_col)
 }
 
 #[cfg(test)]

@@ -6,18 +6,18 @@
 
 mod simulation;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use nix::time::ClockId;
+use ringpipe::testing::history::{Log, process_number};
 use ringpipe::{Error, Ring, RingOptions};
 use serde_json::Value;
 
 use crate::support::{Ended, ringctl};
-use crate::support::{Kept, Random, TestName, again, die_with_parent, env_number, mix, report, seed};
+use crate::support::{Kept, Random, TestName, again, die_with_parent, env_number, report, seed};
 use simulation::{CAPACITY, CONSUMERS, PRODUCERS, Simulation, history, mutate};
 
 /// Checks these texts, each a log of its own.
@@ -173,10 +173,70 @@ fn garbage_is_one_line_that_says_where() {
 #[test]
 fn a_file_that_cannot_be_read_and_bad_usage_have_their_codes() {
     assert!(ringctl(&["check", "/no/such"]).with_code(1).complaint().contains("/no/such"));
-    ringctl(&["check", "/"]).with_code(1);
+    let folder = tempfile::tempdir().unwrap();
+    let empty = ringctl(&["check", folder.path().to_str().unwrap()]).with_code(1);
+    assert!(empty.complaint().contains("a folder without files"), "{empty:?}");
     ringctl(&["check"]).with_code(2);
     ringctl(&["check", "--capacity", "0", "x"]).with_code(2);
     ringctl(&["check", "--capacity", "many", "x"]).with_code(2);
+}
+
+#[test]
+fn a_folder_stands_for_the_files_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), SENT).unwrap();
+    fs::write(folder.path().join("b"), TAKEN).unwrap();
+    fs::create_dir(folder.path().join("inner")).unwrap();
+    fs::write(folder.path().join("inner/c"), "no log").unwrap();
+    let path = folder.path().to_str().unwrap();
+    let report = ringctl(&["check", "--json", path]).json();
+    assert_eq!((&report["files"], &report["acknowledged"]), (&2.into(), &1.into()));
+    fs::write(folder.path().join("b"), "30 2 got 7 1 1 ac\n40 2 acking 7 1 1\n").unwrap();
+    let told = ringctl(&["check", path]).with_code(10);
+    assert!(told.text().contains(&format!("({path}/b, line 1)")), "{told:?}");
+}
+
+#[test]
+fn items_that_producers_drop_are_not_lost_and_cannot_come_again() {
+    let dropping = "30 1 dropping 7 1 1\n";
+    let dropped = &format!("{dropping}40 1 dropped 7 1 1\n");
+    let second = "60 3 got 7 1 2 ab\n70 3 acking 7 1 2\n80 3 acked 7 1 2\n";
+    let report = check(&[SENT, dropped], &["--json", "--capacity", "1"]).json();
+    assert_eq!(
+        (&report["dropped"], &report["acknowledged"], &report["unsure"]),
+        (&1.into(), &0.into(), &0.into())
+    );
+    assert_eq!(check(&[SENT, dropping], &["--json"]).json()["unsure"], 1);
+    // The producer died before it had dropped the item.
+    assert_eq!(faults(&[SENT, dropping, second], &[]), []);
+    let text = check(&[SENT, dropped], &[]).succeeds().into_text();
+    assert!(text.contains("1 dropped to make room"), "{text}");
+    let cases: [(&str, &[&str]); 5] = [
+        ("duplicated", &[SENT, dropped, second]),
+        ("acknowledged_twice", &[SENT, dropped, "41 2 acked 7 1 1\n"]),
+        ("unexpected", &[dropped]),
+        ("unexpected", &[SENT, "40 1 dropped 7 1 1\n"]),
+        ("held_twice", &[SENT, "25 2 got 7 1 1\n50 2 acking 7 1 1\n", dropped]),
+    ];
+    for (fault, logs) in cases {
+        let found = faults(logs, &[]);
+        assert!(found.iter().any(|(name, _)| name == fault), "{fault} in {logs:?}: {found:?}");
+    }
+}
+
+#[test]
+fn a_forwarded_key_may_come_many_times_but_not_never() {
+    let forwarded = "100 5 forwarding 7 1\n110 5 sent 7 1\n";
+    let again = "120 2 got 7 1 1 ff\n130 2 acking 7 1 1\n140 2 acked 7 1 1\n";
+    assert_eq!(faults(&[SENT, TAKEN, forwarded, again], &[]), []);
+    let report = check(&[forwarded, again], &["--json"]).json();
+    assert_eq!(
+        (&report["forwarded"], &report["sent"], &report["acknowledged"]),
+        (&1.into(), &0.into(), &1.into())
+    );
+    assert_eq!(faults(&[forwarded], &[]), [("lost".into(), 1)]);
+    assert_eq!(faults(&[forwarded, "120 2 got 7 1 1\n"], &[]), [("lost".into(), 1)]);
+    assert_eq!(faults(&["100 5 forwarding 7 1\n"], &[]), []);
 }
 
 #[test]
@@ -227,26 +287,6 @@ fn a_large_history_is_checked_in_one_pass() {
 /// Tells a worker of the real run what to do: ring, log, role and number.
 const ORDERS: &str = "RINGPIPE_HISTORY_WORKER";
 
-/// A log of a real process, one write a line.
-struct Log {
-    file: File,
-    process: u64,
-}
-
-impl Log {
-    fn new(path: &str, process: u64) -> Self {
-        Log { file: OpenOptions::new().create(true).append(true).open(path).unwrap(), process }
-    }
-
-    fn tell(&mut self, event: &str, text: &[u8], attempt: u8) {
-        let now = Duration::from(ClockId::CLOCK_MONOTONIC.now().unwrap()).as_nanos();
-        let hash = text.iter().fold(1, |hash, byte| mix(hash ^ *byte as u64));
-        let (name, process) = (std::str::from_utf8(text).unwrap().trim_end(), self.process);
-        let line = format!("{now} {process} {event} {name} {attempt} {hash:x}\n");
-        self.file.write_all(line.as_bytes()).unwrap();
-    }
-}
-
 /// Not a test: what the processes of the real run do.
 #[test]
 fn worker() {
@@ -255,14 +295,18 @@ fn worker() {
     let words: Vec<&str> = orders.split(' ').collect();
     let [ring, path, role, number] = words[..] else { panic!("{orders}") };
     let ring = Ring::open(ring).unwrap();
-    let mut log = Log::new(path, number.parse().unwrap());
+    let mut log = Log::open(path).unwrap();
     if role == "producer" {
         let mut producer = ring.producer().unwrap();
+        let number = number.parse().unwrap();
+        // Numbers of its own, which the items carry in their bytes.
         for sequence in 1_u64.. {
             let text = format!("{number} {sequence}{}", " ".repeat(sequence as usize % 90));
-            log.tell("attempt", text.as_bytes(), 0);
-            let result = producer.send_timeout(text.as_bytes(), Duration::from_micros(500));
-            log.tell(if result.is_ok() { "sent" } else { "refused" }, text.as_bytes(), 0);
+            log.attempt(number, sequence, text.as_bytes()).unwrap();
+            match producer.send_timeout(text.as_bytes(), Duration::from_micros(500)) {
+                Ok(()) => log.sent(number, sequence).unwrap(),
+                Err(_) => log.refused(number, sequence).unwrap(),
+            }
         }
     }
     receive(&ring, &mut log, false);
@@ -271,7 +315,7 @@ fn worker() {
 /// Receives until it is killed, and gives some items back; the last consumer takes all, until no more will come.
 fn receive(ring: &Ring, log: &mut Log, last: bool) {
     let mut consumer = ring.consumer().unwrap();
-    let mut random = Random::new(log.process);
+    let mut random = Random::new(process_number());
     loop {
         let item = match consumer.recv_timeout(Duration::from_secs(20)) {
             Ok(item) => item,
@@ -284,14 +328,16 @@ fn receive(ring: &Ring, log: &mut Log, last: bool) {
             Err(error) => panic!("receiving: {error}"),
         };
         let (text, attempt) = (item.to_vec(), item.attempt());
-        log.tell("got", &text, attempt);
+        let name = std::str::from_utf8(&text).unwrap().trim_end().split_once(' ').unwrap();
+        let (producer, sequence) = (name.0.parse().unwrap(), name.1.parse().unwrap());
+        log.got(producer, sequence, attempt, &text).unwrap();
         if !last && random.one_in(10) {
-            log.tell("returning", &text, attempt);
+            log.returning(producer, sequence, attempt).unwrap();
             item.give_back();
         } else {
-            log.tell("acking", &text, attempt);
+            log.acking(producer, sequence, attempt).unwrap();
             item.ack();
-            log.tell("acked", &text, attempt);
+            log.acked(producer, sequence, attempt).unwrap();
         }
     }
 }
@@ -323,7 +369,7 @@ fn a_real_run_with_kills_is_clean() {
         worker.0.wait().unwrap();
     }
     let survivor = folder.path().join("survivor").display().to_string();
-    let mut log = Log::new(&survivor, paths.len() as u64);
+    let mut log = Log::open(&survivor).unwrap();
     ring.repair();
     receive(&ring, &mut log, true);
     ring.remove().unwrap();

@@ -59,6 +59,9 @@ impl<'w> Simulation<'w> {
         self.next[producer] += 1;
         let item = (producer, self.next[producer]);
         self.tell(producer, "attempt", item, 0);
+        if self.random.one_in(20) {
+            self.drop_oldest(producer);
+        }
         match self.random.below(20) {
             0 => self.tell(producer, "refused", item, 0),
             // It dies before the send, or before it can tell.
@@ -68,6 +71,17 @@ impl<'w> Simulation<'w> {
                 self.waiting.push_back((producer, item.1, 1));
                 self.tell(producer, "sent", item, 0);
             }
+        }
+    }
+
+    /// A producer takes out the oldest item; sometimes it dies meanwhile.
+    fn drop_oldest(&mut self, log: usize) {
+        let Some((producer, sequence, attempt)) = self.waiting.pop_front() else { return };
+        self.tell(log, "dropping", (producer, sequence), attempt);
+        match self.random.below(10) {
+            0 => self.waiting.push_front((producer, sequence, attempt + 1)),
+            1 => {}
+            _ => self.tell(log, "dropped", (producer, sequence), attempt),
         }
     }
 
@@ -132,7 +146,11 @@ pub fn mutate(logs: &mut [String], random: &mut Random) -> String {
                 lines.remove(at);
                 told("left out")
             }
-            (1, "attempt" | "sent" | "refused" | "got" | "acking" | "acked" | "returning") => {
+            (
+                1,
+                "attempt" | "sent" | "refused" | "got" | "acking" | "acked" | "returning" | "dropping"
+                | "dropped",
+            ) => {
                 lines.insert(at, line.clone());
                 told("twice")
             }

@@ -132,12 +132,13 @@ fn a_kill_between_answer_and_acknowledgement_doubles_an_answer_under_the_same_ke
         // Killed after some more answers, at a moment of its own choice.
         let sent = || to.open().snapshot().unwrap().totals.sent;
         let goal = sent() + 1 + random.below(8);
-        wait_until("answers", || sent() >= goal || work.ring.acknowledged() == u64::from(items));
+        wait_until("answers", || sent() >= goal || work.ring.ready() == 0);
         worker.signal(libc::SIGKILL);
         drop(worker.end());
     }
     work.worker(&["--reply", &to, "-j", "2"], &["cat"]).run().succeeds();
-    assert_eq!(work.ring.acknowledged(), u64::from(items));
+    // The count of acknowledged items can be too low after deaths.
+    assert_eq!(work.ring.open().snapshot().unwrap().used_slots, 0);
     let mut seen = BTreeMap::<u64, (String, u32)>::new();
     for (producer, sequence, text) in answers(&to, &["--drain"]) {
         assert_eq!(producer, 0);

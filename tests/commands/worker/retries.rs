@@ -154,6 +154,26 @@ fn an_item_without_an_attempt_left_is_not_run_again() {
 }
 
 #[test]
+fn a_worker_ends_although_the_letter_of_an_item_without_an_attempt_left_finds_no_room() {
+    for options in [&[][..], &["--coprocess"], &["--coprocess", "--prefetch", "2"]] {
+        let work = Work::new("no-room", &["bad"]);
+        work.script(&["--retries", "0"], "exit 1").run().with_code(123);
+        let dead = TestName::made("no-room-dead", &RingOptions::new().capacity(2).slot_size(512));
+        dead.send(&["one", "two"]);
+        let worker = work
+            .script(
+                &[&["--retries", "0", "--grace", "10ms", "--dead-letter", &dead], options].concat(),
+                "cat",
+            )
+            .spawn();
+        dead.wait_for(Role::Producer, Activity::WaitingForRoom);
+        worker.signal(libc::SIGTERM);
+        worker.end().by_signal(libc::SIGTERM);
+        assert_eq!((work.ring.ready(), work.ring.acknowledged(), dead.ready()), (1, 0, 2), "{options:?}");
+    }
+}
+
+#[test]
 fn each_attempt_that_failed_is_told_with_v() {
     let work = Work::new("told", &["bad"]);
     let options = ["-v", "--retries", "1", "--drop-failed", "--backoff", "1ms"];

@@ -18,6 +18,8 @@
 //! The states that a death can leave are the prefixes of the victim's instructions, because SIGKILL loses no
 //! retired store: see docs/RELIABILITY.md.
 
+mod arrivals;
+mod breakpoint;
 mod check;
 mod lives;
 mod pairs;
@@ -25,6 +27,7 @@ mod scenario;
 mod table;
 mod textbook;
 mod trace;
+mod trail;
 mod worker;
 mod world;
 
@@ -151,6 +154,17 @@ fn a_process_suspended_at_any_instruction_does_not_count_as_dead_and_continues_l
 #[test]
 fn pairs_with_one_or_both_killed_at_any_instruction_cost_other_processes_nothing() {
     nothing_goes_wrong("pairs");
+}
+
+/// In what the other tests reach by breakpoints, N instructions of the operation have run, no more and no fewer.
+#[test]
+fn breakpoints_bring_a_process_to_the_instruction_to_which_steps_bring_it() {
+    if !tracing_is_allowed() {
+        return;
+    }
+    let mut command = again("kills::worker", worker::ORDERS, "arrivals 0 1");
+    let output = command.output().expect("a worker");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The same harness on a ring that cannot survive: were this one clean, the others would mean nothing.

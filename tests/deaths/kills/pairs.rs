@@ -4,7 +4,7 @@
 //! First come the instructions after which the segment was another, each of the one with each of the other, then
 //! others by lot. `RINGPIPE_STORM_SEED` has no say in it: the lot is the same in every run.
 
-use std::fs::File;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ringpipe::{Consumer, Ring, RingOptions, Role};
@@ -13,6 +13,7 @@ use crate::kills::check;
 use crate::kills::scenario::{self, Hook, kinds};
 use crate::kills::table::{Row, Share};
 use crate::kills::trace::{Stage, Victim};
+use crate::kills::trail::{Trail, WAYS};
 use crate::kills::worker::{Course, Part, course, is_exclusive};
 use crate::kills::world::{Fate, Ledger, Outcome, PATIENCE, WIDE, World, Wrong, id_of, payload, trouble};
 use crate::support::scale::is_ci;
@@ -298,18 +299,43 @@ pub fn run(part: Part, only: &str) {
     let stages = [Stage::new(), Stage::new()];
     for (n, (kind, options, pair)) in all.into_iter().enumerate() {
         let operation = format!("{} / {}", pair.first.name(), pair.second.name());
-        if !part.has(n) || !format!("{operation} {} {kind}", pair.state).contains(only) {
+        // Of pairs a process has all points, since each stop of the first has a course of the second.
+        if n as u64 % part.parts != part.part || !format!("{operation} {} {kind}", pair.state).contains(only)
+        {
             continue;
         }
         let trial = Trial { stages: &stages, options, pair };
-        let first = trial.course_of_first();
+        let (first, trail) = trial.course_of_first();
         let (instructions, states) = (first.instructions, first.changes.len() as u64);
         let mut row = Row::new(operation, pair.state, kind, instructions, states);
-        for (i, j, killed) in part.of(trial.points(&first, each, n as u64)) {
+        let mut stops: Vec<u64> = [0].into_iter().chain(first.changes).collect();
+        stops.dedup();
+        let mut trails = Trails { first: trail, stops, seconds: BTreeMap::new() };
+        for (i, j, killed) in trial.points(instructions, &mut trails, each, n as u64) {
             let point = i * 100_000 + j * 10 + killed as u64;
-            row.count(point, trial.at(i, j, killed));
+            row.count(point, trial.at(i, j, killed, &mut trails));
         }
+        row.arrivals.add(trails.first.arrivals);
+        trails.seconds.values().for_each(|second| row.arrivals.add(second.arrivals));
         row.print();
+    }
+}
+
+/// The course of the first, and those of the second while the first stands at one of its instructions.
+struct Trails {
+    first: Trail,
+    /// After which instructions of the first the segment is another, and 0.
+    stops: Vec<u64>,
+    seconds: BTreeMap<u64, Trail>,
+}
+
+impl Trails {
+    /// That of the second while the first stands at `i`: between two changes, all is as after the first of them.
+    fn second(&mut self, i: u64) -> &mut Trail {
+        let stop = self.stops[self.stops.partition_point(|stop| *stop <= i) - 1];
+        let second = self.seconds.entry(stop).or_default();
+        second.share_with(&mut self.first);
+        second
     }
 }
 
@@ -334,47 +360,77 @@ impl Trial<'_> {
         (world, first, second)
     }
 
-    fn course_of_first(&self) -> Course {
+    /// Whether one of the two waits.
+    fn is_timed(&self) -> bool {
+        self.pair.state.ends_with("waits")
+    }
+
+    fn course_of_first(&self) -> (Course, Trail) {
         let (world, mut first, second) = self.start();
         first.begin();
-        let file = File::open(world.name.path()).expect("the segment");
-        let course = course(&file, |seen| first.run(MOST, None, seen));
-        first.kill();
-        second.kill();
-        self.clean(world);
-        course
+        let segment = world.segment();
+        let pid = first.pid();
+        let found = course(&segment, pid, self.is_timed(), |seen| first.run(MOST, None, seen));
+        self.clean(world, [first, second]);
+        found
     }
 
     /// The second's course while the first stands at its instruction `i`.
-    fn course_of_second(&self, i: u64) -> Course {
-        let (world, mut first, mut second) = self.start();
-        first.run(i, None, |_| {});
+    fn course_of_second(&self, i: u64, trail: &mut Trail) -> (Course, Trail) {
+        let (world, first, mut second) = self.first_at(i, trail);
         second.begin();
-        let file = File::open(world.name.path()).expect("the segment");
-        let course = course(&file, |seen| second.run(MOST, None, seen));
-        first.kill();
-        second.kill();
-        self.clean(world);
-        course
+        let segment = world.segment();
+        let pid = second.pid();
+        let found = course(&segment, pid, self.is_timed(), |seen| second.run(MOST, None, seen));
+        self.clean(world, [first, second]);
+        found
+    }
+
+    /// The first at its instruction `i`, the second at its mark.
+    fn first_at(&self, i: u64, trail: &mut Trail) -> (World, Victim<'_>, Victim<'_>) {
+        for way in WAYS {
+            let (world, mut first, second) = self.start();
+            if way.run(trail, &mut first, i, &world.segment()).is_ok() {
+                return (world, first, second);
+            }
+            self.clean(world, [first, second]);
+        }
+        unreachable!("a victim that takes steps does not go astray");
+    }
+
+    /// The first at its instruction `i`, the second at its instruction `j`.
+    fn both_at(&self, i: u64, j: u64, trails: &mut Trails) -> (World, Victim<'_>, Victim<'_>) {
+        for way in WAYS {
+            let (world, first, mut second) = self.first_at(i, &mut trails.first);
+            let came = way.run(trails.second(i), &mut second, j, &world.segment());
+            // What this one has learned, for the others.
+            trails.second(i);
+            if came.is_ok() {
+                return (world, first, second);
+            }
+            self.clean(world, [first, second]);
+        }
+        unreachable!("a victim that takes steps does not go astray");
     }
 
     /// Of a run that is there to be looked at; the points that are tried come to the same end.
-    fn clean(&self, world: World) {
+    fn clean(&self, world: World, victims: [Victim<'_>; 2]) {
+        victims.into_iter().for_each(Victim::kill);
         world.ring.remove().expect("it can be removed");
     }
 
     /// The number of points that are tried.
-    fn points(&self, first: &Course, most: u64, row: u64) -> Vec<Point> {
+    fn points(&self, instructions: u64, trails: &mut Trails, most: u64, row: u64) -> Vec<Point> {
         let mut random = Random::new(row);
-        let mut stops: Vec<u64> = [0].into_iter().chain(first.changes.iter().copied()).collect();
-        stops.dedup();
+        let mut stops = trails.stops.clone();
         // A sample has time for the second's course at two of the first's instructions.
         while most < 100 && stops.len() > 2 {
             stops.swap_remove(random.below(stops.len() as u64) as usize);
         }
         let (mut points, mut longest) = (Vec::new(), 1);
         for i in stops {
-            let second = self.course_of_second(i);
+            let (second, trail) = self.course_of_second(i, &mut trails.first);
+            trails.seconds.insert(i, trail);
             longest = second.instructions.max(longest);
             for j in [0].into_iter().chain(second.changes) {
                 points.extend(KILLED.map(|killed| (i, j, killed)));
@@ -385,16 +441,14 @@ impl Trial<'_> {
             points.swap_remove(random.below(points.len() as u64) as usize);
         }
         while (points.len() as u64) < most {
-            let (i, j) = (random.below(first.instructions + 1), random.below(longest + 1));
+            let (i, j) = (random.below(instructions + 1), random.below(longest + 1));
             points.push((i, j, KILLED[random.below(3) as usize]));
         }
         points
     }
 
-    fn at(&self, i: u64, j: u64, killed: Killed) -> Outcome {
-        let (mut world, mut first, mut second) = self.start();
-        first.run(i, None, |_| {});
-        second.run(j, None, |_| {});
+    fn at(&self, i: u64, j: u64, killed: Killed, trails: &mut Trails) -> Outcome {
+        let (mut world, first, second) = self.both_at(i, j, trails);
         let outcome = match killed {
             Killed::First => {
                 first.kill();

@@ -50,6 +50,8 @@ pub struct Scenario {
     pub stops: bool,
     /// Too long for a sample: it spins over a slow path.
     pub long: bool,
+    /// Its course depends on the time, since it waits.
+    pub timed: bool,
 }
 
 impl Scenario {
@@ -73,6 +75,7 @@ impl Scenario {
             effects: &[],
             stops: false,
             long: false,
+            timed: false,
         }
     }
 
@@ -101,7 +104,7 @@ impl Scenario {
 
     fn when_blocked(mut self, hook: Hook) -> Self {
         self.when_blocked = Some(hook);
-        self
+        self.timed()
     }
 
     fn sleeping(mut self, role: Role) -> Self {
@@ -116,6 +119,11 @@ impl Scenario {
 
     fn long(mut self) -> Self {
         self.long = true;
+        self.timed()
+    }
+
+    fn timed(mut self) -> Self {
+        self.timed = true;
         self
     }
 
@@ -231,7 +239,7 @@ pub fn sending() -> Vec<Scenario> {
         S::sends("send", "a lap later", lap_later, send).stops(),
         S::sends("send", "behind others", two, send).stops(),
         S::sends("send", "full, refused", full, try_send),
-        S::sends("send", "full, times out", full, send_a_moment),
+        S::sends("send", "full, times out", full, send_a_moment).timed(),
         S::sends("send", "full, waits", full, send).when_blocked(receive_one),
         S::sends("send", "full, drops the oldest", full, send_dropping).with(FOR_ONE).many(),
         S::sends("send", "steps over a held slot", held_a_lap_ago, send).many().stops(),
@@ -272,7 +280,7 @@ pub fn receiving() -> Vec<Scenario> {
         S::receives("recv", "over the end", four_over_the_end, recv).stops(),
         S::receives("recv", "one returned", one_returned, recv).many().stops(),
         S::receives("recv", "empty, refused", empty, try_recv),
-        S::receives("recv", "empty, times out", empty, recv_a_moment),
+        S::receives("recv", "empty, times out", empty, recv_a_moment).timed(),
         S::receives("recv", "empty, waits", empty, recv).when_blocked(one),
         S::receives("recv", "behind a held slot", held_at_head, recv).many().stops(),
         S::receives("recv", "a writer is in the way", writer_at_head, recv_a_moment)

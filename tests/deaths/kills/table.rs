@@ -1,5 +1,6 @@
 //! Which points are tried, and what is printed about them.
 
+use crate::kills::trail::Arrivals;
 use crate::kills::worker::Course;
 use crate::kills::world::{Outcome, Wrong};
 use crate::support::report;
@@ -127,6 +128,8 @@ pub struct Row {
     pub points: u64,
     /// As [`Wrong`] has them.
     pub wrong: [u64; 4],
+    /// How victims came to where they were interrupted.
+    pub arrivals: Arrivals,
 }
 
 const MARK: &str = "ROW\t";
@@ -134,7 +137,16 @@ const MARK: &str = "ROW\t";
 impl Row {
     pub fn new(operation: String, path: &str, kind: &str, instructions: u64, states: u64) -> Row {
         let (path, kind) = (path.into(), kind.into());
-        Row { operation, path, kind, instructions, states, points: 0, wrong: [0; 4] }
+        Row {
+            operation,
+            path,
+            kind,
+            instructions,
+            states,
+            points: 0,
+            wrong: [0; 4],
+            arrivals: Arrivals::default(),
+        }
     }
 
     pub fn longest(&mut self, course: &Course) {
@@ -156,18 +168,24 @@ impl Row {
 
     /// Tells the test.
     pub fn print(&self) {
-        let Row { operation, path, kind, instructions, states, points, wrong } = self;
+        let Row { operation, path, kind, instructions, states, points, wrong, arrivals } = self;
         let wrong = wrong.map(|n| n.to_string()).join("\t");
-        report(&format!("{MARK}{operation}\t{path}\t{kind}\t{instructions}\t{states}\t{points}\t{wrong}"));
+        let Arrivals { by_breakpoints, by_steps, astray } = arrivals;
+        report(&format!(
+            "{MARK}{operation}\t{path}\t{kind}\t{instructions}\t{states}\t{points}\t{wrong}\t\
+             {by_breakpoints}\t{by_steps}\t{astray}"
+        ));
     }
 
     pub fn from_line(line: &str) -> Option<Row> {
         let fields: Vec<&str> = line.strip_prefix(MARK)?.split('\t').collect();
         let [operation, path, kind, rest @ ..] = &fields[..] else { return None };
         let numbers: Vec<u64> = rest.iter().map(|text| text.parse().ok()).collect::<Option<_>>()?;
-        let [instructions, states, points, lost, doubled, wedged, short] = numbers[..] else { return None };
-        let row = Row::new(operation.to_string(), path, kind, instructions, states);
-        Some(Row { points, wrong: [lost, doubled, wedged, short], ..row })
+        let [instructions, states, points, numbers @ ..] = &numbers[..] else { return None };
+        let [lost, doubled, wedged, short, by_breakpoints, by_steps, astray] = *numbers else { return None };
+        let row = Row::new(operation.to_string(), path, kind, *instructions, *states);
+        let arrivals = Arrivals { by_breakpoints, by_steps, astray };
+        Some(Row { points: *points, wrong: [lost, doubled, wedged, short], arrivals, ..row })
     }
 
     /// Adds what another part found.
@@ -176,6 +194,7 @@ impl Row {
         self.states = self.states.max(other.states);
         self.points += other.points;
         (0..4).for_each(|n| self.wrong[n] += other.wrong[n]);
+        self.arrivals.add(other.arrivals);
     }
 
     pub fn is_clean(&self) -> bool {
@@ -192,12 +211,18 @@ pub fn print(title: &str, rows: &[Row]) {
     report("| operation | path | ring | instructions | states | points | lost | doubled | wedged | short |");
     report("|---|---|---|---|---|---|---|---|---|---|");
     for row in rows {
-        let Row { operation, path, kind, instructions, states, points, wrong } = row;
+        let Row { operation, path, kind, instructions, states, points, wrong, .. } = row;
         let wrong = wrong.map(|n| n.to_string()).join(" | ");
         report(&format!(
             "| {operation} | {path} | {kind} | {instructions} | {states} | {points} | {wrong} |"
         ));
     }
     let points: u64 = rows.iter().map(|row| row.points).sum();
-    report(&format!("{points} points"));
+    let mut arrivals = Arrivals::default();
+    rows.iter().for_each(|row| arrivals.add(row.arrivals));
+    let Arrivals { by_breakpoints, by_steps, astray } = arrivals;
+    report(&format!(
+        "{points} points; instructions reached by breakpoints: {by_breakpoints}, by steps alone: {by_steps}, \
+         by steps after another way was taken: {astray}"
+    ));
 }

@@ -145,7 +145,8 @@ pub fn run(stage: &Stage, part: Part) {
         };
         let ring = Textbook::new();
         let mut victim = start(&ring);
-        let course = course(&ring.file, |seen| victim.run(u64::MAX, None, seen));
+        let pid = victim.pid();
+        let (course, _) = course(&ring.file, pid, false, |seen| victim.run(u64::MAX, None, seen));
         victim.kill();
         let states = course.changes.len() as u64;
         let mut row = Row::new(operation.into(), "two there", TEXTBOOK, course.instructions, states);

@@ -1,10 +1,12 @@
 //! Victims: forked processes that do one thing, instruction by instruction, until they are killed.
 //!
-//! A victim says how far it is in a page that it shares with its tracer: no registers are read, and nothing
+//! A victim says how far it is in a page that it shares with its tracer: here no registers are read, and nothing
 //! depends on the processor. (On aarch64 a single step breaks a pair of exclusive load and store, so atomic
 //! operations must be those of LSE, which is what Rust's standard library picks where the processor has them.)
+//! Where registers are known, `trail.rs` brings a victim to most instructions with fewer stops than these.
 
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 use std::time::{Duration, Instant};
 
@@ -16,10 +18,13 @@ use nix::sys::signal::{Signal, kill, raise};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
+use crate::registers;
 use crate::support::times_slower;
 
 /// What a victim shares with its tracer; the system maps whole pages.
 const BYTES: usize = size_of::<AtomicU64>();
+/// As much as a thread has.
+const STACK_BYTES: usize = 2 << 20;
 /// Steps that no operation takes.
 const MOST_STEPS: u64 = 5_000_000;
 /// Steps between the mark and the operation.
@@ -92,6 +97,8 @@ impl<'s> Victim<'s> {
     /// What the system answers where processes may not be traced.
     pub fn start(stage: &'s Stage, life: impl FnOnce(&Stage)) -> Result<Victim<'s>, Errno> {
         stage.phase().store(WAITING, Ordering::SeqCst);
+        // Mapped before the first fork, at the same place for all.
+        stack_top();
         // SAFETY: this process has no other thread that holds a lock which the child needs: those of its
         // test harness wait, and its sleepers sleep. The C library sees to its own.
         match unsafe { fork() }.expect("a child") {
@@ -115,6 +122,10 @@ impl<'s> Victim<'s> {
             }
         }
         ptrace::setoptions(self.pid, ptrace::Options::PTRACE_O_EXITKILL)
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// The operation's beginning: no instruction of it has run.
@@ -233,15 +244,41 @@ impl Drop for Victim<'_> {
     }
 }
 
-fn live(stage: &Stage, life: impl FnOnce(&Stage)) -> ! {
-    let _ = prctl::set_pdeathsig(Signal::SIGKILL);
-    let code = match ptrace::traceme() {
-        Err(errno) => {
-            stage.phase().store(REFUSED + errno as u64, Ordering::SeqCst);
-            1
-        }
-        Ok(()) => std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| life(stage))).map_or(101, |()| 0),
-    };
-    // SAFETY: ends this process, and runs nothing of its parent's.
-    unsafe { libc::_exit(code) }
+/// Ends the process after this life. All victims of a process live at the same place of the same stack, so that their
+/// stack pointers can be compared.
+fn live<L: FnOnce(&Stage)>(stage: &Stage, life: L) -> ! {
+    unsafe extern "C" fn enter<L: FnOnce(&Stage)>(argument: *mut libc::c_void) -> ! {
+        // SAFETY: what `live` has put there, on a stack that stays.
+        let (stage, life) = unsafe { &mut *argument.cast::<(&Stage, Option<L>)>() };
+        let life = life.take().expect("one life");
+        let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+        let code = match ptrace::traceme() {
+            Err(errno) => {
+                stage.phase().store(REFUSED + errno as u64, Ordering::SeqCst);
+                1
+            }
+            Ok(()) => {
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| life(stage))).map_or(101, |()| 0)
+            }
+        };
+        // SAFETY: ends this process, and runs nothing of its parent's.
+        unsafe { libc::_exit(code) }
+    }
+    let mut argument = (stage, Some(life));
+    // SAFETY: the stack is this process' own copy, which the parent does not use, and ends at a page's end.
+    unsafe { registers::call_on_stack(stack_top(), enter::<L>, (&raw mut argument).cast()) }
+}
+
+/// The end of the victims' stack: mapped once, and used by victims alone.
+fn stack_top() -> *mut u8 {
+    static STACK: OnceLock<usize> = OnceLock::new();
+    let start = STACK.get_or_init(|| {
+        let length = STACK_BYTES.try_into().expect("not zero");
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+        // SAFETY: a new mapping at a place of the kernel's choice.
+        let pages = unsafe { mmap_anonymous(None, length, protection, flags) };
+        pages.expect("a stack").as_ptr().expose_provenance()
+    });
+    std::ptr::with_exposed_provenance_mut::<u8>(*start).wrapping_add(STACK_BYTES)
 }

@@ -1,10 +1,13 @@
 //! The experiments: each runs in a process of its own, so that forking is safe and a crash is seen.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use nix::unistd::Pid;
 use ringpipe::RingOptions;
 
+use crate::kills::arrivals;
 use crate::kills::check;
 use crate::kills::lives;
 use crate::kills::pairs;
@@ -12,6 +15,7 @@ use crate::kills::scenario::{self, Scenario, disciplines, kinds};
 use crate::kills::table::{Row, Share};
 use crate::kills::textbook;
 use crate::kills::trace::{Stage, Victim};
+use crate::kills::trail::{Trail, WAYS};
 use crate::kills::world::{self, Effect, Fate, Outcome, World};
 use crate::support::die_with_parent;
 
@@ -36,6 +40,9 @@ pub fn run_if_told() {
             textbook::run(&stage, part);
         }
         return;
+    }
+    if group == "arrivals" {
+        return arrivals::run(&stage);
     }
     if group == "pairs" {
         return pairs::run(part, &only);
@@ -67,7 +74,9 @@ pub fn run_if_told() {
             if !part.has(rows) {
                 continue;
             }
-            let experiment = Experiment { stage: &stage, kind, options: &options, scenario: *one, part };
+            let helped = Cell::new(u64::MAX);
+            let experiment =
+                Experiment { stage: &stage, kind, options: &options, scenario: *one, part, helped };
             match group {
                 "recovery" => experiment.recoverers(),
                 "stopped" => experiment.stopped(),
@@ -80,7 +89,6 @@ pub fn run_if_told() {
 /// On one processor with its victims, handing over takes a third of the time.
 fn pin(part: u64) {
     use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-    use nix::unistd::Pid;
     // The library asks once how many there are, and is to know of all.
     ringpipe::internal::sys::process::processors();
     let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else { return };
@@ -127,26 +135,25 @@ pub struct Course {
     pub changes: Vec<u64>,
 }
 
-#[derive(Clone, Copy)]
-struct Experiment<'a> {
-    stage: &'a Stage,
-    kind: &'static str,
+pub struct Experiment<'a> {
+    pub stage: &'a Stage,
+    pub kind: &'static str,
     options: &'a RingOptions,
-    scenario: Scenario,
+    pub scenario: Scenario,
     part: Part,
+    /// The fewest instructions after which others have helped a waiting victim. Breakpoints bring it no further.
+    helped: Cell<u64>,
 }
 
-/// How often the segment's bytes have been others than the time before.
-pub fn watch(file: &File) -> impl FnMut() -> u64 + '_ {
-    let len = file.metadata().expect("the segment").len() as usize;
-    let (mut before, mut now, mut changes) = (vec![0; len], vec![0; len], 0);
-    move || {
-        file.read_exact_at(&mut now, 0).expect("the segment");
-        if now != before {
-            std::mem::swap(&mut now, &mut before);
-            changes += 1;
-        }
-        changes
+impl<'a> Experiment<'a> {
+    pub fn new(
+        stage: &'a Stage,
+        kind: &'static str,
+        options: &'a RingOptions,
+        scenario: Scenario,
+        part: Part,
+    ) -> Self {
+        Experiment { stage, kind, options, scenario, part, helped: Cell::new(u64::MAX) }
     }
 }
 
@@ -157,14 +164,14 @@ impl Experiment<'_> {
         Row::new(operation, path, self.kind, course.instructions, states)
     }
 
-    fn prepared(&self) -> World {
+    pub fn prepared(&self) -> World {
         let mut world = World::new(self.options, self.scenario.role);
         (self.scenario.before)(&mut world);
         world
     }
 
     /// A victim at its mark, with all other processes in their places.
-    fn victim(&self, world: &mut World) -> Victim<'_> {
+    pub fn victim(&self, world: &mut World) -> Victim<'_> {
         let (life, name) = (self.scenario.life, world.name.to_string());
         let live = |stage: &Stage| life(stage, &world::open(&name));
         let victim = Victim::start(self.stage, live).expect("tracing was tried before");
@@ -177,28 +184,75 @@ impl Experiment<'_> {
         victim
     }
 
-    fn run(&self, world: &mut World, victim: &mut Victim<'_>, steps: u64, mut seen: impl FnMut(u64)) -> u64 {
+    /// Runs a victim that has run `done` instructions on to `steps`.
+    fn run(
+        &self,
+        world: &mut World,
+        victim: &mut Victim<'_>,
+        done: u64,
+        steps: u64,
+        mut seen: impl FnMut(u64),
+    ) -> u64 {
+        let mut seen = |n| seen(done + n);
+        let more = steps - done;
         match self.scenario.when_blocked {
-            None => victim.run(steps, None, seen),
+            None => done + victim.run(more, None, seen),
             // A polling process never sleeps.
             Some(hook) if !world.ring.discipline().sleeps() => {
-                let first = victim.run(steps.min(POLLING), None, &mut seen);
-                if first < POLLING {
-                    return first;
+                let first = victim.run(more.min(POLLING - done), None, &mut seen);
+                if done + first < POLLING {
+                    return done + first;
                 }
+                self.helped.set(POLLING);
                 hook(world);
-                first + victim.run(steps - first, None, |n| seen(first + n))
+                POLLING + victim.run(more - first, None, |n| seen(first + n))
             }
             Some(hook) => {
-                let mut helped = false;
+                let (mut helped, taken) = (false, Cell::new(done));
                 let mut help = || {
                     if !std::mem::replace(&mut helped, true) {
+                        self.helped.set(self.helped.get().min(taken.get()));
                         hook(world);
                     }
                 };
-                victim.run(steps, Some(&mut help), seen)
+                let seen = |n| {
+                    taken.set(done + n);
+                    seen(n);
+                };
+                done + victim.run(more, Some(&mut help), seen)
             }
         }
+    }
+
+    /// A victim that has run this number of instructions of the operation, in a world of its own. `at_mark` is called
+    /// before the first of them.
+    pub fn interrupted(
+        &self,
+        steps: u64,
+        trail: &mut Trail,
+        mut at_mark: impl FnMut(&World),
+    ) -> (World, Victim<'_>) {
+        for way in WAYS {
+            let mut world = self.prepared();
+            let mut victim = self.victim(&mut world);
+            at_mark(&world);
+            let (segment, helped) = (world.segment(), self.helped.get());
+            let run = |victim: &mut Victim<'_>, done, seen: &mut dyn FnMut(u64)| {
+                self.run(&mut world, victim, done, steps, seen);
+            };
+            if way.run_with(trail, &mut victim, (steps, helped), &segment, run).is_ok() {
+                return (world, victim);
+            }
+            self.discard(world, victim);
+        }
+        unreachable!("a victim that takes steps does not go astray");
+    }
+
+    /// Of a run that is there to be looked at, and comes to no verdict.
+    pub fn discard(&self, mut world: World, victim: Victim<'_>) {
+        victim.kill();
+        self.settle(&mut world, self.stage.result());
+        let _ = check::survivors(world);
     }
 
     /// What must become of the items, the operation having returned with `result`, or not.
@@ -215,32 +269,32 @@ impl Experiment<'_> {
     }
 
     /// Runs the operation once, to its end.
-    fn course(&self) -> Course {
+    pub fn course(&self) -> (Course, Trail) {
         let mut world = self.prepared();
         let mut victim = self.victim(&mut world);
+        let pid = victim.pid();
+        let segment = world.segment();
         victim.begin();
-        let file = File::open(world.name.path()).expect("the segment");
-        let course = course(&file, |seen| self.run(&mut world, &mut victim, u64::MAX, seen));
-        victim.kill();
-        self.settle(&mut world, self.stage.result());
+        let found = course(&segment, pid, self.scenario.timed, |seen| {
+            self.run(&mut world, &mut victim, 0, u64::MAX, seen)
+        });
         // Its verdict comes with that of the last point.
-        let _ = check::survivors(world);
-        course
+        self.discard(world, victim);
+        found
     }
 
     fn killed(&self) {
-        let course = self.course();
+        let (course, mut trail) = self.course();
         let mut row = self.row(&course, self.scenario.operation.into());
         for point in self.part.of(Share::of_env().points(&course)) {
-            row.count(point, self.kill_at(point));
+            row.count(point, self.kill_at(point, &mut trail));
         }
+        row.arrivals.add(trail.arrivals);
         row.print();
     }
 
-    fn kill_at(&self, point: u64) -> Outcome {
-        let mut world = self.prepared();
-        let mut victim = self.victim(&mut world);
-        self.run(&mut world, &mut victim, point, |_| {});
+    fn kill_at(&self, point: u64, trail: &mut Trail) -> Outcome {
+        let (mut world, victim) = self.interrupted(point, trail, |_| {});
         victim.kill();
         self.settle(&mut world, self.stage.result());
         check::survivors(world)
@@ -250,35 +304,62 @@ impl Experiment<'_> {
     fn recoverers(&self) {
         let share = Share::of_env();
         let mut total: Option<Row> = None;
-        for crash in share.crashes(&self.course().changes) {
-            let (mut world, mut recoverer) = self.crashed(crash);
-            recoverer.begin();
-            let file = File::open(world.name.path()).expect("the segment");
-            let course = course(&file, |seen| recoverer.run(u64::MAX, None, seen));
-            recoverer.kill();
-            world.let_go();
-            let _ = check::survivors(world);
+        let (course_of_victim, mut trail) = self.course();
+        // A process has all points of some deaths, since each death has a course of recovery.
+        for crash in self.part.of(share.crashes(&course_of_victim.changes)) {
+            let (course, mut recovery) = self.course_of_recovery(crash, &mut trail);
             let row = total.get_or_insert_with(|| {
                 self.row(&course, format!("repair after {}", self.scenario.operation))
             });
             row.longest(&course);
-            for point in self.part.of(share.points_of_recovery(&course)) {
-                let (world, mut recoverer) = self.crashed(crash);
-                recoverer.run(point, None, |_| {});
+            recovery.share_with(&mut trail);
+            for point in share.points_of_recovery(&course) {
+                let (world, recoverer) = self.recovering(crash, &mut trail, point, &mut recovery);
                 recoverer.kill();
                 row.count(crash * 1_000_000 + point, check::survivors(world));
             }
+            row.arrivals.add(recovery.arrivals);
         }
-        if let Some(row) = total {
+        if let Some(row) = &mut total {
+            row.arrivals.add(trail.arrivals);
             row.print();
         }
     }
 
+    fn course_of_recovery(&self, crash: u64, trail: &mut Trail) -> (Course, Trail) {
+        let (mut world, mut recoverer) = self.crashed(crash, trail);
+        let pid = recoverer.pid();
+        let segment = world.segment();
+        recoverer.begin();
+        let found = course(&segment, pid, false, |seen| recoverer.run(u64::MAX, None, seen));
+        recoverer.kill();
+        world.let_go();
+        let _ = check::survivors(world);
+        found
+    }
+
+    /// A recoverer that has run this number of instructions after a death at `crash`.
+    fn recovering(
+        &self,
+        crash: u64,
+        trail: &mut Trail,
+        steps: u64,
+        recovery: &mut Trail,
+    ) -> (World, Victim<'_>) {
+        for way in WAYS {
+            let (world, mut recoverer) = self.crashed(crash, trail);
+            if way.run(recovery, &mut recoverer, steps, &world.segment()).is_ok() {
+                return (world, recoverer);
+            }
+            recoverer.kill();
+            let _ = check::survivors(world);
+        }
+        unreachable!("a recoverer that takes steps does not go astray");
+    }
+
     /// The world after a death at `crash`, with a recoverer at its mark.
-    fn crashed(&self, crash: u64) -> (World, Victim<'_>) {
-        let mut world = self.prepared();
-        let mut victim = self.victim(&mut world);
-        self.run(&mut world, &mut victim, crash, |_| {});
+    fn crashed(&self, crash: u64, trail: &mut Trail) -> (World, Victim<'_>) {
+        let (mut world, victim) = self.interrupted(crash, trail, |_| {});
         victim.kill();
         self.settle(&mut world, self.stage.result());
         let name = world.name.to_string();
@@ -288,19 +369,20 @@ impl Experiment<'_> {
     }
 
     fn stopped(&self) {
-        let course = self.course();
+        let (course, mut trail) = self.course();
         let mut row = self.row(&course, format!("{}, stopped", self.scenario.operation));
         for point in self.part.of(Share::of_env().points(&course)) {
-            row.count(point, self.stop_at(point));
+            row.count(point, self.stop_at(point, &mut trail));
         }
+        row.arrivals.add(trail.arrivals);
         row.print();
     }
 
-    fn stop_at(&self, point: u64) -> Outcome {
-        let mut world = self.prepared();
-        let mut victim = self.victim(&mut world);
-        let attached = world.ring.participants().len() as u32;
-        self.run(&mut world, &mut victim, point, |_| {});
+    fn stop_at(&self, point: u64, trail: &mut Trail) -> Outcome {
+        let mut attached = 0;
+        let (mut world, victim) = self.interrupted(point, trail, |world| {
+            attached = world.ring.participants().len() as u32;
+        });
         victim.stop();
         // Others may take now what it was to take.
         for (effect, ids) in self.scenario.effects {
@@ -324,17 +406,29 @@ impl Experiment<'_> {
     }
 }
 
-pub fn course(file: &File, run: impl FnOnce(&mut dyn FnMut(u64)) -> u64) -> Course {
-    let mut state = watch(file);
-    let mut last = state();
-    let mut changes = Vec::new();
+/// Runs a victim that has begun by `run`, which is to call what it is given after each single step.
+pub fn course(
+    segment: &File,
+    victim: Pid,
+    timed: bool,
+    run: impl FnOnce(&mut dyn FnMut(u64)) -> u64,
+) -> (Course, Trail) {
+    let length = segment.metadata().expect("the segment").len() as usize;
+    let (mut before, mut now) = (vec![0; length], vec![0; length]);
+    let (mut changes, mut trail) = (Vec::new(), Trail::default());
+    segment.read_exact_at(&mut before, 0).expect("the segment");
+    trail.see(0, victim);
+    trail.segment_is(0, &before);
     let mut seen = |step| {
-        let now = state();
-        if now != last {
+        trail.see(step, victim);
+        segment.read_exact_at(&mut now, 0).expect("the segment");
+        if now != before {
             changes.push(step);
-            last = now;
+            trail.segment_is(step, &now);
+            std::mem::swap(&mut now, &mut before);
         }
     };
     let instructions = run(&mut seen);
-    Course { instructions, changes }
+    trail.close(timed);
+    (Course { instructions, changes }, trail)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -262,6 +263,11 @@ impl World {
             passing: PASSING,
             name,
         }
+    }
+
+    /// Its bytes, as a file.
+    pub fn segment(&self) -> File {
+        File::open(self.name.path()).expect("the segment")
     }
 
     pub fn attach_producer(&mut self) -> Result<(), Error> {

@@ -18,7 +18,6 @@
 mod errors;
 mod meanwhile;
 mod operation;
-mod registers;
 mod victim;
 #[cfg(feature = "cli")]
 mod workers;

@@ -13,8 +13,8 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::registers;
 use crate::support::times_slower;
-use crate::syscalls::registers;
 
 /// Seconds after which a victim ends itself by SIGALRM: it hangs.
 const WATCHDOG: libc::c_uint = 20;

@@ -9,7 +9,7 @@ use ringpipe::{Activity, RingOptions, Role, SlotState};
 use crate::support::{Run, TestName, consumer, producer, wait_until};
 use crate::truncation::{cut, cut_before_items};
 
-const LOST: &str = "was truncated by another program, and what was in it is lost";
+const LOST: &str = "was truncated by another program, and its content is lost";
 
 fn ringctl(args: &[&str]) -> Run {
     Run::new(env!("CARGO_BIN_EXE_ringctl")).args(args)

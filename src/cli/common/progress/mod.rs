@@ -2,21 +2,23 @@
 //! slow.
 //!
 //! A separate thread shows it, so that it stays correct while the command waits for its input or for the ring. The
-//! command only stores two numbers.
+//! command only stores numbers.
 
 mod gauge;
+mod text;
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use indicatif::{BinaryBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use self::gauge::{Count, Gauge, Pace};
-pub use self::gauge::{Fill, Goal};
+use self::gauge::{Count, Gauge};
+pub use self::gauge::{Emptied, Fill, Goal};
+use self::text::{Facts, Line};
+use crate::sys::command::stdio;
 
 /// How often the progress is redrawn on a terminal.
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
@@ -29,10 +31,60 @@ const LOOK_SHARE: u32 = 50;
 /// Steps of the bar.
 const STEPS: u64 = 10_000;
 
-#[derive(Debug, Default)]
+/// Columns of a terminal that does not tell.
+const COLUMNS: u16 = 80;
+
+/// What the progress is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject {
+    /// What happens to the items: "sent", "received".
+    pub verb: &'static str,
+    /// Rates are in items, not in bytes, whatever the goal.
+    pub is_in_items: bool,
+    /// Further counts, the most important first.
+    pub extras: &'static [Extra],
+}
+
+impl Subject {
+    /// Items and bytes, and nothing else.
+    pub const fn new(verb: &'static str) -> Self {
+        Subject { verb, is_in_items: false, extras: &[] }
+    }
+}
+
+/// A count that is shown while it is not zero.
+#[derive(Debug, Clone, Copy)]
+pub struct Extra {
+    /// What it counts: "failed".
+    pub word: &'static str,
+    /// How it changes.
+    pub kind: Kind,
+}
+
+/// How a count changes, and what it says about the goal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// How many there are at present; while there are some, the work is not stalled.
+    Now,
+    /// The same; and while there are some, items are on their way, however slowly.
+    AtWork,
+    /// How many there were.
+    Total,
+    /// How many items there were that are settled, so that they count for the goal.
+    Settled,
+}
+
+impl Kind {
+    fn is_total(self) -> bool {
+        matches!(self, Kind::Total | Kind::Settled)
+    }
+}
+
+#[derive(Debug)]
 struct Shared {
     items: AtomicU64,
     bytes: AtomicU64,
+    extras: Vec<AtomicU64>,
     over: AtomicBool,
 }
 
@@ -45,47 +97,53 @@ pub struct Progress {
     thread: Option<JoinHandle<()>>,
     bar: Option<ProgressBar>,
     prefix: String,
+    subject: Subject,
     start: Instant,
 }
 
 impl Progress {
     /// Shows nothing.
     pub fn hidden() -> Self {
-        let shared = Arc::default();
+        Self::of("", Subject::new(""), Instant::now())
+    }
+
+    fn of(prefix: &str, subject: Subject, start: Instant) -> Self {
         Progress {
-            shared,
+            shared: Arc::new(Shared::new(&subject)),
             is_on: false,
             thread: None,
             bar: None,
-            prefix: String::new(),
-            start: Instant::now(),
+            prefix: prefix.into(),
+            subject,
+            start,
         }
     }
 
     /// Shows the progress of a ring on standard error, after `prefix`: redrawn on a terminal, elsewhere as lines.
     /// If the system refuses a thread, only the final line is shown.
     ///
-    /// `verb` says what happens to the items: "sent", "received". `look` reads how full the ring is, on the thread
-    /// that shows the progress. Times and the first rates count from `since`.
+    /// `look` reads how full the ring is, on the thread that shows the progress. Times and the first rates count from
+    /// `since`.
     pub fn start(
         prefix: &str,
-        verb: &'static str,
+        subject: Subject,
         look: impl Fn() -> Option<Fill> + Send + 'static,
         goal: Goal,
         since: Instant,
     ) -> Self {
-        let mut progress = Self::hidden();
-        (progress.is_on, progress.prefix, progress.start) = (true, prefix.into(), since);
+        let mut progress = Self::of(prefix, subject, since);
+        progress.is_on = true;
         let display = match io::stderr().is_terminal() {
             true => {
-                let bar = new_bar(goal);
+                // Gets a draw target when there is something to draw.
+                let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::hidden());
                 progress.bar = Some(bar.clone());
                 Display::Bar(bar)
             }
             false => Display::Lines { next: LINE_EVERY },
         };
         let (shared, prefix, start) = (progress.shared.clone(), prefix.to_string(), progress.start);
-        let shower = Shower { shared, prefix, verb, look, goal, display, start, gauge: Gauge::default() };
+        let shower = Shower { shared, prefix, subject, look, goal, display, start, gauge: Gauge::default() };
         progress.thread = thread::Builder::new().spawn(move || shower.run()).ok();
         progress
     }
@@ -107,23 +165,31 @@ impl Progress {
         self.shared.bytes.store(bytes, Relaxed);
     }
 
+    /// Sets the further counts, in the order of the subject.
+    pub fn update_extras<const N: usize>(&self, numbers: [u64; N]) {
+        // Relaxed: for display.
+        self.shared.extras.iter().zip(numbers).for_each(|(extra, number)| extra.store(number, Relaxed));
+    }
+
     /// Ends the display. A line states the totals, unless another one will.
     pub fn finish(&mut self, is_told: bool) {
         self.stop();
         if !self.is_on || is_told {
             return;
         }
-        let Count { items, bytes } = self.shared.count();
-        let took = self.start.elapsed();
-        let per_second = (bytes as f64 / took.as_secs_f64().max(1e-9)) as u64;
-        let text = format!(
-            "{}: {}, {} in {:.1} s, {}/s\n",
-            self.prefix,
-            counted(items),
-            BinaryBytes(bytes),
-            took.as_secs_f64(),
-            BinaryBytes(per_second)
-        );
+        let extras = self.shared.extras();
+        let facts = Facts {
+            subject: &self.subject,
+            count: self.shared.count(&self.subject, &extras),
+            extras: &extras,
+            pace: Default::default(),
+            is_in_items: false,
+            reached: None,
+            left: None,
+            elapsed: self.start.elapsed(),
+            ring: None,
+        };
+        let text = format!("{}: {}\n", self.prefix, facts.totals());
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
@@ -146,9 +212,24 @@ impl Drop for Progress {
 }
 
 impl Shared {
-    fn count(&self) -> Count {
-        Count { items: self.items.load(Relaxed), bytes: self.bytes.load(Relaxed) }
+    fn new(subject: &Subject) -> Self {
+        let extras = subject.extras.iter().map(|_| AtomicU64::new(0)).collect();
+        Shared { items: AtomicU64::new(0), bytes: AtomicU64::new(0), extras, over: AtomicBool::new(false) }
     }
+
+    fn extras(&self) -> Vec<u64> {
+        self.extras.iter().map(|extra| extra.load(Relaxed)).collect()
+    }
+
+    fn count(&self, subject: &Subject, extras: &[u64]) -> Count {
+        let others = of_kind(Kind::Settled, subject, extras);
+        Count { items: self.items.load(Relaxed), bytes: self.bytes.load(Relaxed), others, acknowledged: 0 }
+    }
+}
+
+/// The sum of the counts of this kind.
+fn of_kind(kind: Kind, subject: &Subject, extras: &[u64]) -> u64 {
+    subject.extras.iter().zip(extras).filter(|(extra, _)| extra.kind == kind).map(|(_, number)| number).sum()
 }
 
 #[derive(Debug)]
@@ -164,7 +245,7 @@ enum Display {
 struct Shower<L> {
     shared: Arc<Shared>,
     prefix: String,
-    verb: &'static str,
+    subject: Subject,
     look: L,
     goal: Goal,
     display: Display,
@@ -178,7 +259,9 @@ impl<L: Fn() -> Option<Fill>> Shower<L> {
         while !self.shared.over.load(Relaxed) {
             thread::park_timeout(REDRAW_EVERY);
             let now = self.start.elapsed();
-            self.gauge.count(now, self.shared.count());
+            let extras = self.shared.extras();
+            let is_at_work = of_kind(Kind::AtWork, &self.subject, &extras) > 0;
+            self.gauge.count(now, self.shared.count(&self.subject, &extras), is_at_work);
             if now >= look_due {
                 self.look(now);
                 look_due = now + (self.start.elapsed() - now) * LOOK_SHARE;
@@ -197,23 +280,27 @@ impl<L: Fn() -> Option<Fill>> Shower<L> {
         if self.shared.over.load(Relaxed) {
             return;
         }
-        let (count, pace) = (self.shared.count(), self.gauge.pace());
-        let reached = self.goal.reached(count);
+        let (extras, pace) = (self.shared.extras(), self.gauge.pace());
+        let count = self.shared.count(&self.subject, &extras);
+        let goal = self.goal.with_ring(count, self.gauge.last_fill());
+        let facts = Facts {
+            subject: &self.subject,
+            count,
+            extras: &extras,
+            pace,
+            is_in_items: goal.items.is_some(),
+            reached: goal.reached(count),
+            left: goal.left(count, pace),
+            elapsed: now,
+            ring: self.gauge.ring(),
+        };
         match &mut self.display {
             Display::Bar(bar) => {
-                let mut text = String::new();
-                let is_in_items = reached.is_some() && self.goal.items.is_some();
-                let _ = match (is_in_items, reached) {
-                    (true, _) => write!(text, "{}, {}/s", counted(count.items), counted(pace.items as u64)),
-                    (_, Some(_)) => write!(text, "{}", bytes_and_rate(count, pace)),
-                    (_, None) => write!(text, "{}, {}", counted(count.items), bytes_and_rate(count, pace)),
-                };
-                bar.set_message(format!("{} {text}", self.verb));
-                bar.set_prefix(rest(reached, self.goal.left(count, pace), now, self.gauge.ring()));
+                draw(bar, facts.line(stdio::columns().unwrap_or(COLUMNS).into()));
+                bar.set_position((facts.reached.unwrap_or_default() * STEPS as f64) as u64);
                 if bar.is_hidden() {
                     bar.set_draw_target(ProgressDrawTarget::stderr());
                 }
-                bar.set_position((reached.unwrap_or_default() * STEPS as f64) as u64);
                 bar.tick();
             }
             Display::Lines { next } => {
@@ -221,70 +308,21 @@ impl<L: Fn() -> Option<Fill>> Shower<L> {
                     return;
                 }
                 *next = now + (now / 10).clamp(LINE_EVERY, LINE_AT_LEAST_EVERY);
-                let (items, bytes) = (counted(count.items), bytes_and_rate(count, pace));
-                let rest = rest(reached, self.goal.left(count, pace), now, self.gauge.ring());
-                let text = format!("{}: {items}, {bytes}, {rest}\n", self.prefix);
-                let _ = io::stderr().write_all(text.as_bytes());
+                let _ = io::stderr().write_all(format!("{}: {}\n", self.prefix, facts.all()).as_bytes());
             }
         }
     }
 }
 
-fn new_bar(goal: Goal) -> ProgressBar {
-    // Gets a draw target when there is something to draw.
-    let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::hidden());
-    let template = match goal.items.or(goal.bytes) {
-        Some(_) => "{msg} [{wide_bar}] {prefix}",
-        None => "{msg}, {prefix}",
+fn draw(bar: &ProgressBar, line: Line) {
+    let (template, before, after) = match line {
+        Line::WithBar(before, after) => ("{msg} [{wide_bar}] {prefix}", before, after),
+        Line::Plain(text) => ("{msg}", text, String::new()),
     };
     // The template is a constant. If it were wrong, the default style would be used.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
-    bar
-}
-
-fn counted(items: u64) -> String {
-    format!("{} {}", HumanCount(items), if items == 1 { "item" } else { "items" })
-}
-
-fn bytes_and_rate(count: Count, pace: Pace) -> String {
-    format!("{}, {}/s", short(count.bytes), short(pace.bytes as u64))
-}
-
-/// `791 KiB`, `30.9 MiB`: a number that changes all the time needs no more digits.
-fn short(bytes: u64) -> String {
-    let text = BinaryBytes(bytes).to_string();
-    let (number, unit) = text.split_once(' ').unwrap_or((&text, ""));
-    let digits = &number[..number.len().min(4)];
-    format!("{} {unit}", digits.trim_end_matches('.'))
-}
-
-/// `45%, 12s left, ring 98%, consumers slow`; without a goal the time since the start.
-fn rest(reached: Option<f64>, left: Option<Duration>, elapsed: Duration, ring: Option<String>) -> String {
-    let mut text = match (reached, left) {
-        (None, _) => whole_seconds(elapsed),
-        (Some(part), Some(left)) => format!("{:.0}%, {} left", (part * 100.0).floor(), whole_seconds(left)),
-        (Some(part), None) => format!("{:.0}%, stalled", (part * 100.0).floor()),
-    };
-    if let Some(ring) = ring {
-        text = format!("{text}, {ring}");
-    }
-    text
-}
-
-fn whole_seconds(time: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changing_numbers_have_three_digits() {
-        let bytes = [0, 1023, 31_660, 949_000, 4_860_000, 1_072_000];
-        let texts = ["0 B", "1023 B", "30.9 KiB", "926 KiB", "4.63 MiB", "1.02 MiB"];
-        assert_eq!(bytes.map(short), texts);
-    }
+    bar.set_message(before);
+    bar.set_prefix(after);
 }

@@ -62,7 +62,7 @@ fn ends_so(rest: &[u8], number: u64) -> bool {
     *rest == number.to_ne_bytes()[..rest.len()]
 }
 
-/// A multiset of numbers, reduced to a count and a sum.
+/// A multiset of numbers, as their count and a sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// How many.

@@ -52,14 +52,14 @@ const TRIALS: usize = 20;
 /// Every message is checked by its receiver, word by word. It takes less than a minute.
 /// Measure on a machine that does nothing else.
 ///
-/// With --sync it compares disciplines instead: how many messages a second, and what one takes of processor time,
-/// context switches and system calls; with a plot. All of them take a minute and a half.
+/// With --sync it compares disciplines instead: messages per second, and processor time, context switches and
+/// system calls per message; with a plot. All disciplines take a minute and a half.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Kinds: throughput, latency, idle, recovery, start; and sync, which --sync stands for.
+Kinds: throughput, latency, idle, recovery, start; and sync, which --sync chooses, too.
 
 With --json each line is an object: schema (ringpipe.bench/1), kind, and the figures of that kind.
-The first line, of the kind machine, says what was measured on.
+The first line, of the kind machine, describes the machine.
 
 Examples:
   ringctl bench                                     everything
@@ -83,7 +83,7 @@ pub struct Args {
     /// Seconds that one measurement takes, 0.001 to 3600
     #[arg(long, value_name = "SECONDS", default_value = "0.3")]
     seconds: Seconds,
-    /// How often each is measured; the median is shown
+    /// How often each measurement is repeated; the median is shown
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Bytes of a message, 8 to 16M [default: 8, 64, 1K and 16K in turn]
@@ -95,7 +95,7 @@ pub struct Args {
     /// Number of consumer processes [default: 1, and then 2]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     consumers: Option<u8>,
-    /// Keep each process to a core of its own, as far as there are enough [default: with two cores or more]
+    /// Pin each process to a core of its own, if there are enough [default: with two cores or more]
     #[arg(long, overrides_with = "no_pin")]
     pin: bool,
     /// Let the kernel place the processes

@@ -130,6 +130,6 @@ fn ended(process: &mut Process, stop: &StopFlag) -> Result<(), Halt> {
 fn same(sound: bool) -> Result<(), Failure> {
     match sound {
         true => Ok(()),
-        false => Err(Failure::new(code::ASSERTION, "the first item is another one than was sent")),
+        false => Err(Failure::new(code::ASSERTION, "the first item is not the one that was sent")),
     }
 }

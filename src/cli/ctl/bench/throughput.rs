@@ -175,7 +175,7 @@ fn rate(timed: &[Timed]) -> Result<f64, Failure> {
     let start = timed.iter().map(|timed| timed.start_ns).min().unwrap_or_default();
     let end = timed.iter().map(|timed| timed.end_ns).max().unwrap_or_default();
     if messages == 0 || end <= start {
-        let failure = Failure::new(code::RUNTIME, "too few messages came to tell a rate");
+        let failure = Failure::new(code::RUNTIME, "too few messages arrived to compute a rate");
         return Err(failure.hint("a longer --seconds"));
     }
     Ok(messages as f64 * 1e9 / (end - start) as f64)

@@ -31,7 +31,7 @@ const LEAST_BLOCK: usize = 8;
 /// The longest time that a histogram distinguishes: a minute.
 const LONGEST_NS: u64 = 60_000_000_000;
 
-/// A process of `ringctl bench`, started by it
+/// A process that `ringctl bench` starts to measure with
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to do, as JSON
@@ -41,7 +41,7 @@ pub struct Args {
 /// Does the job that the command which started this process has given it.
 pub fn run(args: &Args, ui: &Ui) -> std::result::Result<End, Failure> {
     if let Some(core) = args.job.core {
-        pin(core).map_err(|error| Failure::io(format!("keeping to core {core}"), &error))?;
+        pin(core).map_err(|error| Failure::io(format!("pinning to core {core}"), &error))?;
     }
     let done = match &args.job.work {
         Work::Send { ring, sender, size, batch, seconds } => {
@@ -104,7 +104,7 @@ fn say_ready_and_wait(ui: &Ui) -> std::result::Result<bool, Failure> {
     say(ui, &Answer::Ready)?;
     match io::stdin().read(&mut [0]) {
         Ok(bytes) => Ok(bytes > 0),
-        Err(error) => Err(Failure::new(code::RUNTIME, format!("reading the word to begin: {error}"))),
+        Err(error) => Err(Failure::new(code::RUNTIME, format!("reading the start command: {error}"))),
     }
 }
 

@@ -2,13 +2,10 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{
-    checker::{Checker, Fault, ItemCounts},
-    format::Logs,
-};
-use crate::cli::common::exit::Failure;
+use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::paint::{Paint, Tone};
 use crate::cli::ctl::show;
+use crate::testing::history::{Counts, Fault, Report};
 
 /// The outcome, as `--json` has it.
 #[derive(Serialize)]
@@ -18,17 +15,35 @@ pub struct CheckReport {
     files: u64,
     /// Files that end in the middle of a line.
     truncated: u64,
-    #[serde(flatten)]
-    counts: ItemCounts,
+    #[serde(flatten, with = "CountsDef")]
+    counts: Counts,
     /// How often each fault was found.
     faults: Map<String, Value>,
     /// The first faults.
     found: Vec<Row>,
 }
 
+/// The counts of a history, apart from faults.
+#[derive(Serialize)]
+#[serde(remote = "Counts")]
+struct CountsDef {
+    events: u64,
+    attempts: u64,
+    sent: u64,
+    refused: u64,
+    forwarded: u64,
+    acknowledged: u64,
+    dropped: u64,
+    recovered: u64,
+    redelivered: u64,
+    unsure: u64,
+    most_at_once: u64,
+}
+
 #[derive(Serialize)]
 struct Row {
-    fault: Fault,
+    /// As `faults` names it.
+    fault: String,
     producer: u64,
     sequence: u64,
     text: String,
@@ -39,30 +54,37 @@ struct Row {
 }
 
 impl CheckReport {
-    /// The report of a checker on these files.
-    pub fn new(checker: &Checker, logs: &Logs, files: u64) -> Self {
-        let rows = checker.found.iter().map(|found| Row {
-            fault: found.fault,
+    /// The report of a checker.
+    pub fn new(report: Report) -> Self {
+        let file =
+            |file: u32| report.files.get(file as usize).map(|path| path.to_string_lossy().into_owned());
+        let rows = report.found.iter().map(|found| Row {
+            fault: key(found.fault),
             producer: found.producer,
             sequence: found.sequence,
             text: found.text.clone(),
-            file: found.place.map(|place| logs.name(place.file).into()),
+            file: found.place.and_then(|place| file(place.file)),
             line: found.place.map(|place| place.line),
         });
         CheckReport {
             schema: "ringpipe.check/1",
-            clean: checker.is_clean(),
-            files,
-            truncated: logs.truncated(),
-            counts: checker.counts,
-            faults: checker.faults().map(|(fault, count)| (key(fault), count.into())).collect(),
+            clean: report.is_clean(),
+            files: report.files.len() as u64,
+            truncated: report.truncated,
+            faults: Fault::ALL.into_iter().map(|fault| (key(fault), report.count(fault).into())).collect(),
             found: rows.collect(),
+            counts: report.counts,
         }
+    }
+
+    /// Whether there are no faults.
+    pub fn is_clean(&self) -> bool {
+        self.clean
     }
 
     /// In words, several lines.
     pub fn text(&self, paint: Paint) -> String {
-        let ItemCounts { attempts, sent, refused, acknowledged, recovered, redelivered, unsure, .. } =
+        let Counts { attempts, sent, refused, acknowledged, recovered, redelivered, unsure, .. } =
             self.counts;
         let n = show::count;
         let mut text = format!(
@@ -79,11 +101,19 @@ impl CheckReport {
             n(unsure),
             show::counted(self.counts.most_at_once, "item"),
         );
+        if self.counts.forwarded + self.counts.dropped > 0 {
+            let Counts { forwarded, dropped, .. } = self.counts;
+            text += &format!(
+                "{} dropped to make room, {} sent under the key of another\n",
+                n(dropped),
+                n(forwarded)
+            );
+        }
         if self.truncated > 0 {
             text += &format!("{} within a line, which was left out\n", ends(self.truncated));
         }
         for row in &self.found {
-            let fault = paint.text(Tone::Bad, &key(row.fault).replace('_', " "));
+            let fault = paint.text(Tone::Bad, &row.fault.replace('_', " "));
             text += &format!("{fault}: item {} of producer {}: {}", row.sequence, row.producer, row.text);
             if let (Some(file), Some(line)) = (&row.file, row.line) {
                 text += &format!(" ({}, line {line})", show::name(file));
@@ -97,12 +127,16 @@ impl CheckReport {
     }
 
     /// The faults on one line, if there are any.
-    pub fn failure(&self) -> Option<Failure> {
+    pub fn complaint(&self) -> Option<String> {
         let some = self.faults.iter().filter(|(_, count)| count.as_u64() != Some(0));
         let list: Vec<String> =
             some.map(|(fault, count)| format!("{count} {}", fault.replace('_', " "))).collect();
-        let code = crate::cli::common::exit::code::ASSERTION;
-        (!self.clean).then(|| Failure::new(code, format!("the history is not clean: {}", list.join(", "))))
+        (!self.clean).then(|| format!("the history is not clean: {}", list.join(", ")))
+    }
+
+    /// The failure of a history that is not clean.
+    pub fn failure(&self) -> Option<Failure> {
+        self.complaint().map(|line| Failure::new(code::ASSERTION, line))
     }
 }
 
@@ -112,8 +146,5 @@ fn ends(files: u64) -> String {
 
 /// The name of a fault in JSON.
 fn key(fault: Fault) -> String {
-    match serde_json::to_value(fault) {
-        Ok(Value::String(name)) => name,
-        _ => format!("{fault:?}"),
-    }
+    fault.name().replace(' ', "_")
 }

@@ -1,19 +1,17 @@
 //! `ringctl inspect`: reports everything about one ring.
+mod holders;
 mod runs;
 mod text;
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
-use self::runs::Running;
+use self::holders::{Holder, holders};
 use super::{list::state, recovery_report::RecoveryReport, semaphores::Semaphores, show};
 use crate::cli::common::start::End;
 use crate::cli::common::ui::{Ui, json_line};
 use crate::framing::Recorded;
 use crate::{
-    Held, Liveness, ParticipantInfo, PidNamespace, RingName, RingObserver, Role, Snapshot, Totals,
-    cli::common::exit::Failure,
+    Held, ParticipantInfo, RingName, RingObserver, Role, Snapshot, Totals, cli::common::exit::Failure,
 };
 
 /// Show everything about a ring: fill, participants, held items, counters
@@ -28,7 +26,10 @@ the participant sees it: 'in another PID namespace' if it means another process 
 such process here' if it means none.
 
 For a consumer that holds items, the child processes of its process are shown, if the
-system allows it: the commands that it runs.
+system allows it: the commands that it runs, and the item of each. Of the other items that a
+worker holds, those with failures are delayed: they wait for their next attempt. Those without
+wait for a command. '-' (in JSON null) where that cannot be known, as with --coprocess and
+--keep-order. docs/COMMANDS.md lists these cases and the keys.
 
 Examples:
   ringctl inspect jobs
@@ -70,6 +71,8 @@ struct RingReport<'a> {
     items_waiting: u64,
     items_waiting_again: u64,
     items_waiting_failed: u64,
+    /// Items that consumers hold, and that have failed before.
+    items_held_failed: u64,
     oldest_age_ns: Option<u64>,
     head: u64,
     tail: u64,
@@ -123,18 +126,6 @@ struct Holding {
     for_ns: Option<u64>,
 }
 
-/// A consumer that holds items.
-#[derive(Serialize)]
-struct Holder {
-    participant: u32,
-    pid: Option<u32>,
-    /// How many, and since when it has held the oldest of them.
-    items: u64,
-    oldest_for_ns: Option<u64>,
-    /// The commands that it runs: the child processes of its process.
-    runs: Vec<Running>,
-}
-
 #[derive(Serialize)]
 struct Counters {
     sent: u64,
@@ -160,6 +151,7 @@ impl<'a> RingReport<'a> {
     fn new(ring: &'a RingObserver, snapshot: Snapshot) -> Self {
         let discipline = snapshot.discipline;
         let thresholds = discipline.thresholds();
+        let holders = holders(ring, &snapshot.held, &snapshot.participants);
         let holding = |held: &Held| Holding::new(held, &snapshot.participants);
         RingReport {
             schema: "ringpipe.inspect/1",
@@ -186,6 +178,7 @@ impl<'a> RingReport<'a> {
             items_waiting: snapshot.ready,
             items_waiting_again: snapshot.returned,
             items_waiting_failed: snapshot.failed,
+            items_held_failed: holders.iter().map(|holder| holder.items_failed).sum(),
             oldest_age_ns: snapshot.oldest_age,
             head: snapshot.head,
             tail: snapshot.tail,
@@ -197,7 +190,7 @@ impl<'a> RingReport<'a> {
             resume_at: thresholds.and_then(|thresholds| thresholds.resume_at),
             semaphores: Semaphores::of(&snapshot, ring.is_exclusive()),
             held: snapshot.held.iter().map(holding).collect(),
-            holders: holders(&snapshot.held, &snapshot.participants),
+            holders,
             totals: Counters::new(&snapshot.totals),
             recovered: snapshot.recovered.into(),
             participants: snapshot.participants.into_iter().map(Participant::new).collect(),
@@ -240,26 +233,6 @@ impl Holding {
             for_ns: held.since,
         }
     }
-}
-
-/// The consumers that hold items, by their numbers.
-fn holders(held: &[Held], participants: &[ParticipantInfo]) -> Vec<Holder> {
-    let mut holders: BTreeMap<u32, Holder> = BTreeMap::new();
-    for one in held.iter().filter(|one| !one.writing) {
-        let holder = holders.entry(one.owner).or_insert_with(|| {
-            let owner = participants.iter().find(|participant| participant.number == one.owner);
-            // Only then is it the number of that process here.
-            let is_here = |owner: &&ParticipantInfo| {
-                owner.liveness != Liveness::Dead && owner.pid_namespace == Some(PidNamespace::This)
-            };
-            let runs = owner.filter(is_here).map(|owner| runs::of(owner.pid)).unwrap_or_default();
-            let pid = owner.map(|owner| owner.pid);
-            Holder { participant: one.owner, pid, items: 0, oldest_for_ns: None, runs }
-        });
-        holder.items += 1;
-        holder.oldest_for_ns = holder.oldest_for_ns.max(one.since);
-    }
-    holders.into_values().collect()
 }
 
 impl Counters {

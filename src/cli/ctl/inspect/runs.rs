@@ -1,11 +1,16 @@
-//! The commands that a consumer runs, for display: the child processes of its process, as the system lists them.
+//! The commands that a consumer runs, for display: the child processes of its process, as the system lists them, and the
+//! items that they work on, as their environment names them.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use serde::Serialize;
 
+use crate::ItemKey;
 use crate::cli::common::escape;
 
 /// The name of the process that ends a worker's commands if the worker is killed.
@@ -13,6 +18,8 @@ const GUARD: &str = "ringpipe-guard";
 /// Bytes of a command line that are shown, and child processes of one process.
 const LINE: u64 = 1024;
 const MOST: usize = 1024;
+/// Bytes of arguments or environment that are read: more than Linux allows.
+const MOST_BYTES: u64 = 8 << 20;
 
 /// A child process.
 #[derive(Serialize)]
@@ -20,30 +27,136 @@ pub struct Running {
     pub pid: u32,
     /// Its command line as words of a shell: what it contains cannot control a terminal.
     pub command: String,
+    /// What it works on, unless its environment does not tell that, or may not be read.
+    #[serde(flatten)]
+    pub work: MaybeWork,
+    /// It has ended, and its end was not noticed yet.
+    #[serde(skip)]
+    has_ended: bool,
 }
 
-/// The child processes of process `pid`, without guards. None where the system does not show them.
-pub fn of(pid: u32) -> Vec<Running> {
-    in_processes(Path::new("/proc"), pid)
+/// The work of a command, in JSON.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct MaybeWork {
+    producer: Option<u32>,
+    sequence: Option<u64>,
+    attempt: Option<u32>,
+    items: Option<u64>,
 }
 
-fn in_processes(processes: &Path, pid: u32) -> Vec<Running> {
-    let Ok(threads) = fs::read_dir(processes.join(pid.to_string()).join("task")) else { return Vec::new() };
-    let mut children: Vec<u32> = threads
-        .flatten()
-        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
-        .flat_map(|ids| ids.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
-        .collect();
+/// What a command works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// Its item, or the first one.
+    pub key: ItemKey,
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
+    /// The number of its items.
+    pub items: u64,
+}
+
+impl From<Option<Work>> for MaybeWork {
+    fn from(work: Option<Work>) -> Self {
+        MaybeWork {
+            producer: work.map(|work| work.key.producer),
+            sequence: work.map(|work| work.key.sequence),
+            attempt: work.map(|work| work.attempt),
+            items: work.map(|work| work.items),
+        }
+    }
+}
+
+impl MaybeWork {
+    /// The work, if it is known.
+    pub fn known(self) -> Option<Work> {
+        let MaybeWork { producer, sequence, attempt, items } = self;
+        let key = ItemKey { producer: producer?, sequence: sequence? };
+        Some(Work { key, attempt: attempt?, items: items? })
+    }
+}
+
+/// The child processes of a process, without guards.
+#[derive(Default)]
+pub struct Runs {
+    pub list: Vec<Running>,
+    /// Whether there are no others.
+    pub is_complete: bool,
+}
+
+impl Runs {
+    /// What all of them work on. `None`: of some, it is not known.
+    pub fn works(&self) -> Option<Vec<Work>> {
+        let running = self.list.iter().filter(|one| !one.has_ended);
+        if self.is_complete { running.map(|one| one.work.known()).collect() } else { None }
+    }
+}
+
+/// The child processes of process `pid`, which work on items of `ring`. None where the system does not show them.
+pub fn of(pid: u32, ring: &str) -> Runs {
+    in_processes(Path::new("/proc"), pid, ring)
+}
+
+/// The command line of process `pid`, if the system shows it.
+pub fn command_line(pid: u32) -> Option<Vec<OsString>> {
+    let line = read(&Path::new("/proc").join(pid.to_string()).join("cmdline"))?;
+    let line = line.strip_suffix(&[0])?;
+    Some(line.split(|byte| *byte == 0).map(|word| OsString::from_vec(word.to_vec())).collect())
+}
+
+fn in_processes(processes: &Path, pid: u32, ring: &str) -> Runs {
+    let Ok(threads) = fs::read_dir(processes.join(pid.to_string()).join("task")) else {
+        return Runs::default();
+    };
+    let (mut children, mut is_complete) = (Vec::<u32>::new(), true);
+    for thread in threads.flatten() {
+        match fs::read_to_string(thread.path().join("children")) {
+            Ok(ids) => children.extend(ids.split_ascii_whitespace().filter_map(|id| id.parse::<u32>().ok())),
+            Err(_) => is_complete = false,
+        }
+    }
     children.sort_unstable();
+    is_complete &= children.len() <= MOST;
     children.truncate(MOST);
     let running = |child: &u32| {
         let folder = processes.join(child.to_string());
         let name = fs::read(folder.join("comm")).ok()?;
         let name = name.strip_suffix(b"\n").unwrap_or(&name);
-        let shown = || Some(Running { pid: *child, command: command(&folder).unwrap_or(escape::word(name)) });
-        if name == GUARD.as_bytes() { None } else { shown() }
+        if name == GUARD.as_bytes() {
+            return None;
+        }
+        let (line, environment) = (command(&folder), read(&folder.join("environ")));
+        let has_ended = line.is_none() && environment.as_ref().is_some_and(Vec::is_empty);
+        let work = environment.and_then(|environment| work(&environment, ring)).into();
+        let command = line.unwrap_or(escape::word(name));
+        Some(Running { pid: *child, command, work, has_ended })
     };
-    children.iter().filter_map(running).collect()
+    Runs { list: children.iter().filter_map(running).collect(), is_complete }
+}
+
+/// What a process with this environment works on, if that is an item of `ring`.
+fn work(environment: &[u8], ring: &str) -> Option<Work> {
+    let mut variables = HashMap::new();
+    for variable in environment.split(|byte| *byte == 0) {
+        let (name, value) = std::str::from_utf8(variable).ok().and_then(|text| text.split_once('=')).unzip();
+        variables.entry(name).or_insert(value);
+    }
+    let value = |name| *variables.get(&Some(name))?;
+    if value("RING_NAME")? != ring {
+        return None;
+    }
+    let key = ItemKey {
+        producer: value("RING_PRODUCER")?.parse().ok()?,
+        sequence: value("RING_SEQ")?.parse().ok()?,
+    };
+    let (attempt, items) = (value("RING_ATTEMPT")?.parse().ok()?, value("RING_ITEMS")?.parse().ok()?);
+    Some(Work { key, attempt, items })
+}
+
+/// The bytes of a file, if it can be read.
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// The beginning of the command line. `None`: it has none, as a process that has ended.
@@ -58,6 +171,14 @@ fn command(folder: &Path) -> Option<String> {
     }
     let words: Vec<String> = line.split(|byte| *byte == 0).map(escape::word).collect();
     Some(words.join(" ") + if is_cut { " ..." } else { "" })
+}
+
+#[cfg(test)]
+impl Running {
+    /// A command that works on this, or does not tell.
+    pub fn of_test(work: Option<Work>) -> Self {
+        Running { pid: 1, command: "test".into(), work: work.into(), has_ended: false }
+    }
 }
 
 #[cfg(test)]
@@ -85,7 +206,7 @@ mod tests {
 
     fn commands(children: &[(u32, &[u8], &[u8])]) -> Vec<(u32, String)> {
         let folder = processes(children);
-        in_processes(folder.path(), 7).into_iter().map(|one| (one.pid, one.command)).collect()
+        in_processes(folder.path(), 7, "jobs").list.into_iter().map(|one| (one.pid, one.command)).collect()
     }
 
     #[test]
@@ -111,7 +232,40 @@ mod tests {
     fn what_the_system_does_not_show_is_left_out() {
         let folder = processes(&[(10, b"x\n", b"x\0")]);
         fs::remove_dir_all(folder.path().join("10")).unwrap();
-        assert!(in_processes(folder.path(), 7).is_empty());
-        assert!(in_processes(folder.path(), 8).is_empty());
+        assert!(in_processes(folder.path(), 7, "jobs").list.is_empty());
+        assert!(in_processes(folder.path(), 8, "jobs").list.is_empty());
+    }
+
+    /// What a command with this environment works on; the outer `None`: it is not known.
+    fn works(environment: Option<&str>) -> Option<Vec<Work>> {
+        let folder = processes(&[(10, b"x\n", if environment == Some("") { b"" } else { b"x\0" })]);
+        if let Some(environment) = environment {
+            fs::write(folder.path().join("10/environ"), environment).unwrap();
+        }
+        in_processes(folder.path(), 7, "jobs").works()
+    }
+
+    #[test]
+    fn the_environment_names_the_item() {
+        let environment = "A=B\0RING_NAME=jobs\0RING_SEQ=5\0RING_PRODUCER=2\0RING_ATTEMPT=3\0RING_ITEMS=1\0odd\0RING_SEQ=6\0";
+        let work = Work { key: ItemKey { producer: 2, sequence: 5 }, attempt: 3, items: 1 };
+        assert_eq!(works(Some(environment)), Some(vec![work]));
+        // Of another ring; of a standing command; not a number; no variables; not to be read.
+        assert_eq!(works(Some(&environment.replace("=jobs", "=other"))), None);
+        assert_eq!(works(Some("RING_NAME=jobs\0RING_SLOT=1\0")), None);
+        assert_eq!(works(Some(&environment.replace("=5", "=five"))), None);
+        assert_eq!(works(Some("A=B\0")), None);
+        assert_eq!(works(None), None);
+        // It has ended.
+        assert_eq!(works(Some("")), Some(Vec::new()));
+    }
+
+    #[test]
+    fn nothing_is_known_of_the_children_of_a_process_that_does_not_show_them() {
+        let folder = processes(&[]);
+        assert_eq!(in_processes(folder.path(), 7, "jobs").works(), Some(Vec::new()));
+        fs::remove_file(folder.path().join("7/task/8/children")).unwrap();
+        assert_eq!(in_processes(folder.path(), 7, "jobs").works(), None);
+        assert_eq!(in_processes(folder.path(), 9, "jobs").works(), None);
     }
 }

@@ -1,4 +1,5 @@
 //! The report of `inspect` as text.
+use super::holders::Holder;
 use super::runs::Running;
 use super::{Counters, Holding, Participant, RingReport};
 use crate::cli::common::escape;
@@ -101,9 +102,13 @@ impl RingReport<'_> {
             part(self.items_waiting_failed, "with failures"),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
+        let failed = match self.items_held_failed {
+            0 => String::new(),
+            items => format!(" ({} with failures)", show::counted(items, "item")),
+        };
         let again = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
         format!(
-            "{} waiting{again}, {} held; {} of {} slots used ({:.1} %)",
+            "{} waiting{again}, {} held{failed}; {} of {} slots used ({:.1} %)",
             show::counted(self.items_waiting, "item"),
             show::counted(self.held.len() as u64, "run"),
             show::count(self.used_slots),
@@ -143,27 +148,49 @@ impl RingReport<'_> {
 
     /// A line for each consumer that holds items, and one for each further command that it runs.
     fn holders(&self, paint: Paint) -> String {
-        let mut table = Table::new(&["HOLDER", ">PID", ">ITEMS", ">OLDEST", ">RUNS", "COMMAND"]);
+        let mut table = Table::new(&[
+            "HOLDER",
+            ">PID",
+            ">ITEMS",
+            ">WAITING",
+            ">DELAYED",
+            ">WITH FAILURES",
+            ">OLDEST",
+            ">ITEM",
+            ">RUNS",
+            "COMMAND",
+        ]);
         for holder in &self.holders {
-            let mut cells = vec![
-                cell(format!("participant {}", holder.participant)),
-                cell(holder.pid.map_or("?".into(), |pid| pid.to_string())),
-                cell(show::count(holder.items)),
-                cell(holder.oldest_for_ns.map_or("-".into(), show::duration)),
-            ];
+            let mut cells = self::holder(holder);
+            let own = cells.len();
             if holder.runs.is_empty() {
-                cells.extend([cell("-"), cell("-")]);
+                cells.extend([cell("-"), cell("-"), cell("-")]);
                 table.row(cells);
                 continue;
             }
-            for Running { pid, command } in &holder.runs {
-                cells.resize_with(4, || cell(""));
-                cells.extend([cell(pid), cell(command)]);
+            for Running { pid, command, work, .. } in &holder.runs {
+                cells.resize_with(own, || cell(""));
+                let item = work.known().map_or("-".into(), |work| work.key.to_string());
+                cells.extend([cell(item), cell(pid), cell(command)]);
                 table.row(std::mem::take(&mut cells));
             }
         }
         table.render("  ", paint)
     }
+}
+
+/// The cells of a holder before those of its commands.
+fn holder(holder: &Holder) -> Vec<Cell> {
+    let known = |number: Option<u64>| cell(number.map_or("-".into(), show::count));
+    vec![
+        cell(format!("participant {}", holder.participant)),
+        cell(holder.pid.map_or("?".into(), |pid| pid.to_string())),
+        cell(show::count(holder.items)),
+        known(holder.states.waiting),
+        known(holder.states.delayed),
+        cell(show::count(holder.items_failed)),
+        cell(holder.oldest_for_ns.map_or("-".into(), show::duration)),
+    ]
 }
 
 fn totals(totals: &Counters) -> String {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Args, DEMONSTRATION, Input, Run};
-use crate::cli::common::progress::{Goal, Progress};
+use crate::cli::common::progress::{Goal, Progress, Subject};
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::shm;
 
@@ -44,7 +44,7 @@ impl Meanwhile {
         Meanwhile {
             ui,
             waits_for: (!names.is_empty()).then(|| names.join(", ")),
-            goal: Goal { items, bytes, framing },
+            goal: Goal { items, bytes, framing, ..Goal::default() },
             may_show: io::stderr().is_terminal() && !takes_terminal,
             progress: None,
             due: Instant::now(),
@@ -71,7 +71,8 @@ impl Meanwhile {
         if self.may_show && time >= LONG && self.progress.is_none() {
             let ring = run.ring.clone();
             let look = move || shm::fill(&ring);
-            let progress = Progress::start(self.ui.program(), "received", look, self.goal, run.start);
+            let progress =
+                Progress::start(self.ui.program(), Subject::new("received"), look, self.goal, run.start);
             self.progress = Some(progress);
         }
         if let Some(progress) = &self.progress {

@@ -1,6 +1,7 @@
 //! `ringctl run`: producers and consumers over real input, verified.
 mod collect;
 mod feed;
+mod log;
 mod meanwhile;
 mod report;
 mod verify;
@@ -28,7 +29,7 @@ use crate::{
     cli::common::{
         args::{ByteSize, Count, DelimiterArg, FrameArg},
         exit::{Failure, code},
-        signals,
+        run_log, signals,
         start::End,
     },
     framing::Framing,
@@ -51,15 +52,16 @@ const HEAD_START: Duration = Duration::from_secs(5);
 /// order-independent sums of 128-bit hashes); with one consumer also the order of each producer's items. The
 /// ring is removed at the end.
 ///
-/// With at least as many FILEs as producers, each producer gets whole files, in turn; otherwise they share
-/// the input, a block of items at a time. Without FILE, and if standard input is a
-/// terminal or /dev/null, a million numbered lines are sent. On a terminal, a long run shows its progress.
+/// With at least as many FILEs as producers, each producer gets whole files, in turn; otherwise the producers
+/// share the input, a block of items at a time. Without FILE, and if standard input is a terminal or
+/// /dev/null, a million numbered lines are sent. On a terminal, a long run shows its progress.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   ringctl run                             a million lines, 2 producers, 2 consumers
   ringctl run -p 3 -c 3 /var/log/*.log    files, 3 of each
   ringctl run -p 1 -c 1 --output - < in | cmp - in
+  ringctl run --lines 10000 --log logs    with a check of every step of every item
 
 Exit codes: 0 verified; 1 runtime error; 2 usage; 3 the input had no items, so nothing was verified;
 10 not verified; 128+n ended by signal n.")]
@@ -95,6 +97,12 @@ pub struct Args {
     /// Items follow their length: len32
     #[arg(long, value_name = "FRAME")]
     frame: Option<FrameArg>,
+    /// Each process logs what happens to its items in this folder, and the logs are checked as by ringctl check
+    ///
+    /// The folder is made if it is missing, and must be empty. Faults make the run fail (exit code 10). An item costs
+    /// about 400 bytes of logs.
+    #[arg(long, value_name = "DIR")]
+    log: Option<PathBuf>,
     /// Print the summary as one JSON object
     #[arg(long)]
     json: bool,
@@ -105,15 +113,22 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let inputs = args.inputs();
     inputs.iter().try_for_each(Input::check)?;
     let output = collect::open_output(args.output.as_deref())?;
+    args.log.as_deref().map_or(Ok(()), log::make)?;
     let meanwhile = Meanwhile::new(args, &inputs, *ui);
     let mut run = Run::start(args, inputs, &output)?;
     if !run.finish(&stop, meanwhile) {
         ui.note("interrupted: nothing was verified");
         return Ok(signals::end());
     }
-    let complaints = run.complaints();
-    let report = run.report();
+    let mut complaints = run.complaints();
+    let mut report = run.report();
+    let slots = run.ring.capacity();
     drop(run);
+    match args.log.as_deref().map(|folder| log::judge(folder, slots)) {
+        Some(Ok(history)) => report.add_history(history),
+        Some(Err(failure)) => complaints.push(failure),
+        None => {}
+    }
     // If nothing was sent because of an earlier failure, an empty report adds nothing.
     if !report.is_empty() || complaints.is_empty() {
         let text = if args.json { json_line(&report)? } else { report.text(ui.paint()) };
@@ -187,9 +202,12 @@ impl Args {
 }
 
 /// Starts a process of this role, with its standard input (of a producer) or output (of a consumer) as a pipe.
-fn start(role: Role, arguments: &[OsString]) -> Result<Process, Failure> {
+fn start(role: Role, arguments: &[OsString], log: Option<&Path>) -> Result<Process, Failure> {
     let mut command = children::command(role)?;
     command.args(arguments);
+    if let Some(folder) = log {
+        command.env(run_log::VARIABLE, folder);
+    }
     match role {
         Role::Producer => {
             command.stdin(Stdio::piped()).stdout(Stdio::null());
@@ -247,7 +265,7 @@ impl Run {
             ring,
         };
         for _ in 0..args.consumers {
-            let mut process = start(Role::Consumer, &arguments)?;
+            let mut process = start(Role::Consumer, &arguments, args.log.as_deref())?;
             let pipe = process.take_output();
             run.consumers.push(process);
             let (check, output) = (run.check.clone(), output.clone());
@@ -260,7 +278,7 @@ impl Run {
         run.start = Instant::now();
         let sources = Source::deal(inputs, args.producers.into(), framing, limit);
         for (number, source) in sources.into_iter().enumerate() {
-            let mut process = start(Role::Producer, &arguments)?;
+            let mut process = start(Role::Producer, &arguments, args.log.as_deref())?;
             let pipe = process.take_input();
             run.producers.push(process);
             let check = run.check.clone();

@@ -4,6 +4,7 @@ use serde::Serialize;
 use super::verify::{Digest, Verdict};
 use crate::cli::common::paint::{Paint, Tone};
 use crate::cli::common::table::{Table, cell};
+use crate::cli::ctl::check::CheckReport;
 use crate::cli::ctl::show;
 
 /// The result of a run.
@@ -18,6 +19,9 @@ pub struct RunReport {
     items_per_second: f64,
     sent: Traffic,
     received: Traffic,
+    /// The check of the logs (`--log`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<CheckReport>,
 }
 
 #[derive(Serialize)]
@@ -62,7 +66,14 @@ impl RunReport {
             items_per_second: rate(total(received).items, seconds),
             sent: Traffic::new(sent, total(sent), seconds),
             received: Traffic::new(received, total(received), seconds),
+            history: None,
         }
+    }
+
+    /// Adds what the check of the logs found.
+    pub fn add_history(&mut self, history: CheckReport) {
+        self.verified &= history.is_clean();
+        self.history = Some(history);
     }
 
     /// Whether nothing was sent and nothing arrived, so that there was nothing to verify.
@@ -73,6 +84,9 @@ impl RunReport {
     /// What is wrong, in one line.
     pub fn complaint(&self) -> String {
         let (sent, received) = (self.sent.items, self.received.items);
+        if let Some(complaint) = self.history.as_ref().and_then(CheckReport::complaint) {
+            return format!("not verified: {complaint}");
+        }
         if self.is_empty() {
             return "nothing was verified: the input had no items".into();
         }
@@ -97,6 +111,9 @@ impl RunReport {
         let mut text =
             self.sent.text("sent", "producer", paint) + &self.received.text("received", "consumer", paint);
         text += &format!("took      {:.3} s: {rate} items/s, {bytes}/s\n", seconds);
+        if let Some(history) = &self.history {
+            text += &format!("history   {}", history.text(paint));
+        }
         let verdict = match self.verified {
             true => paint.text(Tone::Good, "verified: every item was received exactly once"),
             // Standard error says why.

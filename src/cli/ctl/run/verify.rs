@@ -57,9 +57,9 @@ const MOST_STATES: usize = 64;
 
 /// Checks that one consumer's items are an interleaving of what the producers got.
 ///
-/// It keeps only the items that are on their way. An item does not say which producer sent it: where two producers
-/// have the same item next, either may have sent it, and the check follows both ways until one fails.
-/// next, either may have come, and both ways are followed until one fails.
+/// It keeps only the items that are on their way. An item does not say which producer sent it: if two
+/// producers have the same item next, either may have sent it, and the check follows both ways until one
+/// fails.
 #[derive(Debug)]
 pub struct Order {
     queues: Vec<VecDeque<u128>>,

@@ -27,16 +27,17 @@ const SHARE: u32 = 5;
 /// How often to check whether the ring exists.
 const WAIT_LOOK: Duration = Duration::from_millis(50);
 
-/// Watch a ring: slots, semaphores, who takes part, and what happens, as items move
+/// Watch a ring: slots, semaphores, processes, and events, as items move
 ///
-/// On a terminal, a picture of the ring that follows it; elsewhere, and with --events, a sentence per line for each
-/// thing that happens. In the background of a terminal, it is stopped until it is brought to the front (fg), as other
-/// programs with a screen are; with --events, it goes on. Looking changes nothing. A look is a moment: what comes and goes between two looks is told
-/// from the traces that it leaves, and of a ring that is too fast for that, how many items went through.
+/// On a terminal, shows a picture of the ring that changes with it; elsewhere, and with --events, prints a
+/// sentence per line for each event. As a background job of a terminal, it is stopped until it is brought to
+/// the front (fg), like other programs with a screen; with --events, it continues. Looking changes nothing.
+/// Events between two looks are derived from the traces that they leave. Of a ring that is too fast for that,
+/// it shows how many items went through.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Keys: q quits, space pauses, + and - change the pace, arrows and Page Up/Down scroll what happened,
-? explains what is to be seen, and scrolls, too.
+Keys: q quits, space pauses, + and - change the pace, arrows and Page Up/Down scroll the events,
+? explains the picture, and scrolls, too.
 
 Try it, in three shells:
   ringctl create demo --capacity 8 && ringctl watch demo
@@ -44,12 +45,12 @@ Try it, in three shells:
   consumer --rate 2/s demo
 
 More:
-  ringctl watch demo --interval 10ms --events    what happens, a sentence a line
+  ringctl watch demo --interval 10ms --events    events, a sentence a line
   ringctl watch demo --once                      one picture, as text
   ringctl watch demo --json -n 10                ten looks, for programs
 
-Exit codes: 0 the ring was removed, q was pressed, or all looks were taken; 1 the output could not be
-written; 3 no such ring; 6 damaged, or not a ring; 128+n ended by signal n.")]
+Exit codes: 0 the ring was removed, q was pressed, or all looks were taken; 1 the output could not
+be written; 3 no such ring; 6 damaged, or not a ring; 128+n ended by signal n.")]
 pub struct Args {
     /// Name of the ring
     ring: crate::RingName,
@@ -65,13 +66,14 @@ pub struct Args {
     /// Print a JSON object per look
     ///
     /// Its fields: schema (ringpipe.watch/1), ring, look (from 1), at_ns (since watching began), state (open,
-    /// closed, removed), capacity, sync, head, tail, states (slots in each), semaphores, rates (items per second),
-    /// participants, recovered (deaths so far, and the items and unfinished claims of theirs), deaths (found by this
-    /// look: role, pid, command, items, claims), items (of rings of up to 1,024 slots: slot, slots, state, pid, producer, sequence, attempt,
-    /// bytes, beginning as text or base64), events (sentences since the last look).
+    /// closed, removed), capacity, sync, head, tail, states (slots in each), semaphores, rates (items per
+    /// second), participants, recovered (deaths so far, with the recovered items and unfinished claims),
+    /// deaths (found by this look: role, pid, command, items, claims), items (of rings of up to 1,024 slots:
+    /// slot, slots, state, pid, producer, sequence, attempt, bytes, beginning as text or base64), events
+    /// (sentences since the last look).
     #[arg(long, conflicts_with = "events")]
     json: bool,
-    /// Print what happens, a sentence per line, also on a terminal
+    /// Print events, a sentence per line, also on a terminal
     #[arg(long)]
     events: bool,
     /// Wait until there is such a ring

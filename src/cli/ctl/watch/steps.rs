@@ -140,7 +140,7 @@ impl Step {
             What::Writes => format!("{} writes {slots}", producer()),
             What::Wrote => format!("{} wrote {items} into {slots}: {they} ready", producer()),
             What::IsReady => format!("{slots}: {items} {are} ready"),
-            What::IsLate => format!("{} is slow with {slots}: consumers go on without it", producer()),
+            What::IsLate => format!("{} is slow with {slots}: consumers continue without it", producer()),
             What::CameLate => format!("{slots}: {items} came late, and waits"),
             What::GaveUp => format!("{}'s writing in {slots} came to nothing", producer()),
             What::Takes(1, _) => format!("{} takes {items} from {slots}", consumer()),

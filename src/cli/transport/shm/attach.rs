@@ -88,7 +88,7 @@ impl Transport for Shm {
         create: &CreateArgs,
         in_pieces: bool,
     ) -> Result<Option<ShmSender>, Failure> {
-        let &Opening { name, place, report, stop } = opening;
+        let &Opening { name, place, report, stop, log: _ } = opening;
         // The slash keeps a name that begins with "shm:" as it is: the library parses the name again.
         let (name, id) = (name.as_str(), name.os_id());
         let failed = |error: Error| Failure::of_ring(name, &error);
@@ -138,7 +138,7 @@ impl Transport for Shm {
         ring: Patience,
         owner: &OwnerArgs,
     ) -> Result<Option<ShmReceiver>, Failure> {
-        let &Opening { name, place, report, stop } = opening;
+        let &Opening { name, place, report, stop, log: _ } = opening;
         let options = RingOptions::new().owners(owner.owners());
         let mut attempts = Attempts::new(report, stop);
         // Announced before the first attempt, so that the last process to leave a short-lived ring leaves it to
@@ -207,7 +207,7 @@ fn busy(name: &str, error: &Error, place: Patience) -> Failure {
     let (failure, argument) = (Failure::of_ring(name, error), escape::argument(name));
     let Patience::Limited(limit) = place else {
         return failure
-            .hint(format!("--timeout waits for a place; ringctl inspect {argument} shows who takes part"));
+            .hint(format!("--timeout waits for a place; ringctl inspect {argument} lists its processes"));
     };
     let line = format!("{}, waited {}", failure.line, humantime::format_duration(limit));
     Failure { code: code::FULL, line, ..failure }

@@ -11,8 +11,8 @@ use crate::cli::common::progress::Fill;
 use crate::framing::{Framing, Recorded};
 use crate::sys::command::io::Wait;
 use crate::{
-    BatchItem, Consumer, Error, HeldBatch, ItemKey, Liveness, OnFull, OwnedItem, Producer, Reservation, Ring,
-    RingObserver, Role, SlotState, Totals,
+    BatchItem, Consumer, DropObserver, Error, HeldBatch, ItemKey, Liveness, OnFull, OwnedItem, Producer,
+    Reservation, Ring, RingObserver, Role, SlotState, Totals,
 };
 
 /// The transport over shared memory.
@@ -27,9 +27,14 @@ pub fn fill(ring: &RingObserver) -> Option<Fill> {
         seen.participants.iter().filter(counts).count()
     };
     let percent = seen.used_slots.saturating_mul(100) / seen.capacity.max(1);
+    let producers = alive(Role::Producer);
+    let have_left = producers == 0 && seen.producers_ever > 0;
     Some(Fill {
         percent: percent.min(100),
-        producers: alive(Role::Producer),
+        items: seen.ready + seen.held.iter().filter(|held| !held.writing).count() as u64,
+        acknowledged: seen.totals.acknowledged,
+        no_more_come: seen.closed || have_left && seen.producers_ever >= seen.expected_producers.into(),
+        producers,
         consumers: alive(Role::Consumer),
     })
 }
@@ -124,8 +129,16 @@ impl Sender for ShmSender {
         self.made
     }
 
+    fn id(&self) -> u32 {
+        self.producer.id()
+    }
+
     fn set_on_full(&mut self, on_full: OnFull) -> Result<(), Error> {
         self.producer.set_on_full(on_full)
+    }
+
+    fn set_drop_observer(&mut self, observer: Box<dyn DropObserver>) {
+        self.producer.set_drop_observer(observer);
     }
 
     fn record_framing(&self, framing: Framing) {
@@ -269,8 +282,9 @@ impl Owned for OwnedItem {
         OwnedItem::record_failure(self)
     }
 
-    fn acknowledge(self) {
+    fn acknowledge(self) -> Result<(), Error> {
         self.ack();
+        Ok(())
     }
 
     fn give_back(self) {
@@ -303,13 +317,17 @@ impl<'r> Batch for crate::Batch<'r> {
     }
 
     #[inline]
-    fn acknowledge(self) {
+    fn acknowledge(self) -> Result<(), Error> {
         self.ack();
+        Ok(())
     }
 
     #[inline]
-    fn acknowledge_first(&mut self) {
-        self.ack_first();
+    fn acknowledge_first(&mut self, count: usize) -> Result<(), Error> {
+        for _ in 0..count {
+            self.ack_first();
+        }
+        Ok(())
     }
 
     fn give_back(self) {
@@ -379,7 +397,7 @@ mod tests {
         assert_eq!((item.attempt(), item.failures(), item.check().is_ok()), (2, 1, true));
         sender.send_as(item.key(), b"answer", LIMIT).unwrap();
         let key = item.key();
-        item.acknowledge();
+        item.acknowledge().unwrap();
         key
     }
 
@@ -397,7 +415,7 @@ mod tests {
         let item = end.receive_owned(LIMIT).unwrap();
         assert_eq!((item.bytes(), Owned::key(&item), sender.sent()), (&b"answer"[..], key, 0));
         assert_eq!(Owned::sent_at(&item).is_some(), answers.has_timestamps());
-        item.acknowledge();
+        item.acknowledge().unwrap();
         let none = end.receive_owned(Duration::ZERO).map(drop);
         assert_eq!(none.unwrap_err().kind(), ErrorKind::TimedOut);
         questions.remove().unwrap();

@@ -13,11 +13,12 @@ use super::limits::Limits;
 use super::options::WorkerOptions;
 use super::slot::Worker;
 use super::slots::Job;
+use super::source::Source;
 use super::spool;
 use super::stop::Stop;
 use crate::cli::common::exit::Failure;
 use crate::cli::common::pace::Pace;
-use crate::cli::common::progress::Progress;
+use crate::cli::common::progress::{Extra, Kind, Progress, Subject};
 use crate::cli::common::report::Reporter;
 use crate::cli::common::start::End;
 use crate::cli::transport::{Observe, Owned, Receiver, Sender};
@@ -30,10 +31,23 @@ const LIMITS_EVERY: Duration = Duration::from_millis(500);
 /// The most finished jobs that wait for earlier ones (`--keep-order`) before no more items are taken.
 const MOST_UNORDERED: usize = 1024;
 
+/// What `--progress` shows; [`Dispatcher::show`] sets the counts.
+pub const SHOWN: Subject = Subject {
+    verb: "done",
+    is_in_items: true,
+    extras: &[
+        Extra { word: "failed", kind: Kind::Settled },
+        Extra { word: "running", kind: Kind::AtWork },
+        Extra { word: "delayed", kind: Kind::Now },
+        Extra { word: "skipped", kind: Kind::Settled },
+        Extra { word: "retried", kind: Kind::Total },
+    ],
+};
+
 /// The receiving end, and what the main thread remembers.
 pub struct Dispatcher<'a, 'o, R: Receiver, S: Sender> {
     pub worker: &'a Worker<'a, 'o, S, R::Owned>,
-    pub receiver: R,
+    pub source: &'a Source<'a, R>,
     /// Items that need no command (`--resume`).
     pub done: Done,
     pub pace: Pace,
@@ -43,9 +57,6 @@ pub struct Dispatcher<'a, 'o, R: Receiver, S: Sender> {
     pub report: &'a Reporter,
     pub progress: Progress,
     pub stop: &'a StopFlag,
-    /// Items taken, and jobs made of them.
-    pub taken: u64,
-    pub number: u64,
     /// Items that are only looked at (`--dry-run`).
     pub printed: Vec<R::Owned>,
     /// The time waited since the last item.
@@ -58,6 +69,7 @@ pub struct Dispatcher<'a, 'o, R: Receiver, S: Sender> {
 impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
     pub fn run(mut self) -> Result<End, Failure> {
         let over = self.hand_out();
+        self.source.close();
         let (stop, short) = match over {
             Over::Stop(stop) => (Some(stop), None),
             Over::Short(failure) => (self.wait_for_all(), Some(failure)),
@@ -78,8 +90,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
             if let Some(stop) = self.early_end() {
                 return Over::Stop(stop);
             }
-            let room = self.worker.jobs.room();
-            let held_up = if room == 0 { Some(SLICE) } else { self.held_up() };
+            let held_up = if self.worker.jobs.reserve() { self.held_up() } else { Some(SLICE) };
             if let Some(wait) = held_up {
                 self.worker.jobs.wait(wait);
                 continue;
@@ -88,8 +99,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
                 Found::Nothing | Found::Dropped => {}
                 Found::Over(over) => return over,
                 Found::Item(items) => {
-                    self.number += 1;
-                    let job = Job { number: self.number, items };
+                    let job = Job { number: self.source.taking().next_number(), items };
                     match self.options().work.dry_run {
                         true => {
                             if let Err(stop) = self.print_only(job) {
@@ -139,13 +149,17 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
     }
 
     fn show(&self) {
-        let Tally { done, bytes, .. } = self.worker.finisher.tally();
-        self.progress.update(done, bytes);
+        if self.progress.is_on() {
+            let Tally { done, bytes, retried, failed, skipped, .. } = self.worker.finisher.tally();
+            let (busy, delayed) = self.worker.jobs.busy_and_delayed();
+            self.progress.update(done, bytes);
+            self.progress.update_extras([failed, busy as u64, delayed as u64, skipped, retried]);
+        }
         // Without a guard the commands still run; the next call tries again.
         let _ = self.worker.guard.restore();
     }
 
     fn ring_failure(&self, error: &Error) -> Failure {
-        self.receiver.observe().explained(Failure::of_ring(self.worker.finisher.ring, error))
+        self.source.taking().receiver.observe().explained(Failure::of_ring(self.worker.finisher.ring, error))
     }
 }

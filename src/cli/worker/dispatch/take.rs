@@ -8,12 +8,9 @@ use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::transport::{Observe, Owned, Receiver, Sender};
-use crate::cli::worker::finish::Finished;
 use crate::cli::worker::options::WorkerOptions;
-use crate::cli::worker::slots::{After, Job};
+use crate::cli::worker::slots::Job;
 use crate::cli::worker::stop::Stop;
-use crate::cli::worker::supervise::Ended;
-use crate::cli::worker::verdict::Ending;
 
 /// The longest wait for an item while no command runs.
 const IDLE_SLICE: Duration = Duration::from_millis(500);
@@ -59,6 +56,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         while (items.len() as u64) < most && fits(&items) {
             // Failed items that are due go on meanwhile.
             self.worker.jobs.room();
+            self.show();
             let left = wait.saturating_sub(start.elapsed());
             match self.next_item(Some(left)) {
                 Found::Item(item) => items.push(item),
@@ -75,8 +73,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
 
     /// The next item. `further`: for a job that has one already; waits at most for so long.
     fn next_item(&mut self, further: Option<Duration>) -> Found<R::Owned> {
-        let wanted = self.options().count.unwrap_or(u64::MAX);
-        if self.taken >= wanted {
+        if self.source.taking().has_enough() {
             return Found::Over(Over::Taken);
         }
         if let Some(stop) = self.early_end() {
@@ -98,12 +95,12 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
             Some(left) => left.min(SLICE),
             None => left.fold(slice, Duration::min).min(self.worker.jobs.until_due()),
         };
-        match self.receiver.receive_owned(wait) {
+        let Some(received) = self.source.receive(wait) else { return Found::Over(Over::Taken) };
+        match received {
             Ok(item) => {
                 self.waited = Duration::ZERO;
                 self.deserted = false;
                 self.due = None;
-                self.taken += 1;
                 self.unless_done(item)
             }
             Err(Error::TimedOut | Error::Empty) if further.is_some() => Found::Nothing,
@@ -122,7 +119,11 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         }
         match self.options().work.dry_run {
             true => self.printed.push(item),
-            false => item.acknowledge(),
+            false => {
+                if let Err(error) = item.acknowledge() {
+                    return Found::Over(Over::Stop(self.ring_failure(&error).into()));
+                }
+            }
         }
         self.worker.finisher.skipped(1);
         Found::Dropped
@@ -133,24 +134,22 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         if !self.worker.finisher.is_duplicate(item.key()) {
             return self.unless_exhausted(item);
         }
-        self.taken -= 1;
-        item.acknowledge();
-        Found::Dropped
+        self.source.taking().taken -= 1;
+        match item.acknowledge() {
+            Ok(()) => Found::Dropped,
+            Err(error) => Found::Over(Over::Stop(self.ring_failure(&error).into())),
+        }
     }
 
-    /// Finishes an item that other workers have tried as often as it may be tried.
+    /// Hands out an item by itself that other workers have tried as often as it may be tried: a slot finishes it, and may have
+    /// to wait for room for the letter.
     fn unless_exhausted(&mut self, item: R::Owned) -> Found<R::Owned> {
         if self.options().work.dry_run || !self.worker.finisher.is_exhausted(&item) {
             return Found::Item(item);
         }
-        self.number += 1;
-        let job = Job { number: self.number, items: vec![item] };
-        let ended = Ended::not_run(Ending::Exhausted);
-        let (output, tail, received, line, label) = Default::default();
-        match self.worker.finish(Finished { job, ended, output, tail, received, line, label }) {
-            After::Stop(stop) => Found::Over(Over::Stop(stop)),
-            After::Settled | After::Postponed(..) | After::Divided(_) => Found::Dropped,
-        }
+        let number = self.source.taking().next_number();
+        self.worker.jobs.add(Job { number, items: vec![item] });
+        Found::Dropped
     }
 
     /// Whether to take what is there now, and wait for no item.
@@ -164,7 +163,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         let (timeout, no_wait) = (limits.timeout, limits.no_wait);
         if self.tries_once() {
             // Postponed items are this worker's own: it has them, whatever the ring has.
-            return match no_wait && !drain && self.taken == 0 {
+            return match no_wait && !drain && self.source.taking().taken == 0 {
                 true => Found::Over(Over::Short(self.ring_failure(&Error::Empty))),
                 false => Found::Over(self.short_of_count("it is empty")),
             };
@@ -182,8 +181,11 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
             return Found::Over(Over::Short(Failure::new(code::FULL, line).hint(hint)));
         }
         // Checked twice in a row, so that items that a producer sent before it left are received.
-        let observed = self.receiver.observe();
-        let deserted = observed.is_nameless() && !observed.has_live(crate::Role::Producer);
+        let deserted = {
+            let taking = self.source.taking();
+            let observed = taking.receiver.observe();
+            observed.is_nameless() && !observed.has_live(crate::Role::Producer)
+        };
         match std::mem::replace(&mut self.deserted, deserted) && deserted {
             true => Found::Over(self.short_of_count("it was removed")),
             false => Found::Nothing,
@@ -194,7 +196,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
     fn short_of_count(&self, why: &str) -> Over {
         match self.options().count {
             Some(wanted) => {
-                let (ring, taken) = (self.worker.finisher.ring, self.taken);
+                let (ring, taken) = (self.worker.finisher.ring, self.source.taking().taken);
                 let line = format!("ring {ring:?}: {why} after {taken} of {wanted} items");
                 Over::Short(Failure::new(code::EMPTY, line))
             }

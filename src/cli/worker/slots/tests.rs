@@ -34,7 +34,9 @@ impl Owned for Thing {
         1
     }
 
-    fn acknowledge(self) {}
+    fn acknowledge(self) -> Result<(), Error> {
+        Ok(())
+    }
 
     fn give_back(self) {}
 }
@@ -118,6 +120,70 @@ fn a_job_never_waits_while_all_slots_sleep() {
 }
 
 #[test]
+fn slots_that_receive_jobs_themselves_never_have_more_than_one_and_leave_no_job_waiting() {
+    let mut random = fastrand::Rng::with_seed(8);
+    for _ in 0..300 {
+        let slots = random.usize(1..5);
+        let jobs = TestJobs::of_standing(slots, 0).unwrap();
+        let mut held: Vec<VecDeque<Job<Thing>>> = Vec::new();
+        held.resize_with(slots, VecDeque::new);
+        let (mut asleep, mut receiving) = (vec![false; slots], vec![false; slots]);
+        let mut reserved = false;
+        for _ in 0..500 {
+            let slot = random.usize(..slots);
+            match random.u8(..4) {
+                // The main thread needs some time for an item, or gets none.
+                0 if reserved && random.bool() => jobs.add(job()),
+                0 if reserved => jobs.wait(Duration::ZERO),
+                1 => {}
+                2 if receiving[slot] => {
+                    receiving[slot] = false;
+                    match random.bool() {
+                        true => held[slot].push_back(job()),
+                        false => asleep[slot] = !jobs.received_none(slot),
+                    }
+                }
+                _ if receiving[slot] => {}
+                2 if !held[slot].is_empty() => {
+                    held[slot].clear();
+                    jobs.finished_quietly(slot, std::iter::once(After::Settled));
+                    asleep[slot] = false;
+                }
+                _ => {
+                    jobs.bell(slot).silence();
+                    assert_eq!(take(&jobs, slot, 1, &mut held[slot]), Supply::NotYet);
+                    receiving[slot] = jobs.may_receive(slot);
+                    asleep[slot] = !receiving[slot];
+                }
+            }
+            reserved = jobs.reserve();
+            let busy = held.iter().map(VecDeque::len).sum::<usize>()
+                + receiving.iter().filter(|receiving| **receiving).count();
+            let (in_hand, _) = jobs.in_hand();
+            assert!(held.iter().all(|jobs| jobs.len() <= 1));
+            assert!(in_hand + usize::from(reserved) <= slots, "{in_hand} of {slots}");
+            let is_awake = |slot: usize| !asleep[slot] || rings(jobs.bell(slot));
+            assert!(in_hand == busy || (0..slots).any(is_awake), "a job waits");
+        }
+    }
+}
+
+#[test]
+fn no_slot_receives_a_job_after_the_reason_to_stop_or_before_a_failed_one_that_is_due() {
+    let jobs = TestJobs::of_standing(2, 0).unwrap();
+    let mut held = VecDeque::new();
+    assert!(jobs.may_receive(0));
+    jobs.finished_some(0, std::iter::once(After::Postponed(job(), Instant::now())));
+    assert!(!jobs.may_receive(0), "the failed job is due");
+    assert_eq!((jobs.room(), take(&jobs, 0, 1, &mut held)), (1, Supply::NotYet));
+    assert_eq!(held.len(), 1);
+    jobs.finished_quietly(0, std::iter::once(After::Stop("why")));
+    assert!(!jobs.may_receive(0));
+    assert_eq!(jobs.stop(), Some("why"));
+    assert!(!jobs.may_receive(0) && !jobs.may_receive(1), "the main thread knows it");
+}
+
+#[test]
 fn all_bells_ring_at_the_end_and_a_slot_that_gives_up_has_no_jobs() {
     let jobs = TestJobs::of_standing(2, 3).unwrap();
     let mut held = VecDeque::new();
@@ -133,4 +199,29 @@ fn all_bells_ring_at_the_end_and_a_slot_that_gives_up_has_no_jobs() {
     assert!(!jobs.wait_for_running(Duration::ZERO));
     drop(stands);
     assert!(jobs.wait_for_running(Duration::ZERO));
+}
+
+#[test]
+fn busy_commands_and_the_items_of_postponed_jobs_are_counted() {
+    let jobs = TestJobs::new(2, 1);
+    let pair = |number| Job { number, items: vec![Thing, Thing] };
+    (1..=3).for_each(|number| jobs.add(pair(number)));
+    let (first, second) = (jobs.take().unwrap(), jobs.take().unwrap());
+    assert_eq!(jobs.busy_and_delayed(), (2, 0), "the third waits for a slot");
+    jobs.finished(After::Postponed(first, Instant::now()));
+    jobs.finished(After::Postponed(second, Instant::now() + Duration::from_secs(3600)));
+    assert_eq!(jobs.busy_and_delayed(), (0, 4));
+    jobs.room();
+    assert_eq!(jobs.busy_and_delayed(), (0, 2), "the first is due");
+    jobs.end();
+    assert_eq!(jobs.busy_and_delayed(), (0, 0));
+}
+
+#[test]
+fn a_standing_command_with_several_jobs_is_one_busy_command() {
+    let jobs = TestJobs::of_standing(2, 4).unwrap();
+    (0..4).for_each(|_| jobs.add(job()));
+    let mut held = VecDeque::new();
+    take(&jobs, 0, 2, &mut held);
+    assert_eq!((held.len(), jobs.busy_and_delayed()), (2, (1, 0)));
 }

@@ -1,14 +1,15 @@
 //! Descriptors: closing all but a few, keeping a number free, and files in memory.
 
+use std::ffi::c_int;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::Pid;
 
-/// Closes all descriptors from `first` on but those in `keep`, which ascend, by `close`. Makes only system calls. No
-/// object of this process may own what is closed.
+/// Closes all descriptors from `first` on except those in `keep`, which is sorted, by calling `close`. Makes
+/// only system calls. No object of this process may own a closed descriptor.
 pub fn close_all_but(mut first: RawFd, keep: &[RawFd], close: fn(RawFd, RawFd)) {
     for fd in keep {
         if first < *fd {
@@ -55,9 +56,12 @@ pub(super) fn pidfd(pid: Pid) -> Option<OwnedFd> {
 /// # Errors
 /// The error of the system.
 pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
-    let flags = OFlag::from_bits_truncate(fcntl(fd.as_fd(), FcntlArg::F_GETFL)?);
-    fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    Ok(())
+    let on: c_int = 1;
+    // SAFETY: FIONBIO reads one int, which is a local.
+    match unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONBIO, &on) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Keeps the number `fd` from any descriptor that this process opens later, so that a command can be given that number:

@@ -62,8 +62,8 @@ pub(super) struct Process {
 impl Process {
     pub(super) fn start(groups: &Groups) -> io::Result<Self> {
         let (ended, alive) = io::pipe()?;
-        // The guard never lets signals through: a handler of this process that ran in it would write to this process's
-        // pipes, and a signal that reaches it before it has its own session could end or suspend it.
+        // The guard keeps all signals blocked: a handler of this process that ran in the guard would write to
+        // this process's pipes, and a signal before the guard has its own session could end or suspend it.
         let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         // SAFETY: the child makes system calls only, which other threads of this process cannot hold up.
         let forked = unsafe { fork() };
@@ -86,25 +86,26 @@ impl Drop for Process {
     }
 }
 
-/// The life of the guard.
+/// Runs in the guard: waits for the end of the worker, then kills its groups.
 fn guard(groups: &Groups, ended: &PipeReader) -> ! {
-    // A session of its own: no KILL or STOP for the worker's group reaches it. All other signals are blocked: a service
-    // manager sends TERM to each process, and the worker's commands may then go on for a while.
+    // In a session of its own, KILL or STOP for the worker's group does not reach the guard. All other
+    // signals are blocked: when a service manager sends TERM to each process, the worker's commands may still
+    // run for a while.
     let _ = setsid();
     // SAFETY: a system call; the name is a constant string.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"ringpipe-guard".as_ptr()) };
-    // So that no reader waits for this process, and no lock or ring is held by it. Its own copy of the pipe's writing
-    // end would keep it from noticing the end of the worker.
+    // Otherwise readers would wait for this process, and it would keep locks and rings. With its copy of the
+    // pipe's writing end open, it would not notice the end of the worker.
     close_all_but(0, &[ended.as_raw_fd()], close_range);
     let mut byte = [0];
     while matches!((&*ended).read(&mut byte), Err(error) if error.kind() == io::ErrorKind::Interrupted) {}
     for group in groups.all() {
         let group = group.load(Ordering::SeqCst);
         if group > 0 {
-            // Fails only if no process of it is left.
+            // Fails only if no process of the group is left.
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
     }
-    // SAFETY: ends this process, and runs nothing of its parent's.
+    // SAFETY: ends this process, without running the parent's exit handlers.
     unsafe { libc::_exit(0) }
 }

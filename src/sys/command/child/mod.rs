@@ -15,10 +15,10 @@ mod tests;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::process::Command;
 use std::sync::atomic::AtomicI32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::getpid;
@@ -28,7 +28,7 @@ pub(super) use self::descriptors::{close_all_but, close_range};
 pub use self::descriptors::{copy_above, memory_file, reserve, set_nonblocking};
 use self::guard::{Groups, Process};
 pub use self::running::{Running, signal_of};
-use self::start::{Image, Start};
+use self::start::{Image, Start, handled};
 use super::signal::keep_children;
 
 /// A process that kills the groups of this process's commands when this process ends without having reaped them.
@@ -36,6 +36,8 @@ use super::signal::keep_children;
 pub struct Guard {
     groups: Arc<Groups>,
     process: Mutex<Process>,
+    /// `/dev/null`, for the commands, from the first that needs it on.
+    null: OnceLock<File>,
 }
 
 impl Guard {
@@ -50,7 +52,7 @@ impl Guard {
         keep_children()?;
         let groups = Arc::new(Groups::new(slots)?);
         let process = Mutex::new(Process::start(&groups)?);
-        Ok(Guard { groups, process })
+        Ok(Guard { groups, process, null: OnceLock::new() })
     }
 
     /// Starts the guard again if it was killed. Commands that run meanwhile are guarded again from then on.
@@ -69,9 +71,12 @@ impl Guard {
         Ok(())
     }
 
-    /// Starts `command` as the first process of a group of its own, with pipes for its outputs. Of the command, its program (a
-    /// path), its arguments and its environment count. A file that the system does not execute is run by the shell, as by
-    /// `execvp`.
+    /// Starts `command` as the first process of a group of its own, with pipes for its outputs. Uses only the
+    /// program (a path), the arguments and the environment of `command`. The shell runs a file that the
+    /// system does not execute, as with `execvp`.
+    ///
+    /// Call it after this process has installed its signal handlers: one that it installs after its first command could run
+    /// in a later one, until that executes its program.
     ///
     /// # Errors
     /// The error of the system, also of executing the program.
@@ -90,22 +95,24 @@ impl Guard {
     }
 
     fn execute(&self, image: &Image, with: &With<'_>) -> io::Result<Running> {
-        let (stdin, input) = match with.input {
-            true => io::pipe().map(|(reader, writer)| (OwnedFd::from(reader), Some(writer)))?,
-            false => (File::open("/dev/null")?.into(), None),
+        let input = with.input.then(io::pipe).transpose()?;
+        let stdin = match &input {
+            Some((reader, _)) => reader.as_raw_fd(),
+            None => self.null()?.as_raw_fd(),
         };
         let ((output, stdout), (messages, stderr)) = (io::pipe()?, io::pipe()?);
         let start = Start {
             image,
-            streams: [stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()],
+            streams: [stdin, stdout.as_raw_fd(), stderr.as_raw_fd()],
             also: with.also.map(|(from, to)| (from.as_raw_fd(), to)),
             group: Some(&self.groups.all()[with.slot]),
             parent: getpid(),
+            handled: handled(),
             failed: AtomicI32::new(0),
         };
         let pid = start.run()?;
         Ok(Running {
-            stdin: input,
+            stdin: input.map(|(_, writer)| writer),
             stdout: Some(output),
             stderr: Some(messages),
             pid,
@@ -115,6 +122,14 @@ impl Guard {
             ended: pidfd(pid),
             reaped: false,
         })
+    }
+
+    fn null(&self) -> io::Result<&File> {
+        if let Some(null) = self.null.get() {
+            return Ok(null);
+        }
+        let null = File::open("/dev/null")?;
+        Ok(self.null.get_or_init(|| null))
     }
 }
 
@@ -141,6 +156,7 @@ fn inherit(
         also: Some((also.as_raw_fd(), also.as_raw_fd())),
         group: has_group.then(|| &groups.all()[0]),
         parent: getpid(),
+        handled: handled(),
         failed: AtomicI32::new(0),
     };
     let pid = start.run()?;
@@ -177,12 +193,12 @@ fn start(
 /// Runs files that the system does not execute.
 const SHELL: &str = "/bin/sh";
 
-/// What a command is started with, besides its program, arguments and environment.
+/// The settings of a command besides its program, arguments and environment.
 #[derive(Debug, Clone, Copy)]
 pub struct With<'a> {
     /// The name by which the program is called.
     pub name: &'a OsStr,
-    /// Its slot.
+    /// The slot of the worker in which it runs.
     pub slot: usize,
     /// Whether its standard input is a pipe; otherwise it is `/dev/null`.
     pub input: bool,

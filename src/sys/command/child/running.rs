@@ -18,11 +18,11 @@ use super::guard::Groups;
 /// A command that was started. Dropping it kills its group and reaps it.
 #[derive(Debug)]
 pub struct Running {
-    /// The other ends of its pipes.
+    /// The pipe to its standard input.
     pub stdin: Option<PipeWriter>,
-    /// Of its standard output.
+    /// The pipe from its standard output.
     pub stdout: Option<PipeReader>,
-    /// Of its standard error.
+    /// The pipe from its standard error.
     pub stderr: Option<PipeReader>,
     pub(super) pid: Pid,
     pub(super) groups: Arc<Groups>,
@@ -34,8 +34,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// A descriptor that becomes readable when the first process of the group has ended. `None`: this kernel has none,
-    /// so ask [`has_ended`](Self::has_ended) now and then.
+    /// A descriptor that becomes readable when the first process of the group has ended. `None`: this kernel
+    /// does not support it; call [`has_ended`](Self::has_ended) from time to time.
     pub fn ended_fd(&self) -> Option<BorrowedFd<'_>> {
         self.ended.as_ref().map(AsFd::as_fd)
     }
@@ -79,7 +79,10 @@ impl Running {
     /// The error of the system. If the first process is no child of this process any more, nothing is killed.
     pub fn reap(&mut self) -> io::Result<ExitStatus> {
         self.wait()?;
-        self.signal(Signal::SIGKILL);
+        if self.has_group {
+            // Its number is the group's until it is reaped. Fails only if no process of the group is left.
+            let _ = killpg(self.pid, Signal::SIGKILL);
+        }
         self.collect()
     }
 

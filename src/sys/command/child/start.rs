@@ -5,6 +5,7 @@ use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::{env, io, mem, ptr};
 
@@ -13,17 +14,17 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-/// What `execve` takes.
+/// The arguments of `execve`.
 pub(super) struct Image {
     path: CString,
-    /// The arguments and the environment; the pointers point to them.
+    /// Own the texts to which the pointers below point.
     _texts: Vec<CString>,
     arguments: Vec<*const c_char>,
     environment: Vec<*const c_char>,
 }
 
 impl Image {
-    /// Of the file `path`, called with these arguments, in the environment of `command`.
+    /// For the file `path`, called with these arguments, in the environment of `command`.
     pub(super) fn new<'a>(
         path: &OsStr,
         called: impl Iterator<Item = &'a OsStr>,
@@ -47,15 +48,17 @@ impl Image {
     }
 }
 
-/// What a new process does before it executes its program.
+/// What a new process needs to execute its program.
 pub(super) struct Start<'a> {
     pub(super) image: &'a Image,
     pub(super) streams: [RawFd; 3],
     pub(super) also: Option<(RawFd, RawFd)>,
-    /// Where it writes its own process group. `None`: it stays in its parent's.
+    /// The new process writes its process group here. `None`: it stays in its parent's group.
     pub(super) group: Option<&'a AtomicI32>,
     pub(super) parent: Pid,
-    /// The number of the error that kept it from its program.
+    /// The signals that may not have their default action there.
+    pub(super) handled: &'static [c_int],
+    /// The errno if the new process could not execute its program; else 0.
     pub(super) failed: AtomicI32,
 }
 
@@ -65,16 +68,32 @@ const STACK: usize = 64 << 10;
 /// The highest number of a signal.
 const LAST_SIGNAL: c_int = 64;
 
+/// The signals that this process handles, and SIGPIPE. Found once: asking for all of them takes longer than all other
+/// system calls of a start.
+pub(super) fn handled() -> &'static [c_int] {
+    static HANDLED: OnceLock<Vec<c_int>> = OnceLock::new();
+    let is_handled = |signal: &c_int| {
+        // SAFETY: a system call that writes to a local. It refuses the C library's own signals.
+        let action = unsafe {
+            let mut action: libc::sigaction = mem::zeroed();
+            (libc::sigaction(*signal, ptr::null(), &mut action) == 0).then_some(action.sa_sigaction)
+        };
+        *signal == libc::SIGPIPE || action.is_some_and(|to| ![libc::SIG_DFL, libc::SIG_IGN].contains(&to))
+    };
+    HANDLED.get_or_init(|| (1..=LAST_SIGNAL).filter(is_handled).collect())
+}
+
 impl Start<'_> {
-    /// Starts the process. The calling thread sleeps until it executes its program, as after `vfork`: a copy of this
-    /// process's page tables would cost more than all else.
+    /// Starts the process. The calling thread sleeps until the new process executes its program, as after
+    /// `vfork`: copying this process's page tables would cost more than all other steps.
     pub(super) fn run(&self) -> io::Result<Pid> {
         let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         // The new process has this one's memory: no signal handler may run in it.
         let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-        // SAFETY: the stack is used by the new process alone; it and `self` stay until that has executed its program or
-        // ended, since only then this call returns. `begin` makes system calls, and writes to `self` through atomics.
+        // SAFETY: only the new process uses the stack. The stack and `self` live until the process has
+        // executed its program or ended, since only then this call returns. `begin` only makes system calls,
+        // and writes to `self` through atomics.
         let pid = unsafe {
             let top = stack.as_mut_ptr().add(stack.capacity());
             libc::clone(begin, top.cast(), flags, ptr::from_ref(self).cast_mut().cast())
@@ -97,7 +116,7 @@ impl Start<'_> {
         }
     }
 
-    /// In the new process. Returns the number of an error, or not at all.
+    /// Runs in the new process: executes its program. Returns only an error.
     ///
     /// # Safety
     /// The process must be one that [`run`](Self::run) has started.
@@ -113,7 +132,8 @@ impl Start<'_> {
             if libc::getppid() != self.parent.as_raw() {
                 return Err(Errno::ESRCH);
             }
-            // A standard descriptor is copied first: it is replaced before its turn, or would stay close-on-exec.
+            // Copy a source with a number below 3 first: a `dup2` below could replace it, or leave it
+            // close-on-exec.
             let above = |fd| match fd {
                 0..3 => Errno::result(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3)),
                 _ => Ok(fd),
@@ -133,24 +153,29 @@ impl Start<'_> {
                 Some((from, to)) => drop(Errno::result(libc::dup2(from, to))?),
                 None => {}
             }
-            // Signals that the group of its parent got when it was still in that group: the parent takes them. A stop
-            // would keep the parent's thread waiting, since this process is in another group when the parent's is
-            // continued. A process that stays in the group takes them itself.
+            // Pending signals were sent to the parent's group before this process left it, and the parent
+            // handles them. So discard them here: a stop would block the parent's thread, since continuing
+            // the parent's group no longer continues this process. A process that stays in the group handles
+            // them itself.
             let mut pending: libc::sigset_t = mem::zeroed();
             if self.group.is_some() {
                 Errno::result(libc::sigpending(&mut pending))?;
             }
-            // Handlers of this process must not run in it once signals are let through; Rust's runtime ignores SIGPIPE.
+            // The parent's handlers must not run in this process once signals are unblocked. SIGPIPE gets its
+            // default action, because Rust's runtime ignores it.
             for signal in 1..=LAST_SIGNAL {
+                let is_pending = libc::sigismember(&pending, signal) == 1;
+                if !is_pending && !self.handled.contains(&signal) {
+                    continue;
+                }
                 let mut action: libc::sigaction = mem::zeroed();
                 if libc::sigaction(signal, ptr::null(), &mut action) < 0 {
-                    continue; // One of the C library's own, whose handlers ignore signals of other processes.
+                    continue; // The C library's own signals; its handlers ignore signals of other processes.
                 }
                 let before = action.sa_sigaction;
                 action = mem::zeroed();
-                let is_pending = libc::sigismember(&pending, signal) == 1;
                 if is_pending {
-                    // Discards it.
+                    // Ignoring a pending signal discards it.
                     action.sa_sigaction = libc::SIG_IGN;
                     Errno::result(libc::sigaction(signal, &action, ptr::null_mut()))?;
                 }
@@ -170,13 +195,13 @@ impl Start<'_> {
     }
 }
 
-/// The life of a new process until it executes its program.
+/// Runs in the new process until it executes its program.
 pub(super) extern "C" fn begin(start: *mut c_void) -> c_int {
-    // SAFETY: the pointer is to the `Start` of the thread that waits for this process.
+    // SAFETY: the pointer is to the `Start` of the thread that sleeps in `run` meanwhile.
     let start = unsafe { &*start.cast::<Start<'_>>() };
-    // SAFETY: this is that process.
+    // SAFETY: this process was started by `run`.
     let Err(errno) = unsafe { start.execute() };
     start.failed.store(errno as i32, Ordering::SeqCst);
-    // SAFETY: ends this process, and runs nothing of its parent's.
+    // SAFETY: ends this process, without running the parent's exit handlers.
     unsafe { libc::_exit(127) }
 }

@@ -129,6 +129,7 @@ fn standard_descriptors_may_be_given_as_others() {
         also: None,
         group: Some(group),
         parent: getpid(),
+        handled: handled(),
         failed: AtomicI32::new(0),
     };
     let pid = start.run().unwrap();
@@ -177,6 +178,7 @@ fn signals_for_the_group_of_the_parent_do_not_reach_the_program() {
         also: None,
         group: Some(&groups.all()[0]),
         parent: getpid(),
+        handled: handled(),
         failed: AtomicI32::new(0),
     };
     let ended = testing::ended(|| {

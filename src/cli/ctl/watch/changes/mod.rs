@@ -148,7 +148,7 @@ impl Changes<'_> {
                 (Liveness::Alive, Liveness::Stopped) => {
                     told.push((Mood::Alarm, format!("{who} is stopped; it keeps what it holds")));
                 }
-                (Liveness::Stopped, Liveness::Alive) => told.push((Mood::Note, format!("{who} goes on"))),
+                (Liveness::Stopped, Liveness::Alive) => told.push((Mood::Note, format!("{who} continues"))),
                 _ => {}
             }
         }

@@ -21,13 +21,13 @@ const RING: &str = "A ring is a buffer with a fixed number of slots. Producers p
 
 const SEMAPHORES: &str = "A semaphore is a number that processes wait on: posting adds one and wakes a sleeper. \
     Consumers that find nothing sleep on `items`, producers that find no free slot on `room`. Here a post is a \
-    hint: who wakes looks at the slots, which alone tell the truth.";
+    hint: a woken process looks at the slots, which alone are the truth.";
 
-const PROCESSES: &str = "A process that ends in good order leaves. One that was killed died: what it had is \
-    delivered again, what it was writing vanishes. It is shown for ten seconds with what it held.";
+const PROCESSES: &str = "A process that detaches leaves. A process that was killed died: the items that it held are \
+    delivered again, an item that it was writing vanishes. It is shown for ten seconds with what it held.";
 
-const KEYS: &str = "q, Ctrl-C: quit. Space: pause; the ring goes on. + and -: look more or less often. Arrows, \
-    Page Up and Down, Home, End: scroll what happened, and this help, which any other key closes.";
+const KEYS: &str = "q, Ctrl-C: quit. Space: pause the picture, not the ring. + and -: look more or less often. Arrows, \
+    Page Up and Down, Home, End: scroll the list of events, and this help, which any other key closes.";
 
 /// Draws the help in the middle of `area`, as large as needed and possible, from line `top` on.
 pub fn draw(theme: Theme, top: u16, area: Rect, buf: &mut Buffer) {
@@ -94,8 +94,8 @@ fn meaning(state: SlotState) -> &'static str {
         SlotState::Ready => "an item waits to be taken",
         SlotState::Reading => "a consumer has taken the item, and not acknowledged it yet",
         SlotState::Redeliver => "its consumer died or gave the item back: it will be delivered again",
-        SlotState::Late => "its producer is slow; consumers go on, the item comes later",
-        SlotState::Abandoned => "its producer died or gave up: there is nothing in it",
-        SlotState::Damaged => "no process of this program wrote what is here",
+        SlotState::Late => "its producer is slow; consumers continue, the item comes later",
+        SlotState::Abandoned => "its producer died or gave up: it has no item",
+        SlotState::Damaged => "its word is damaged: no process of this program writes such a value",
     }
 }

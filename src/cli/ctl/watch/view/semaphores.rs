@@ -71,7 +71,7 @@ impl Screen<'_> {
             Span::styled(if free { "●" } else { "○" }, if free { theme.good() } else { theme.dim() }),
             match turn {
                 Some(turn) => Span::styled(turn, theme.notable()),
-                None => Span::styled("  nobody's turn", theme.dim()),
+                None => Span::styled("  no turn", theme.dim()),
             },
         ])
     }

@@ -6,82 +6,9 @@
 //! which it took effect. A history has a fault only if no such moment explains it.
 use std::collections::HashMap;
 
-use serde::Serialize;
-
-use super::format::{Event, EventKind, Place};
-
-/// The possible faults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fault {
-    /// Sent or received, but neither acknowledged nor being acknowledged in its last delivery.
-    Lost,
-    /// Received, sent or acknowledged without the event that must come before.
-    Unexpected,
-    /// Received with another hash than it was sent with.
-    Corrupted,
-    /// Delivered after it was acknowledged.
-    Duplicated,
-    /// Acknowledged twice.
-    AcknowledgedTwice,
-    /// Held by two consumers at once.
-    HeldTwice,
-    /// First delivered to one process after a later item of its producer.
-    OutOfOrder,
-    /// More items in the ring than it has room for.
-    OverCapacity,
-    /// A second, different item under the same number.
-    Renamed,
-}
-
-impl Fault {
-    /// All faults, in the order in which they are reported.
-    pub const ALL: [Fault; 9] = [
-        Fault::Lost,
-        Fault::Unexpected,
-        Fault::Corrupted,
-        Fault::Duplicated,
-        Fault::AcknowledgedTwice,
-        Fault::HeldTwice,
-        Fault::OutOfOrder,
-        Fault::OverCapacity,
-        Fault::Renamed,
-    ];
-}
-
-/// One fault, and where it was found.
-#[derive(Debug, Clone)]
-pub struct Found {
-    pub fault: Fault,
-    pub producer: u64,
-    pub sequence: u64,
-    pub text: String,
-    /// Where; a lost item has no place.
-    pub place: Option<Place>,
-}
-
-/// Counts of a history, apart from faults.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct ItemCounts {
-    /// Lines.
-    pub events: u64,
-    /// Items that a producer began to send, counting each attempt.
-    pub attempts: u64,
-    /// Items whose `send` returned success.
-    pub sent: u64,
-    /// Attempts that were refused.
-    pub refused: u64,
-    /// Items whose acknowledgement returned.
-    pub acknowledged: u64,
-    /// Items that were delivered although their producer died before it could record the end of the send.
-    pub recovered: u64,
-    /// Deliveries after an item's first.
-    pub redelivered: u64,
-    /// Items acknowledged by a consumer that died before it could record the end of the call.
-    pub unsure: u64,
-    /// The number of items that were certainly in the ring at the same time.
-    pub most_at_once: u64,
-}
+use super::event::{Event, EventKind};
+use super::logs::Place;
+use super::report::{Fault, Found, Report};
 
 /// The state that is kept of an item: 8 bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -108,10 +35,13 @@ const INSIDE: u16 = 1 << 7;
 /// Possibly no longer in the ring.
 const OUTSIDE: u16 = 1 << 8;
 const RECEIVED: u16 = 1 << 9;
+/// It was sent under this key more than once, perhaps: the key names no one item.
+const FORWARDED: u16 = 1 << 10;
 
 /// Items of one producer with consecutive numbers. Small, so that numbers far apart cost little.
 const PAGE: u64 = 128;
 
+#[derive(Debug)]
 struct Page {
     producer: u64,
     first: u64,
@@ -122,9 +52,10 @@ struct Page {
 const MOST_ATTEMPTS: u8 = u8::MAX;
 
 /// Checks the events of a history, one after the other.
+#[derive(Debug)]
 pub struct Checker {
     capacity: Option<u64>,
-    /// The number of faults to describe; further ones are only counted.
+    /// The number of faults to describe.
     describe: usize,
     pages: Vec<Page>,
     places: HashMap<(u64, u64), u32>,
@@ -133,51 +64,58 @@ pub struct Checker {
     /// The last item that each process received for the first time from each producer.
     last: HashMap<(u64, u64), u64>,
     inside: u64,
-    pub counts: ItemCounts,
-    faults: [u64; Fault::ALL.len()],
-    pub found: Vec<Found>,
+    report: Report,
+}
+
+impl Default for Checker {
+    fn default() -> Self {
+        Checker::new()
+    }
 }
 
 impl Checker {
-    /// A checker for a ring of `capacity` items, if that is to be checked.
-    pub fn new(capacity: Option<u64>, describe: usize) -> Self {
+    /// A checker that describes 10 faults, and does not check how many items are in the ring at once.
+    pub fn new() -> Self {
         Checker {
-            capacity,
-            describe,
+            capacity: None,
+            describe: 10,
             pages: Vec::new(),
             places: HashMap::new(),
             recent: 0,
             last: HashMap::new(),
             inside: 0,
-            counts: ItemCounts::default(),
-            faults: [0; Fault::ALL.len()],
-            found: Vec::new(),
+            report: Report::default(),
         }
     }
 
-    /// How often each fault was found.
-    pub fn faults(&self) -> impl Iterator<Item = (Fault, u64)> {
-        Fault::ALL.into_iter().zip(self.faults)
+    /// Also checks that no more than `items` items are in the ring at once.
+    pub fn capacity(mut self, items: u64) -> Self {
+        self.capacity = Some(items);
+        self
     }
 
-    /// Whether there are no faults.
-    pub fn is_clean(&self) -> bool {
-        self.faults == [0; Fault::ALL.len()]
+    /// Describes the first `faults` faults; all are counted.
+    pub fn describe(mut self, faults: usize) -> Self {
+        self.describe = faults;
+        self
     }
 
     /// Checks the next event.
     pub fn take(&mut self, event: &Event, place: Place) {
-        self.counts.events += 1;
+        self.report.counts.events += 1;
         let at = self.locate(event.producer, event.sequence);
         // A copy, so that faults can be recorded meanwhile.
         let mut item = self.pages[at.0].items[at.1];
         match event.kind {
+            EventKind::Forwarding => item.flags |= FORWARDED,
+            _ if item.flags & FORWARDED != 0 => self.forwarded(&mut item, event),
             EventKind::Attempt => self.attempt(&mut item, event, place),
             EventKind::Sent | EventKind::Refused => self.outcome(&mut item, event, place),
             EventKind::Got => self.got(&mut item, event, place),
             EventKind::Acking | EventKind::Acked | EventKind::Returning => {
                 self.done_with(&mut item, event, place)
             }
+            EventKind::Dropping | EventKind::Dropped => self.dropped(&mut item, event, place),
         }
         self.pages[at.0].items[at.1] = item;
     }
@@ -198,9 +136,9 @@ impl Checker {
         // A refused item may be sent again under its number.
         let again = item.flags & (REFUSED | RECEIVED) == REFUSED;
         if item.flags & ATTEMPTED != 0 && !again {
-            self.note(Fault::Renamed, event, "a second item under one number", place);
+            self.note(Fault::Renamed, event, "a second item with this number", place);
         }
-        self.counts.attempts += 1;
+        self.report.counts.attempts += 1;
         if again {
             *item = Item::default();
         }
@@ -217,26 +155,35 @@ impl Checker {
                 self.note(Fault::Renamed, event, "this attempt had ended already", place);
             }
             _ if event.kind == EventKind::Refused && item.flags & RECEIVED != 0 => {
-                self.note(Fault::Unexpected, event, "refused, and yet it was received", place);
+                self.note(Fault::Unexpected, event, "received although it was refused", place);
             }
             _ => {}
         }
         if event.kind == EventKind::Refused {
-            self.counts.refused += 1;
+            self.report.counts.refused += 1;
             item.flags |= REFUSED;
             return;
         }
-        self.counts.sent += (item.flags & SENT == 0) as u64;
+        self.report.counts.sent += (item.flags & SENT == 0) as u64;
         item.flags |= SENT;
         self.hash(item, event, place);
         self.enter(item, event, place);
     }
 
     fn got(&mut self, item: &mut Item, event: &Event, place: Place) {
+        if event.attempt == 1 {
+            self.order(event, place);
+        }
+        self.report.counts.redelivered += (item.flags & RECEIVED != 0) as u64;
+        self.receive(item, event, place);
+    }
+
+    /// A consumer has an item, or a producer that will drop it.
+    fn receive(&mut self, item: &mut Item, event: &Event, place: Place) {
         if item.flags & ATTEMPTED == 0 {
             self.note(Fault::Unexpected, event, "received, but no producer tried to send it", place);
         } else if item.flags & REFUSED != 0 {
-            self.note(Fault::Unexpected, event, "received, and it had been refused", place);
+            self.note(Fault::Unexpected, event, "received although it was refused", place);
         }
         if item.flags & ACKED != 0 {
             self.note(Fault::Duplicated, event, "received after it was acknowledged", place);
@@ -247,13 +194,46 @@ impl Checker {
             self.note(Fault::HeldTwice, event, &text, place);
         }
         self.hash(item, event, place);
-        if event.attempt == 1 {
-            self.order(event, place);
-        }
-        self.counts.redelivered += (item.flags & RECEIVED != 0) as u64;
         item.attempt = item.attempt.max(event.attempt);
         item.flags = item.flags & !(ACKING | RETURNED) | RECEIVED;
         self.enter(item, event, place);
+    }
+
+    /// An item that may have been sent several times: only that it is received and acknowledged at all is checked.
+    fn forwarded(&mut self, item: &mut Item, event: &Event) {
+        match event.kind {
+            EventKind::Sent => {
+                self.report.counts.forwarded += 1;
+                item.flags |= SENT;
+            }
+            EventKind::Got => item.flags |= RECEIVED,
+            EventKind::Acking | EventKind::Dropping => {
+                item.flags |= ACKING;
+                self.leave(item);
+            }
+            EventKind::Acked => {
+                self.report.counts.acknowledged += (item.flags & ACKED == 0) as u64;
+                item.flags |= ACKED;
+            }
+            EventKind::Dropped => {
+                self.report.counts.dropped += (item.flags & ACKED == 0) as u64;
+                item.flags |= ACKED;
+            }
+            EventKind::Attempt | EventKind::Refused | EventKind::Forwarding | EventKind::Returning => {}
+        }
+    }
+
+    /// A producer drops an item: it receives and acknowledges it.
+    fn dropped(&mut self, item: &mut Item, event: &Event, place: Place) {
+        if event.kind == EventKind::Dropping {
+            self.receive(item, event, place);
+            self.done_with(item, &Event { kind: EventKind::Acking, ..*event }, place);
+            return;
+        }
+        let before = self.report.counts.acknowledged;
+        self.done_with(item, &Event { kind: EventKind::Acked, ..*event }, place);
+        self.report.counts.dropped += self.report.counts.acknowledged - before;
+        self.report.counts.acknowledged = before;
     }
 
     /// A consumer acknowledges an item or gives it back.
@@ -286,7 +266,7 @@ impl Checker {
                 if item.flags & ACKED != 0 {
                     self.note(Fault::AcknowledgedTwice, event, "it was acknowledged already", place);
                 }
-                self.counts.acknowledged += (item.flags & ACKED == 0) as u64;
+                self.report.counts.acknowledged += (item.flags & ACKED == 0) as u64;
                 item.flags |= ACKING | ACKED;
                 self.leave(item);
             }
@@ -321,7 +301,7 @@ impl Checker {
         }
         item.flags |= INSIDE;
         self.inside += 1;
-        self.counts.most_at_once = self.counts.most_at_once.max(self.inside);
+        self.report.counts.most_at_once = self.report.counts.most_at_once.max(self.inside);
         if self.capacity.is_some_and(|capacity| self.inside > capacity) {
             let text = format!("{} items in the ring with it", self.inside - 1);
             self.note(Fault::OverCapacity, event, &text, place);
@@ -345,19 +325,20 @@ impl Checker {
         text: impl Fn() -> String,
         place: Option<Place>,
     ) {
-        self.faults[fault as usize] += 1;
-        if self.found.len() < self.describe {
-            self.found.push(Found { fault, producer, sequence, text: text(), place });
+        self.report.faults[fault as usize] += 1;
+        if self.report.found.len() < self.describe {
+            self.report.found.push(Found { fault, producer, sequence, text: text(), place });
         }
     }
 
     /// Ends the history: items that are not acknowledged by now are lost.
-    pub fn finish(&mut self) {
+    pub fn finish(mut self) -> Report {
         for page in std::mem::take(&mut self.pages) {
             for (sequence, item) in (page.first..).zip(page.items.iter()) {
                 self.judge(page.producer, sequence, item);
             }
         }
+        self.report
     }
 
     fn judge(&mut self, producer: u64, sequence: u64, item: &Item) {
@@ -369,7 +350,11 @@ impl Checker {
             };
             self.add(Fault::Lost, producer, sequence, text, None);
         }
-        self.counts.recovered += (has(RECEIVED) && has(ATTEMPTED) && !has(SENT) && !has(REFUSED)) as u64;
-        self.counts.unsure += (has(ACKING) && !has(ACKED)) as u64;
+        if has(FORWARDED) {
+            return;
+        }
+        self.report.counts.recovered +=
+            (has(RECEIVED) && has(ATTEMPTED) && !has(SENT) && !has(REFUSED)) as u64;
+        self.report.counts.unsure += (has(ACKING) && !has(ACKED)) as u64;
     }
 }
