@@ -138,7 +138,7 @@ pub mod entry {
     pub const STATE: u64 = 0;
     /// Whether this participant waits for the condition or at the barrier, its ticket, and whether it was
     /// notified (condition). Written by the participant, by a process that notifies it, and by the recovery
-    /// from its death. The truth about a notification, and about who has come to a barrier.
+    /// from its death. The truth about a notification, and about a wait at a barrier.
     pub const WAIT: u64 = 8;
     /// As `head::WAITING`: whether this participant sleeps.
     pub const SLEEPING: u64 = 16;

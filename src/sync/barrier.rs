@@ -285,7 +285,7 @@ impl ObjectRepair for BarrierRepair {
     }
 
     fn suspects(_: &Words) -> Numbers {
-        // Nothing to suspect: a process that counts asks who is alive, and so does one that wants the lock.
+        // Nothing to suspect: a process that counts asks which handles are alive, and so does one that wants the lock.
         Numbers::default()
     }
 }

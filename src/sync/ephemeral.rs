@@ -30,7 +30,7 @@ pub(super) const RETIRED: u64 = 4;
 
 /// Whether the object is retired: its name is gone, or about to go.
 pub(super) fn is_retired(words: &Words) -> bool {
-    // Acquire: a process that finds it retired sees who had passed the barrier before.
+    // Acquire: a process that finds it retired sees which waits had passed the barrier before.
     words.word(head::OWNER).load(Acquire) == RETIRED
 }
 

@@ -1,4 +1,4 @@
-//! `ringctl lock`, between real processes: who holds it, how its command ends, and what a kill leaves.
+//! `ringctl lock`, between real processes: one holder at a time, how its command ends, and what a kill leaves.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -248,7 +248,9 @@ fn at_a_terminal_the_command_reads_keys_and_gets_interrupts_itself() {
 #[test]
 fn a_stop_from_the_keyboard_stops_the_command_and_a_continue_continues_it() {
     let place = Place::new("stopped");
-    let (mut holder, pid) = place.holder("while ! test -e go; do sleep 0.01; done; exit 3");
+    // Starts no process: a shell that waits for the beginning of one cannot stop before that is continued.
+    nix::unistd::mkfifo(&place.file("go"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (mut holder, pid) = place.holder("read line < go; exit 3");
     let state = |pid: u32| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     holder.signal(Signal::SIGTSTP);
     wait_until("both stand still", || {
@@ -259,7 +261,7 @@ fn a_stop_from_the_keyboard_stops_the_command_and_a_continue_continues_it() {
         !state(pid).contains(") T ") && !state(holder.pid().as_raw() as u32).contains(") T ")
     });
     assert_eq!(holder.0.try_wait().unwrap(), None);
-    fs::write(place.file("go"), "").unwrap();
+    fs::write(place.file("go"), "on\n").unwrap();
     assert_eq!(holder.wait(), Some(3));
 }
 

@@ -1,4 +1,4 @@
-//! Barriers: who passes, who counts, and what deaths, stops and timeouts change.
+//! Barriers: which processes pass, which count, and what deaths, stops and timeouts change.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
