@@ -143,8 +143,9 @@ impl Trail {
 
     /// A victim has come by steps to where it is, with this segment.
     fn arrived_by_steps(&mut self, segment: &File) {
-        // Beyond the end of what can be compared, the segment may be another.
-        if self.differs || self.cursor + 1 >= self.common {
+        // Beyond the end of what was noted, the segment may be another.
+        let is_cut = self.common < self.at.len() || self.at.len() > MOST;
+        if self.differs || (is_cut && self.cursor + 1 >= self.common) {
             return;
         }
         if let Some(alike) = self.alike_segment(self.cursor, segment) {
