@@ -148,8 +148,10 @@ fn a_killed_consumers_piece_goes_to_the_next_consumer() {
     let mut first = vec![0; 1 << 20];
     reader.read_exact(&mut first).unwrap();
     ring.wait_for(Role::Producer, Activity::WaitingForRoom);
-    wait_until("a piece that the consumer holds", || {
-        ring.open().snapshot().unwrap().held.iter().any(|held| !held.writing)
+    // The reader has taken eight pieces, and the pipe has no room for a ninth: that one stays held.
+    wait_until("the ninth piece is held", || {
+        let seen = ring.open().snapshot().unwrap();
+        seen.totals.acknowledged >= 8 && seen.held.iter().any(|held| !held.writing)
     });
     receiver.signal(libc::SIGKILL);
     receiver.end().by_signal(libc::SIGKILL);

@@ -45,8 +45,12 @@ impl Place {
     }
 
     /// The same, once the script has written its process id to the file `pid`.
+    ///
+    /// It has a process group of its own. The group of the tests may be orphaned, and the kernel ignores TSTP in such
+    /// a group.
     fn holder(&self, script: &str) -> (Kept, u32) {
-        let process = Kept(self.command(&format!("echo $$ > new; mv new pid; {script}")).spawn().unwrap());
+        let mut command = self.command(&format!("echo $$ > new; mv new pid; {script}"));
+        let process = Kept(command.process_group(0).spawn().unwrap());
         wait_until("the command runs", || self.file("pid").exists());
         let pid = self.read("pid").trim().parse().unwrap();
         fs::remove_file(self.file("pid")).unwrap();

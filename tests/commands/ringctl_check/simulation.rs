@@ -172,7 +172,10 @@ pub fn mutate(logs: &mut [String], random: &mut Random) -> String {
                 told("never acknowledged")
             }
             (5, "got") => {
-                lines[at] = line.replace(&format!(" {} ", words[4]), &format!(" {} ", 1_000_000));
+                // The attempt, or the producer, may be the same number.
+                let mut words = words.clone();
+                words[4] = "1000000";
+                lines[at] = words.join(" ");
                 told("an item of nobody for")
             }
             _ => continue,

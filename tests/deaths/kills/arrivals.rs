@@ -90,7 +90,10 @@ fn confirmed(experiment: &Experiment<'_>) -> Trail {
 /// Whether breakpoints and steps come to the same at the point `n` of `most`.
 fn is_same(experiment: &Experiment<'_>, trail: &mut Trail, n: u64, most: u64, what: &str) -> bool {
     let last = trail.reach(u64::MAX);
-    let point = trail.before_clock(1 + n * last.saturating_sub(1) / most);
+    let steps = 1 + n * last.saturating_sub(1) / most;
+    // Every second point is one to which hits of a breakpoint are counted, if there is any.
+    let counting = trail.counting(steps).filter(|_| n % 2 == 1);
+    let point = counting.unwrap_or_else(|| trail.before_clock(steps));
     let by_breakpoints = trail.arrivals.by_breakpoints;
     let one = arrival(experiment, point, trail);
     if trail.arrivals.by_breakpoints == by_breakpoints {

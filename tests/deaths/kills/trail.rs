@@ -176,8 +176,17 @@ impl Trail {
 
     /// The last instruction up to this one that is not of the clock's code, which may be longer or shorter.
     pub fn before_clock(&self, steps: u64) -> u64 {
-        let outside = |n: &u64| !self.clock.contains(&self.at[*n as usize].pc);
-        (0..=steps).rev().find(outside).unwrap_or(0)
+        (0..=steps).rev().find(|n| self.is_outside_clock(*n)).unwrap_or(0)
+    }
+
+    /// The same, of those whose cheapest way has a breakpoint that is hit several times.
+    pub fn counting(&self, steps: u64) -> Option<u64> {
+        let counts = |n: u64| self.way(n as usize).iter().any(|(_, hits)| *hits > 1);
+        (1..=steps).rev().find(|n| self.is_outside_clock(*n) && counts(*n))
+    }
+
+    fn is_outside_clock(&self, n: u64) -> bool {
+        !self.clock.contains(&self.at[n as usize].pc)
     }
 
     /// How many of the first `steps` instructions lead to one that is not of the clock's code.
