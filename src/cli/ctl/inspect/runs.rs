@@ -125,12 +125,20 @@ fn in_processes(processes: &Path, pid: u32, ring: &str) -> Runs {
             return None;
         }
         let (line, environment) = (command(&folder), read(&folder.join("environ")));
-        let has_ended = line.is_none() && environment.as_ref().is_some_and(Vec::is_empty);
+        let has_ended = has_ended(&folder);
         let work = environment.and_then(|environment| work(&environment, ring)).into();
         let command = line.unwrap_or(escape::word(name));
         Some(Running { pid: *child, command, work, has_ended })
     };
     Runs { list: children.iter().filter_map(running).collect(), is_complete }
+}
+
+/// Whether the process has ended and waits for its parent.
+fn has_ended(folder: &Path) -> bool {
+    let stat = read(&folder.join("stat")).unwrap_or_default();
+    // The name before the state may have any bytes, but none of the fields behind it has a parenthesis.
+    let behind_name = stat.iter().rposition(|byte| *byte == b')').map_or(stat.len(), |at| at + 1);
+    stat[behind_name..].starts_with(b" Z")
 }
 
 /// What a process with this environment works on, if that is an item of `ring`.
@@ -238,7 +246,7 @@ mod tests {
 
     /// What a command with this environment works on; the outer `None`: it is not known.
     fn works(environment: Option<&str>) -> Option<Vec<Work>> {
-        let folder = processes(&[(10, b"x\n", if environment == Some("") { b"" } else { b"x\0" })]);
+        let folder = processes(&[(10, b"x\n", b"x\0")]);
         if let Some(environment) = environment {
             fs::write(folder.path().join("10/environ"), environment).unwrap();
         }
@@ -256,8 +264,22 @@ mod tests {
         assert_eq!(works(Some(&environment.replace("=5", "=five"))), None);
         assert_eq!(works(Some("A=B\0")), None);
         assert_eq!(works(None), None);
-        // It has ended.
-        assert_eq!(works(Some("")), Some(Vec::new()));
+        assert_eq!(works(Some("")), None);
+    }
+
+    #[test]
+    fn a_command_that_has_ended_works_on_nothing() {
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        let folder = Path::new("/proc").join(ended.id().to_string());
+        while !has_ended(&folder) {
+            std::thread::yield_now();
+        }
+        let mut runs = of(std::process::id(), "jobs");
+        // Other tests may have children, too.
+        runs.list.retain(|one| one.pid == ended.id());
+        assert_eq!((runs.list.len(), runs.works()), (1, Some(Vec::new())));
+        ended.wait().unwrap();
+        assert!(!has_ended(&folder));
     }
 
     #[test]
