@@ -136,6 +136,43 @@ fn an_observer_is_told_which_items_are_dropped_and_can_refuse() {
     ring.remove().unwrap();
 }
 
+/// Panics at each item.
+#[derive(Debug)]
+struct Panics;
+
+impl DropObserver for Panics {
+    fn dropping(&mut self, _: ItemKey, _: u8) -> std::io::Result<()> {
+        panic!("as it is told to")
+    }
+
+    fn dropped(&mut self, _: ItemKey, _: u8) -> std::io::Result<()> {
+        unreachable!("no item is dropped")
+    }
+}
+
+#[test]
+fn an_item_is_delivered_whose_drop_observer_has_panicked() {
+    let (_name, ring) = ring("panicked", 2);
+    let mut producer = ring.producer().unwrap();
+    producer.set_on_full(OnFull::DropOldest).unwrap();
+    producer.set_drop_observer(Box::new(Panics));
+    producer.send(b"0").unwrap();
+    producer.send(b"1").unwrap();
+    let sent = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| producer.send(b"no")));
+    assert!(sent.is_err());
+    drop(producer);
+    let mut consumer = ring.consumer().unwrap();
+    let mut received = [(); 2].map(|()| {
+        let item = consumer.recv_timeout(Duration::from_secs(60)).unwrap();
+        let bytes = item.to_vec();
+        item.ack();
+        bytes
+    });
+    received.sort();
+    assert_eq!(received, [b"0", b"1"]);
+    ring.remove().unwrap();
+}
+
 #[test]
 fn a_consumer_waiting_gets_what_a_producer_could_not_drop() {
     let (_name, ring) = ring("undropped", 2);

@@ -199,8 +199,8 @@ impl Options {
     }
 }
 
-/// Whether this is the command line of a worker on `ring` each of whose items, unless a command of its own works on it,
-/// waits for one: not one with standing commands, or one that keeps finished items (`--keep-order`).
+/// Whether this is the command line of a worker on `ring` that starts a command for each job, so that an item without a running
+/// command waits for one: not with standing commands, nor if it keeps finished items (`--keep-order`).
 pub fn starts_a_command_for_each_job(line: &[OsString], ring: &str) -> bool {
     let Ok(options) = Options::try_parse_from(line) else { return false };
     let WorkArgs { coprocess, keep_order, dry_run, .. } = options.work;

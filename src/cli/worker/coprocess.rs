@@ -163,7 +163,13 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
             let before = self.unsent.len();
             match self.shared.jobs.try_take(self.slot, most, &mut self.unsent) {
                 Supply::Taken => self.finish_exhausted(before),
-                Supply::NotYet if self.receives() => self.finish_exhausted(before),
+                Supply::NotYet if self.receives() => {
+                    self.finish_exhausted(before);
+                    // It has what it may have: to ask for more would wake the main thread.
+                    if !self.unsent.is_empty() {
+                        return;
+                    }
+                }
                 Supply::NotYet => return,
                 Supply::Over => self.over = true,
             }

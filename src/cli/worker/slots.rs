@@ -261,7 +261,7 @@ impl<O: Owned, S> Jobs<O, S> {
         Supply::NotYet
     }
 
-    /// Whether a slot that found no job may receive one itself: there is room for it, and no reason not to. The slot then has
+    /// Whether a slot that found no job may receive one itself: there is room, no failed item is due, and the worker does not end. The slot then has
     /// a job, until it says by [`received_none`](Self::received_none) that there is none. Otherwise the main thread is told
     /// what the slot has finished quietly.
     pub fn may_receive(&self, slot: usize) -> bool {

@@ -9,6 +9,9 @@ use crate::handles::ItemKey;
 ///
 /// See [`Producer::set_drop_observer`](crate::Producer::set_drop_observer). A program that writes a history of its ring
 /// needs it, since a dropped item is received by no consumer.
+///
+/// If it panics, the producer forgets it. An item that it was about to drop is delivered to a consumer when the producer
+/// has been dropped.
 pub trait DropObserver: Debug + Send {
     /// Called before an item is dropped; `attempt` counts its deliveries, this one included. If the producer dies during
     /// the call, the item is delivered to a consumer.

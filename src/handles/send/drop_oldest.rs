@@ -149,9 +149,14 @@ impl Dropping {
         let (memory, slot) = (slots.memory(), slots.codec().slot(claim.position));
         let (_, producer) = memory.length_and_producer(slot, 1);
         let key = ItemKey { producer, sequence: memory.sequence(slot) };
-        if let Err(error) = observer.dropping(key, claim.word.attempt()) {
+        // If the observer panics, the claim counts as held: it is recovered when the producer is gone.
+        participant.guard_made();
+        let told = observer.dropping(key, claim.word.attempt());
+        participant.guard_done();
+        if let Err(error) = told {
             slots.give_back(claim, std::iter::once(slots.run(claim)));
             let (consumers, slots) = (memory.sleepers(Role::Consumer), slots.run(claim));
+            self.tells.took(consumers, slots);
             self.tells.wake_now(consumers, &participant.slots, WaitProgress { items: 1, slots });
             return Err(untold(error));
         }

@@ -2,6 +2,9 @@
 
 use std::io::Write;
 
+/// Bytes of a line that no event needs. The limit keeps a file without line breaks from being read into memory whole.
+pub(super) const LONGEST_LINE: u64 = 256;
+
 /// The form, for messages.
 pub(super) const FORM: &str = "TIME PROCESS EVENT PRODUCER SEQUENCE [ATTEMPT [HASH]]";
 

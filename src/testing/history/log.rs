@@ -8,11 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::event::{Event, EventKind, hash_of};
+use super::event::{Event, EventKind, LONGEST_LINE, hash_of};
 use crate::sys::clock;
-
-/// The longest line that an event can have, and more.
-const LONGEST_LINE: u64 = 256;
 
 /// The events of one process, in a file that no other process writes meanwhile.
 ///

@@ -6,10 +6,8 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::event::{Event, FORM};
+use super::event::{Event, FORM, LONGEST_LINE};
 
-/// No event needs a longer line. The limit keeps a file without line breaks from being read into memory whole.
-const LONGEST_LINE: u64 = 256;
 /// Large enough that reading costs little, small enough for hundreds of files.
 const BUFFER: usize = 256 * 1024;
 

@@ -77,6 +77,23 @@ fn a_producer_and_a_consumer_log_each_step_of_each_item() {
     assert!(ended.complaint().ends_with("2 lost"), "{ended:?}");
 }
 
+/// The library counts from 255 on to 128.
+#[test]
+fn an_item_that_was_delivered_hundreds_of_times_has_a_clean_history() {
+    let (ring, folder) = (TestName::new("log").stays(), Folder::new());
+    let log = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    producer(&ring, &["--log", &log("p"), "--item", "a"]).run().succeeds().quiet();
+    let mut consumer_handle = ring.open().consumer().unwrap();
+    (1..255).for_each(|_| drop(consumer_handle.recv().unwrap()));
+    drop(consumer_handle);
+    let fails = ["--log", &log("c"), "--retries", "0", "--", "false"];
+    consumer(&ring, &fails).run().with_code(123);
+    consumer(&ring, &["--log", &log("d"), "-n", "1"]).run().succeeds();
+    assert_eq!(events(log("c")), ["got 0 255 hash", "returning 0 255"]);
+    assert_eq!(events(log("d")), ["got 0 255 hash", "acking 0 255", "acked 0 255"]);
+    assert_eq!(folder.is_clean()["acknowledged"], 1);
+}
+
 #[test]
 fn each_process_gets_a_log_in_the_folder_that_the_environment_names() {
     let (ring, folder) = (TestName::new("log").stays(), Folder::new());

@@ -75,7 +75,14 @@ impl Goal {
     pub(super) fn reached(&self, count: Count) -> Option<f64> {
         let part = |done: u64, all: Option<u64>| all.map(|all| (done as f64 / all.max(1) as f64).min(1.0));
         let bytes = part(self.input_bytes(count), self.bytes);
-        part(count.settled(), self.items).into_iter().chain(bytes).reduce(f64::max)
+        let settled = count.settled();
+        let done = match self.emptied {
+            Emptied::Never => settled,
+            // Other consumers empty the ring, too.
+            _ => settled.max(count.acknowledged),
+        };
+        let all = self.items.map(|items| items.saturating_sub(settled).saturating_add(done));
+        part(done, all).into_iter().chain(bytes).reduce(f64::max)
     }
 
     /// The time for the rest at this pace, if the goal is known and the pace is not zero.
@@ -143,8 +150,7 @@ impl Gauge {
         if self.counts.is_empty() {
             self.counts.push_back((Duration::ZERO, Count::default()));
         }
-        let acknowledged = self.ring.map_or(0, |(fill, first)| fill.acknowledged.saturating_sub(first));
-        let count = Count { acknowledged, ..count };
+        let count = Count { acknowledged: self.acknowledged(), ..count };
         // While nothing changes, two entries tell when that began and that it goes on.
         let last = self.counts.len() - 1;
         let stands_still = last > 0 && self.counts.range(last - 1..).all(|(_, earlier)| *earlier == count);
@@ -172,6 +178,11 @@ impl Gauge {
         while self.fills.front().is_some_and(|(time, _)| *time + WINDOW < now) {
             self.fills.pop_front();
         }
+    }
+
+    /// Items that were acknowledged in the ring, by all consumers, since the first look at it.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.ring.map_or(0, |(fill, first)| fill.acknowledged.saturating_sub(first))
     }
 
     /// What was seen of the ring last.

@@ -282,6 +282,7 @@ impl<L: Fn() -> Option<Fill>> Shower<L> {
         }
         let (extras, pace) = (self.shared.extras(), self.gauge.pace());
         let count = self.shared.count(&self.subject, &extras);
+        let count = Count { acknowledged: self.gauge.acknowledged(), ..count };
         let goal = self.goal.with_ring(count, self.gauge.last_fill());
         let facts = Facts {
             subject: &self.subject,

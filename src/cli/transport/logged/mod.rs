@@ -1,7 +1,7 @@
 //! A transport that writes down what happens to each item (`--log`), around another one.
 //!
-//! An event before a call is in the log when the call begins; if it cannot be written, the call is not made. An event
-//! after a call may be missing: a kill in between, or a full disk, is no fault of the ring. What fails is noticed at the
+//! An event before a call is in the log when the call begins; if it cannot be written, the call is not made, except to give
+//! an item back: that item then looks like one of a killed process. An event after a call may be missing: a kill in between, or a full disk, is no fault of the ring. What fails is noticed at the
 //! next call, and [`RunLog::or_failure`] says it at the end.
 //!
 //! Other transports do not pay for this: the commands are generic, and a run without a log has no code of it.
@@ -73,6 +73,8 @@ impl RingLog {
     /// An item in an event.
     fn entry(&self, key: ItemKey, attempt: u8, hash: Option<u64>) -> Entry {
         let producer = self.first_producer + u64::from(key.producer);
+        // Above 127, the library's numbers do not always rise. 255 says in a history: that or a later one.
+        let attempt = if attempt > 127 { u8::MAX } else { attempt };
         Entry { producer, sequence: key.sequence, attempt, hash }
     }
 

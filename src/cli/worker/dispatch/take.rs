@@ -61,6 +61,8 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
             match self.next_item(Some(left)) {
                 Found::Item(item) => items.push(item),
                 Found::Nothing if left.is_zero() => break,
+                // Exhausted items, which are jobs of their own, have taken the place.
+                Found::Dropped if self.worker.jobs.room() == 0 => break,
                 Found::Nothing | Found::Dropped => {}
                 // The items that came go back.
                 Found::Over(over @ Over::Stop(_)) => return Found::Over(over),
@@ -104,7 +106,11 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
                 self.unless_done(item)
             }
             Err(Error::TimedOut | Error::Empty) if further.is_some() => Found::Nothing,
-            Err(Error::TimedOut | Error::Empty) => self.nothing_came(wait, busy + postponed > 0),
+            Err(Error::TimedOut | Error::Empty) => {
+                // A slot may have received an item meanwhile.
+                let (busy_now, postponed_now) = self.worker.jobs.in_hand();
+                self.nothing_came(wait, busy + postponed + busy_now + postponed_now > 0)
+            }
             Err(Error::Ended) => Found::Over(self.short_of_count("the stream ended")),
             Err(Error::Interrupted) => Found::Over(Over::Stop(Stop::Stopped)),
             Err(error) => Found::Over(Over::Stop(self.ring_failure(&error).into())),
@@ -177,7 +183,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         if let Some(DurationArg(limit)) = timeout.filter(|limit| self.waited >= limit.0) {
             let (ring, waited) = (self.worker.finisher.ring, humantime::format_duration(limit));
             let line = format!("ring {ring:?} is empty, waited {waited}");
-            let hint = format!("ringctl inspect {} shows who takes part", escape::argument(ring));
+            let hint = format!("ringctl inspect {} lists its processes", escape::argument(ring));
             return Found::Over(Over::Short(Failure::new(code::FULL, line).hint(hint)));
         }
         // Checked twice in a row, so that items that a producer sent before it left are received.
