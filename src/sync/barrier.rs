@@ -18,10 +18,8 @@ use super::signals::gate;
 use crate::layout::mapping::Words;
 use crate::layout::named::wait_state::{self, IDLE, is_waiting, ticket_of};
 use crate::layout::named::{ObjectKind, ObjectLayout, entry, head};
-use crate::membership::liveness_probe::LivenessProbe;
 use crate::membership::table::{Entry, numbers};
 use crate::sys::clock::Deadline;
-use crate::sys::liveness::Observer;
 use crate::wait::StopFlag;
 use crate::{Error, Result};
 
@@ -155,7 +153,7 @@ const POLL: Duration = Duration::from_millis(1);
 
 /// Whether a living process waits at the barrier.
 fn is_waited_at(words: &Words) -> Result<bool> {
-    let probe = LivenessProbe::Observer(Observer::new(words.segment().reopen()?)?);
+    let probe = ephemeral::observer(words)?;
     let waits = waits(words, words.word(head::PASSED).load(Acquire)); // P5.
     Ok(waits.iter().any(|(_, number)| !probe.is_dead(*number, words.geometry().participants)))
 }
@@ -221,7 +219,17 @@ fn pass(member: &mut Member<BarrierRepair>, deadline: Deadline) -> Result<bool> 
 fn give_up(member: &mut Member<BarrierRepair>, ticket: u64, error: Error) -> Result<()> {
     // A raised flag has ended the wait, and must not end this.
     let stop = member.stop.take();
-    let locked = lock::acquire(member, Deadline::never());
+    let locked = loop {
+        let locked = lock::acquire(member, Deadline::never());
+        if !matches!(locked, Err(Error::NotFound(_))) {
+            break locked;
+        }
+        match end_retired(member, ticket) {
+            // The removal of the name was refused, or takes long.
+            Ok(false) | Err(Error::Busy(_)) => {}
+            Ok(true) | Err(_) => break locked,
+        }
+    };
     member.stop = stop;
     if has_passed(member.words(), ticket) {
         lock::release(member, false);
@@ -233,6 +241,20 @@ fn give_up(member: &mut Member<BarrierRepair>, ticket: u64, error: Error) -> Res
         lock::release(member, false);
     }
     Err(error)
+}
+
+/// Ends a wait at a retired barrier. False: it is not retired any more. While it is retired, no process has its lock and
+/// counts. Only a removal ends that state.
+fn end_retired(member: &Member<BarrierRepair>, ticket: u64) -> Result<bool> {
+    let words = member.words();
+    words.segment().between_removals(|| {
+        let is_retired = ephemeral::is_retired(words);
+        if is_retired && !has_passed(words, ticket) {
+            // Relaxed: the lock for removals orders it.
+            wait_word(words, member.me.number).store(IDLE, Relaxed);
+        }
+        is_retired
+    })
 }
 
 /// Lets the handles that have waited longest pass, if enough of them are alive. Only for the lock's holder.
