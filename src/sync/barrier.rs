@@ -105,7 +105,7 @@ impl Barrier {
 
     /// The number of processes that pass together.
     pub fn parties(&self) -> u32 {
-        self.member.words().geometry().permits
+        self.member.words().geometry().limit
     }
 
     /// How many live handles wait at this moment.
@@ -168,7 +168,7 @@ fn attach(name: &str, parties: u32, options: ObjectOptions) -> Result<Member<Bar
     let patience = Deadline::after(LEAVING);
     let open = || {
         let object = Object::open(name, options, ObjectKind::Barrier)?;
-        let found = object.words.geometry().permits;
+        let found = object.words.geometry().limit;
         if found == parties {
             return Member::join(object);
         }
@@ -261,7 +261,7 @@ fn end_retired(member: &Member<BarrierRepair>, ticket: u64) -> Result<bool> {
 fn let_pass(member: &Member<BarrierRepair>) -> bool {
     let words = member.words();
     let passed = words.word(head::PASSED).load(Relaxed); // Relaxed: only the lock's holder writes it.
-    let parties = words.geometry().permits as usize;
+    let parties = words.geometry().limit as usize;
     let waits = waits(words, passed);
     if waits.len() < parties {
         return false;
@@ -384,6 +384,34 @@ mod tests {
         set(member.words(), head::PASSED, 4);
         assert_eq!(late(member), Ok(()));
         assert_eq!(get(member.words(), head::OWNER), 0);
+    }
+
+    #[test]
+    fn a_wait_at_a_retired_barrier_is_given_up_unless_it_has_passed_and_goes_on_once_that_is_undone() {
+        let (_name, mut handles) = barrier(2, 1);
+        let member = &mut handles[0].member;
+        let gone =
+            |member: &mut _| give_up(member, 3, Error::NotFound("".into())).map_err(|error| error.kind());
+        waits_at(member.words(), 0, 3);
+        set(member.words(), head::OWNER, 4);
+        assert_eq!(gone(member), Err(crate::ErrorKind::NotFound));
+        assert_eq!(wait_word(member.words(), 0).load(Relaxed), IDLE);
+        waits_at(member.words(), 0, 3);
+        set(member.words(), head::PASSED, 4);
+        assert_eq!(gone(member), Ok(()));
+        assert_eq!(get(member.words(), head::OWNER), 4);
+        assert!(end_retired(member, 3).unwrap());
+        set(member.words(), head::OWNER, 0);
+        assert!(!end_retired(member, 9).unwrap());
+        assert!(is_waiting(wait_word(member.words(), 0).load(Relaxed)), "no process has given it up");
+        let attach = |_: &str, _| -> Result<Member<BarrierRepair>> { unreachable!("it has its name") };
+        set(member.words(), head::PASSED, 4);
+        let refused = std::cell::Cell::new(true);
+        let act = |member: &mut Member<BarrierRepair>| match refused.take() {
+            true => Err(Error::NotFound("".into())),
+            false => lock::acquire(member, Deadline::never()).map(|_| lock::release(member, false)),
+        };
+        assert!(member.on_current(attach, act).is_ok(), "the lock is tried again");
     }
 
     #[test]

@@ -284,7 +284,7 @@ impl<R: ObjectRepair> Member<R> {
         Ok(self.is_dead(owner.number))
     }
 
-    /// Calls `act`. If that finds the object retired ([`Error::NotFound`]) and this handle is ephemeral, attaches
+    /// Calls `act`. If that finds the object retired ([`Error::NotFound`]) and this handle is ephemeral, it attaches
     /// to the object that has the name now, and calls it again.
     pub(super) fn on_current<T>(
         &mut self,
@@ -294,6 +294,8 @@ impl<R: ObjectRepair> Member<R> {
         loop {
             self.check_entry()?;
             match act(self) {
+                // The system refused to remove the name: the object goes on.
+                Err(Error::NotFound(_)) if !ephemeral::is_retired(&self.words) => {}
                 Err(Error::NotFound(_)) if self.options.ephemeral => {
                     if !ephemeral::finish(&self.words)? {
                         continue;
