@@ -317,7 +317,7 @@ impl Words {
         set: impl Fn() -> Vec<(u64, u64)>,
     ) -> Result<Segment> {
         // The fields are public, so compute the layout again for this kind.
-        let geometry = named::ObjectLayout::new(geometry.kind, geometry.permits)?;
+        let geometry = named::ObjectLayout::new(geometry.kind, geometry.limit)?;
         Segment::create(name, geometry.size, mode, |base, _| {
             // SAFETY: the segment has the geometry's size, and no other process knows it yet; `new` computed
             // the geometry, so all entries lie within the size.

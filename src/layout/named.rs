@@ -228,7 +228,7 @@ pub struct ObjectPreamble {
     /// The number of its [`ObjectKind`].
     pub kind: u32,
     /// The most permits (semaphore), the number of processes that pass together (barrier), or 0.
-    pub permits: u32,
+    pub limit: u32,
     /// Bytes of the segment.
     pub size: u64,
 }
@@ -239,7 +239,7 @@ pub struct ObjectLayout {
     /// The kind of object.
     pub kind: ObjectKind,
     /// The most permits (semaphore), the number of processes that pass together (barrier), or 0.
-    pub permits: u32,
+    pub limit: u32,
     /// Entries in the table of participants.
     pub participants: u32,
     /// Bytes of one entry.
@@ -251,26 +251,26 @@ pub struct ObjectLayout {
 }
 
 impl ObjectLayout {
-    /// Computes the layout of an object; `permits` is the number of processes for a barrier, and 0 for all others but
+    /// Computes the layout of an object; `limit` is the number of processes for a barrier, and 0 for all others but
     /// semaphores.
     ///
     /// # Errors
     /// [`Error::Options`] for an impossible number of permits or processes.
-    pub fn new(kind: ObjectKind, permits: u32) -> Result<Self> {
+    pub fn new(kind: ObjectKind, limit: u32) -> Result<Self> {
         let (least, most, what) = match kind {
             ObjectKind::Semaphore => (1, MAX_PERMITS, "permits"),
             ObjectKind::Barrier => (1, MAX_PARTIES, "processes"),
             _ => (0, 0, "permits"),
         };
-        if !(least..=most).contains(&permits) {
-            let text = format!("bad number of {what} {permits}: expected {least} to {most}");
+        if !(least..=most).contains(&limit) {
+            let text = format!("bad number of {what} {limit}: expected {least} to {most}");
             return Err(Error::Options(text.into()));
         }
         let (participants, stride) = (kind.participants(), kind.stride());
         let words = HEAD_BYTES + (u64::from(participants) * stride).next_multiple_of(PAGE);
-        let owned = if kind == ObjectKind::Semaphore { permits } else { 0 };
+        let owned = if kind == ObjectKind::Semaphore { limit } else { 0 };
         let size = words + (u64::from(owned) * 8).next_multiple_of(PAGE);
-        Ok(ObjectLayout { kind, permits, participants, stride, words, size })
+        Ok(ObjectLayout { kind, limit, participants, stride, words, size })
     }
 
     /// The offset of a participant's entry. A number beyond the table gives the last entry.
@@ -280,7 +280,7 @@ impl ObjectLayout {
 
     /// The offset of a permit's word. An index beyond the last permit gives the last one.
     pub fn permit(&self, index: u32) -> u64 {
-        self.words + u64::from(index.min(self.permits.saturating_sub(1))) * 8
+        self.words + u64::from(index.min(self.limit.saturating_sub(1))) * 8
     }
 }
 
@@ -296,7 +296,7 @@ impl ObjectPreamble {
             abi,
             id: [0; 16],
             kind: geometry.kind.number(),
-            permits: geometry.permits,
+            limit: geometry.limit,
             size: geometry.size,
         }
     }
@@ -324,8 +324,8 @@ impl ObjectPreamble {
             Some(found) => return refuse(format!("it is {}, expected {expected}", found.in_words())),
             None => return refuse(format!("it is of an unknown kind ({}), expected {expected}", self.kind)),
         }
-        let geometry = ObjectLayout::new(kind, self.permits)
-            .map_err(|error| Error::Damaged(error.to_string().into()))?;
+        let geometry =
+            ObjectLayout::new(kind, self.limit).map_err(|error| Error::Damaged(error.to_string().into()))?;
         let (expected, noted) = (geometry.size, self.size);
         if expected != noted || expected > len {
             let why = format!("it has {len} bytes and notes {noted}, expected {expected}");
@@ -382,8 +382,8 @@ mod tests {
         assert_eq!(kind(|p| p.version = OBJECT_VERSION - 1), ErrorKind::Incompatible);
         assert_eq!(kind(|p| p.abi = 8), ErrorKind::Incompatible);
         assert_eq!(kind(|p| p.kind = 9), ErrorKind::Incompatible);
-        assert_eq!(kind(|p| p.permits = 0), ErrorKind::Damaged);
-        assert_eq!(kind(|p| p.permits = u32::MAX), ErrorKind::Damaged);
+        assert_eq!(kind(|p| p.limit = 0), ErrorKind::Damaged);
+        assert_eq!(kind(|p| p.limit = u32::MAX), ErrorKind::Damaged);
         assert_eq!(kind(|p| p.size += 1), ErrorKind::Damaged);
         assert_eq!(
             good.check("x", good.size - 1, 7, ObjectKind::Semaphore).unwrap_err().kind(),

@@ -18,10 +18,8 @@ use super::signals::gate;
 use crate::layout::mapping::Words;
 use crate::layout::named::wait_state::{self, IDLE, is_waiting, ticket_of};
 use crate::layout::named::{ObjectKind, ObjectLayout, entry, head};
-use crate::membership::liveness_probe::LivenessProbe;
 use crate::membership::table::{Entry, numbers};
 use crate::sys::clock::Deadline;
-use crate::sys::liveness::Observer;
 use crate::wait::StopFlag;
 use crate::{Error, Result};
 
@@ -107,7 +105,7 @@ impl Barrier {
 
     /// The number of processes that pass together.
     pub fn parties(&self) -> u32 {
-        self.member.words().geometry().permits
+        self.member.words().geometry().limit
     }
 
     /// How many live handles wait at this moment.
@@ -155,7 +153,7 @@ const POLL: Duration = Duration::from_millis(1);
 
 /// Whether a living process waits at the barrier.
 fn is_waited_at(words: &Words) -> Result<bool> {
-    let probe = LivenessProbe::Observer(Observer::new(words.segment().reopen()?)?);
+    let probe = ephemeral::observer(words)?;
     let waits = waits(words, words.word(head::PASSED).load(Acquire)); // P5.
     Ok(waits.iter().any(|(_, number)| !probe.is_dead(*number, words.geometry().participants)))
 }
@@ -170,7 +168,7 @@ fn attach(name: &str, parties: u32, options: ObjectOptions) -> Result<Member<Bar
     let patience = Deadline::after(LEAVING);
     let open = || {
         let object = Object::open(name, options, ObjectKind::Barrier)?;
-        let found = object.words.geometry().permits;
+        let found = object.words.geometry().limit;
         if found == parties {
             return Member::join(object);
         }
@@ -221,7 +219,17 @@ fn pass(member: &mut Member<BarrierRepair>, deadline: Deadline) -> Result<bool> 
 fn give_up(member: &mut Member<BarrierRepair>, ticket: u64, error: Error) -> Result<()> {
     // A raised flag has ended the wait, and must not end this.
     let stop = member.stop.take();
-    let locked = lock::acquire(member, Deadline::never());
+    let locked = loop {
+        let locked = lock::acquire(member, Deadline::never());
+        if !matches!(locked, Err(Error::NotFound(_))) {
+            break locked;
+        }
+        match end_retired(member, ticket) {
+            // The removal of the name was refused, or takes long.
+            Ok(false) | Err(Error::Busy(_)) => {}
+            Ok(true) | Err(_) => break locked,
+        }
+    };
     member.stop = stop;
     if has_passed(member.words(), ticket) {
         lock::release(member, false);
@@ -235,11 +243,25 @@ fn give_up(member: &mut Member<BarrierRepair>, ticket: u64, error: Error) -> Res
     Err(error)
 }
 
+/// Ends a wait at a retired barrier. False: it is not retired any more. While it is retired, no process has its lock and
+/// counts. Only a removal ends that state.
+fn end_retired(member: &Member<BarrierRepair>, ticket: u64) -> Result<bool> {
+    let words = member.words();
+    words.segment().between_removals(|| {
+        let is_retired = ephemeral::is_retired(words);
+        if is_retired && !has_passed(words, ticket) {
+            // Relaxed: the lock for removals orders it.
+            wait_word(words, member.me.number).store(IDLE, Relaxed);
+        }
+        is_retired
+    })
+}
+
 /// Lets the handles that have waited longest pass, if enough of them are alive. Only for the lock's holder.
 fn let_pass(member: &Member<BarrierRepair>) -> bool {
     let words = member.words();
     let passed = words.word(head::PASSED).load(Relaxed); // Relaxed: only the lock's holder writes it.
-    let parties = words.geometry().permits as usize;
+    let parties = words.geometry().limit as usize;
     let waits = waits(words, passed);
     if waits.len() < parties {
         return false;
@@ -362,6 +384,34 @@ mod tests {
         set(member.words(), head::PASSED, 4);
         assert_eq!(late(member), Ok(()));
         assert_eq!(get(member.words(), head::OWNER), 0);
+    }
+
+    #[test]
+    fn a_wait_at_a_retired_barrier_is_given_up_unless_it_has_passed_and_goes_on_once_that_is_undone() {
+        let (_name, mut handles) = barrier(2, 1);
+        let member = &mut handles[0].member;
+        let gone =
+            |member: &mut _| give_up(member, 3, Error::NotFound("".into())).map_err(|error| error.kind());
+        waits_at(member.words(), 0, 3);
+        set(member.words(), head::OWNER, 4);
+        assert_eq!(gone(member), Err(crate::ErrorKind::NotFound));
+        assert_eq!(wait_word(member.words(), 0).load(Relaxed), IDLE);
+        waits_at(member.words(), 0, 3);
+        set(member.words(), head::PASSED, 4);
+        assert_eq!(gone(member), Ok(()));
+        assert_eq!(get(member.words(), head::OWNER), 4);
+        assert!(end_retired(member, 3).unwrap());
+        set(member.words(), head::OWNER, 0);
+        assert!(!end_retired(member, 9).unwrap());
+        assert!(is_waiting(wait_word(member.words(), 0).load(Relaxed)), "no process has given it up");
+        let attach = |_: &str, _| -> Result<Member<BarrierRepair>> { unreachable!("it has its name") };
+        set(member.words(), head::PASSED, 4);
+        let refused = std::cell::Cell::new(true);
+        let act = |member: &mut Member<BarrierRepair>| match refused.take() {
+            true => Err(Error::NotFound("".into())),
+            false => lock::acquire(member, Deadline::never()).map(|_| lock::release(member, false)),
+        };
+        assert!(member.on_current(attach, act).is_ok(), "the lock is tried again");
     }
 
     #[test]

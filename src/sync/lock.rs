@@ -212,7 +212,7 @@ impl LockGuard<'_> {
 
     /// A descriptor that keeps the lock held after this process's death: as long as any process has a copy of
     /// it open, this handle counts as alive. Give it to a child process that must not run beside the next
-    /// holder. To release the lock, or to drop the handle, has its effect whatever copies there are.
+    /// holder. Releasing the lock works whatever copies exist.
     ///
     /// # Errors
     /// [`Error::Evicted`] if other code of this process has closed it.

@@ -89,14 +89,6 @@ pub(super) fn open_or_create<T>(open: impl Fn() -> Result<T>, create: impl Fn() 
     }
 }
 
-/// If `result` is an error, removes the object that was just made: a failed creation must leave nothing.
-pub(super) fn unless_refused<T>(made: &Segment, result: Result<T>) -> Result<T> {
-    result.inspect_err(|_| {
-        // Report the first error, not one of the removal.
-        let _ = made.unlink();
-    })
-}
-
 /// A named object, opened.
 #[derive(Debug)]
 pub(super) struct Object {
@@ -116,11 +108,24 @@ impl Object {
     ) -> Result<Object> {
         let name = RingName::parse(name)?;
         let segment = Arc::new(Words::create(&name, options.mode, &geometry, set)?);
-        let object = unless_refused(&segment, Object::new(Arc::clone(&segment), geometry.kind))?;
-        Ok(Object { options, ..object })
+        let object = Object::new(Arc::clone(&segment), geometry.kind).inspect_err(|_| {
+            // The memory is lost: no process can use it. Report the first error, not one of the removal.
+            let _ = segment.unlink();
+        });
+        Ok(Object { options, ..object? })
     }
 
+    /// Opens an object. [`Error::NotFound`] also if it is retired: its name is then gone.
     pub(super) fn open(name: &str, options: ObjectOptions, kind: ObjectKind) -> Result<Object> {
+        let object = Object::find(name, options, kind)?;
+        match ephemeral::is_gone(&object.words)? {
+            true => Err(Error::NotFound(name.into())),
+            false => Ok(object),
+        }
+    }
+
+    /// Opens an object, even a retired one.
+    fn find(name: &str, options: ObjectOptions, kind: ObjectKind) -> Result<Object> {
         let segment = Segment::open(&RingName::parse(name)?, options.owners)?;
         Ok(Object { options, ..Object::new(Arc::new(segment), kind)? })
     }
@@ -185,16 +190,25 @@ pub(super) struct Member<R: ObjectRepair> {
 }
 
 impl<R: ObjectRepair> Member<R> {
-    /// Creates an object and takes part in it.
+    /// Creates an object and takes part in it. A retired object of this name does not count.
     pub(super) fn create(
         name: &str,
         options: ObjectOptions,
         geometry: ObjectLayout,
         set: impl Fn() -> Vec<(u64, u64)>,
     ) -> Result<Self> {
-        let object = Object::create(name, options, geometry, set)?;
+        let was_gone = || {
+            let found = Object::find(name, options, geometry.kind);
+            found.and_then(|object| ephemeral::is_gone(&object.words)).unwrap_or(false)
+        };
+        let object = loop {
+            match Object::create(name, options, geometry, &set) {
+                Err(Error::Exists(_)) if was_gone() => {}
+                result => break result?,
+            }
+        };
         let segment = Arc::clone(object.words.segment());
-        unless_refused(&segment, Member::join(object))
+        Member::join(object).inspect_err(|_| ephemeral::withdraw(segment, geometry.kind))
     }
 
     /// Opens an object and takes part in it.
@@ -270,7 +284,7 @@ impl<R: ObjectRepair> Member<R> {
         Ok(self.is_dead(owner.number))
     }
 
-    /// Calls `act`. If that finds the object retired ([`Error::NotFound`]) and this handle is ephemeral, attaches
+    /// Calls `act`. If that finds the object retired ([`Error::NotFound`]) and this handle is ephemeral, it attaches
     /// to the object that has the name now, and calls it again.
     pub(super) fn on_current<T>(
         &mut self,
@@ -280,9 +294,12 @@ impl<R: ObjectRepair> Member<R> {
         loop {
             self.check_entry()?;
             match act(self) {
+                // The system refused to remove the name: the object goes on.
+                Err(Error::NotFound(_)) if !ephemeral::is_retired(&self.words) => {}
                 Err(Error::NotFound(_)) if self.options.ephemeral => {
-                    // Removes the name if the process that retired the object has died.
-                    ephemeral::retire(&self.words)?;
+                    if !ephemeral::finish(&self.words)? {
+                        continue;
+                    }
                     let mut next = attach(self.name(), self.options)?;
                     next.stop = self.stop.take();
                     *self = next;
@@ -332,7 +349,8 @@ impl<R: ObjectRepair> Member<R> {
         }
     }
 
-    /// The descriptor through which the kernel knows that this participant is alive: for copies of it, it is.
+    /// The descriptor through which the kernel knows that this participant is alive. While any process has a copy open,
+    /// the participant counts as alive.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.probe.descriptor()
     }

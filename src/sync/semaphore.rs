@@ -180,7 +180,7 @@ impl Semaphore {
 
     /// The most permits that may exist.
     pub fn most(&self) -> u32 {
-        self.member.words().geometry().permits
+        self.member.words().geometry().limit
     }
 
     fn acquire_by(&self, deadline: Deadline) -> Result<Permit<'_>> {
@@ -353,7 +353,7 @@ impl ObjectRepair for SemaphoreRepair {
 /// The participants that hold permits.
 fn holders(words: &Words) -> Numbers {
     let mut numbers = Numbers::default();
-    for index in 0..words.geometry().permits {
+    for index in 0..words.geometry().limit {
         // Relaxed: the word is read again before anything is changed.
         if let Some(owner) = Owner::of(words.word(words.geometry().permit(index)).load(Relaxed)) {
             numbers.insert(owner.number);
@@ -365,7 +365,7 @@ fn holders(words: &Words) -> Numbers {
 /// Gives back the permits of a dead holder.
 fn repair(words: &Words, number: u32, stands: impl Fn() -> bool) {
     let mut freed = 0;
-    for index in 0..words.geometry().permits {
+    for index in 0..words.geometry().limit {
         let word = words.word(words.geometry().permit(index));
         let seen = word.load(Acquire); // P4: before the check of the entry.
         if Owner::of(seen).is_some_and(|owner| owner.number == number) && stands() {

@@ -5,8 +5,10 @@ use std::fs::File;
 
 use nix::sys::resource::{Resource, setrlimit};
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::ephemeral;
 use super::object::*;
 use super::options::ObjectOptions;
 use crate::layout::mapping::Words;
@@ -150,4 +152,22 @@ fn a_result_from_memory_that_was_lost_meanwhile_is_discarded() {
     };
     let found = member.wait(&member.signal(), Deadline::never(), || false, look);
     assert!(matches!(found, Err(Error::Truncated)), "{found:?}");
+}
+
+#[test]
+fn a_failed_creation_removes_only_what_no_other_process_uses() {
+    for kind in [ObjectKind::Lock, ObjectKind::Barrier, ObjectKind::Condition] {
+        let name = TestName::new();
+        let (name, number) = (name.0.as_str(), u32::from(kind == ObjectKind::Barrier));
+        let layout = ObjectLayout::new(kind, number).unwrap();
+        let other = Member::<NoRepair>::create(name, ObjectOptions::new(), layout, Vec::new).unwrap();
+        let segment = Arc::clone(other.words().segment());
+        ephemeral::withdraw(Arc::clone(&segment), kind);
+        assert!(Object::open(name, ObjectOptions::new(), kind).is_ok());
+        assert_eq!(get(other.words(), head::OWNER), 0);
+        drop(other);
+        ephemeral::withdraw(segment, kind);
+        let gone = Object::open(name, ObjectOptions::new(), kind).unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::NotFound);
+    }
 }

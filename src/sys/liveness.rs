@@ -292,6 +292,11 @@ pub(super) fn unlock(fd: BorrowedFd<'_>, byte: libc::off_t) -> Result<()> {
 }
 
 /// Whether a byte is locked through another open file description.
+/// Whether a participant's number is locked through another description than this one.
+pub(super) fn is_taken(fd: BorrowedFd<'_>, number: u32) -> Result<bool> {
+    is_locked(fd, byte_of(number))
+}
+
 pub(super) fn is_locked(fd: BorrowedFd<'_>, byte: libc::off_t) -> Result<bool> {
     let mut answer = one_byte(libc::F_WRLCK, byte);
     match fcntl(fd, FcntlArg::F_OFD_GETLK(&mut answer)) {

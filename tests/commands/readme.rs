@@ -78,7 +78,7 @@ checks! {
     "ringctl wait results" => all_is_done_when_the_ring_is_gone,
     "ringctl lock database" => tests_run_one_at_a_time,
     "ringctl barrier connected" => no_client_sends_before_all_are_connected,
-    "ringctl event ready" => a_client_starts_when_the_server_is_ready,
+    "export READY" => a_client_starts_when_the_server_is_ready,
 }
 
 /// A block, and a directory to run it in.
@@ -573,8 +573,7 @@ fn no_client_sends_before_all_are_connected(example: &Example) {
 }
 
 fn a_client_starts_when_the_server_is_ready(example: &Example) {
-    let ready = example.name("ready");
-    example.stand_in("server", &format!("sleep 0.2; echo listens >> log; ringctl event {ready} set"));
+    example.stand_in("server", "sleep 0.2; echo listens >> log; ringctl event \"$READY\" set");
     example.stand_in("client", "echo connected >> log");
     example.run().with_code(0);
     assert_eq!(example.read("log"), "listens\nconnected\n");

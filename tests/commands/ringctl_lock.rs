@@ -189,6 +189,48 @@ fn a_killed_command_is_told_to_the_next_one_and_an_ended_one_is_not() {
 }
 
 #[test]
+fn a_crash_after_a_signal_that_the_command_ignored_is_told_to_the_next_one() {
+    let place = Place::new("ignored");
+    let (mut holder, pid) = place.holder("trap '' HUP; : > ignores; exec sleep 1000");
+    wait_until("it ignores HUP", || place.file("ignores").exists());
+    holder.signal(Signal::SIGHUP);
+    kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+    assert_eq!(holder.wait(), Some(137));
+    let next = lock(&place.name, &["-q", "--", "sh", "-c", "exit ${RINGCTL_LOCK_RECOVERED:-9}"]);
+    next.with_code(1).quiet();
+}
+
+#[test]
+fn an_interrupt_at_any_moment_of_the_start_ends_it() {
+    use std::os::unix::process::ExitStatusExt;
+    let place = Place::new("early");
+    for round in 0..100 {
+        let mut process = Kept(place.command("exec sleep 1000").spawn().unwrap());
+        std::thread::sleep(std::time::Duration::from_micros(round * 150));
+        process.signal(Signal::SIGINT);
+        wait_until("it ends", || process.0.try_wait().unwrap().is_some());
+        assert_eq!(process.0.wait().unwrap().signal(), Some(libc::SIGINT), "round {round}");
+    }
+    lock(&place.name, &["--no-wait", "--", "true"]).succeeds().quiet();
+}
+
+/// A signal after the end of the command must not be written to a descriptor that was closed and is another file's by then.
+#[test]
+fn a_storm_of_signals_at_the_end_leaves_the_lock_as_it_is() {
+    let place = Place::new("storm");
+    let mut plain = ringpipe::sync::Lock::create(&place.name).unwrap();
+    for round in 0..200 {
+        let (mut holder, _) = place.holder("exit 0");
+        while holder.0.try_wait().unwrap().is_none() {
+            holder.signal(Signal::SIGTERM);
+        }
+        assert!(ringpipe::sync::Lock::open(&place.name).is_ok(), "round {round}");
+        assert!(plain.try_lock().unwrap().is_some(), "round {round}");
+    }
+    plain.remove().unwrap();
+}
+
+#[test]
 fn signals_are_passed_on_and_the_end_of_the_command_is_waited_for() {
     let place = Place::new("passed-on");
     for (signal, name) in [(Signal::SIGTERM, "TERM"), (Signal::SIGHUP, "HUP"), (Signal::SIGQUIT, "QUIT")] {
@@ -214,23 +256,38 @@ fn what_a_command_leaves_running_does_not_hold_the_lock() {
     kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
 }
 
+/// Starts `command` as the leader of a session with this terminal.
+fn on_terminal(terminal: &Terminal, command: &mut Command) -> Kept {
+    command.stdout(terminal.side()).stderr(terminal.side());
+    // SAFETY: system calls without memory.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setsid();
+            libc::ioctl(1, libc::TIOCSCTTY, 0);
+            Ok(())
+        });
+    }
+    Kept(command.spawn().unwrap())
+}
+
+/// As one that asks for a password does.
+#[test]
+fn a_command_whose_input_is_a_pipe_reads_from_the_terminal() {
+    let (place, terminal) = (Place::new("piped"), Terminal::new(80));
+    let script = "read line < /dev/tty; echo \"got $line\"; read line < /dev/tty";
+    let mut reads = on_terminal(&terminal, place.command(script).stdin(Stdio::piped()));
+    terminal.type_keys("keys\n");
+    terminal.wait_for("got keys");
+    terminal.type_keys("\x03");
+    reads.0.wait().unwrap();
+    assert!(!place.name.exists(), "the interrupt has ended it: that is no crash");
+}
+
 /// There, a child of the command goes on when ringctl is killed, and the lock is held until it ends.
 #[test]
 fn at_a_terminal_the_command_reads_keys_and_gets_interrupts_itself() {
     let (place, terminal) = (Place::new("terminal"), Terminal::new(80));
-    let on = |script: &str| {
-        let mut command = place.command(script);
-        command.stdin(terminal.side()).stdout(terminal.side()).stderr(terminal.side());
-        // SAFETY: system calls without memory.
-        unsafe {
-            command.pre_exec(|| {
-                libc::setsid();
-                libc::ioctl(0, libc::TIOCSCTTY, 0);
-                Ok(())
-            });
-        }
-        Kept(command.spawn().unwrap())
-    };
+    let on = |script: &str| on_terminal(&terminal, place.command(script).stdin(terminal.side()));
     let mut reads = on("trap 'echo interrupted; exit 6' INT; read line; echo \"got $line\"; read line");
     terminal.type_keys("keys\n");
     terminal.wait_for("got keys");

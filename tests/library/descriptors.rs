@@ -63,5 +63,8 @@ fn a_handle_evicted_because_its_descriptors_were_closed_gets_an_error() {
 fn the_error_of_an_evicted_handle_has_a_kind_and_a_message() {
     let text = Error::Evicted.to_string();
     assert_eq!(Error::Evicted.kind(), ErrorKind::Evicted);
-    assert!(text.contains("closed") && text.contains("open the ring anew") && !text.contains('\n'), "{text}");
+    assert!(
+        text.contains("closed") && text.contains("open the ring again") && !text.contains('\n'),
+        "{text}"
+    );
 }

@@ -83,19 +83,50 @@ fn killed_waiting_processes_keep_no_name() {
     assert!(!name.exists());
 }
 
+/// Makes the object one whose last handle was killed before it removed the name.
+fn retire(name: &TestName) {
+    let file = std::fs::OpenOptions::new().write(true).open(name.path()).unwrap();
+    let owner = ringpipe::internal::layout::named::head::OWNER;
+    std::os::unix::fs::FileExt::write_all_at(&file, &4u64.to_le_bytes(), owner).unwrap();
+    assert!(name.exists());
+}
+
+#[test]
+fn a_retired_object_is_not_found_and_made_anew() {
+    let name = TestName::new("anew");
+    let lock = |again: fn(&str) -> ringpipe::Result<Lock>| {
+        drop(Lock::create(&name).unwrap());
+        retire(&name);
+        let mut lock = again(&name).unwrap();
+        assert!(!lock.lock().unwrap().is_abandoned());
+        lock.remove().unwrap();
+    };
+    lock(Lock::create);
+    lock(Lock::open_or_create);
+    let barrier = |again: fn(&str, u32) -> ringpipe::Result<Barrier>| {
+        drop(Barrier::create(&name, 2).unwrap());
+        retire(&name);
+        let mut barrier = again(&name, 1).unwrap();
+        assert!(barrier.wait().unwrap());
+        barrier.remove().unwrap();
+    };
+    barrier(Barrier::create);
+    barrier(Barrier::open_or_create);
+    drop(Lock::create(&name).unwrap());
+    retire(&name);
+    assert_eq!(Lock::open(&name).unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(!name.exists());
+    drop(Lock::create(&name).unwrap());
+    assert_eq!(Lock::create(&name).unwrap_err().kind(), ErrorKind::Exists);
+    drop(ephemeral().lock(&name).unwrap());
+}
+
 /// A handle that has attached, and wants the lock only after the name was removed.
 #[test]
 fn a_handle_of_a_retired_object_works_on_the_one_that_has_the_name() {
     let name = TestName::new("retired");
-    let retire = |kind: &str| {
-        // As a process leaves it that is killed before it removes the name.
-        let file = std::fs::OpenOptions::new().write(true).open(name.path()).unwrap();
-        let owner = ringpipe::internal::layout::named::head::OWNER;
-        std::os::unix::fs::FileExt::write_all_at(&file, &4u64.to_le_bytes(), owner).unwrap();
-        assert!(name.exists(), "{kind}");
-    };
     let (mut lock, mut plain) = (ephemeral().lock(&name).unwrap(), Lock::open(&name).unwrap());
-    retire("lock");
+    retire(&name);
     assert_eq!(plain.try_lock().unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(plain.lock().unwrap_err().kind(), ErrorKind::NotFound);
     let guard = lock.lock().unwrap();
@@ -106,7 +137,7 @@ fn a_handle_of_a_retired_object_works_on_the_one_that_has_the_name() {
     assert!(!name.exists());
     let mut barrier = ephemeral().barrier(&name, 2).unwrap();
     let mut plain = Barrier::open(&name).unwrap();
-    retire("barrier");
+    retire(&name);
     assert_eq!(plain.wait().unwrap_err().kind(), ErrorKind::NotFound);
     let waits = std::thread::spawn(move || barrier.wait().unwrap());
     let mut other = within("the new one is there", {

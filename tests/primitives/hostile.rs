@@ -44,7 +44,7 @@ fn words(kind: ObjectKind) -> Vec<u64> {
         all.extend([entry::STATE].iter().chain(more).map(|offset| geometry.entry(number) + offset));
         all.extend(wait.map(|offset| geometry.entry(number) + offset));
     }
-    let permits = if kind == ObjectKind::Semaphore { geometry.permits } else { 0 };
+    let permits = if kind == ObjectKind::Semaphore { geometry.limit } else { 0 };
     all.extend((0..permits).map(|index| geometry.permit(index)));
     all
 }

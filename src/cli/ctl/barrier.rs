@@ -48,8 +48,9 @@ pub fn run(args: &Args, _: &Ui) -> Result<End, Failure> {
         (Ok(_), _) => Ok(End::Done),
         (Err(Error::Interrupted), _) => Ok(signals::end()),
         (Err(Error::TimedOut), Some(DurationArg(time))) => {
-            // This one no longer counts.
-            let (came, all) = (barrier.waiting().saturating_add(1), args.number);
+            // This one no longer counts. Others may have come since.
+            let all = args.number;
+            let came = barrier.waiting().saturating_add(1).min(all - 1);
             let (name, time) = (args.name.as_str(), show::given(time));
             let line = format!("barrier {name:?}: {came} of {all} processes have come, waited {time}");
             Err(Failure::new(code::FULL, line))

@@ -22,8 +22,10 @@ use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
 use crate::sync::{Lock, LockGuard};
 use crate::sys::command::child::{Guard, Running, attach_in_group, copy_above, signal_of};
+use crate::sys::command::process::is_in_foreground;
 use crate::sys::command::relay::Relay;
-use crate::{Error, RingName};
+use crate::sys::command::signal;
+use crate::{Error, RingName, StopFlag};
 
 /// Set to 1 for the command if the last holder of the lock died.
 const RECOVERED: &str = "RINGCTL_LOCK_RECOVERED";
@@ -36,11 +38,13 @@ const SLICE: Duration = Duration::from_millis(20);
 ///
 /// One process at a time holds the lock NAME. It is made when it is missing, and removed by the last process that uses
 /// it. The lock is released when COMMAND ends. If ringctl is killed, COMMAND is killed, too, and then the next one gets
-/// the lock. It is told if the last holder died, that is, if ringctl was killed, or COMMAND by a signal that ringctl did
-/// not get: by a line on standard error, and COMMAND by RINGCTL_LOCK_RECOVERED=1 in its environment.
+/// the lock. A set-user-ID COMMAND is not killed, and keeps the lock until it ends. The next one is told if the last holder died: by a line on
+/// standard error, and its COMMAND by RINGCTL_LOCK_RECOVERED=1 in the environment. The last holder died if ringctl was
+/// killed. It also died if a signal ended COMMAND, unless ringctl got the same signal.
 ///
-/// INT, TERM, HUP and QUIT are passed on to COMMAND. If standard input is a terminal, COMMAND stays in the process group of
-/// ringctl. Otherwise it has a group of its own, and all of that is killed with ringctl.
+/// INT, TERM, HUP and QUIT are passed on to COMMAND. If ringctl is in the foreground of a terminal, or standard input is a
+/// terminal, COMMAND stays in the process group of ringctl. Otherwise it has a group of its own, and all of that is killed
+/// with ringctl.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -75,8 +79,9 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     };
     let mut command = Command::new(find(program, env::var_os("PATH").as_deref(), "sh -c")?);
     command.args(arguments).env_remove(RECOVERED);
-    // At a terminal, a group of its own could not read keys.
-    let in_group = io::stdin().is_terminal();
+    // A group of its own could not use the terminal: it would be stopped, and the shell would not know. A job that was
+    // started in the background may be brought to the foreground.
+    let in_group = io::stdin().is_terminal() || is_in_foreground();
     // Before the lock is opened: the guard is a copy of this process.
     let guard = match in_group {
         true => None,
@@ -116,7 +121,11 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
                 Some(guard) => guard.attach(&command, program, copy.as_fd()),
                 None => attach_in_group(&command, program, copy.as_fd()),
             };
-            running.map(|running| Some((running, relay))).map_err(|error| not_started(program, &error))
+            let running = running.map_err(|error| not_started(program, &error))?;
+            if in_group {
+                relay.has_command(running.id());
+            }
+            Ok(Some((running, relay)))
         }
     });
     let (mut running, relay) = match started {
@@ -129,10 +138,18 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
             return other.map(|_| signals::end());
         }
     };
-    let ended = wait(&mut running, &relay).map_err(|error| Failure::io("waiting for the command", &error))?;
+    let ended = match wait(&mut running, &relay, &stop) {
+        Ok(ended) => ended,
+        Err(error) => {
+            // Kills the command.
+            drop(running);
+            held.abandon();
+            return Err(Failure::io("waiting for the command", &error));
+        }
+    };
     match signal_of(ended) {
-        // It was killed or has crashed, and no signal asked ringctl to end.
-        Some(_) if !relay.has_seen_any() => held.abandon(),
+        // It was killed or has crashed, and that signal did not ask ringctl to end.
+        Some(signal) if !relay.has_seen(signal) => held.abandon(),
         _ => drop(held),
     }
     Ok(end_of(ended))
@@ -160,8 +177,14 @@ fn held_by_another(args: &Args) -> Failure {
 }
 
 /// Waits until the command ends, and passes signals on to it.
-fn wait(running: &mut Running, relay: &Relay) -> io::Result<ExitStatus> {
+fn wait(running: &mut Running, relay: &Relay, stop: &StopFlag) -> io::Result<ExitStatus> {
+    // An interrupt that came before `relay` was there may be noted by another thread a little later.
+    let mut early = None;
     loop {
+        if early.is_none() && stop.is_raised() {
+            early = signal::first();
+            early.into_iter().for_each(|signal| relay.add(signal));
+        }
         for signal in relay.take() {
             running.signal(signal);
             if signal == Signal::SIGTSTP {
@@ -174,7 +197,8 @@ fn wait(running: &mut Running, relay: &Relay) -> io::Result<ExitStatus> {
         }
         let ended = running.ended_fd();
         let mut fds = Vec::from([PollFd::new(relay.wake_fd(), PollFlags::POLLIN)]);
-        fds.extend(ended.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let noted = signal::wake_fd().filter(|_| early.is_none());
+        fds.extend(ended.into_iter().chain(noted).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let slice = if ended.is_some() { None } else { Some(TimeSpec::from_duration(SLICE)) };
         // After an interruption or an error, look again.
         if ppoll(&mut fds, slice, None).is_err() {

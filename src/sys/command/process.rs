@@ -1,7 +1,9 @@
 //! The processors that this process runs on, and processes that end with it.
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -22,6 +24,12 @@ pub fn end_with_parent(command: &mut Command) {
     };
     // SAFETY: `ask` only makes a system call, and reads errno.
     unsafe { command.pre_exec(ask) };
+}
+
+/// Whether this process is in the foreground group of its controlling terminal, the only one that may read from it.
+pub fn is_in_foreground() -> bool {
+    // SAFETY: system calls without memory.
+    File::open("/dev/tty").is_ok_and(|tty| unsafe { libc::tcgetpgrp(tty.as_raw_fd()) == libc::getpgrp() })
 }
 
 /// Restricts the calling thread, and the threads that it starts afterwards, to processor `cpu`.

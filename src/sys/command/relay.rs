@@ -3,8 +3,8 @@
 //! The handler only notes a signal and makes a descriptor readable; the main thread passes it on.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::{io, mem, ptr};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -14,10 +14,12 @@ use super::signal::is_ignored;
 
 /// Those to pass on, a bit each. All orders are sequentially consistent: signals are rare.
 static PENDING: AtomicU64 = AtomicU64::new(0);
-/// Whether any came, to be passed on or not.
-static ANY: AtomicBool = AtomicBool::new(false);
-/// Whether to leave out those of the terminal, which the command gets itself.
-static SPARED: AtomicBool = AtomicBool::new(false);
+/// Those that came, to be passed on or not, a bit each.
+static SEEN: AtomicU64 = AtomicU64::new(0);
+/// The command, once it runs in the group of this process; else 0. It gets the terminal's signals itself.
+static IN_GROUP: AtomicI32 = AtomicI32::new(0);
+/// The descriptor that a signal makes readable. It is never closed: a handler may run until the process ends, and its
+/// number must not come to mean another file.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 
 /// Signals that are passed on.
@@ -26,39 +28,52 @@ const PASSED_ON: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP,
 /// The signals of this process, from now on passed on. There is one in a process, until it ends.
 #[derive(Debug)]
 pub struct Relay {
-    wake: OwnedFd,
+    wake: BorrowedFd<'static>,
 }
 
 impl Relay {
-    /// Catches INT, TERM, HUP and QUIT, except those that are ignored. With `in_group`, the command is in the group of
-    /// this process: what the terminal sends reaches it without this process. Otherwise, TSTP is caught, too.
+    /// Catches INT, TERM, HUP and QUIT, except those that are ignored. If the command will not be in the group of this
+    /// process (`in_group`), TSTP is caught, too.
     ///
     /// # Errors
     /// The error of the system.
     pub fn catch(in_group: bool) -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let wake = OwnedFd::from(EventFd::from_value_and_flags(0, flags)?);
-        SPARED.store(in_group, Ordering::SeqCst);
-        WAKE.store(std::os::fd::AsRawFd::as_raw_fd(&wake), Ordering::SeqCst);
+        let wake = OwnedFd::from(EventFd::from_value_and_flags(0, flags)?).into_raw_fd();
+        WAKE.store(wake, Ordering::SeqCst);
         let stops = [Signal::SIGTSTP].into_iter().filter(|_| !in_group);
         for signal in PASSED_ON.into_iter().chain(stops) {
             if !is_ignored(signal as i32)? {
                 set(signal, note as extern "C" fn(_, _, _) as usize)?;
             }
         }
-        Ok(Relay { wake })
+        // SAFETY: it was opened above, and is never closed.
+        Ok(Relay { wake: unsafe { BorrowedFd::borrow_raw(wake) } })
+    }
+
+    /// From now on the command `id` runs in the group of this process. What the terminal sends reaches it without this
+    /// process, and what it sends to its group it has got itself. A signal that comes while it is started may reach it
+    /// twice.
+    pub fn has_command(&self, id: u32) {
+        IN_GROUP.store(id as i32, Ordering::SeqCst);
+    }
+
+    /// Has a signal passed on that was caught before this value was made.
+    pub fn add(&self, signal: i32) {
+        SEEN.fetch_or(bit(signal), Ordering::SeqCst);
+        PENDING.fetch_or(bit(signal), Ordering::SeqCst);
     }
 
     /// Becomes readable when a signal is to be passed on.
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.wake
     }
 
     /// The signals to pass on that came since the last call.
     pub fn take(&self) -> impl Iterator<Item = Signal> {
         let mut count = [0; 8];
         // Fails if none came.
-        let _ = nix::unistd::read(&self.wake, &mut count);
+        let _ = nix::unistd::read(self.wake, &mut count);
         let pending = PENDING.swap(0, Ordering::SeqCst);
         PASSED_ON
             .into_iter()
@@ -66,9 +81,9 @@ impl Relay {
             .filter(move |&signal| pending & bit(signal as i32) != 0)
     }
 
-    /// Whether any such signal came, from the terminal or from a process.
-    pub fn has_seen_any(&self) -> bool {
-        ANY.load(Ordering::SeqCst)
+    /// Whether this signal, one that is passed on, came from the terminal or from a process.
+    pub fn has_seen(&self, signal: i32) -> bool {
+        SEEN.load(Ordering::SeqCst) & bit(signal) != 0
     }
 
     /// Stops this process, as TSTP does by default. Returns when it is continued.
@@ -87,9 +102,10 @@ fn bit(signal: i32) -> u64 {
 }
 
 extern "C" fn note(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    ANY.store(true, Ordering::SeqCst);
+    SEEN.fetch_or(bit(signal), Ordering::SeqCst);
+    let command = IN_GROUP.load(Ordering::SeqCst);
     // SAFETY: the kernel gives the handler a valid `siginfo_t`. Positive codes are the kernel's, here of the terminal.
-    if SPARED.load(Ordering::SeqCst) && unsafe { (*info).si_code } > 0 {
+    if command != 0 && unsafe { (*info).si_code > 0 || (*info).si_pid() == command } {
         return;
     }
     PENDING.fetch_or(bit(signal), Ordering::SeqCst);

@@ -207,6 +207,15 @@ impl Segment {
         })
     }
 
+    /// Whether a living process holds a participant number, asked through the descriptor of this segment. Unlike the
+    /// answer of an [`Observer`](liveness::Observer), it is wrong if other code of the program has closed that.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system refuses.
+    pub fn is_taken(&self, number: u32) -> Result<bool> {
+        liveness::is_taken(self.file.as_fd(), number)
+    }
+
     /// A new open file description of this segment, close-on-exec, for a lock of its own.
     ///
     /// # Errors

@@ -229,7 +229,7 @@ impl Dump {
         self.number("preamble.abi", offset_of!(ObjectPreamble, abi), 4);
         self.field("preamble.id", offset_of!(ObjectPreamble, id) as u64, 16, Masked);
         self.number("preamble.kind", offset_of!(ObjectPreamble, kind), 4);
-        self.number("preamble.permits", offset_of!(ObjectPreamble, permits), 4);
+        self.number("preamble.limit", offset_of!(ObjectPreamble, limit), 4);
         self.number("preamble.size", offset_of!(ObjectPreamble, size), 8);
         // Of the condition, a notified participant is about to wait for the lock.
         let lock_wait = if geometry.kind == named::ObjectKind::Condition { Masked } else { Number };
@@ -286,7 +286,7 @@ impl Dump {
                 );
             }
         }
-        let permits = if geometry.kind == named::ObjectKind::Semaphore { geometry.permits } else { 0 };
+        let permits = if geometry.kind == named::ObjectKind::Semaphore { geometry.limit } else { 0 };
         for index in 0..permits {
             self.number(format!("permit[{index}]"), geometry.permit(index) as usize, 8);
         }

@@ -91,7 +91,7 @@ impl Guard {
     /// # Errors
     /// As [`spawn`](Self::spawn).
     pub fn attach(&self, command: &Command, name: &OsStr, also: BorrowedFd<'_>) -> io::Result<Running> {
-        start(command, name, |image| inherit(image, also, &self.groups, true))
+        start(command, name, |image| inherit(image, also, Some(&self.groups)))
     }
 
     fn execute(&self, image: &Image, with: &With<'_>) -> io::Result<Running> {
@@ -116,9 +116,7 @@ impl Guard {
             stdout: Some(output),
             stderr: Some(messages),
             pid,
-            groups: Arc::clone(&self.groups),
-            slot: with.slot,
-            has_group: true,
+            group: Some((Arc::clone(&self.groups), with.slot)),
             ended: pidfd(pid),
             reaped: false,
         })
@@ -140,21 +138,15 @@ impl Guard {
 /// As [`Guard::spawn`].
 pub fn attach_in_group(command: &Command, name: &OsStr, also: BorrowedFd<'_>) -> io::Result<Running> {
     keep_children()?;
-    let groups = Arc::new(Groups::new(1)?);
-    start(command, name, |image| inherit(image, also, &groups, false))
+    start(command, name, |image| inherit(image, also, None))
 }
 
-fn inherit(
-    image: &Image,
-    also: BorrowedFd<'_>,
-    groups: &Arc<Groups>,
-    has_group: bool,
-) -> io::Result<Running> {
+fn inherit(image: &Image, also: BorrowedFd<'_>, groups: Option<&Arc<Groups>>) -> io::Result<Running> {
     let start = Start {
         image,
         streams: [0, 1, 2],
         also: Some((also.as_raw_fd(), also.as_raw_fd())),
-        group: has_group.then(|| &groups.all()[0]),
+        group: groups.map(|groups| &groups.all()[0]),
         parent: getpid(),
         handled: handled(),
         failed: AtomicI32::new(0),
@@ -165,9 +157,7 @@ fn inherit(
         stdout: None,
         stderr: None,
         pid,
-        groups: Arc::clone(groups),
-        slot: 0,
-        has_group,
+        group: groups.map(|groups| (Arc::clone(groups), 0)),
         ended: pidfd(pid),
         reaped: false,
     })

@@ -25,10 +25,8 @@ pub struct Running {
     /// The pipe from its standard error.
     pub stderr: Option<PipeReader>,
     pub(super) pid: Pid,
-    pub(super) groups: Arc<Groups>,
-    pub(super) slot: usize,
-    /// Whether it has a group of its own.
-    pub(super) has_group: bool,
+    /// Where its group's number is, and the slot there, if it has a group of its own.
+    pub(super) group: Option<(Arc<Groups>, usize)>,
     pub(super) ended: Option<OwnedFd>,
     pub(super) reaped: bool,
 }
@@ -56,7 +54,7 @@ impl Running {
         // While the first process is not reaped, the number is the group's; otherwise it may be another group's.
         if !self.reaped && matches!(self.look(libc::WNOHANG), Ok(_) | Err(Errno::EINTR)) {
             // Fails only if all have ended.
-            let _ = if self.has_group { killpg(self.pid, signal) } else { kill(self.pid, signal) };
+            let _ = if self.group.is_some() { killpg(self.pid, signal) } else { kill(self.pid, signal) };
         }
     }
 
@@ -79,7 +77,7 @@ impl Running {
     /// The error of the system. If the first process is no child of this process any more, nothing is killed.
     pub fn reap(&mut self) -> io::Result<ExitStatus> {
         self.wait()?;
-        if self.has_group {
+        if self.group.is_some() {
             // Its number is the group's until it is reaped. Fails only if no process of the group is left.
             let _ = killpg(self.pid, Signal::SIGKILL);
         }
@@ -98,17 +96,23 @@ impl Running {
     fn wait(&mut self) -> io::Result<()> {
         while let Err(error) = self.look(0) {
             if error != Errno::EINTR {
-                self.groups.all()[self.slot].store(0, Ordering::SeqCst);
-                self.reaped = true;
+                self.gone();
                 return Err(error.into());
             }
         }
         Ok(())
     }
 
-    fn collect(&mut self) -> io::Result<ExitStatus> {
-        self.groups.all()[self.slot].store(0, Ordering::SeqCst);
+    /// From now on its number may be another process's.
+    fn gone(&mut self) {
+        if let Some((groups, slot)) = &self.group {
+            groups.all()[*slot].store(0, Ordering::SeqCst);
+        }
         self.reaped = true;
+    }
+
+    fn collect(&mut self) -> io::Result<ExitStatus> {
+        self.gone();
         let mut status = 0;
         // SAFETY: the pointer is to a local.
         while unsafe { libc::waitpid(self.pid.as_raw(), &mut status, 0) } < 0 {

@@ -221,18 +221,9 @@ fn a_process_that_is_no_child_is_not_signalled() {
     while fs::read(format!("/proc/{pid}/comm")).unwrap() != b"sleep\n" {
         std::thread::yield_now();
     }
-    let groups = Arc::clone(&guard.groups);
-    let mut running = Running {
-        stdin: None,
-        stdout: None,
-        stderr: None,
-        pid,
-        groups,
-        slot: 0,
-        has_group: true,
-        ended: None,
-        reaped: false,
-    };
+    let group = Some((Arc::clone(&guard.groups), 0));
+    let mut running =
+        Running { stdin: None, stdout: None, stderr: None, pid, group, ended: None, reaped: false };
     assert!(running.has_ended());
     running.signal(Signal::SIGKILL);
     assert_eq!(running.reap().unwrap_err().raw_os_error(), Some(libc::ECHILD));
