@@ -14,7 +14,7 @@ use super::signal::is_ignored;
 
 /// Those to pass on, a bit each. All orders are sequentially consistent: signals are rare.
 static PENDING: AtomicU64 = AtomicU64::new(0);
-/// Those that came, to be passed on or not, a bit each.
+/// The signals that came, also those not passed on, a bit each.
 static SEEN: AtomicU64 = AtomicU64::new(0);
 /// The command, once it runs in the group of this process; else 0. It gets the terminal's signals itself.
 static IN_GROUP: AtomicI32 = AtomicI32::new(0);

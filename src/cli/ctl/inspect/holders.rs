@@ -16,7 +16,7 @@ pub struct Holder {
     /// How many, and since when it has held the oldest of them.
     pub items: u64,
     pub oldest_for_ns: Option<u64>,
-    /// Those that have failed before.
+    /// The held items with earlier failures.
     pub items_failed: u64,
     #[serde(flatten)]
     pub states: States,
