@@ -39,11 +39,15 @@ fn the_commands_of_a_worker_are_shown_without_its_guard() {
     for (pid, _) in &found {
         assert_eq!(fs::read_to_string(format!("/proc/{pid}/comm")).unwrap(), "sleep\n");
     }
-    wait_until("the third item is held", || holders(&name)[0]["items"] == 3);
+    // A guard is known by its name, which it takes when it first runs.
+    let runs = |holder: &Value| holder["runs"].as_array().unwrap().len();
+    wait_until("the third item is held, and the guard has its name", || {
+        let holder = &holders(&name)[0];
+        holder["items"] == 3 && runs(holder) == 2
+    });
     let holder = &holders(&name)[0];
     assert_eq!(holder["pid"], worker.pid());
     assert!(holder["oldest_for_ns"].as_u64().unwrap() > 0);
-    assert_eq!(holder["runs"].as_array().unwrap().len(), 2, "{holder}");
 
     let text = ringctl(&["inspect", &name]).succeeds().into_text();
     let heading = text.lines().position(|line| line.trim_start().starts_with("HOLDER ")).unwrap();
