@@ -321,7 +321,7 @@ mod tests {
     use super::*;
     use crate::sys::{
         segment::Segment,
-        testing::{Child, TestName},
+        testing::{Child, TestName, wait_until},
     };
     use nix::sys::signal::Signal;
     use std::os::fd::AsRawFd;
@@ -391,7 +391,7 @@ mod tests {
         assert!(own.is_alive(7).unwrap());
         assert!(observer.is_held(7).unwrap() && observer.is_held(0).unwrap());
         child.signal(Signal::SIGKILL);
-        child.wait_until(|| !own.is_alive(7).unwrap());
+        wait_until(|| !own.is_alive(7).unwrap());
         assert!(!observer.is_held(7).unwrap());
     }
 

@@ -14,6 +14,8 @@
 //! | [`process`] | this process, and what can be displayed about others |
 //! | [`fence`] | asymmetric memory fences across processes |
 //! | `command` | what only the commands need |
+//! | `tree` | processes that end with this one, and their descendants |
+//! | `descriptors` | closing all but a few, keeping a number free, files in memory |
 //! | [`copy`] | short copies without a call |
 //! | [`random`] | random identities |
 //! | [`truncation`] | surviving the truncation of a segment |
@@ -27,6 +29,8 @@ pub mod clock;
 #[cfg(feature = "cli")]
 pub mod command;
 pub mod copy;
+#[cfg(feature = "testing")]
+pub mod descriptors;
 pub mod fence;
 #[cfg(target_env = "gnu")]
 mod gnu_semaphore;
@@ -39,6 +43,8 @@ pub mod random;
 pub mod segment;
 pub mod semaphore;
 pub mod size;
+#[cfg(feature = "testing")]
+pub mod tree;
 pub mod truncation;
 pub mod waiting;
 pub mod watch;

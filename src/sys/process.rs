@@ -171,7 +171,7 @@ pub fn may_act_for_owners() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::testing::Child;
+    use crate::sys::testing::{Child, wait_until};
     use nix::sys::signal::Signal;
 
     #[test]
@@ -188,9 +188,9 @@ mod tests {
         let child = Child::pausing(|| true);
         let start = start_time(child.id()).unwrap();
         child.signal(Signal::SIGSTOP);
-        child.wait_until(|| state(child.id(), start) == ProcessState::Stopped);
+        wait_until(|| state(child.id(), start) == ProcessState::Stopped);
         child.signal(Signal::SIGKILL);
-        child.wait_until(|| state(child.id(), start) == ProcessState::Zombie);
+        wait_until(|| state(child.id(), start) == ProcessState::Zombie);
         let pid = child.id();
         drop(child);
         assert_eq!(state(pid, start), ProcessState::Gone);

@@ -226,7 +226,7 @@ mod tests {
     use crate::sys::{
         clock,
         segment::Segment,
-        testing::{Child, TestName},
+        testing::{Child, TestName, wait_until},
     };
     use nix::sys::signal::Signal;
 
@@ -306,7 +306,7 @@ mod tests {
             sleeps();
             true
         });
-        child.wait_until(|| semaphore.sleepers() == 1);
+        wait_until(|| semaphore.sleepers() == 1);
         child.signal(Signal::SIGKILL);
         drop(child);
         semaphore.post().unwrap();

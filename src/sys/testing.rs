@@ -91,14 +91,14 @@ impl Child {
     pub fn signal(&self, signal: signal::Signal) {
         signal::kill(self.0, signal).unwrap();
     }
+}
 
-    /// Waits for a condition that the kernel will make true soon.
-    pub fn wait_until(&self, mut condition: impl FnMut() -> bool) {
-        let watchdog = Deadline::after(Duration::from_secs(30));
-        while !condition() {
-            assert!(!watchdog.passed(), "it did not come about in 30 s");
-            std::thread::sleep(Duration::from_micros(100));
-        }
+/// Waits for a condition that the kernel will make true soon.
+pub fn wait_until(mut condition: impl FnMut() -> bool) {
+    let watchdog = Deadline::after(Duration::from_secs(30));
+    while !condition() {
+        assert!(!watchdog.passed(), "it did not come about in 30 s");
+        std::thread::sleep(Duration::from_micros(100));
     }
 }
 

@@ -1,5 +1,32 @@
-//! For the tests of programs that hand items from process to process (feature `testing`).
+//! Tests of several processes (feature `testing`), for any programs.
 //!
-//! [`history`] writes, reads and checks what the processes of a run did.
+//! A [`Session`] starts processes, waits until they are ready, kills, suspends and continues them, and ends all of them with
+//! the test. [`history`] writes, reads and checks what they did with the items that they hand to each other. `ringctl test`
+//! offers the same in a file.
+//!
+//! ```
+//! use std::time::Duration;
+//! use ringpipe::testing::{Ended, Program, Ready, Session};
+//!
+//! let session = Session::new()?;
+//! let server = Program::shell("echo listening; exec sleep 1000").named("server");
+//! let mut server = session.start(&server.ready(Ready::printed("listening")))?;
+//! assert!(server.wait_ready(Duration::from_secs(10))?);
+//! server.kill()?;
+//! assert_eq!(server.wait(Duration::from_secs(10))?, Some(Ended::Signal(9)));
+//! assert_eq!(server.stdout().text()?, "listening\n");
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 pub mod history;
+mod output;
+mod process;
+mod program;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use output::{Follow, Output};
+pub use process::{Ended, Process};
+pub use program::{Condition, Program, Ready};
+pub use session::Session;

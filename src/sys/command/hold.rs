@@ -15,7 +15,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use nix::errno::Errno;
 use nix::unistd::{ForkResult, Pid, fork, getppid, getsid, setsid};
 
-use super::child::{close_all_but, close_range};
+use super::super::descriptors::{close_all_but, close_range};
 use super::signal::keep_children;
 
 /// The two processes after [`start`].

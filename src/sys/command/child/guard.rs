@@ -11,7 +11,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, setsid};
 
-use super::descriptors::{close_all_but, close_range};
+use super::super::super::descriptors::{close_all_but, close_range};
 
 /// The process groups that run: one number for each slot, 0 for none, in memory that the guard shares.
 ///

@@ -5,7 +5,6 @@
 //! whole groups. Processes that have left their group, by `setsid` or `setpgid`, are not ended.
 #![allow(unsafe_code)]
 
-mod descriptors;
 mod guard;
 mod running;
 mod start;
@@ -23,12 +22,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::getpid;
 
-use self::descriptors::pidfd;
-pub(super) use self::descriptors::{close_all_but, close_range};
-pub use self::descriptors::{copy_above, memory_file, reserve, set_nonblocking};
 use self::guard::{Groups, Process};
 pub use self::running::{Running, signal_of};
 use self::start::{Image, Start, handled};
+use super::super::descriptors::pidfd;
+pub use super::super::descriptors::{copy_above, memory_file, reserve, set_nonblocking};
 use super::signal::keep_children;
 
 /// A process that kills the groups of this process's commands when this process ends without having reaped them.

@@ -9,7 +9,7 @@ use std::{mem, ptr};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
 
-use super::descriptors::close_each;
+use super::super::super::descriptors::{close_all_but, close_each, close_range};
 use super::start::begin;
 use super::*;
 use crate::sys::testing;

@@ -1,4 +1,5 @@
 //! Descriptors: closing all but a few, keeping a number free, and files in memory.
+#![allow(unsafe_code)]
 
 use std::ffi::c_int;
 use std::fs::File;
@@ -31,7 +32,7 @@ pub fn close_range(first: RawFd, last: RawFd) {
 
 /// As [`close_range`], one by one. The system gives out the lowest free number, so numbers above the bounds are hardly
 /// in use: only descriptors from before the limit was lowered are.
-pub(super) fn close_each(first: RawFd, last: RawFd) {
+pub fn close_each(first: RawFd, last: RawFd) {
     const LEAST: RawFd = 1 << 10;
     const MOST: RawFd = 1 << 16;
     let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: 0 };
@@ -44,7 +45,8 @@ pub(super) fn close_each(first: RawFd, last: RawFd) {
     }
 }
 
-pub(super) fn pidfd(pid: Pid) -> Option<OwnedFd> {
+/// A descriptor of a process. `None`: there is no such process, or this kernel has none.
+pub fn pidfd(pid: Pid) -> Option<OwnedFd> {
     // SAFETY: a system call without memory.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
     // SAFETY: a new descriptor of this process.

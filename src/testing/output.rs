@@ -1,0 +1,110 @@
+//! What a process has written, in a file that grows.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// A file that a process writes: its standard output, its standard error, or a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output(PathBuf);
+
+impl Output {
+    /// The file at this path.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Output(path.into())
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// What was written so far, with replacement characters for bytes that are not UTF-8. A missing file is empty.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn text(&self) -> io::Result<String> {
+        Ok(String::from_utf8_lossy(&self.bytes()?).into_owned())
+    }
+
+    /// What was written so far. A missing file is empty.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn bytes(&self) -> io::Result<Vec<u8>> {
+        match std::fs::read(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            read => read,
+        }
+    }
+
+    /// Follows the file from its beginning.
+    pub fn follow(&self) -> Follow {
+        Follow { path: self.0.clone(), offset: 0, rest: Vec::new() }
+    }
+}
+
+/// Reads a file line by line while it grows.
+#[derive(Debug, Clone)]
+pub struct Follow {
+    path: PathBuf,
+    offset: u64,
+    /// The beginning of a line that is not complete.
+    rest: Vec<u8>,
+}
+
+/// The most bytes that one call of [`Follow::lines`] reads.
+const MOST: u64 = 1 << 20;
+
+impl Follow {
+    /// The lines that were completed since the last call, without their ends; a few thousand at most, then the next call
+    /// has more. A missing file has none, and a file that has become shorter is read from its beginning.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn lines(&mut self) -> io::Result<Vec<String>> {
+        let mut file = match File::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            opened => opened?,
+        };
+        if file.metadata()?.len() < self.offset {
+            self.offset = 0;
+            self.rest.clear();
+        }
+        file.seek(SeekFrom::Start(self.offset))?;
+        self.offset += file.take(MOST).read_to_end(&mut self.rest)? as u64;
+        let Some(end) = self.rest.iter().rposition(|&byte| byte == b'\n') else { return Ok(Vec::new()) };
+        let rest = self.rest.split_off(end + 1);
+        let complete = std::mem::replace(&mut self.rest, rest);
+        let lines = complete[..end].split(|&byte| byte == b'\n');
+        Ok(lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_line_is_followed_once_when_it_is_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Output::new(folder.path().join("output"));
+        let mut follow = output.follow();
+        assert_eq!((follow.lines().unwrap(), output.bytes().unwrap()), (vec![], vec![]), "a missing file");
+        let mut file = File::create(output.path()).unwrap();
+        let mut after = |text: &[u8]| {
+            file.write_all(text).unwrap();
+            follow.lines().unwrap()
+        };
+        assert_eq!(after(b"a\n\nb"), ["a", ""]);
+        assert!(after(b"c").is_empty());
+        assert_eq!(after(b"\n\xff\n"), ["bc", "\u{fffd}"]);
+        assert!(after(b"").is_empty());
+        file.set_len(0).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(b"d\n").unwrap();
+        assert_eq!(follow.lines().unwrap(), ["d"], "a file that was written anew");
+        assert_eq!(output.text().unwrap(), "d\n");
+    }
+}
