@@ -2,11 +2,29 @@
 //!
 //! These types are the meaning of a scenario file; every name in them is checked and every number is in its range.
 
+mod expectations;
+mod faults;
+pub mod init;
+mod keys;
+mod kind;
+mod names;
+mod node;
+mod options;
+mod programs;
+mod read;
+pub mod schema;
+#[cfg(test)]
+mod tests;
+mod values;
+mod wrong;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use regex_lite::Regex;
+
+pub use read::read;
 
 /// One scenario.
 #[derive(Debug, Clone)]
@@ -115,9 +133,17 @@ pub enum Ready {
     Attached(String),
 }
 
-/// A signal by its name without SIG.
+/// A signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signal(pub nix::sys::signal::Signal);
+
+impl Signal {
+    /// Its name without SIG.
+    pub fn name(self) -> &'static str {
+        let name = self.0.as_str();
+        name.strip_prefix("SIG").unwrap_or(name)
+    }
+}
 
 /// `[[fault]]`.
 #[derive(Debug, Clone)]
@@ -159,13 +185,22 @@ pub enum Action {
         calls: Vec<String>,
         /// Only calls on files below this folder (placeholders).
         path: Option<String>,
-        /// How long, from the first; `None`: to the end of the run.
-        lasting: Option<Duration>,
-        /// How many calls; `None`: as many as there are.
-        times: Option<u64>,
+        /// How many of them, or how long.
+        lasting: Lasting,
     },
     /// The address space is limited to this number of bytes.
     Memory(u64),
+}
+
+/// How many system calls fail, or how long they fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasting {
+    /// To the end of the run.
+    Always,
+    /// This long, from the first.
+    For(Duration),
+    /// This many calls.
+    Times(u64),
 }
 
 /// The instances that a fault strikes.
