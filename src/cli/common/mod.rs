@@ -26,6 +26,6 @@ pub mod stdout;
 pub mod sync_args;
 pub mod table;
 pub mod ui;
-mod usage;
+pub mod usage;
 pub mod users;
 pub mod version;

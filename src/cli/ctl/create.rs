@@ -109,6 +109,12 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
 }
 
 impl Args {
+    /// Whether a ring can be made like this, apart from memory and the name.
+    pub fn check(&self) -> Result<(), Failure> {
+        let size = self.options()?.size();
+        size.map(drop).map_err(|error| Failure::of_ring(self.ring.as_str(), &error))
+    }
+
     fn options(&self) -> Result<RingOptions, Failure> {
         let mut options = shaped(RingOptions::new(), self.capacity, self.slot_size, self.mode)
             .exclusive(self.exclusive)

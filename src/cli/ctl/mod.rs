@@ -25,6 +25,7 @@ mod sem;
 mod semaphores;
 mod settle;
 mod show;
+pub mod test;
 mod wait;
 mod watch;
 
@@ -65,6 +66,7 @@ Examples:
   ringctl run -p 3 -c 3 /var/log/*.log   send files through a ring, and verify what arrives
   ringctl bench                          measure how fast rings are on this machine
   ringctl check logs/*                   check the logs of a run for lost or doubled items
+  ringctl test jobs.toml                 run a test of several processes
   ringctl requeue failed                 send items that failed for good again
   ringctl rm jobs                        close it and remove it
   ringctl done \"$token\"                  acknowledge the item that consumer --hold keeps
@@ -103,6 +105,7 @@ enum Verb {
     Run(run::Args),
     Bench(bench::Args),
     Check(check::Args),
+    Test(test::Args),
     Sem(sem::Args),
     Lock(lock::Args),
     Barrier(barrier::Args),
@@ -186,6 +189,7 @@ impl Verb {
             Verb::Run(args) => run::run(args, ui),
             Verb::Bench(args) => bench::run(args, ui),
             Verb::Check(args) => check::run(args, ui),
+            Verb::Test(args) => test::run(args, ui),
             Verb::Sem(args) => sem::run(args, ui),
             Verb::Lock(args) => lock::run(args, ui),
             Verb::Barrier(args) => barrier::run(args, ui),

@@ -1,0 +1,152 @@
+//! `ringctl test`: tests of several processes, described in files.
+
+pub mod scenario;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use scenario::{init, schema};
+
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::start::End;
+use crate::cli::common::ui::Ui;
+
+/// Test several processes as files describe it: what runs, what goes wrong, what must be true afterwards
+///
+/// A scenario starts programs of any kind, makes rings for them, kills, stops or hinders processes at chosen
+/// points, and checks exit codes, outputs and the history of every item. docs/TESTING.md lists the keys of a
+/// scenario file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  ringctl test --init jobs.toml          write a commented example
+  ringctl test jobs.toml                 run it
+  ringctl test --only worker scenarios   of all files in the folder, those with this name
+  ringctl test --repeat 100 --until-fail jobs.toml
+  ringctl test --report junit=report.xml scenarios
+
+Exit codes: 0 passed, 1 a file could not be read or written, 2 usage, or a file is wrong.")]
+pub struct Args {
+    /// Scenario files; a folder stands for the .toml files in it
+    #[arg(value_name = "SCENARIO", required_unless_present_any = ["init", "schema"])]
+    scenarios: Vec<PathBuf>,
+    /// Write a commented example to FILE, which must not exist; without FILE to standard output
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        default_missing_value = "-",
+        conflicts_with_all = ["scenarios", "schema"]
+    )]
+    init: Option<PathBuf>,
+    /// Print the JSON schema of scenario files, for editors
+    #[arg(long, conflicts_with = "scenarios")]
+    schema: bool,
+    /// Choose sizes, times and struck processes by this number [default: another one each time]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64))]
+    pub seed: Option<u64>,
+    /// Run each scenario N times, with another seed each time [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub repeat: Option<u64>,
+    /// Stop at the first run that does not pass; without --repeat, run until then
+    #[arg(long)]
+    pub until_fail: bool,
+    /// Run only scenarios whose name contains TEXT; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub only: Vec<String>,
+    /// Run up to N scenarios at the same time [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub jobs: Option<u32>,
+    /// Make the folders of the runs in DIR, and keep them [default: those of failed runs stay in the temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Report as tap or json on standard output, or as junit=FILE; may be repeated [default: a table]
+    #[arg(long, value_name = "FORM")]
+    pub report: Vec<Report>,
+}
+
+/// The value of `--report`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// The Test Anything Protocol, on standard output.
+    Tap,
+    /// A JSON object per run, on standard output.
+    Json,
+    /// JUnit's XML, in a file.
+    Junit(PathBuf),
+}
+
+impl FromStr for Report {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=').unwrap_or((text, "")) {
+            ("tap", "") if text == "tap" => Ok(Report::Tap),
+            ("json", "") if text == "json" => Ok(Report::Json),
+            ("junit", file) if !file.is_empty() => Ok(Report::Junit(file.into())),
+            _ => Err("expected tap, json, or junit=FILE".into()),
+        }
+    }
+}
+
+/// Runs `ringctl test`.
+pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
+    match (&args.init, args.schema) {
+        (Some(path), _) if path == Path::new("-") => ui.emit(init::EXAMPLE.as_bytes())?,
+        (Some(path), _) => init::write(path)?,
+        (None, true) => {
+            let text = serde_json::to_string_pretty(&schema::schema());
+            let text = text.map_err(|error| Failure::new(code::RUNTIME, format!("writing JSON: {error}")))?;
+            ui.emit((text + "\n").as_bytes())?;
+        }
+        (None, false) => {
+            let mut scenarios = Vec::new();
+            for file in files(&args.scenarios)? {
+                scenarios.push(scenario::read(&file)?);
+            }
+            let line = format!("{} scenarios are right, but nothing runs yet", scenarios.len());
+            return Err(Failure::new(code::RUNTIME, line));
+        }
+    }
+    Ok(End::Done)
+}
+
+/// The files that were given; for a folder, the scenario files in it by name.
+fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let failed = |error| Failure::io(format!("reading {path:?}"), &error);
+        let mut inside = Vec::new();
+        for entry in fs::read_dir(path).map_err(failed)? {
+            let file = entry.map_err(failed)?.path();
+            inside.extend((file.extension().is_some_and(|end| end == "toml")).then_some(file));
+        }
+        if inside.is_empty() {
+            let line = format!("{path:?} has no scenarios; expected a folder with .toml files");
+            return Err(Failure::new(code::USAGE, line));
+        }
+        inside.sort();
+        files.append(&mut inside);
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_tap_json_or_a_file_for_junit() {
+        assert_eq!("tap".parse(), Ok(Report::Tap));
+        assert_eq!("json".parse(), Ok(Report::Json));
+        assert_eq!("junit=a=b.xml".parse(), Ok(Report::Junit("a=b.xml".into())));
+        for wrong in ["", "xml", "tap=", "tap=x", "json=x", "junit", "junit="] {
+            assert!(wrong.parse::<Report>().is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Reads a scenario file.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::keys::FILE;
+use super::kind::Kind;
+use super::node::Node;
+use super::wrong::Wrong;
+use super::{Scenario, expectations, faults, programs, values};
+use crate::cli::common::exit::Failure;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Reads the scenario of a file.
+///
+/// # Errors
+/// The file cannot be read (code 1); or it is wrong (code 2): then the line is `FILE:LINE:COLUMN: what is wrong`.
+pub fn read(path: &Path) -> Result<Scenario, Failure> {
+    let bytes = fs::read(path).map_err(|error| {
+        Failure::io(format!("reading {path:?}"), &error).hint("ringctl test --init FILE writes an example")
+    })?;
+    match String::from_utf8(bytes) {
+        Ok(text) => parse(&text, path).map_err(|wrong| wrong.failure(path, &text)),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(&error.as_bytes()[..at]).into_owned();
+            Err(Wrong::new(at, "this byte is not UTF-8", "text in UTF-8").failure(path, &text))
+        }
+    }
+}
+
+/// The scenario of a text.
+///
+/// # Errors
+/// The first fault: of the syntax, of keys and types, then of what they mean together.
+pub fn parse(text: &str, path: &Path) -> Result<Scenario, Wrong> {
+    let parsed = DeTable::parse(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        Wrong::line(at, error.message().lines().collect::<Vec<_>>().join("; "))
+    })?;
+    let root = DeValue::Table(parsed.into_inner());
+    let root = Node::root(&root);
+    Kind::Table(&FILE).check(root)?;
+    let file = programs::file(root)?;
+    let names = programs::names(&file)?;
+    let rings = programs::read_rings(&file, &names)?;
+    let programs = programs::read_programs(&file, &names)?;
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(Scenario {
+        name: file.read("name", values::word)?.unwrap_or(stem),
+        path: path.into(),
+        about: file.read("about", values::text)?,
+        timeout: file.read("timeout", values::positive)?.unwrap_or(TIMEOUT),
+        needs: file.read("needs", |node| values::each(node, values::word))?.unwrap_or_default(),
+        rings,
+        faults: faults::read_faults(&file, text, &names, &programs)?,
+        history: expectations::read_history(&file, &names)?,
+        expect: expectations::read_expect(&file, &names)?,
+        programs,
+    })
+}
