@@ -30,3 +30,5 @@ pub use output::{Follow, Output};
 pub use process::{Ended, Process};
 pub use program::{Condition, Program, Ready};
 pub use session::Session;
+
+pub use crate::sys::tree::Observed;

@@ -193,6 +193,11 @@ impl Process {
         }
     }
 
+    /// How many descriptors it has open; `None` if it has ended, or the system does not say.
+    pub fn descriptors(&self) -> Option<usize> {
+        tree::descriptors(self.child.id())
+    }
+
     /// Limits its address space, and that of the processes that it starts from now on, to this number of bytes.
     ///
     /// # Errors

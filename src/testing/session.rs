@@ -14,7 +14,7 @@ use super::output::Output;
 use super::process::{Process, Waiting};
 use super::program::{Input, Program, Ready};
 use crate::sys::descriptors::{memory_file, set_nonblocking};
-use crate::sys::tree::Tree;
+use crate::sys::tree::{Observed, Tree, observe};
 
 /// The processes of one test, with a folder for what they write.
 ///
@@ -121,6 +121,11 @@ impl Session {
     /// The ids of the processes that run: those that were started, and their descendants.
     pub fn survivors(&self) -> Vec<u32> {
         self.tree.survivors().into_iter().map(|pid| pid.as_raw() as u32).collect()
+    }
+
+    /// What each process that runs is doing.
+    pub fn observe(&self) -> Vec<Observed> {
+        self.tree.survivors().into_iter().filter_map(observe).collect()
     }
 
     /// Kills all processes by SIGKILL, and waits until they have ended.

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
@@ -35,21 +36,22 @@ struct Prepared {
     marker: Vec<u8>,
     groups: Vec<i32>,
     cgroup: Option<(RawFd, CString)>,
+    files: Vec<CString>,
     pipe: PipeReader,
     parent: Pid,
 }
 
 impl Guard {
-    /// Starts a guard for the processes with this marker.
-    pub(super) fn start(marker: &[u8], cgroup: Option<&Cgroup>) -> io::Result<Self> {
+    /// Starts a guard for the processes with this marker, which removes these files after them.
+    pub(super) fn start(marker: &[u8], cgroup: Option<&Cgroup>, files: &[PathBuf]) -> io::Result<Self> {
         let (pipe, groups) = io::pipe()?;
-        let place = |cgroup: &Cgroup| {
-            Some((cgroup.killer().as_raw_fd(), CString::new(cgroup.folder().as_os_str().as_bytes()).ok()?))
-        };
+        let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).ok();
+        let place = |cgroup: &Cgroup| Some((cgroup.killer().as_raw_fd(), text(cgroup.folder())?));
         let mut prepared = Prepared {
             marker: marker.into(),
             groups: Vec::with_capacity(MOST),
             cgroup: cgroup.and_then(place),
+            files: files.iter().filter_map(|file| text(file)).collect(),
             pipe,
             parent: Pid::this(),
         };
@@ -97,14 +99,16 @@ fn watch(prepared: &mut Prepared) -> ! {
     // SAFETY: a system call without memory.
     let orphaned = unsafe { libc::getppid() } != prepared.parent.as_raw();
     while !orphaned && take_groups(pipe, parent, &mut prepared.groups) {}
-    if let Some((fd, folder)) = &prepared.cgroup {
-        // SAFETY: system calls; the byte is a constant, and the path ends with a zero.
+    if let Some((fd, _)) = &prepared.cgroup {
+        // SAFETY: a system call that reads a constant.
         unsafe { libc::write(*fd, b"1".as_ptr().cast(), 1) };
-        kill_all(prepared);
-        // SAFETY: as above.
-        unsafe { libc::rmdir(folder.as_ptr()) };
-    } else {
-        kill_all(prepared);
+    }
+    kill_all(prepared);
+    let folder = prepared.cgroup.as_ref().map(|(_, folder)| folder);
+    // SAFETY: system calls whose paths end with a zero.
+    unsafe {
+        prepared.files.iter().for_each(|file| _ = libc::unlink(file.as_ptr()));
+        folder.map(|folder| libc::rmdir(folder.as_ptr()));
     }
     // SAFETY: ends this process, without running the parent's exit handlers.
     unsafe { libc::_exit(0) }

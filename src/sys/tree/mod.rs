@@ -15,6 +15,7 @@
 mod cgroup;
 mod child;
 mod guard;
+mod observe;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ mod tests;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{self, Command};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -35,6 +37,7 @@ use nix::unistd::Pid;
 use self::cgroup::Cgroup;
 pub use self::child::{Child, Ended, limit_memory};
 use self::guard::Guard;
+pub use self::observe::{Observed, descriptors, observe};
 use self::scan::Traits;
 use super::descriptors::reserve;
 use super::random;
@@ -42,8 +45,11 @@ use super::random;
 /// The beginning of the entry in the environment; the tree's id follows.
 const VARIABLE: &str = "RINGPIPE_TEST_";
 
-/// The highest number of a signal that is not a real-time signal.
-const LAST_SIGNAL: i32 = 31;
+/// The highest number of a signal.
+const LAST_SIGNAL: i32 = 64;
+
+/// How many scans, a millisecond apart, wait for processes that are executing a program.
+const UNSURE_SCANS: u32 = 100;
 
 /// How long [`Tree::kill`] waits for the kernel to end what it has killed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,6 +60,8 @@ pub struct Tree {
     id: String,
     /// The groups of the processes that were started.
     groups: Mutex<Vec<i32>>,
+    /// They are removed with the tree.
+    files: Vec<PathBuf>,
     guard: Guard,
     cgroup: Option<Cgroup>,
     /// To the thread that starts all processes: the kernel kills them when it ends.
@@ -66,19 +74,32 @@ impl Tree {
     /// # Errors
     /// The error of the system: no process, no thread, no descriptor.
     pub fn new() -> io::Result<Self> {
-        Tree::with(Cgroup::new)
+        Tree::removing(|_| Vec::new())
     }
 
-    fn with(cgroup: impl FnOnce(&str) -> Option<Cgroup>) -> io::Result<Self> {
+    /// As [`new`](Self::new). When the processes have ended with the tree, these files are removed, too, by the guard if
+    /// need be. `files` gets the tree's id.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn removing(files: impl FnOnce(&str) -> Vec<PathBuf>) -> io::Result<Self> {
+        Tree::with(Cgroup::new, files)
+    }
+
+    fn with(
+        cgroup: impl FnOnce(&str) -> Option<Cgroup>,
+        files: impl FnOnce(&str) -> Vec<PathBuf>,
+    ) -> io::Result<Self> {
         let random = random::id().map_err(io::Error::other)?;
         let id: String = random[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         let cgroup = cgroup(&format!("ringpipe-test-{id}"));
-        let guard = Guard::start(marker(&id).as_bytes(), cgroup.as_ref())?;
+        let files = files(&id);
+        let guard = Guard::start(marker(&id).as_bytes(), cgroup.as_ref(), &files)?;
         let (starter, jobs) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
         thread::Builder::new()
             .name("starter".into())
             .spawn(move || jobs.into_iter().for_each(|job| job()))?;
-        Ok(Tree { id, groups: Mutex::default(), guard, cgroup, starter })
+        Ok(Tree { id, groups: Mutex::default(), files, guard, cgroup, starter })
     }
 
     /// Its id: 16 hexadecimal digits.
@@ -147,9 +168,16 @@ impl Tree {
 
     /// The live processes of the tree.
     pub fn survivors(&self) -> Vec<Pid> {
-        let (groups, mut found) = (self.groups().clone(), Vec::new());
-        let marker = marker(&self.id);
-        scan::each(Traits { marker: marker.as_bytes(), groups: &groups }, |pid| found.push(pid));
+        let (groups, marker) = (self.groups().clone(), marker(&self.id));
+        let traits = Traits { marker: marker.as_bytes(), groups: &groups };
+        let mut found = Vec::new();
+        for _ in 0..UNSURE_SCANS {
+            found.clear();
+            if scan::each(traits, |pid| found.push(pid)) == 0 {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
         found
     }
 
@@ -186,6 +214,10 @@ impl Drop for Tree {
         let _ = self.kill();
         for group in self.groups().drain(..) {
             let _ = waitpid(Pid::from_raw(group), Some(WaitPidFlag::WNOHANG));
+        }
+        for file in &self.files {
+            // As a rule, they are removed by now.
+            let _ = std::fs::remove_file(file);
         }
     }
 }

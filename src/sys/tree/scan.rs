@@ -16,30 +16,31 @@ pub(super) struct Traits<'a> {
     pub(super) groups: &'a [i32],
 }
 
-/// Calls `found` for each live process with these traits.
-pub(super) fn each(traits: Traits<'_>, mut found: impl FnMut(Pid)) {
+/// Calls `found` for each live process with these traits, and returns how many processes may have them: they are
+/// executing a program at this moment, and have no environment yet.
+pub(super) fn each(traits: Traits<'_>, mut found: impl FnMut(Pid)) -> usize {
     // SAFETY: system calls without memory.
     let this = unsafe { libc::getpid() };
-    each_process(|pid| {
-        if pid != this && (is_in_group(pid, traits.groups) || has_marker(pid, traits.marker)) && is_alive(pid)
-        {
-            found(Pid::from_raw(pid));
-        }
+    let mut unsure = 0;
+    each_process(|pid| match if pid == this { Membership::None } else { membership(pid, traits) } {
+        Membership::Member => found(Pid::from_raw(pid)),
+        Membership::Unsure => unsure += 1,
+        Membership::None => {}
     });
+    unsure
 }
 
-/// Kills each live process with these traits, and returns how many it found.
+/// Kills each live process with these traits, and returns how many it found, with those that may have them.
 pub(super) fn kill(traits: Traits<'_>) -> usize {
     let mut count = 0;
-    each(traits, |pid| {
-        // The process that has this id now may be another one than was found, but only the one to which the descriptor
-        // belongs is killed, and it is looked at again before.
+    let unsure = each(traits, |pid| {
+        count += 1;
         match pidfd(pid.as_raw()) {
             Ok(fd) => {
-                if is_in_group(pid.as_raw(), traits.groups) || has_marker(pid.as_raw(), traits.marker) {
+                // Another process may have the id by now: the descriptor is of the process that is looked at here.
+                if membership(pid.as_raw(), traits) == Membership::Member {
                     // SAFETY: a system call without memory.
                     unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, libc::SIGKILL, 0, 0) };
-                    count += 1;
                 }
                 // SAFETY: the descriptor was opened above, and nothing else has it.
                 unsafe { libc::close(fd) };
@@ -48,11 +49,31 @@ pub(super) fn kill(traits: Traits<'_>) -> usize {
             Err(_) => {
                 // SAFETY: a system call without memory.
                 unsafe { libc::kill(pid.as_raw(), libc::SIGKILL) };
-                count += 1;
             }
         }
     });
-    count
+    count + unsure
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Membership {
+    Member,
+    Unsure,
+    None,
+}
+
+fn membership(pid: i32, traits: Traits<'_>) -> Membership {
+    let in_group = is_in_group(pid, traits.groups);
+    let marked = if in_group { Some(true) } else { has_marker(pid, traits.marker) };
+    match marked {
+        Some(false) => Membership::None,
+        _ => match stage(pid) {
+            Stage::Ended => Membership::None,
+            _ if marked == Some(true) => Membership::Member,
+            Stage::Executing => Membership::Unsure,
+            Stage::Running => Membership::None,
+        },
+    }
 }
 
 fn pidfd(pid: i32) -> Result<RawFd, Errno> {
@@ -66,32 +87,55 @@ fn is_in_group(pid: i32, groups: &[i32]) -> bool {
     groups.iter().any(|&one| one > 0 && (one == group || one == session))
 }
 
-/// Whether the process has a program to run; not a zombie, nor gone.
-fn is_alive(pid: i32) -> bool {
-    let mut stat = [0; 512];
-    // The name of the program may contain parentheses; the state follows the last one.
-    let len = read_start(pid, b"/stat", &mut stat);
-    let name = stat[..len].iter().rposition(|&byte| byte == b')');
-    let state = name.and_then(|end| stat[..len].get(end + 2));
-    !matches!(state, None | Some(b'Z' | b'X' | b'x'))
+/// A stage in the life of a process.
+enum Stage {
+    Running,
+    /// It is executing a program, and has no environment yet.
+    Executing,
+    /// It is gone, or a zombie.
+    Ended,
 }
 
-/// Whether the environment with which the process executed its program contains these bytes.
-fn has_marker(pid: i32, marker: &[u8]) -> bool {
-    let Some(fd) = open(pid, b"/environ") else { return false };
+/// The process id of the thread that makes the threads of the kernel, which have no environment.
+const KERNEL: i32 = 2;
+/// The places of the parent and of the end of the environment after the name of the program in `/proc/PID/stat`.
+const PARENT: usize = 1;
+const ENVIRONMENT_END: usize = 48;
+
+fn stage(pid: i32) -> Stage {
+    let mut stat = [0; 1024];
+    let len = read_start(pid, b"/stat", &mut stat);
+    // The name may contain parentheses; the other fields follow the last one.
+    let Some(name) = stat[..len].iter().rposition(|&byte| byte == b')') else { return Stage::Ended };
+    let field = |number| {
+        stat[name + 1..len].split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).nth(number)
+    };
+    let kernel = |digits: &[u8]| digits == [b'0' + KERNEL as u8];
+    match (field(0), field(PARENT), field(ENVIRONMENT_END)) {
+        (None | Some([b'Z' | b'X' | b'x']), ..) => Stage::Ended,
+        (_, Some(parent), Some(b"0")) if pid != KERNEL && !kernel(parent) => Stage::Executing,
+        _ => Stage::Running,
+    }
+}
+
+/// Whether the environment with which the process executed its program contains these bytes; `None`: there is none.
+fn has_marker(pid: i32, marker: &[u8]) -> Option<bool> {
+    // Another user's process, or one that is gone.
+    let Some(fd) = open(pid, b"/environ") else { return Some(false) };
     let mut buffer = [0; 4096];
-    let mut kept = 0;
+    let (mut kept, mut empty) = (0, true);
     let found = loop {
         let read = read(fd, &mut buffer[kept..]);
         if read == 0 {
-            break false;
+            break (!empty).then_some(false);
         }
+        empty = false;
         let filled = kept + read;
         // SAFETY: both are valid for their lengths.
         let at =
             unsafe { libc::memmem(buffer.as_ptr().cast(), filled, marker.as_ptr().cast(), marker.len()) };
         if !at.is_null() {
-            break true;
+            break Some(true);
         }
         // The marker may span two reads.
         kept = filled.min(marker.len() - 1);
