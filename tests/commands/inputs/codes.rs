@@ -108,6 +108,9 @@ const TABLE: &[(&str, u8, &str)] = &[
     ("ringctl check", 2, "ringctl check"),
     ("ringctl check", 6, "ringctl check <(echo nonsense)"),
     ("ringctl check", 10, "ringctl check <(echo 1 1 sent 1 1)"),
+    ("ringctl test", 0, "ringctl test --init"),
+    ("ringctl test", 1, "ringctl test /no/such/file"),
+    ("ringctl test", 2, "ringctl test $T"),
     ("ringctl done", 0, "ringctl done $(consumer $R --hold --hold-for $$ | head -n 1)"),
     ("ringctl done", 3, "ringctl done 0-00000000000000000000000000000001"),
     (

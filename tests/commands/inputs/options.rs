@@ -99,7 +99,7 @@ fn bad_values(arg: &Arg) -> Vec<OsString> {
             bad.extend(["no-such-user", "-0", "+0", "4294967296", "root:", "root ", "0x0"]);
         }
         // Anything is a text, and anything but nothing may be the name of a file.
-        "TEXT" | "FILE" | "COMMAND" => bad.clear(),
+        "TEXT" | "FILE" | "SCENARIO" | "COMMAND" => bad.clear(),
         "TOKEN" => bad.extend([
             "0-1",
             "-00000000000000000000000000000001",
@@ -115,11 +115,12 @@ fn bad_values(arg: &Arg) -> Vec<OsString> {
         "CODES" => bad.extend(["3", "3=", "=dead", "256=dead", "3=done", "6-4=ack", "3=dead,"]),
         "MIN..MAX" => bad.extend(["2s..1s", "..", "1s..", "..1s", "-1s", "1d1", "64K"]),
         "WHEN" => bad.extend(["soon", "later,fail=1", "now,fail=0", "now,fail=101%", "now,done=5%"]),
+        "FORM" => bad.extend(["xml", "tap=x", "junit", "junit="]),
         "DIR" => bad = vec![""],
         kind => panic!("no test knows values of the kind {kind}: see good_values and bad_values"),
     }
     let mut bad: Vec<OsString> = bad.into_iter().map(OsString::from).collect();
-    if !matches!(value_name(arg).as_str(), "TEXT" | "FILE" | "DIR" | "COMMAND") {
+    if !matches!(value_name(arg).as_str(), "TEXT" | "FILE" | "SCENARIO" | "DIR" | "COMMAND") {
         bad.extend(
             [vec![0xff], vec![b'1', 0xff], vec![0xc3], vec![0xed, 0xa0, 0x80]].map(OsString::from_vec),
         );
@@ -145,7 +146,7 @@ fn extreme_values(kind: &str) -> &'static [&'static str] {
             "consumers=18446744073709551615+",
         ],
         "DIR" => &["/dev/null/x", "/proc/x"],
-        "FILE" => &["", "/", ".", "/dev/full", "/proc/self/mem", "no/such/file"],
+        "FILE" | "SCENARIO" => &["", "/", ".", "/dev/full", "/proc/self/mem", "no/such/file"],
         "TEXT" => &["", "-", "--", "\n", "\u{1b}[31m"],
         "SECONDS" => &["0.001"],
         "USER" => &["0", "4294967295"],

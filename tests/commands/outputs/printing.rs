@@ -43,6 +43,8 @@ const PRINTING: &[(&str, &str)] = &[
     ("ringctl requeue", "ringctl requeue --json $R $N"),
     ("ringctl check", "ringctl check /dev/null"),
     ("ringctl check", "ringctl check --json /dev/null"),
+    ("ringctl test", "ringctl test --init"),
+    ("ringctl test", "ringctl test --schema"),
     ("ringctl completions", "ringctl completions bash"),
     ("ringctl completions", "ringctl completions zsh producer"),
     ("ringctl sem value", "ringctl sem value $S"),

@@ -105,7 +105,7 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
             for file in files(&args.scenarios)? {
                 scenarios.push(scenario::read(&file)?);
             }
-            let line = format!("{} scenarios are right, but nothing runs yet", scenarios.len());
+            let line = format!("nothing runs yet; scenarios read: {}", scenarios.len());
             return Err(Failure::new(code::RUNTIME, line));
         }
     }

@@ -313,7 +313,7 @@ pub static MOMENT: Section = Section {
             "ring",
             Kind::Word,
             "With acknowledged: the ring [default: the only ring of the scenario]",
-            r#""jobs""#,
+            r#""results""#,
         ),
         key("full", Kind::Word, "This ring has no free slot", r#""jobs""#),
         key("empty", Kind::Word, "This ring has no item", r#""jobs""#),

@@ -195,7 +195,7 @@ impl Kind {
                 format!("a table with keys such as {}", section.keys.first().map_or("", |key| key.name))
             }
             Kind::Map(_, of) => format!("a table, each value {}", of.form()),
-            Kind::Either(kinds) => kinds.iter().map(Kind::form).collect::<Vec<_>>().join(", or "),
+            Kind::Either(kinds) => alternatives(kinds),
         }
     }
 
@@ -229,7 +229,12 @@ impl Kind {
     /// The first fault.
     pub fn check(&self, node: Node<'_>) -> Result<(), Wrong> {
         if !self.has_type_of(node) {
-            return Err(node.mistyped(self.form()));
+            return Err(match self {
+                Kind::List(Kind::Table(_), _) => {
+                    node.mistyped(format!("a list of tables, each below a line [[{}]]", node.name))
+                }
+                _ => node.mistyped(self.form()),
+            });
         }
         match self {
             Kind::Text | Kind::Truth => Ok(()),
@@ -260,6 +265,19 @@ impl Kind {
     }
 }
 
+/// The forms of these kinds, without saying anything twice.
+fn alternatives(kinds: &[Kind]) -> String {
+    let mut forms: Vec<String> = Vec::new();
+    for kind in kinds {
+        forms.push(match kind {
+            Kind::List(of, _) if forms.contains(&of.form()) => "a list of these".into(),
+            Kind::Map(_, of) if of.form() == forms.join(", or ") => "a table of these".into(),
+            kind => kind.form(),
+        });
+    }
+    forms.join(", or ")
+}
+
 fn check_choice(node: Node<'_>, texts: &[&str], form: &str) -> Result<(), Wrong> {
     match node.value.as_str() {
         Some(given) if texts.contains(&given) => Ok(()),
@@ -288,6 +306,7 @@ fn check_list(node: Node<'_>, of: &Kind, least: usize) -> Result<(), Wrong> {
 fn check_either(node: Node<'_>, kinds: &[Kind], form: &str) -> Result<(), Wrong> {
     let typed: Vec<_> = kinds.iter().filter(|kind| kind.has_type_of(node)).collect();
     match typed[..] {
+        [Kind::Choice(texts)] => check_choice(node, texts, form),
         [only] => only.check(node),
         _ if typed.iter().any(|kind| kind.check(node).is_ok()) => Ok(()),
         _ => Err(node.wrong("this is not understood", form)),

@@ -1,7 +1,7 @@
 //! The long options of `ringctl create`, `producer` and `consumer` as keys of a scenario file. They come from the
 //! parser of the command line, so that none is forgotten.
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches};
 
 use super::node::Node;
@@ -64,12 +64,15 @@ impl Program {
         }
     }
 
+    /// Its parser, built: only then can its options be shown.
     fn command(self) -> Command {
-        match self {
+        let mut command = match self {
             Program::Create => create::Args::augment_args(Command::new("ringctl create")),
             Program::Producer => producer::Options::command(),
             Program::Consumer => consumer::Options::command(),
-        }
+        };
+        command.build();
+        command
     }
 
     /// Its options that are keys.
@@ -122,15 +125,19 @@ impl Program {
             Program::Create => create::Args::from_arg_matches(&matches).map(Some),
             _ => Ok(None),
         });
-        let at = |name: Option<&str>| {
-            let option = options.iter().find(|option| Some(option.name) == name);
-            option.map_or(node.at(), |option| option.key_at)
-        };
         match checked {
-            Ok(Some(create)) => create.check().map_err(|failure| self.wrong(node.at(), node.name, failure)),
+            Ok(Some(create)) => create.check().map_err(|failure| {
+                let named = |option: &&Node<'_>| failure.line.contains(&format!("{} ", option.name));
+                let at = options.iter().find(named).map_or(node.at(), Node::at);
+                self.wrong(at, node.name, failure)
+            }),
             Ok(None) => Ok(()),
             Err(error) => {
-                let at = at(named(&error).as_deref());
+                let name = named(&error);
+                let is_value = matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
+                let option = options.iter().find(|option| Some(option.name) == name.as_deref());
+                let at =
+                    option.map_or(node.at(), |option| if is_value { option.at() } else { option.key_at });
                 let failure = usage::failure(error, &command, std::iter::empty());
                 Err(self.wrong(at, node.name, failure))
             }
@@ -139,10 +146,15 @@ impl Program {
 
     /// The fault of a command line, about the keys instead of the options.
     fn wrong(self, at: usize, table: &str, failure: Failure) -> Wrong {
-        let mut line = failure.line;
-        for arg in self.command().get_arguments() {
-            if let Some(name) = arg.get_long() {
-                line = line.replace(&format!("'{arg}'"), name).replace(&format!("'--{name}'"), name);
+        let mut line = failure.line.replace("'[COMMAND]...'", "run");
+        let command = self.command();
+        let mut options: Vec<_> =
+            command.get_arguments().filter_map(|arg| Some((arg.get_long()?, arg))).collect();
+        // A name may begin with another one.
+        options.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+        for (name, arg) in options {
+            for typed in [format!("'{arg}'"), arg.to_string(), format!("'--{name}'"), format!("--{name}")] {
+                line = line.replace(&typed, name);
             }
         }
         Wrong::line(at, format!("{table}: {line}")).hint(format!("{} --help tells more", self.command_line()))
@@ -211,8 +223,7 @@ mod tests {
     #[test]
     fn every_long_option_is_a_key_or_left_out_for_a_reason() {
         for program in [Program::Create, Program::Producer, Program::Consumer] {
-            let mut command = program.command();
-            command.build();
+            let command = program.command();
             let options = program.options();
             for name in command.get_arguments().filter_map(Arg::get_long) {
                 let is_key = options.iter().any(|option| option.name == name);

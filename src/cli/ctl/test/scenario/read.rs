@@ -40,7 +40,12 @@ pub fn read(path: &Path) -> Result<Scenario, Failure> {
 pub fn parse(text: &str, path: &Path) -> Result<Scenario, Wrong> {
     let parsed = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        Wrong::line(at, error.message().lines().collect::<Vec<_>>().join("; "))
+        let message = error.message().lines().collect::<Vec<_>>().join("; ");
+        match message.split_once(", expected ") {
+            Some((problem, expected)) => Wrong::new(at, problem, expected),
+            None if message == "duplicate key" => Wrong::new(at, message, "each key once"),
+            None => Wrong::new(at, message, "TOML as on toml.io"),
+        }
     })?;
     let root = DeValue::Table(parsed.into_inner());
     let root = Node::root(&root);

@@ -71,7 +71,7 @@ pub fn one_of<'k>(known: impl Iterator<Item = &'k str>) -> String {
 /// The known name that is most like the given one, if one is like it.
 pub fn nearest<'k>(given: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let distance = |name: &str| strsim::damerau_levenshtein(given, name);
-    let most = 1 + given.chars().count() / 4;
+    let most = (given.chars().count() + 2) / 4;
     known.map(|name| (distance(name), name)).filter(|&(far, _)| far <= most).min().map(|(_, name)| name)
 }
 
@@ -96,5 +96,6 @@ mod tests {
         assert_eq!(nearest("backgruond"), Some("background"));
         assert_eq!(nearest("latency"), None);
         assert_eq!(nearest("frobnicate"), None);
+        assert_eq!(super::nearest("q", ["p"].into_iter()), None);
     }
 }
