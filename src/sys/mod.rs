@@ -14,6 +14,7 @@
 //! | [`process`] | this process, and what can be displayed about others |
 //! | [`fence`] | asymmetric memory fences across processes |
 //! | `command` | what only the commands need |
+//! | `trace` | faults at chosen system calls and instructions of other processes |
 //! | [`copy`] | short copies without a call |
 //! | [`random`] | random identities |
 //! | [`truncation`] | surviving the truncation of a segment |
@@ -39,6 +40,8 @@ pub mod random;
 pub mod segment;
 pub mod semaphore;
 pub mod size;
+#[cfg(feature = "testing")]
+pub mod trace;
 pub mod truncation;
 pub mod waiting;
 pub mod watch;
