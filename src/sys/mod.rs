@@ -16,6 +16,7 @@
 //! | `command` | what only the commands need |
 //! | `tree` | processes that end with this one, and their descendants |
 //! | `descriptors` | closing all but a few, keeping a number free, files in memory |
+//! | `trace` | faults at chosen system calls and instructions of other processes |
 //! | [`copy`] | short copies without a call |
 //! | [`random`] | random identities |
 //! | [`truncation`] | surviving the truncation of a segment |
@@ -43,6 +44,8 @@ pub mod random;
 pub mod segment;
 pub mod semaphore;
 pub mod size;
+#[cfg(feature = "testing")]
+pub mod trace;
 #[cfg(feature = "testing")]
 pub mod tree;
 pub mod truncation;

@@ -1,0 +1,186 @@
+//! Follows a process with its threads and children (ptrace), counts its system calls or instructions, and strikes at
+//! a chosen one.
+//!
+//! | module | gives |
+//! |---|---|
+//! | [`tracees`] | the traced threads, their stops, and what those mean |
+//! | [`plan`] | what is counted, where a fault strikes, and what it does |
+//! | [`strike`] | the thread that carries out a plan |
+//! | [`names`] | names and numbers of system calls |
+//! | [`registers`] | a call that does not happen, for each processor |
+//! | [`files`] | the file that a call works on |
+
+pub mod files;
+pub mod names;
+pub mod plan;
+pub mod registers;
+pub mod strike;
+pub mod tracees;
+
+use std::{
+    io::{self, PipeReader, PipeWriter, Read, Write},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Child, Command},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Sender},
+    },
+    thread,
+};
+
+use nix::unistd::Pid;
+
+pub use plan::{Begin, Calls, Lasting, Outcome, Plan, Strike, Struck, Unit};
+pub use tracees::has_ended;
+
+#[cfg(test)]
+mod tests;
+
+/// What the caller and the tracing thread share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Errors are kept as kind and text, which can be copied.
+    outcome: OnceLock<Result<Outcome, (io::ErrorKind, String)>>,
+    is_released: AtomicBool,
+}
+
+impl Shared {
+    fn publish(&self, outcome: io::Result<Outcome>) {
+        let _ = self.outcome.set(outcome.map_err(|error| (error.kind(), error.to_string())));
+    }
+
+    fn is_released(&self) -> bool {
+        self.is_released.load(Ordering::Relaxed)
+    }
+}
+
+/// Tells those that wait for an outcome if the tracer panics.
+struct PublishAtEnd(Arc<Shared>);
+
+impl Drop for PublishAtEnd {
+    fn drop(&mut self) {
+        self.0.publish(Err(io::Error::other("the tracer has failed")));
+    }
+}
+
+/// A process that is traced by a thread of this one, until the plan is carried out or all traced processes have ended.
+///
+/// The kernel kills the traced processes if this process dies. While a child of this process is traced, a `Child::wait`
+/// or `try_wait` for it can return too early, and take a stop away from the tracer: ask [`has_ended`] first.
+///
+/// Dropping this ends nothing: the fault still strikes. See [`release`](Self::release).
+#[derive(Debug)]
+pub struct Trace(Arc<Shared>);
+
+impl Trace {
+    /// Traces a process that runs, or that waits before it becomes another program. `pid` is its process id.
+    ///
+    /// # Errors
+    /// `PermissionDenied`: the system forbids tracing, or the process is already traced. `NotFound`: there is no
+    /// such process.
+    pub fn attach(pid: u32, plan: Plan) -> io::Result<Trace> {
+        let (seized, answer) = mpsc::channel();
+        let trace = Trace::spawn(plan, move |follower| {
+            let result = follower.seize(Pid::from_raw(pid as i32));
+            let is_seized = result.is_ok();
+            let _ = seized.send(result);
+            Ok(is_seized)
+        })?;
+        // A thread that ends without an answer has published why.
+        match answer.recv() {
+            Ok(result) => result.map(|()| trace),
+            Err(_) => trace.outcome().and(Err(io::ErrorKind::Other.into())),
+        }
+    }
+
+    /// Starts a command, traced from its first instruction on.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach), and those of [`Command::spawn`].
+    pub fn start(mut command: Command, plan: Plan) -> io::Result<(Child, Trace)> {
+        let (tell, hear) = (io::pipe()?, io::pipe()?);
+        let ((mut child_id, announce), (wait, allow)) = (tell, hear);
+        hold_before_exec(&mut command, announce, wait, allow.as_raw_fd());
+        let (failed, failure): (Sender<io::Error>, _) = mpsc::channel();
+        let trace = Trace::spawn(plan, move |follower| {
+            let mut id = [0; 4];
+            // The child was not made: `spawn` says why.
+            if child_id.read_exact(&mut id).is_err() {
+                return Ok(false);
+            }
+            if let Err(error) = follower.seize(Pid::from_raw(i32::from_ne_bytes(id))) {
+                let _ = failed.send(error);
+                return Ok(false);
+            }
+            // A child that has been killed meanwhile reads nothing.
+            let mut allow = allow;
+            let _ = allow.write_all(&[1]);
+            Ok(true)
+        })?;
+        match command.spawn() {
+            Ok(child) => Ok((child, trace)),
+            // The reason is the tracer's, if it has one.
+            Err(error) => Err(failure.try_recv().unwrap_or(error)),
+        }
+    }
+
+    fn spawn(
+        plan: Plan,
+        begin: impl FnOnce(&mut strike::Follower) -> io::Result<bool> + Send + 'static,
+    ) -> io::Result<Trace> {
+        let shared = Arc::new(Shared::default());
+        let trace = Trace(Arc::clone(&shared));
+        // A thread traces a process, and only that thread can answer its stops.
+        thread::Builder::new().name("tracer".into()).spawn(move || {
+            let _end = PublishAtEnd(Arc::clone(&shared));
+            let mut follower = strike::Follower::new(plan, Arc::clone(&shared));
+            let result = begin(&mut follower).and_then(|begun| if begun { follower.run() } else { Ok(()) });
+            // Nothing changes what was published before.
+            shared.publish(result.map(|()| follower.outcome()));
+        })?;
+        Ok(trace)
+    }
+
+    /// Whether the fault has struck, or no traced process is left.
+    pub fn is_over(&self) -> bool {
+        self.0.outcome.get().is_some()
+    }
+
+    /// Waits until the fault has struck or all traced processes have ended. A fault that lasts continues afterwards.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn outcome(self) -> io::Result<Outcome> {
+        self.0.outcome.wait().clone().map_err(|(kind, text)| io::Error::new(kind, text))
+    }
+
+    /// Gives up the plan: each thread of the traced processes continues untraced from its next stop on.
+    pub fn release(&self) {
+        self.0.is_released.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Has the child say its id, and wait until it is traced. `other_end` is the descriptor of this process that allows it:
+/// the child closes its copy, so that it does not wait for a process that has died.
+#[allow(unsafe_code)]
+fn hold_before_exec(command: &mut Command, announce: PipeWriter, wait: PipeReader, other_end: i32) {
+    let (announce, wait): (OwnedFd, OwnedFd) = (announce.into(), wait.into());
+    let hold = move || {
+        // SAFETY: system calls without memory of their own, which are allowed between fork and exec. The buffers are
+        // locals of the sizes given; the descriptors are open, and the child uses `other_end` for nothing else.
+        unsafe {
+            let id = libc::getpid().to_ne_bytes();
+            libc::close(other_end);
+            libc::write(announce.as_raw_fd(), id.as_ptr().cast(), id.len());
+            let mut allowed = 0u8;
+            let read = libc::read(wait.as_raw_fd(), (&raw mut allowed).cast(), 1);
+            if read == 1 { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EPERM)) }
+        }
+    };
+    // SAFETY: `hold` makes system calls and allocates nothing.
+    unsafe { command.pre_exec(hold) };
+}

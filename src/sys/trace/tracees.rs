@@ -1,0 +1,500 @@
+//! The traced threads of one tracer: seizes them, waits for their stops, and lets them continue.
+//!
+//! Only the thread that seized a process can answer its stops. Group stops and signals have their usual effects.
+//! The tracer collects the threads and descendants that end; it leaves the children of its own process to the code
+//! that started them. No stop is consumed: a stop ends when its thread continues.
+#![allow(unsafe_code)]
+
+use std::{
+    collections::HashMap,
+    fs, io, mem,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    ptr,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use libc::{c_int, c_long, c_uint};
+use nix::{
+    errno::Errno,
+    sys::ptrace::{self, Options},
+    unistd::Pid,
+};
+
+/// Between two looks, where the tracer cannot sleep until the next stop.
+const SLICE: Duration = Duration::from_micros(200);
+
+/// Which threads and processes are traced, beside those that were seized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// None.
+    Thread,
+    /// Threads that they create.
+    Process,
+    /// Threads and child processes that they create.
+    Tree,
+}
+
+/// How far a thread runs until it stops again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// To a signal, a new program, or its end.
+    On,
+    /// As above, and to the entry or the exit of a system call.
+    ToCall,
+    /// As above, for one instruction.
+    Step,
+}
+
+/// A system call, at its entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    /// -1 for a call of another architecture than this program's, such as that of a 32-bit program.
+    pub number: c_long,
+    /// As the kernel gets them.
+    pub arguments: [u64; 6],
+}
+
+/// Why a thread has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It is about to make a system call.
+    Entry(Call),
+    /// It has made a system call.
+    Exit,
+    /// It has made one step.
+    Stepped,
+    /// A signal is on its way to it, and is delivered when it continues.
+    Signal(c_int),
+    /// It runs a new program.
+    Exec,
+    /// It is new, or was seized while it ran, or continues after a group stop.
+    Present,
+    /// Anything else.
+    Other,
+}
+
+/// A thread that has stopped. It does so until [`Tracees::resume`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// Its id.
+    pub thread: Pid,
+    /// The id of its process.
+    pub process: Pid,
+    /// Why.
+    pub why: Why,
+}
+
+/// What [`Tracees::next`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// A thread that has stopped.
+    Stop(Stop),
+    /// The time is over.
+    Late,
+    /// No thread is left that could stop.
+    Over,
+}
+
+/// All traced threads of the calling thread. When that thread ends, for any reason, the kernel kills those that are
+/// still traced.
+#[derive(Debug)]
+pub struct Tracees {
+    options: Options,
+    /// How far threads run that continue from now on.
+    pub run: Run,
+    is_leaving: bool,
+    /// The process of each thread.
+    threads: HashMap<Pid, Pid>,
+    /// Children of this process that have ended, and have not been collected by the code that started them.
+    ended: Vec<Pid>,
+}
+
+impl Tracees {
+    /// None yet.
+    pub fn new(scope: Scope, run: Run) -> Self {
+        let always =
+            Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_EXITKILL;
+        let new = match scope {
+            Scope::Thread => Options::empty(),
+            Scope::Process => Options::PTRACE_O_TRACECLONE,
+            Scope::Tree => {
+                Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK
+            }
+        };
+        let (threads, ended) = (HashMap::new(), Vec::new());
+        Tracees { options: always | new, run, is_leaving: false, threads, ended }
+    }
+
+    /// Traces one thread. It runs on, to its next signal or new program.
+    ///
+    /// # Errors
+    /// The system forbids it, or there is no such thread.
+    pub fn seize(&mut self, thread: Pid) -> io::Result<()> {
+        ptrace::seize(thread, self.options).map_err(|errno| refusal(thread, errno))?;
+        self.threads.insert(thread, process_of(thread));
+        Ok(())
+    }
+
+    /// Stops a thread that runs, so that it can be told how far to run: [`Why::Present`]. A call that waits is
+    /// interrupted; most calls then continue, a few return `EINTR`.
+    pub fn interrupt(&self, thread: Pid) -> io::Result<()> {
+        survived(ptrace::interrupt(thread)).map(drop)
+    }
+
+    /// Traces all threads of a process and of its descendants, and interrupts them.
+    pub fn seize_tree(&mut self, process: Pid) -> io::Result<()> {
+        self.seize(process)?;
+        self.interrupt(process)?;
+        // Until no new one is found: those that are traced already report their new ones.
+        loop {
+            let known = self.threads.len();
+            let processes: Vec<Pid> = self.threads.values().copied().collect();
+            for thread in processes.into_iter().flat_map(relatives) {
+                if !self.threads.contains_key(&thread) && self.seize(thread).is_ok() {
+                    self.interrupt(thread)?;
+                }
+            }
+            if self.threads.len() == known {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether a thread is traced.
+    pub fn contains(&self, thread: Pid) -> bool {
+        self.threads.contains_key(&thread)
+    }
+
+    /// From now on each thread is let go at its next stop, which is not reported.
+    pub fn leave(&mut self) {
+        self.is_leaving = true;
+    }
+
+    /// Waits for the next stop.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn next(&mut self, until: Option<Instant>) -> io::Result<Next> {
+        loop {
+            // A child that has ended would hide all others from a wait for any of them.
+            self.ended.retain(|&child| matches!(peek(Some(child), false), Ok(Some(_))));
+            let found = match (self.ended.is_empty(), until) {
+                (true, None) => peek(None, true),
+                (true, Some(_)) => peek(None, false),
+                (false, _) => self.peek_each(),
+            };
+            match found {
+                Ok(Some(found)) => {
+                    if let Some(stop) = self.decode(found)? {
+                        return Ok(Next::Stop(stop));
+                    }
+                }
+                Ok(None) => {
+                    if until.is_some_and(|until| Instant::now() >= until) {
+                        return Ok(Next::Late);
+                    }
+                    sleep(SLICE);
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::ECHILD) => return Ok(Next::Over),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// As [`peek`], without the children that have ended.
+    fn peek_each(&mut self) -> nix::Result<Option<Found>> {
+        let mut left = false;
+        let threads: Vec<Pid> = self.threads.keys().copied().collect();
+        for thread in threads {
+            match peek(Some(thread), false) {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => left = true,
+                // Collected by other code.
+                Err(Errno::ECHILD) => drop(self.threads.remove(&thread)),
+                Err(error) => return Err(error),
+            }
+        }
+        if left { Ok(None) } else { Err(Errno::ECHILD) }
+    }
+
+    /// What a state means. Answers those that do not concern the caller.
+    fn decode(&mut self, found: Found) -> io::Result<Option<Stop>> {
+        let Found { thread, code, status } = found;
+        if code != libc::CLD_TRAPPED {
+            self.collect(thread)?;
+            return Ok(None);
+        }
+        let process = *self.threads.entry(thread).or_insert_with(|| process_of(thread));
+        let (signal, event) = (status & 0x7f, status >> 8);
+        let is_group_stop = event == libc::PTRACE_EVENT_STOP && signal != libc::SIGTRAP;
+        let why = match (signal, event) {
+            _ if is_group_stop => Why::Other,
+            (libc::SIGTRAP, 0) if status == libc::SIGTRAP | SYSCALL_GOOD => match call(thread) {
+                Ok(Some(call)) => Why::Entry(call),
+                Ok(None) => Why::Exit,
+                Err(Errno::ESRCH) => Why::Other,
+                Err(error) => return Err(error.into()),
+            },
+            (libc::SIGTRAP, 0) if self.run == Run::Step && is_step(thread) => Why::Stepped,
+            (signal, 0) => Why::Signal(signal),
+            (_, libc::PTRACE_EVENT_EXEC) => {
+                // The thread has taken the place of the first thread of its process.
+                let former = ptrace::getevent(thread).map_or(thread, |id| Pid::from_raw(id as i32));
+                if former != thread {
+                    self.threads.remove(&former);
+                }
+                Why::Exec
+            }
+            (_, libc::PTRACE_EVENT_STOP) => Why::Present,
+            (_, libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK) => {
+                if let Ok(id) = ptrace::getevent(thread) {
+                    let new = Pid::from_raw(id as i32);
+                    self.threads.entry(new).or_insert_with(|| process_of(new));
+                }
+                Why::Other
+            }
+            _ => Why::Other,
+        };
+        let stop = Stop { thread, process, why };
+        match self.is_leaving {
+            true => self.detach(&stop)?,
+            // It stays stopped, and reports when it continues.
+            false if is_group_stop => drop(survived(request(libc::PTRACE_LISTEN, thread, 0))?),
+            false => return Ok(Some(stop)),
+        }
+        Ok(None)
+    }
+
+    /// A thread or process has ended.
+    fn collect(&mut self, thread: Pid) -> io::Result<()> {
+        let process = self.threads.remove(&thread).unwrap_or_else(|| process_of(thread));
+        if process == thread && parent_of(thread) == Some(Pid::this()) {
+            self.ended.push(thread);
+            return Ok(());
+        }
+        // Its own parent can collect it only after its tracer.
+        match wait(Some(thread), libc::WEXITED | libc::WNOHANG) {
+            Ok(_) | Err(Errno::ECHILD | Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lets a thread continue. It may have been killed meanwhile.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn resume(&mut self, stop: &Stop) -> io::Result<()> {
+        if self.is_leaving {
+            return self.detach(stop);
+        }
+        let how = match self.run {
+            Run::On => libc::PTRACE_CONT,
+            Run::ToCall => libc::PTRACE_SYSCALL,
+            Run::Step => libc::PTRACE_SINGLESTEP,
+        };
+        survived(request(how, stop.thread, stop.signal())).map(drop)
+    }
+
+    /// Lets a thread continue, and traces it no longer.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn detach(&mut self, stop: &Stop) -> io::Result<()> {
+        // A thread that was killed stays in the table: it is collected when it has ended.
+        if survived(request(libc::PTRACE_DETACH, stop.thread, stop.signal()))? {
+            self.threads.remove(&stop.thread);
+        }
+        Ok(())
+    }
+}
+
+impl Stop {
+    /// The signal that the thread gets when it continues.
+    fn signal(&self) -> c_int {
+        if let Why::Signal(signal) = self.why { signal } else { 0 }
+    }
+}
+
+/// Whether a child of this process has ended. It stays to be collected.
+///
+/// To be asked before `Child::try_wait` for a process that a thread of this process traces: as long as it lives, a
+/// wait for it would report, and take away, the stops that its tracer waits for.
+pub fn has_ended(child: Pid) -> bool {
+    let mut found = blank();
+    // SAFETY: `found` is a place for the answer.
+    let result = unsafe {
+        let flags = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG | libc::__WALL;
+        libc::waitid(libc::P_PID, child.as_raw() as libc::id_t, &mut found, flags)
+    };
+    // No such child: it has been collected. Otherwise a zero signal number says that nothing has happened.
+    let is_end = matches!(found.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED);
+    (result == 0 && found.si_signo != 0 && is_end) || Errno::result(result) == Err(Errno::ECHILD)
+}
+
+/// The state of a thread, as the kernel reports it.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    thread: Pid,
+    code: c_int,
+    status: c_int,
+}
+
+/// A stop or the end of this thread, or of any traced one. It stays as it is. `None`: neither.
+fn peek(thread: Option<Pid>, waits: bool) -> nix::Result<Option<Found>> {
+    let hang = if waits { 0 } else { libc::WNOHANG };
+    wait(thread, libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT | hang)
+}
+
+fn wait(thread: Option<Pid>, flags: c_int) -> nix::Result<Option<Found>> {
+    let (kind, id) = thread.map_or((libc::P_ALL, 0), |thread| (libc::P_PID, thread.as_raw() as libc::id_t));
+    let mut found = blank();
+    // Threads that this thread traces; other threads have other children.
+    // SAFETY: `found` is a place for the answer.
+    let result = unsafe { libc::waitid(kind, id, &mut found, flags | libc::__WALL | libc::__WNOTHREAD) };
+    Errno::result(result)?;
+    // SAFETY: the answer to `waitid` has these fields, or is all zeros.
+    let (id, status) = unsafe { (found.si_pid(), found.si_status()) };
+    Ok((id != 0).then(|| Found { thread: Pid::from_raw(id), code: found.si_code, status }))
+}
+
+fn blank() -> libc::siginfo_t {
+    // SAFETY: a plain structure of numbers, for which zeros are valid.
+    unsafe { mem::zeroed() }
+}
+
+/// A request that takes the number of a signal. The signals for real time are among those, unlike in `nix`.
+fn request(request: c_uint, thread: Pid, signal: c_int) -> nix::Result<()> {
+    let data = ptr::without_provenance_mut::<libc::c_void>(signal as usize);
+    // SAFETY: these requests read and write no memory of this process.
+    let result =
+        unsafe { libc::ptrace(request as _, thread.as_raw(), ptr::null_mut::<libc::c_void>(), data) };
+    Errno::result(result).map(drop)
+}
+
+/// The bit by which PTRACE_O_TRACESYSGOOD marks the stops at system calls.
+const SYSCALL_GOOD: c_int = 0x80;
+
+const PTRACE_GET_SYSCALL_INFO: c_uint = 0x420e;
+const ENTRY: u64 = 1;
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u64 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u64 = 0xc000_00b7;
+
+/// `struct ptrace_syscall_info`: kind and architecture, place of the code, stack, number, arguments.
+fn info(thread: Pid) -> nix::Result<[u64; 11]> {
+    let mut info = [0; 11];
+    // SAFETY: the kernel writes at most as many bytes as the third argument says.
+    let result = unsafe {
+        let data = (&raw mut info).cast::<libc::c_void>();
+        libc::ptrace(PTRACE_GET_SYSCALL_INFO as _, thread.as_raw(), size_of_val(&info), data)
+    };
+    Errno::result(result).map(|_| info)
+}
+
+/// The call that a stopped thread is about to make. `None`: it stands elsewhere.
+fn call(thread: Pid) -> nix::Result<Option<Call>> {
+    let [kind, _, _, number, arguments @ ..] = info(thread)?;
+    if kind & 0xff != ENTRY {
+        return Ok(None);
+    }
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    let number = if kind >> 32 == ARCHITECTURE { number } else { u64::MAX };
+    Ok(Some(Call { number: number as c_long, arguments: *arguments.first_chunk().ok_or(Errno::EIO)? }))
+}
+
+/// The address of the instruction at which a stopped thread stands.
+pub fn place(thread: Pid) -> nix::Result<u64> {
+    info(thread).map(|info| info[1])
+}
+
+/// Whether a stop for SIGTRAP is the end of a single step, and not a signal of the program.
+fn is_step(thread: Pid) -> bool {
+    const TRAP_BRKPT: c_int = 1;
+    const TRAP_TRACE: c_int = 2;
+    ptrace::getsiginfo(thread).is_ok_and(|info| match info.si_code {
+        TRAP_TRACE | libc::SIGTRAP => true,
+        // How x86_64 reports a step over a system call; breakpoints have another code there.
+        TRAP_BRKPT => cfg!(target_arch = "x86_64"),
+        // SAFETY: a signal of this kind has the field.
+        libc::SI_USER => unsafe { info.si_pid() == 0 },
+        _ => false,
+    })
+}
+
+/// Whether the thread of a request has not been killed meanwhile.
+pub fn survived(result: nix::Result<()>) -> io::Result<bool> {
+    match result {
+        Err(Errno::ESRCH) => Ok(false),
+        result => Ok(result.map(|()| true)?),
+    }
+}
+
+/// Sends a signal to a process. It may have ended.
+pub fn send(process: Pid, signal: c_int) -> io::Result<()> {
+    // SAFETY: `kill` has no preconditions.
+    let result = unsafe { libc::kill(process.as_raw(), signal) };
+    survived(Errno::result(result).map(drop)).map(drop)
+}
+
+/// A descriptor that stands for this process, and never for another one that gets its id.
+pub fn pidfd(process: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: this system call reads no memory of this process.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0) })?;
+    // SAFETY: the descriptor is new.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
+}
+
+/// Sends a signal to the process of a [`pidfd`]. It may have ended.
+pub fn send_to(process: &OwnedFd, signal: c_int) -> io::Result<()> {
+    let no_info = ptr::null::<libc::siginfo_t>();
+    // SAFETY: without information to the signal, this system call reads no memory of this process.
+    let result =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, no_info, 0) };
+    survived(Errno::result(result).map(drop)).map(drop)
+}
+
+/// Why a thread cannot be traced.
+fn refusal(thread: Pid, errno: Errno) -> io::Error {
+    let kind = io::Error::from(errno).kind();
+    match errno {
+        Errno::ESRCH => io::Error::new(io::ErrorKind::NotFound, format!("there is no process {thread}")),
+        Errno::EPERM => match number_in_status(thread, "TracerPid:") {
+            Some(tracer) if tracer != 0 => {
+                io::Error::new(kind, format!("process {thread} is already traced, by process {tracer}"))
+            }
+            _ => {
+                io::Error::new(kind, format!("process {thread} cannot be traced: the system forbids it here"))
+            }
+        },
+        _ => io::Error::new(kind, format!("process {thread} cannot be traced: {errno}")),
+    }
+}
+
+fn number_in_status(thread: Pid, key: &str) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(key))?.trim().parse().ok()
+}
+
+/// A thread that has gone counts as a process of its own.
+fn process_of(thread: Pid) -> Pid {
+    number_in_status(thread, "Tgid:").map_or(thread, Pid::from_raw)
+}
+
+fn parent_of(process: Pid) -> Option<Pid> {
+    number_in_status(process, "PPid:").map(Pid::from_raw)
+}
+
+/// The threads of a process, and its child processes.
+fn relatives(process: Pid) -> Vec<Pid> {
+    let folder = format!("/proc/{process}/task");
+    let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+    let threads: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let children = |thread: &String| fs::read_to_string(format!("{folder}/{thread}/children")).ok();
+    let children: Vec<String> = threads.iter().filter_map(children).collect();
+    let ids =
+        threads.iter().map(String::as_str).chain(children.iter().flat_map(|ids| ids.split_whitespace()));
+    ids.filter_map(|id| id.parse().ok()).map(Pid::from_raw).collect()
+}
