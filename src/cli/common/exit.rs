@@ -27,6 +27,8 @@ pub mod code {
     pub const DAMAGED: u8 = 6;
     /// An assertion failed.
     pub const ASSERTION: u8 = 10;
+    /// A test could not be judged: its fault did not strike.
+    pub const INCONCLUSIVE: u8 = 11;
     /// Items failed for good in a worker's commands.
     pub const FAILED_ITEMS: u8 = 123;
     /// A worker's command cannot be executed.

@@ -1,0 +1,101 @@
+//! Facts about a history that its checker does not count: times, and what was in hand.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::testing::history::{Event, EventKind, HistoryError, Logs};
+
+/// An item: its producer and its number there.
+type Key = (u64, u64);
+
+/// What one pass over a history found.
+#[derive(Debug, Default)]
+pub struct Events {
+    /// When each item was first sent and first received.
+    items: HashMap<Key, (Option<u64>, Option<u64>)>,
+    /// Deliveries after an item's first.
+    pub repeated: u64,
+    /// What each process has received, and neither acknowledged nor given back.
+    in_hand: HashMap<u64, HashSet<Key>>,
+    /// Deliveries that were given back.
+    pub returned: u64,
+    last: Option<u64>,
+    /// The longest time between two events.
+    pub longest_gap: Duration,
+}
+
+impl Events {
+    /// Reads all events of these logs.
+    ///
+    /// # Errors
+    /// As [`Logs::next`].
+    pub fn read(logs: &[PathBuf]) -> Result<Self, HistoryError> {
+        let (mut logs, mut events) = (Logs::open(logs)?, Events::default());
+        while let Some((event, _)) = logs.next()? {
+            events.take(&event);
+        }
+        Ok(events)
+    }
+
+    fn take(&mut self, event: &Event) {
+        let key = (event.producer, event.sequence);
+        if let Some(last) = self.last {
+            self.longest_gap = self.longest_gap.max(Duration::from_nanos(event.time.saturating_sub(last)));
+        }
+        self.last = Some(event.time);
+        match event.kind {
+            EventKind::Attempt => _ = self.items.entry(key).or_default().0.get_or_insert(event.time),
+            EventKind::Got => {
+                let received = &mut self.items.entry(key).or_default().1;
+                self.repeated += u64::from(received.is_some());
+                received.get_or_insert(event.time);
+                self.in_hand.entry(event.process).or_default().insert(key);
+            }
+            EventKind::Acked | EventKind::Returning => {
+                self.returned += u64::from(event.kind == EventKind::Returning);
+                if let Some(items) = self.in_hand.get_mut(&event.process) {
+                    items.remove(&key);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The number of items that were received.
+    pub fn received(&self) -> u64 {
+        self.items.values().filter(|(_, received)| received.is_some()).count() as u64
+    }
+
+    /// How many items processes had in hand when their logs ended.
+    pub fn in_hand(&self) -> u64 {
+        self.in_hand.values().map(|items| items.len() as u64).sum()
+    }
+
+    /// The times from the first attempt to send to the first receipt, in ascending order.
+    pub fn latencies(&self) -> Vec<Duration> {
+        let times = self.items.values().filter_map(|(sent, received)| received.as_ref()?.checked_sub((*sent)?));
+        let mut times: Vec<Duration> = times.map(Duration::from_nanos).collect();
+        times.sort_unstable();
+        times
+    }
+}
+
+/// The value that `percent` of these sorted values do not exceed.
+pub fn percentile(values: &[Duration], percent: f64) -> Option<Duration> {
+    let rank = (percent / 100.0 * values.len() as f64).ceil() as usize;
+    values.get(rank.max(1) - 1).or(values.last()).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_one_of_the_values() {
+        let values: Vec<Duration> = (1..=10).map(Duration::from_secs).collect();
+        let at = |percent| percentile(&values, percent).unwrap().as_secs();
+        assert_eq!([at(0.0), at(10.0), at(50.0), at(51.0), at(99.0), at(100.0)], [1, 1, 5, 6, 10, 10]);
+        assert_eq!(percentile(&[], 50.0), None);
+    }
+}

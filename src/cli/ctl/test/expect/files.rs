@@ -1,0 +1,113 @@
+//! What the outputs and the files of a run must contain.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+
+use regex_lite::Regex;
+use sha2::{Digest, Sha256};
+
+use crate::cli::common::exit::Failure;
+use crate::cli::ctl::test::run::stage::Stage;
+use crate::cli::ctl::test::scenario::Expect;
+use crate::testing::{Output, Process};
+
+/// How many differing lines are shown.
+const SHOWN: usize = 3;
+
+/// A line for each output or file that is not as expected.
+///
+/// # Errors
+/// An output cannot be read.
+pub fn judge(expect: &Expect, stage: &Stage<'_>) -> Result<Vec<String>, Failure> {
+    let mut complaints = Vec::new();
+    complaints.extend(outputs(&expect.stdout, "standard output", stage, Process::stdout)?);
+    complaints.extend(outputs(&expect.stderr, "standard error", stage, Process::stderr)?);
+    for (left, right) in &expect.equal {
+        complaints.extend(compare(stage, left, right)?);
+    }
+    for (file, sum) in &expect.sha256 {
+        let path = path(stage, file)?;
+        match hash(&path) {
+            Ok(found) if found == sum.to_lowercase() => {}
+            Ok(found) => complaints.push(format!("SHA-256 of {file} is {found}, expected {sum}")),
+            Err(error) => complaints.push(format!("{file}: {error}")),
+        }
+    }
+    Ok(complaints)
+}
+
+fn outputs(
+    expected: &BTreeMap<String, Vec<Regex>>,
+    what: &str,
+    stage: &Stage<'_>,
+    output: fn(&Process) -> &Output,
+) -> Result<Vec<String>, Failure> {
+    let mut complaints = Vec::new();
+    for (name, patterns) in expected {
+        let mut text = String::new();
+        for instance in stage.instances_of(name) {
+            let output = output(&instance.process);
+            text += &output.text().map_err(|error| Failure::io(format!("{:?}", output.path()), &error))?;
+        }
+        let missing = patterns.iter().filter(|pattern| !pattern.is_match(&text));
+        complaints.extend(missing.map(|pattern| format!("{what} of {name} does not match {:?}", pattern.as_str())));
+    }
+    Ok(complaints)
+}
+
+fn path(stage: &Stage<'_>, file: &str) -> Result<PathBuf, Failure> {
+    let file = stage.names.fill(file, 1).map_err(|error| Failure::io(file, &error))?;
+    Ok(stage.names.folder().join(file))
+}
+
+/// Compares the sorted lines of two files.
+fn compare(stage: &Stage<'_>, left: &str, right: &str) -> Result<Option<String>, Failure> {
+    let read = |file: &str| -> Result<io::Result<Vec<String>>, Failure> {
+        let bytes = fs::read(path(stage, file)?);
+        Ok(bytes.map(|bytes| {
+            let mut lines: Vec<String> = String::from_utf8_lossy(&bytes).lines().map(str::to_string).collect();
+            lines.sort_unstable();
+            lines
+        }))
+    };
+    let (first, second) = match (read(left)?, read(right)?) {
+        (Ok(first), Ok(second)) => (first, second),
+        (Err(error), _) => return Ok(Some(format!("{left}: {error}"))),
+        (_, Err(error)) => return Ok(Some(format!("{right}: {error}"))),
+    };
+    if first == second {
+        return Ok(None);
+    }
+    let only = |these: &[String], others: &[String]| -> Vec<String> {
+        let (mut rest, mut only) = (others.iter().peekable(), Vec::new());
+        for line in these {
+            while rest.peek().is_some_and(|other| *other < line) {
+                rest.next();
+            }
+            if rest.next_if(|other| *other == line).is_none() {
+                only.push(line.clone());
+            }
+        }
+        only
+    };
+    let list = |file: &str, lines: Vec<String>| {
+        let shown: Vec<_> = lines.iter().take(SHOWN).map(|line| format!("{line:?}")).collect();
+        let more = if lines.len() > SHOWN { ", ..." } else { "" };
+        match lines.len() {
+            0 => String::new(),
+            1 => format!("; 1 line is only in {file}: {}", shown[0]),
+            count => format!("; {count} lines are only in {file}: {}{more}", shown.join(", ")),
+        }
+    };
+    let (in_first, in_second) = (only(&first, &second), only(&second, &first));
+    let lines = [list(left, in_first), list(right, in_second)].concat();
+    Ok(Some(format!("the sorted lines of {left} and {right} differ{lines}")))
+}
+
+fn hash(path: &PathBuf) -> io::Result<String> {
+    let mut sum = Sha256::new();
+    io::copy(&mut File::open(path)?, &mut sum)?;
+    Ok(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,138 @@
+//! What must be true of the items of a run.
+
+use std::path::PathBuf;
+
+use super::events::{Events, percentile};
+use super::mapping;
+use crate::cli::common::exit::Failure;
+use crate::cli::ctl::check;
+use crate::cli::ctl::test::run::outcome::Outcome;
+use crate::cli::ctl::test::run::stage::Stage;
+use crate::cli::ctl::test::scenario::{Duplicated, Expect, Scenario};
+use crate::testing::history::{self, Checker, Fault, HistoryError, Report};
+
+/// How many faults of a kind are shown.
+const SHOWN: usize = 3;
+
+/// Adds what is false of the history, and that there is none if one is needed.
+///
+/// # Errors
+/// A log cannot be read.
+pub fn judge(scenario: &Scenario, stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), Failure> {
+    let expect = &scenario.expect;
+    let logs = logs(scenario, stage)?;
+    if logs.is_empty() {
+        if needs_history(expect) {
+            outcome.gaps.push(NOTHING.into());
+        }
+        return Ok(());
+    }
+    let failed = |error: HistoryError| check::failure(error);
+    let report = history::check(&logs, Checker::new().describe(1000)).map_err(failed)?;
+    outcome.history = Some(report.counts);
+    if !needs_history(expect) {
+        return Ok(());
+    }
+    if report.counts.events == 0 {
+        outcome.gaps.push(NOTHING.into());
+        return Ok(());
+    }
+    let events = Events::read(&logs).map_err(failed)?;
+    outcome.complaints.extend(counts(expect, &report, &events));
+    times(expect, &events, outcome);
+    Ok(())
+}
+
+const NOTHING: &str = "no process has logged an item: nothing can be said about lost or duplicated items \
+                       (docs/TESTING.md shows how programs write histories)";
+
+fn needs_history(expect: &Expect) -> bool {
+    let Expect { lost, unexpected, duplicated, corrupted, order, received, stall, latency, .. } = expect;
+    let counts = [lost, unexpected, corrupted, received].into_iter().any(Option::is_some);
+    counts || duplicated.is_some() || *order || stall.is_some() || !latency.is_empty()
+}
+
+/// The files with the history: those that the programs wrote, and the one that is made of their output.
+fn logs(scenario: &Scenario, stage: &Stage<'_>) -> Result<Vec<PathBuf>, Failure> {
+    let entries = std::fs::read_dir(stage.history()).into_iter().flatten().flatten();
+    let mut logs: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    logs.sort();
+    if !scenario.history.is_empty() {
+        logs.extend(mapping::write(scenario, stage)?);
+    }
+    Ok(logs)
+}
+
+fn counts(expect: &Expect, report: &Report, events: &Events) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut at_most = |what: &str, most: Option<u64>, faults: &[Fault]| {
+        let found: u64 = faults.iter().map(|fault| report.count(*fault)).sum();
+        if most.is_some_and(|most| found > most) {
+            complaints.push(format!("{what}: {found}, expected at most {}", most.unwrap_or(0)));
+            complaints.extend(described(report, faults));
+        }
+    };
+    at_most("items lost", expect.lost, &[Fault::Lost]);
+    at_most("items received but not sent", expect.unexpected, &[Fault::Unexpected, Fault::Renamed]);
+    at_most("items that are not what was sent", expect.corrupted, &[Fault::Corrupted]);
+    at_most("items out of order", expect.order.then_some(0), &[Fault::OutOfOrder]);
+    const DOUBLED: [Fault; 3] = [Fault::Duplicated, Fault::AcknowledgedTwice, Fault::HeldTwice];
+    let doubled: u64 = DOUBLED.iter().map(|fault| report.count(*fault)).sum();
+    match expect.duplicated {
+        Some(Duplicated::AtMost(most)) if events.repeated.max(doubled) > most => {
+            let found = events.repeated.max(doubled);
+            complaints.push(format!("items received more than once: {found}, expected at most {most}"));
+            complaints.extend(described(report, &DOUBLED));
+        }
+        Some(Duplicated::Redelivered) => {
+            at_most("items received again after they were done", Some(0), &DOUBLED);
+            let held = events.in_hand() + events.returned;
+            if events.repeated > held {
+                let line = format!(
+                    "items received more than once: {}, but processes that ended had {held} in hand or gave them back",
+                    events.repeated
+                );
+                complaints.push(line);
+            }
+        }
+        _ => {}
+    }
+    if let Some(least) = expect.received.filter(|least| events.received() < *least) {
+        complaints.push(format!("items received: {}, expected at least {least}", events.received()));
+    }
+    complaints
+}
+
+/// The first faults of these kinds, a line each.
+fn described(report: &Report, faults: &[Fault]) -> Vec<String> {
+    let found = report.found.iter().filter(|found| faults.contains(&found.fault)).take(SHOWN);
+    let place = |found: &history::Found| match found.place {
+        Some(place) => match report.files.get(place.file as usize) {
+            Some(file) => format!(" ({}, line {})", file.display(), place.line),
+            None => String::new(),
+        },
+        None => String::new(),
+    };
+    let line = |found: &history::Found| {
+        let what = found.fault.name();
+        format!("  {what}: item {} of producer {}: {}{}", found.sequence, found.producer, found.text, place(found))
+    };
+    found.map(line).collect()
+}
+
+fn times(expect: &Expect, events: &Events, outcome: &mut Outcome) {
+    if let Some(most) = expect.stall.filter(|most| events.longest_gap > *most) {
+        let line = format!("for {:.3?} no item moved, expected at most {most:?}", events.longest_gap);
+        outcome.complaints.push(line);
+    }
+    let latencies = events.latencies();
+    if !expect.latency.is_empty() && latencies.is_empty() {
+        outcome.gaps.push("no item was both sent and received: no latency is known".into());
+        return;
+    }
+    for (percent, most) in &expect.latency {
+        let Some(found) = percentile(&latencies, *percent).filter(|found| found > most) else { continue };
+        let name = if *percent >= 100.0 { "the longest latency".into() } else { format!("the latency p{percent}") };
+        outcome.complaints.push(format!("{name} is {found:.3?}, expected at most {most:?}"));
+    }
+}

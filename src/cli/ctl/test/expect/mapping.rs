@@ -1,0 +1,152 @@
+//! Makes a history of the output of programs that do not log one.
+//!
+//! Lines of outputs have no times. So the history has all sends first, then what was received: first by processes that a
+//! fault struck, then by the others. This is an order that a correct queue can have had, if there is one.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+
+use regex_lite::Regex;
+
+use crate::cli::common::exit::Failure;
+use crate::cli::ctl::test::run::instance::Instance;
+use crate::cli::ctl::test::run::stage::Stage;
+use crate::cli::ctl::test::scenario::{Duplicated, Mapping, Scenario};
+use crate::testing::Output;
+use crate::testing::history::{Event, EventKind};
+
+/// The group of a pattern that names the item.
+const ITEM: &str = "id";
+
+/// What a line says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Sent,
+    Received,
+    Acknowledged,
+}
+
+/// Writes the history, and returns its file; `None`: no line matches.
+///
+/// # Errors
+/// An output cannot be read, or the file cannot be written.
+pub fn write(scenario: &Scenario, stage: &Stage<'_>) -> Result<Option<PathBuf>, Failure> {
+    let mut history = History::default();
+    let mut read = Vec::new();
+    for (place, instance) in stage.instances.iter().enumerate() {
+        let name = &stage.program(instance).name;
+        let mappings = scenario.history.iter().filter(|one| one.of.is_empty() || one.of.contains(name));
+        for mapping in mappings {
+            let lines = lines(mapping, stage, instance)?;
+            let events: Vec<(Word, String)> = lines.iter().flat_map(|line| words(mapping, line)).collect();
+            let sent = events.iter().filter(|(word, _)| *word == Word::Sent);
+            sent.for_each(|(_, id)| history.sent(place as u64 + 1, id));
+            read.push((instance.struck, place as u64 + 1, mapping.acknowledged.is_some(), events));
+        }
+    }
+    // A stable sort: those that were struck come first.
+    read.sort_by_key(|(struck, ..)| !struck);
+    let may_redeliver = scenario.expect.duplicated == Some(Duplicated::Redelivered);
+    for (struck, process, acknowledges, events) in &read {
+        let last = events.iter().rposition(|(word, _)| *word == Word::Received);
+        for (place, (word, id)) in events.iter().enumerate() {
+            match word {
+                Word::Sent => {}
+                Word::Acknowledged => history.acknowledged(*process, id),
+                Word::Received => {
+                    history.received(*process, id);
+                    // The last one may still have been in hand when the process was struck.
+                    let in_hand = *struck && may_redeliver && Some(place) == last;
+                    if !acknowledges && !in_hand {
+                        history.acknowledged(*process, id);
+                    }
+                }
+            }
+        }
+    }
+    if history.text.is_empty() {
+        return Ok(None);
+    }
+    let path = stage.plan.folder.join("mapped.log");
+    fs::write(&path, history.text).map_err(|error| Failure::io(format!("{path:?}"), &error))?;
+    Ok(Some(path))
+}
+
+fn lines(mapping: &Mapping, stage: &Stage<'_>, instance: &Instance) -> Result<Vec<String>, Failure> {
+    let mut outputs = Vec::new();
+    if mapping.files.is_empty() {
+        outputs.push(instance.process.stdout().clone());
+    }
+    for file in &mapping.files {
+        let file = stage.names.fill(file, instance.number).map_err(|error| Failure::io(file, &error))?;
+        outputs.push(Output::new(stage.names.folder().join(file)));
+    }
+    let mut lines = Vec::new();
+    for output in outputs {
+        let text = output.text().map_err(|error| Failure::io(format!("{:?}", output.path()), &error))?;
+        // Without its end, a line may be incomplete.
+        lines.extend(text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_string));
+    }
+    Ok(lines)
+}
+
+/// What a line says, and of which item.
+fn words(mapping: &Mapping, line: &str) -> Vec<(Word, String)> {
+    let patterns = [
+        (Word::Sent, &mapping.sent),
+        (Word::Received, &mapping.received),
+        (Word::Acknowledged, &mapping.acknowledged),
+    ];
+    let item = |pattern: &Option<Regex>| {
+        Some(pattern.as_ref()?.captures(line)?.name(ITEM)?.as_str().to_string())
+    };
+    patterns.into_iter().filter_map(|(word, pattern)| Some((word, item(pattern)?))).collect()
+}
+
+/// A history that is written.
+#[derive(Debug, Default)]
+struct History {
+    text: Vec<u8>,
+    time: u64,
+    /// The producer and the number of each item that was sent, and how often it was received.
+    items: HashMap<String, (u64, u64, u64)>,
+    sequences: HashMap<u64, u64>,
+}
+
+impl History {
+    fn event(&mut self, process: u64, kind: EventKind, (producer, sequence, received): (u64, u64, u64)) {
+        self.time += 1;
+        let attempt = if kind.is_delivery() { received.clamp(1, u8::MAX.into()) as u8 } else { 0 };
+        Event { time: self.time, process, kind, producer, sequence, attempt, hash: None }.append_to(&mut self.text);
+    }
+
+    fn sent(&mut self, process: u64, id: &str) {
+        // An item that is sent again under its name is a second one: that is found when it is received.
+        let sequence = self.sequences.entry(process).or_insert(0);
+        let item = (process, *sequence, 0);
+        *sequence += 1;
+        self.items.entry(id.into()).or_insert(item);
+        self.event(process, EventKind::Attempt, item);
+        self.event(process, EventKind::Sent, item);
+    }
+
+    /// The item; one that was not sent gets a number of its own, under a producer that does not exist.
+    fn item(&mut self, id: &str) -> &mut (u64, u64, u64) {
+        let next = self.items.len() as u64;
+        self.items.entry(id.into()).or_insert((u64::from(u32::MAX), next, 0))
+    }
+
+    fn received(&mut self, process: u64, id: &str) {
+        let item = self.item(id);
+        item.2 += 1;
+        let item = *item;
+        self.event(process, EventKind::Got, item);
+    }
+
+    fn acknowledged(&mut self, process: u64, id: &str) {
+        let item = *self.item(id);
+        self.event(process, EventKind::Acking, item);
+        self.event(process, EventKind::Acked, item);
+    }
+}

@@ -1,0 +1,449 @@
+//! The faults of a run: when each is due, what it does, and whether it struck.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::instance::Instance;
+use super::outcome::{Point, Strike as Record};
+use super::stage::{Stage, ended_text};
+use super::{Plan, after};
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::ctl::test::scenario::{self, Action, FaultSpec, Scenario, When, Who};
+use crate::testing::point::{self, Calls, Lasting, Outcome, Strike, Struck, Unit};
+use crate::testing::{Ended, Follow};
+
+/// How long a run that is over waits for its traces to say what they have counted.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// All faults of a run.
+pub struct Faults<'s> {
+    scenario: &'s Scenario,
+    plan: &'s Plan,
+    random: fastrand::Rng,
+    states: Vec<State>,
+    /// Instances that are started again: when, and the place and number of their program.
+    restarts: Vec<(Instant, usize, u32)>,
+    /// Suspended instances that continue: when, and their places.
+    resumes: Vec<(Instant, usize)>,
+    records: Vec<Record>,
+    points: Option<u64>,
+}
+
+/// One fault.
+struct State {
+    /// How often it may strike yet.
+    left: u32,
+    /// Not before this.
+    not_before: Option<Instant>,
+    /// Since all programs were ready.
+    moment: Duration,
+    /// The outputs in which a line is looked for, and how many were found.
+    followed: BTreeMap<String, [Follow; 2]>,
+    lines: u64,
+    /// How often it has struck after a line or a number of items.
+    done: u64,
+    /// The numbers of the instances that are traced for it.
+    targets: Vec<u32>,
+    /// Why it did not strike, as far as that is known.
+    reason: Option<String>,
+}
+
+impl<'s> Faults<'s> {
+    pub fn new(scenario: &'s Scenario, plan: &'s Plan) -> Self {
+        // Another series than that of the items.
+        let mut random = fastrand::Rng::with_seed(plan.seed ^ 0x6661_756c_7473);
+        let states = scenario.faults.iter().enumerate().map(|(fault, spec)| {
+            let moment = match spec.when {
+                When::After(least, most) => least + (most - least).mul_f64(random.f64()),
+                _ => Duration::ZERO,
+            };
+            let count = scenario.programs.iter().find(|one| one.name == spec.on).map_or(1, |one| one.count);
+            let numbers = (1..=count).filter(|number| is_meant(spec.who, *number)).collect();
+            State {
+                left: if plan.omitted.contains(&fault) { 0 } else { spec.repeat.0 },
+                not_before: None,
+                moment,
+                followed: BTreeMap::new(),
+                lines: 0,
+                done: 0,
+                targets: choose(spec.who, numbers, &mut random),
+                reason: None,
+            }
+        });
+        let states = states.collect();
+        let (restarts, resumes, records) = (Vec::new(), Vec::new(), Vec::new());
+        Faults { scenario, plan, random, states, restarts, resumes, records, points: None }
+    }
+
+    /// Whether an instance will be started again.
+    pub fn will_restart(&self) -> bool {
+        !self.restarts.is_empty()
+    }
+
+    /// The points that were counted.
+    pub fn points(&self) -> Option<u64> {
+        self.points
+    }
+
+    /// The traces that an instance needs: from its first instruction on, or from the moment at which it is ready.
+    pub fn traces(
+        &mut self,
+        stage: &Stage<'_>,
+        program: usize,
+        number: u32,
+        at_start: bool,
+    ) -> Result<Vec<(usize, point::Plan)>, Failure> {
+        let name = &self.scenario.programs[program].name;
+        let mut wanted = Vec::new();
+        for (fault, spec) in self.scenario.faults.iter().enumerate() {
+            let state = &self.states[fault];
+            if spec.on != *name || state.left == 0 || !state.targets.contains(&number) {
+                continue;
+            }
+            let Some((unit, at)) = self.traced(spec, at_start) else { continue };
+            let plan = point::Plan::count(unit);
+            let plan = if at_start { plan } else { plan.from_now() };
+            let plan = match at {
+                None => plan,
+                Some(at) => plan.at(at, strike_of(spec)?),
+            };
+            wanted.push((fault, below(plan, spec, stage, number)?));
+            if matches!(spec.when, When::After(..)) {
+                self.states[fault].left -= 1;
+            }
+        }
+        if wanted.len() > 1 {
+            let line = format!("{name}-{number} is traced for {} faults; expected one", wanted.len());
+            return Err(Failure::new(code::USAGE, line));
+        }
+        Ok(wanted)
+    }
+
+    /// What is counted for a fault that is carried out by tracing from the beginning, and where it strikes.
+    fn traced(&self, spec: &FaultSpec, at_start: bool) -> Option<(Unit, Option<u64>)> {
+        match &spec.when {
+            When::Syscall { nth, calls } => Some((Unit::Syscall(named(spec, calls)), Some(*nth))),
+            When::Instruction(nth) => Some((Unit::Instruction, Some(*nth))),
+            When::Every { instructions, calls, .. } => {
+                let unit = if *instructions { Unit::Instruction } else { Unit::Syscall(named(spec, calls)) };
+                match self.plan.point? {
+                    Point::Count => Some((unit, None)),
+                    Point::At(nth) => Some((unit, Some(nth))),
+                }
+            }
+            // From the first instruction on.
+            When::After(Duration::ZERO, Duration::ZERO) if at_start => match &spec.action {
+                Action::Fail { calls, .. } => Some((Unit::Syscall(named(spec, calls)), Some(1))),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Notes that a fault cannot strike.
+    pub fn refuse(&mut self, fault: usize, reason: &str) {
+        self.states[fault].reason = Some(reason.into());
+    }
+
+    /// Lets the faults strike that are due.
+    pub fn look(&mut self, stage: &mut Stage<'s>) -> Result<(), Failure> {
+        let now = Instant::now();
+        let due;
+        (due, self.resumes) = self.resumes.iter().partition(|(at, _)| *at <= now);
+        for (_, instance) in due {
+            // Fails only if it has ended.
+            let _ = stage.instances[instance].process.resume();
+        }
+        let due;
+        (due, self.restarts) = self.restarts.iter().partition(|(at, ..)| *at <= now);
+        for (_, program, number) in due {
+            stage.start(program, number, self)?;
+        }
+        self.collect(stage);
+        let Some(ready) = stage.all_ready else { return Ok(()) };
+        for fault in 0..self.states.len() {
+            let state = &self.states[fault];
+            if state.left > 0 && state.not_before.is_none_or(|at| at <= now) && self.is_due(fault, stage, ready)? {
+                self.strike(fault, stage)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what the traces say that are over.
+    fn collect(&mut self, stage: &mut Stage<'s>) {
+        for index in 0..stage.instances.len() {
+            let (over, left): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut stage.instances[index].traces).into_iter().partition(|(_, trace)| trace.is_over());
+            stage.instances[index].traces = left;
+            for (fault, trace) in over {
+                match trace.outcome() {
+                    Ok(Outcome { struck: Some(struck), .. }) => self.traced_strike(fault, index, &struck, stage),
+                    Ok(Outcome { count, .. }) => {
+                        let spec = &self.scenario.faults[fault];
+                        if matches!((&spec.when, self.plan.point), (When::Every { .. }, Some(Point::Count))) {
+                            self.points = Some(self.points.unwrap_or(0).max(count));
+                        }
+                        let name = stage.instances[index].process.name();
+                        self.refuse(fault, &format!("{name} ended after {count} of the counted points"));
+                    }
+                    Err(error) => self.refuse(fault, &format!("tracing: {error}")),
+                }
+            }
+        }
+    }
+
+    fn traced_strike(&mut self, fault: usize, index: usize, struck: &Struck, stage: &mut Stage<'s>) {
+        let spec = &self.scenario.faults[fault];
+        let is_instruction = match &spec.when {
+            When::Instruction(_) => true,
+            When::Every { instructions, .. } => *instructions,
+            _ => false,
+        };
+        let unit = if is_instruction { "instruction" } else { "system call" };
+        let call = struck.call.as_ref().map(|call| format!(" ({call})")).unwrap_or_default();
+        let code = struck.place.as_ref().map(|place| format!(" at {place}")).unwrap_or_default();
+        let place = format!("before {unit} {}{call}{code}", struck.number);
+        let at = struck.at.saturating_duration_since(stage.all_ready.unwrap_or(stage.began));
+        self.record(fault, &stage.instances[index], at, Some(place));
+        self.states[fault].left = self.states[fault].left.saturating_sub(1);
+        self.follow_up(fault, index, stage);
+    }
+
+    fn record(&mut self, fault: usize, instance: &Instance, at: Duration, place: Option<String>) {
+        let (action, instance) = (word(&self.scenario.faults[fault].action), instance.process.name().into());
+        self.records.push(Record { fault, action, instance, at, place });
+    }
+
+    /// What follows a strike.
+    fn follow_up(&mut self, fault: usize, index: usize, stage: &mut Stage<'s>) {
+        let instance = &mut stage.instances[index];
+        instance.struck = true;
+        match self.scenario.faults[fault].action {
+            Action::Restart(pause) => {
+                let at = after(Instant::now(), pause);
+                self.restarts.push((at, instance.program, instance.number));
+            }
+            Action::Stop(None) => instance.stopped_for_good = true,
+            _ => {}
+        }
+    }
+
+    fn is_due(&mut self, fault: usize, stage: &Stage<'s>, ready: Instant) -> Result<bool, Failure> {
+        let spec = &self.scenario.faults[fault];
+        let state = &mut self.states[fault];
+        let snapshot = |ring: &String| match stage.rings.get(ring) {
+            Some(observer) => observer.snapshot().map(Some).map_err(|error| Failure::of_ring(ring, &error)),
+            None => Ok(None),
+        };
+        Ok(match &spec.when {
+            When::After(..) => ready.elapsed() >= state.moment,
+            When::Line { of, pattern, nth } => {
+                for instance in stage.instances_of(of) {
+                    let process = &instance.process;
+                    let outputs = || [process.stdout().follow(), process.stderr().follow()];
+                    let followed = state.followed.entry(process.name().into()).or_insert_with(outputs);
+                    for output in followed {
+                        let lines = output.lines().map_err(|error| Failure::io(process.name(), &error))?;
+                        state.lines += lines.iter().filter(|line| pattern.is_match(line)).count() as u64;
+                    }
+                }
+                state.lines >= nth.saturating_mul(state.done + 1)
+            }
+            When::Acknowledged { ring, items } => snapshot(ring)?
+                .is_some_and(|ring| ring.totals.acknowledged >= items.saturating_mul(state.done + 1)),
+            When::Full(ring) => snapshot(ring)?.is_some_and(|ring| ring.used_slots >= ring.capacity),
+            // Empty again: at first it is.
+            When::Empty(ring) => snapshot(ring)?.is_some_and(|ring| ring.totals.sent > 0 && ring.used_slots == 0),
+            When::Held(ring) => !holders(stage, ring)?.is_empty(),
+            When::Syscall { .. } | When::Instruction(_) | When::Every { .. } => false,
+        })
+    }
+
+    fn strike(&mut self, fault: usize, stage: &mut Stage<'s>) -> Result<(), Failure> {
+        let spec = &self.scenario.faults[fault];
+        let holds = match &spec.when {
+            When::Held(ring) => Some(holders(stage, ring)?),
+            _ => None,
+        };
+        let may = |index: &usize| {
+            let one = &stage.instances[*index];
+            stage.program(one).name == spec.on
+                && one.is_active()
+                && is_meant(spec.who, one.number)
+                && holds.as_ref().is_none_or(|pids| pids.contains(&one.process.id()))
+                && matches!(one.process.ended(), Ok(None))
+        };
+        let candidates: Vec<usize> = (0..stage.instances.len()).filter(may).collect();
+        let chosen = choose(spec.who, candidates, &mut self.random);
+        if chosen.is_empty() {
+            let reason = format!("no process of {} ran when it was due", spec.on);
+            self.states[fault].reason.get_or_insert(reason);
+            return Ok(());
+        }
+        let state = &mut self.states[fault];
+        state.left -= 1;
+        state.done += 1;
+        state.not_before = Some(after(Instant::now(), spec.repeat.1));
+        for index in chosen {
+            self.act(fault, index, stage)?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, fault: usize, index: usize, stage: &mut Stage<'s>) -> Result<(), Failure> {
+        let spec = &self.scenario.faults[fault];
+        let process = &stage.instances[index].process;
+        let done: io::Result<()> = match &spec.action {
+            Action::Kill | Action::Restart(_) => process.kill(),
+            Action::Stop(time) => {
+                self.resumes.extend(time.map(|time| (after(Instant::now(), time), index)));
+                process.stop()
+            }
+            Action::Send(signal) => process.signal(signal.0 as i32),
+            Action::Memory(bytes) => process.limit_memory(*bytes),
+            // It strikes when a call fails, which its trace tells.
+            Action::Fail { calls, .. } => {
+                let number = stage.instances[index].number;
+                let plan = point::Plan::count(Unit::Syscall(named(spec, calls))).from_now();
+                let plan = below(plan.at(1, strike_of(spec)?), spec, stage, number)?;
+                stage.attach(index, vec![(fault, plan)], self);
+                return Ok(());
+            }
+        };
+        match done {
+            Ok(()) => {
+                let at = stage.all_ready.map(|ready| ready.elapsed()).unwrap_or_default();
+                self.record(fault, &stage.instances[index], at, None);
+                self.follow_up(fault, index, stage);
+            }
+            Err(error) => {
+                let name = stage.instances[index].process.name().to_owned();
+                self.refuse(fault, &format!("{name}: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up what has not struck, once the run is over.
+    pub fn finish(&mut self, stage: &mut Stage<'s>) {
+        let start = Instant::now();
+        let counts = self.plan.point == Some(Point::Count);
+        while counts
+            && stage.instances.iter().any(|one| one.ended.is_some() && !one.traces.is_empty())
+            && start.elapsed() < PATIENCE
+        {
+            self.collect(stage);
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.collect(stage);
+        stage.instances.iter().flat_map(|one| &one.traces).for_each(|(_, trace)| trace.release());
+        // A process that had ended before it was killed was not struck.
+        for instance in &mut stage.instances {
+            let Some((ended @ Ended::Code(_), _)) = instance.ended else { continue };
+            let name = instance.process.name();
+            let missed = |record: &Record| record.instance == name && ["kill", "restart"].contains(&&*record.action);
+            if let Some(place) = self.records.iter().position(missed) {
+                let record = self.records.remove(place);
+                instance.struck = self.records.iter().any(|other| other.instance == name);
+                let reason = format!("{name} {} meanwhile", ended_text(ended));
+                self.states[record.fault].reason = Some(reason);
+            }
+        }
+        self.records.sort_by_key(|record| record.at);
+    }
+
+    /// The strikes, and the faults that did not strike.
+    pub fn into_records(self) -> (Vec<Record>, Vec<String>) {
+        let missed = self.scenario.faults.iter().enumerate().filter(|(fault, spec)| {
+            let counts = matches!((&spec.when, self.plan.point), (When::Every { .. }, None | Some(Point::Count)));
+            let struck = self.records.iter().any(|record| record.fault == *fault);
+            !struck && !counts && spec.must_strike && !self.plan.omitted.contains(fault)
+        });
+        let text = |(fault, spec): (usize, &FaultSpec)| {
+            let reason = self.states[fault].reason.as_deref().unwrap_or("its moment did not come");
+            format!("the fault in line {} did not strike ({}): {reason}", spec.line, spec.text)
+        };
+        let gaps = missed.map(text).collect();
+        (self.records, gaps)
+    }
+}
+
+/// Whether an instance with this number may be struck.
+fn is_meant(who: Who, number: u32) -> bool {
+    !matches!(who, Who::Number(only) if only != number)
+}
+
+/// Some of these, as `who` says.
+fn choose<T>(who: Who, mut all: Vec<T>, random: &mut fastrand::Rng) -> Vec<T> {
+    if let Who::Some(count) = who {
+        random.shuffle(&mut all);
+        all.truncate(count as usize);
+    }
+    all
+}
+
+/// The process ids of the consumers that hold an item of a ring.
+fn holders(stage: &Stage<'_>, ring: &String) -> Result<Vec<u32>, Failure> {
+    let Some(observer) = stage.rings.get(ring) else { return Ok(Vec::new()) };
+    let snapshot = observer.snapshot().map_err(|error| Failure::of_ring(ring, &error))?;
+    let holds = |number: u32| snapshot.held.iter().any(|held| held.owner == number && !held.writing);
+    Ok(snapshot.participants.iter().filter(|one| holds(one.number)).map(|one| one.pid).collect())
+}
+
+/// The system calls of these names: for an action that makes calls fail, its own. Without names: all, or for a full disk
+/// those that need room on it.
+fn named(spec: &FaultSpec, calls: &[String]) -> Calls {
+    let fails = matches!(spec.action, Action::Fail { .. });
+    let calls = match &spec.action {
+        Action::Fail { calls, .. } => calls,
+        _ => calls,
+    };
+    match (calls, fails) {
+        ([], true) => Calls::NeedRoom,
+        ([], false) => Calls::All,
+        // The reader of the file knows the same names.
+        (calls, _) => Calls::named(calls).unwrap_or(Calls::Numbers(Vec::new())),
+    }
+}
+
+fn strike_of(spec: &FaultSpec) -> Result<Strike, Failure> {
+    Ok(match &spec.action {
+        Action::Kill | Action::Restart(_) => Strike::Kill,
+        Action::Stop(time) => Strike::Stop { resume_after: *time },
+        Action::Send(signal) => Strike::Signal(signal.0 as i32),
+        Action::Fail { errno, lasting, .. } => {
+            let lasting = match *lasting {
+                scenario::Lasting::Always => Lasting::Always,
+                scenario::Lasting::For(time) => Lasting::For(time),
+                scenario::Lasting::Times(times) => Lasting::Times(times),
+            };
+            Strike::Fail { errno: *errno, lasting }
+        }
+        Action::Memory(_) => {
+            let line = format!("line {}: memory is limited at a time or an event, not at a point", spec.line);
+            return Err(Failure::new(code::USAGE, line));
+        }
+    })
+}
+
+/// The plan, for the files below the folder of a fault only.
+fn below(plan: point::Plan, spec: &FaultSpec, stage: &Stage<'_>, number: u32) -> Result<point::Plan, Failure> {
+    let Action::Fail { path: Some(path), .. } = &spec.action else { return Ok(plan) };
+    let path = stage.names.fill(path, number).map_err(|error| Failure::io("a port", &error))?;
+    Ok(plan.below(stage.names.folder().join(path)))
+}
+
+/// The word for an action in reports.
+fn word(action: &Action) -> String {
+    match action {
+        Action::Kill => "kill".into(),
+        Action::Stop(_) => "stop".into(),
+        Action::Send(signal) => signal.name().to_lowercase(),
+        Action::Restart(_) => "restart".into(),
+        Action::Fail { errno, .. } => format!("{:?}", nix::errno::Errno::from_raw(*errno)),
+        Action::Memory(_) => "memory".into(),
+    }
+}

@@ -1,0 +1,104 @@
+//! What became of a run.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::testing::Ended;
+use crate::testing::history::Counts;
+
+/// Where a fault with `every` strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// Nowhere: the points are counted.
+    Count,
+    /// At the point with this number, from 1.
+    At(u64),
+}
+
+/// The verdict on a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Everything that was expected is true, and all faults struck.
+    Passed,
+    /// Nothing that was expected is false, but a fault did not strike, or there was nothing to judge.
+    Inconclusive,
+    /// Something that was expected is false.
+    Failed,
+}
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The name of the scenario.
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// Where the fault with `every` struck.
+    pub point: Option<Point>,
+    /// What was expected and is false, a line each.
+    pub complaints: Vec<String>,
+    /// Faults that did not strike, and expectations that could not be judged, a line each.
+    pub gaps: Vec<String>,
+    /// The faults that struck, in the order of time.
+    pub strikes: Vec<Strike>,
+    /// All instances, in the order of their start.
+    pub instances: Vec<InstanceEnd>,
+    /// What the history has, if there is one.
+    pub history: Option<Counts>,
+    /// How long the run took.
+    pub duration: Duration,
+    /// The points that were counted, for [`Point::Count`].
+    pub points: Option<u64>,
+    /// The folder with the output of every process.
+    pub folder: PathBuf,
+    /// If the run stalled: the file that says what each process was doing, and how the rings were.
+    pub state: Option<PathBuf>,
+}
+
+/// A fault that struck.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Strike {
+    /// Its place in the file, from 0.
+    pub fault: usize,
+    /// What was done, such as `kill`.
+    pub action: String,
+    /// The instance, such as `worker-2`.
+    pub instance: String,
+    /// Since all programs were ready; for a point of a trace that is counted from the start, since the run began.
+    pub at: Duration,
+    /// The point of a trace, such as `before system call 57 (write) at libc.so.6+0x1234`.
+    pub place: Option<String>,
+}
+
+/// How an instance ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceEnd {
+    /// Its name, such as `worker-2`.
+    pub name: String,
+    /// `None`: it was killed when the run was over.
+    pub ended: Option<Ended>,
+    /// Whether a fault struck it.
+    pub struck: bool,
+}
+
+impl Outcome {
+    /// The verdict.
+    pub fn verdict(&self) -> Verdict {
+        match (self.complaints.is_empty(), self.gaps.is_empty()) {
+            (true, true) => Verdict::Passed,
+            (true, false) => Verdict::Inconclusive,
+            (false, _) => Verdict::Failed,
+        }
+    }
+}
+
+impl Verdict {
+    /// Its word in reports.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Verdict::Passed => "passed",
+            Verdict::Inconclusive => "inconclusive",
+            Verdict::Failed => "failed",
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! The folder, the rings and the processes of a run.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio as Standard};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use super::faults::Faults;
+use super::instance::Instance;
+use super::names::{Names, ring_name};
+use super::outcome::{InstanceEnd, Outcome};
+use super::{Ended, Plan, after, leftovers, state};
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::run_log;
+use crate::cli::ctl::children;
+use crate::cli::ctl::test::scenario::{self, ProgramSpec, Ready, Run, Scenario, Stdin};
+use crate::sys::command::DIRECTORY;
+use crate::testing::{self, Program, Session};
+use crate::{Ring, RingObserver, Role, StopFlag};
+
+/// How long the processes of the background may take to end before they are killed is theirs to say; this is the time
+/// between two checks.
+const POLL: Duration = Duration::from_millis(1);
+
+/// The processes of a run, and where they run.
+#[derive(Debug)]
+pub struct Stage<'s> {
+    pub scenario: &'s Scenario,
+    pub plan: &'s Plan,
+    pub session: Session,
+    pub names: Names,
+    pub rings: BTreeMap<String, Arc<RingObserver>>,
+    pub instances: Vec<Instance>,
+    /// How many instances of each program were started.
+    started: Vec<u32>,
+    pub began: Instant,
+    /// When all programs were ready.
+    pub all_ready: Option<Instant>,
+    /// The segments that existed before.
+    segments: Vec<OsString>,
+}
+
+impl<'s> Stage<'s> {
+    /// Makes the folder and the rings.
+    pub fn set(scenario: &'s Scenario, plan: &'s Plan) -> Result<Self, Failure> {
+        let failed = |error: &io::Error| Failure::io(format!("folder of the run {:?}", plan.folder), error);
+        let folder = plan.folder.join("dir");
+        fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
+        let folder = folder.canonicalize().map_err(|error| failed(&error))?;
+        let segments = leftovers::segments();
+        let place = |id: &str| {
+            let path = |name: &String| Path::new(DIRECTORY).join(ring_name(id, name));
+            scenario.rings.iter().map(|ring| path(&ring.name)).collect()
+        };
+        let session = Session::removing(&plan.folder, place)
+            .map_err(|error| Failure::io("starting the guard of the processes", &error))?;
+        let names = Names::new(scenario, session.id(), folder, plan.seed);
+        let mut stage = Stage {
+            scenario,
+            plan,
+            session,
+            names,
+            rings: BTreeMap::new(),
+            instances: Vec::new(),
+            started: vec![0; scenario.programs.len()],
+            began: Instant::now(),
+            all_ready: None,
+            segments,
+        };
+        for ring in &scenario.rings {
+            let observer = stage.make_ring(&ring.name, &ring.options)?;
+            stage.rings.insert(ring.name.clone(), Arc::new(observer));
+        }
+        stage.began = Instant::now();
+        Ok(stage)
+    }
+
+    fn make_ring(&self, name: &str, options: &[String]) -> Result<RingObserver, Failure> {
+        let real = self.names.ring(name);
+        let mut command = Command::new(children::this_program()?);
+        command.arg("create").args(options).arg(real).stdin(Standard::null());
+        let output = command.output().map_err(|error| Failure::io("starting ringctl create", &error))?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let line = text.lines().next().unwrap_or_default().trim_start_matches("ringctl: ");
+            return Err(Failure::new(code::RUNTIME, format!("making ring {name:?}: {line}")));
+        }
+        Ring::observe(real).map_err(|error| Failure::of_ring(real, &error))
+    }
+
+    /// The programs of the scenario.
+    pub fn program(&self, instance: &Instance) -> &'s ProgramSpec {
+        &self.scenario.programs[instance.program]
+    }
+
+    /// Whether all instances of these programs are started and ready.
+    fn are_ready(&self, mut programs: impl Iterator<Item = usize>) -> bool {
+        programs.all(|program| {
+            let all = self.started[program] >= self.scenario.programs[program].count;
+            all && self.instances.iter().all(|one| one.program != program || one.ready.is_some())
+        })
+    }
+
+    /// Starts the programs whose time has come.
+    pub fn start_next(&mut self, faults: &mut Faults) -> Result<(), Failure> {
+        for program in 0..self.scenario.programs.len() {
+            let spec = &self.scenario.programs[program];
+            let index = |name: &String| self.scenario.programs.iter().position(|one| one.name == *name);
+            if self.started[program] == 0 && self.are_ready(spec.after.iter().filter_map(index)) {
+                for number in 1..=spec.count {
+                    self.start(program, number, faults)?;
+                    self.started[program] = number;
+                }
+            }
+        }
+        if self.all_ready.is_none() && self.are_ready(0..self.scenario.programs.len()) {
+            self.all_ready = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Starts one instance.
+    pub fn start(&mut self, program: usize, number: u32, faults: &mut Faults) -> Result<(), Failure> {
+        let spec = &self.scenario.programs[program];
+        let failed = |error: &io::Error| Failure::io(format!("starting {}-{number}", spec.name), error);
+        let launched = self.launch(spec, number).map_err(|error| failed(&error))?;
+        let traces = std::cell::RefCell::new(Vec::new());
+        let wanted = if spec.ready.is_none() { faults.traces(self, program, number, true)? } else { Vec::new() };
+        let prepare = |pid: u32| {
+            for (fault, plan) in &wanted {
+                traces.borrow_mut().push((*fault, testing::point::Trace::attach(pid, plan.clone())?));
+            }
+            Ok(())
+        };
+        let prepare: Option<&dyn Fn(u32) -> io::Result<()>> =
+            if wanted.is_empty() { None } else { Some(&prepare) };
+        let process = self.session.start_prepared(&launched, prepare).map_err(|error| {
+            let failure = failed(&error);
+            match error.kind() {
+                io::ErrorKind::NotFound => Failure { code: code::USAGE, ..failure }
+                    .hint("run = [PROGRAM, ...] takes a path, or a name that is found in PATH"),
+                _ => failure,
+            }
+        })?;
+        self.instances.push(Instance {
+            program,
+            number,
+            process,
+            ready: None,
+            ended: None,
+            struck: false,
+            stopped_for_good: false,
+            traces: traces.into_inner(),
+            descriptors: None,
+        });
+        Ok(())
+    }
+
+    fn launch(&self, spec: &ProgramSpec, number: u32) -> io::Result<Program> {
+        let fill = |text: &String| self.names.fill(text, number);
+        let fill_all = |texts: &[String]| texts.iter().map(fill).collect::<io::Result<Vec<_>>>();
+        let failed = |failure: Failure| io::Error::other(failure.line);
+        let mut program = match &spec.run {
+            Run::Shell(line) => Program::shell(fill(line)?),
+            Run::Arguments(words) => {
+                let words = fill_all(words)?;
+                let (first, rest) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+                Program::new(first).args(rest)
+            }
+            Run::Producer(arguments) => own(Role::Producer).map_err(failed)?.args(fill_all(arguments)?),
+            Run::Consumer(arguments) => own(Role::Consumer).map_err(failed)?.args(fill_all(arguments)?),
+        };
+        program = program.named(&spec.name).env("PATH", path().map_err(failed)?);
+        program = program.env(run_log::VARIABLE, self.history());
+        for (name, value) in &spec.env {
+            program = program.env(name, fill(value)?);
+        }
+        let folder = spec.cwd.as_ref().map(fill).transpose()?;
+        program = program.current_dir(folder.map_or(self.names.folder().into(), PathBuf::from));
+        program = match &spec.stdin {
+            Stdin::Null => program,
+            Stdin::Text(text) => program.stdin(fill(text)?),
+            Stdin::File(file) => program.stdin_file(self.names.folder().join(fill(file)?)),
+            Stdin::Items { count, size } => program.stdin_file(self.items(spec, number, *count, *size)?),
+        };
+        program = match &spec.ready {
+            None => program,
+            Some(ready) => program.ready(self.readiness(ready, number)?),
+        };
+        Ok(program)
+    }
+
+    fn readiness(&self, ready: &Ready, number: u32) -> io::Result<testing::Ready> {
+        Ok(match ready {
+            Ready::Stdout(pattern) => {
+                let pattern = pattern.clone();
+                testing::Ready::Stdout(Arc::new(move |line| pattern.is_match(line)))
+            }
+            Ready::Stderr(pattern) => {
+                let pattern = pattern.clone();
+                testing::Ready::Stderr(Arc::new(move |line| pattern.is_match(line)))
+            }
+            Ready::File(file) => {
+                testing::Ready::File(self.names.folder().join(self.names.fill(file, number)?))
+            }
+            Ready::Tcp(address) => testing::Ready::Tcp(self.names.fill(address, number)?),
+            Ready::Descriptor(number) => testing::Ready::Descriptor(*number),
+            Ready::Attached(ring) => match self.rings.get(ring) {
+                None => testing::Ready::Started,
+                Some(ring) => {
+                    let ring = Arc::clone(ring);
+                    testing::Ready::When(Arc::new(move |pid| {
+                        ring.participants().iter().any(|participant| participant.pid == *pid)
+                    }))
+                }
+            },
+        })
+    }
+
+    /// Writes the generated lines of an instance to a file.
+    fn items(&self, spec: &ProgramSpec, number: u32, count: u64, size: (u64, u64)) -> io::Result<PathBuf> {
+        let path = self.plan.folder.join(format!("{}-{number}.stdin", spec.name));
+        let name = spec.name.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        let mut random = fastrand::Rng::with_seed(self.plan.seed ^ name ^ u64::from(number) << 32);
+        let (mut file, mut line) = (BufWriter::new(File::create(&path)?), String::new());
+        for item in 1..=count {
+            let size = random.u64(size.0..=size.1) as usize;
+            line.clear();
+            // A string takes any text.
+            let _ = write!(line, "{}-{number}-{item}", spec.name);
+            while line.len() < size {
+                line.push('.');
+            }
+            // The end of a long name is what differs.
+            writeln!(file, "{}", &line[line.len() - size..])?;
+        }
+        file.flush()?;
+        Ok(path)
+    }
+
+    /// The folder of the logs.
+    pub fn history(&self) -> PathBuf {
+        self.plan.folder.join("history")
+    }
+
+    /// Notes which instances have become ready, and which have ended.
+    pub fn look(&mut self, faults: &mut Faults) -> Result<(), Failure> {
+        for index in 0..self.instances.len() {
+            let spec = self.program(&self.instances[index]);
+            let instance = &mut self.instances[index];
+            let failed = |error: &io::Error| Failure::io(instance.process.name().to_owned(), error);
+            if instance.ended.is_none() {
+                let ended = instance.process.ended().map_err(|error| failed(&error))?;
+                instance.ended = ended.map(|ended| (ended, Instant::now()));
+            }
+            if instance.ready.is_some() {
+                continue;
+            }
+            let name = instance.process.name().to_owned();
+            let mut ready = instance.process.is_ready().map_err(|error| Failure::io(name, &error))?;
+            // It attached to its ring and left between two checks.
+            let left = matches!(instance.ended, Some((testing::Ended::Code(0), _)));
+            ready |= left && matches!(spec.ready, Some(Ready::Attached(_)));
+            if ready {
+                instance.ready = Some(Instant::now());
+                instance.descriptors = instance.process.descriptors();
+                if spec.ready.is_some() {
+                    let (program, number) = (instance.program, instance.number);
+                    let wanted = faults.traces(self, program, number, false)?;
+                    self.attach(index, wanted, faults);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Traces an instance that runs. If the system refuses, the fault does not strike.
+    pub fn attach(&mut self, index: usize, wanted: Vec<(usize, testing::point::Plan)>, faults: &mut Faults) {
+        let instance = &mut self.instances[index];
+        for (fault, plan) in wanted {
+            match testing::point::Trace::attach(instance.process.id(), plan) {
+                Ok(trace) => instance.traces.push((fault, trace)),
+                Err(error) => faults.refuse(fault, &format!("{}: {error}", instance.process.name())),
+            }
+        }
+    }
+
+    /// Whether the run is over, and why.
+    pub fn has_ended(&self, faults: &Faults) -> Option<Ended> {
+        let unready = self.instances.iter().find(|one| one.ready.is_none() && one.ended.is_some());
+        if let Some(one) = unready {
+            let how = one.ended.map(|(ended, _)| ended_text(ended)).unwrap_or_default();
+            return Some(Ended::Stalled(format!("{} {how} before it was ready", one.process.name())));
+        }
+        let started = self.started.iter().zip(&self.scenario.programs).all(|(count, one)| *count == one.count);
+        let waits = |one: &Instance| !self.program(one).background && one.is_active();
+        if started && !self.instances.iter().any(waits) && !faults.will_restart() {
+            return Some(Ended::Over);
+        }
+        let timeout = self.scenario.timeout;
+        if Instant::now() < after(self.began, timeout) {
+            return None;
+        }
+        let left: Vec<&str> = self.instances.iter().filter(|one| waits(one)).map(|one| one.process.name()).collect();
+        let ready = if self.all_ready.is_none() { ", not all programs are ready" } else { "" };
+        Some(Ended::Stalled(format!("not over after {timeout:?}{ready}, still running: {}", left.join(", "))))
+    }
+
+    /// Writes down what everything is doing.
+    pub fn record_state(&self, why: &str) -> Result<(String, PathBuf), Failure> {
+        let path = self.plan.folder.join("state.txt");
+        let text = state::text(self, why);
+        fs::write(&path, text).map_err(|error| Failure::io(format!("{path:?}"), &error))?;
+        Ok((why.into(), path))
+    }
+
+    /// Asks the processes of the background to end, and kills those that do not.
+    pub fn end_background(&mut self, stop: &StopFlag) {
+        let begin = Instant::now();
+        let specs: Vec<&ProgramSpec> = self.instances.iter().map(|one| self.program(one)).collect();
+        for (one, spec) in self.instances.iter_mut().zip(&specs) {
+            one.descriptors = one.descriptors.filter(|_| one.ended.is_none());
+            if one.is_active() && spec.background {
+                // Fails only if it has ended meanwhile.
+                let _ = one.process.signal(spec.stop.0.0 as i32);
+                let _ = one.process.resume();
+            }
+        }
+        for (one, spec) in self.instances.iter_mut().zip(&specs) {
+            while one.is_active() && begin.elapsed() < spec.stop.1 && !stop.is_raised() {
+                match one.process.ended() {
+                    Ok(Some(ended)) => one.ended = Some((ended, Instant::now())),
+                    Ok(None) => thread::sleep(POLL),
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    /// What the programs have left, if the run ended by itself.
+    pub fn leftovers(&self, complete: bool) -> Vec<String> {
+        match (&self.scenario.expect.leftovers, complete) {
+            (Some(except), true) => leftovers::find(self, &self.segments, except),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Kills what still runs.
+    pub fn kill(&self) -> Result<(), Failure> {
+        self.session.kill().map_err(|error| Failure::io("ending the processes of the run", &error))
+    }
+
+    /// What became of the run, without its expectations.
+    pub fn outcome(&self, faults: Faults, duration: Duration, stalled: Option<(String, PathBuf)>) -> Outcome {
+        let end = |one: &Instance| InstanceEnd {
+            name: one.process.name().into(),
+            ended: one.ended.map(|(ended, _)| ended),
+            struck: one.struck,
+        };
+        let points = faults.points();
+        let (strikes, gaps) = faults.into_records();
+        let (complaint, state) = stalled.unzip();
+        Outcome {
+            scenario: self.scenario.name.clone(),
+            seed: self.plan.seed,
+            point: self.plan.point,
+            complaints: complaint.into_iter().collect(),
+            gaps,
+            strikes,
+            instances: self.instances.iter().map(end).collect(),
+            history: None,
+            duration,
+            points,
+            folder: self.plan.folder.clone(),
+            state,
+        }
+    }
+
+    /// The instances of a program, by its name in the file.
+    pub fn instances_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Instance> {
+        self.instances.iter().filter(move |one| self.program(one).name == name)
+    }
+}
+
+/// `producer` or `consumer` of this program's build.
+fn own(role: Role) -> Result<Program, Failure> {
+    let command = children::command(role)?;
+    Ok(Program::new(command.get_program()).args(command.get_args()))
+}
+
+/// The search path of the programs: first the folder of this program.
+fn path() -> Result<OsString, Failure> {
+    let this = children::this_program()?;
+    let folder = this.parent().unwrap_or(Path::new("/")).to_owned();
+    let inherited = env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let all = [folder].into_iter().chain(env::split_paths(&inherited));
+    env::join_paths(all).map_err(|error| Failure::new(code::RUNTIME, format!("PATH: {error}")))
+}
+
+/// How a process ended, in words.
+pub fn ended_text(ended: testing::Ended) -> String {
+    match ended {
+        testing::Ended::Code(code) => format!("ended with code {code}"),
+        testing::Ended::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
+            Ok(signal) => format!("was ended by {}", scenario::Signal(signal).name()),
+            Err(_) => format!("was ended by signal {number}"),
+        },
+    }
+}

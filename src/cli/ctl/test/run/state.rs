@@ -1,0 +1,54 @@
+//! What everything was doing when a run stalled.
+
+use std::fmt::Write;
+use std::process::{Command, Stdio};
+
+use super::stage::{Stage, ended_text};
+use crate::cli::ctl::children;
+use crate::testing::Output;
+
+/// How many lines of an output are shown.
+const LINES: usize = 10;
+
+/// A text for people: the reason, the rings, the processes, and the ends of their outputs.
+pub fn text(stage: &Stage<'_>, why: &str) -> String {
+    let mut text = format!("{why}\n");
+    for name in stage.rings.keys() {
+        let _ = write!(text, "\nring {name}:\n{}", inspect(stage.names.ring(name)));
+    }
+    for instance in &stage.instances {
+        let how = match instance.ended {
+            Some((ended, _)) => ended_text(ended),
+            None if instance.ready.is_none() => "runs, and is not ready".into(),
+            None => "runs".into(),
+        };
+        let process = &instance.process;
+        let _ = writeln!(text, "\n{} (process {}) {how}", process.name(), process.id());
+        for (name, output) in [("stdout", process.stdout()), ("stderr", process.stderr())] {
+            let _ = write!(text, "{}", end_of(name, output));
+        }
+    }
+    text.push('\n');
+    for observed in stage.session.observe() {
+        let _ = write!(text, "{observed}");
+    }
+    text
+}
+
+/// `ringctl inspect` of a ring, or why that failed.
+fn inspect(ring: &str) -> String {
+    let Ok(this) = children::this_program() else { return String::new() };
+    let output = Command::new(this).args(["inspect", ring]).stdin(Stdio::null()).output();
+    match output {
+        Ok(output) => String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        Err(error) => format!("{error}\n"),
+    }
+}
+
+/// The last lines of an output.
+pub fn end_of(name: &str, output: &Output) -> String {
+    let Ok(all) = output.text() else { return String::new() };
+    let lines: Vec<&str> = all.lines().collect();
+    let last = &lines[lines.len().saturating_sub(LINES)..];
+    last.iter().map(|line| format!("  {name}: {line}\n")).collect()
+}
