@@ -106,6 +106,7 @@ const OTHER: &[(&str, &str)] = &[
     ("limit", "\"1M\""),
     ("error", "\"ENOSPC\""),
     ("items", "7"),
+    ("stdin", "\"z\""),
     ("sent", "\"(?<id>z)\""),
     ("received", "\"(?<id>z)\""),
     ("except", "[\"z\"]"),
@@ -119,7 +120,7 @@ fn written(text: &str, key: &str, value: &str) -> String {
 /// The text with another one of the keys of which the section needs one.
 fn written_as_another(section: &Section, text: &str, key: &str) -> String {
     assert!(section.one_of.contains(&key), "{key} must be there: OTHER needs a value of it");
-    let other = section.one_of.iter().find(|other| **other != key).expect("there are several");
+    let other = section.one_of.iter().rfind(|other| **other != key).expect("there are several");
     written(text, other, section.key(other).unwrap().example)
 }
 
