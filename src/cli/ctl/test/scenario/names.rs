@@ -5,7 +5,7 @@ use super::values;
 use super::wrong::{Wrong, one_of};
 
 /// The names that are defined, in the order of the file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Names {
     /// Rings.
     pub rings: Vec<String>,

@@ -27,8 +27,8 @@ fn entries<'t>(file: &Table<'t>, key: &str) -> Vec<Node<'t>> {
 /// # Errors
 /// Two programs have one name.
 pub fn names(file: &Table<'_>) -> Result<Names, Wrong> {
-    let mut names = Names::default();
-    names.rings = entries(file, "ring").iter().map(|node| node.name.to_string()).collect();
+    let rings = entries(file, "ring").iter().map(|node| node.name.to_string()).collect();
+    let mut names = Names { rings, programs: Vec::new() };
     for (_, node) in programs(file) {
         if names.programs.iter().any(|name| name == node.name) {
             let problem = format!("two programs have the name {:?}", node.name);

@@ -52,7 +52,7 @@ impl Wrong {
 
 /// The line and the column of a byte, both from 1.
 pub fn place(text: &str, at: usize) -> (usize, usize) {
-    let at = text.floor_char_boundary(at);
+    let at = (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     let before = &text[..at];
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (before.matches('\n').count() + 1, before[start..].chars().count() + 1)

@@ -94,22 +94,24 @@ const PLACES: &[Place] = &[
     Place { section: &LEFTOVERS, text: |_| "[expect]\nleftovers = { % }\n" },
 ];
 
-/// Another value of each key that must be there.
+/// Other values of keys that must be there. The first that is right there is used.
 const OTHER: &[(&str, &str)] = &[
     ("do", "\"term\""),
     ("on", "\"other\""),
     ("run", "\"z\""),
     ("acknowledged", "7"),
+    ("acknowledged", "\"(?<id>z)\""),
+    ("syscall", "[\"z\"]"),
     ("ring", "\"jobs\""),
     ("calls", "[\"read\"]"),
     ("signal", "\"INT\""),
     ("limit", "\"1M\""),
     ("error", "\"ENOSPC\""),
     ("items", "7"),
+    ("stdin", "\"z\""),
     ("sent", "\"(?<id>z)\""),
     ("received", "\"(?<id>z)\""),
     ("except", "[\"z\"]"),
-    ("syscall", "[\"z\"]"),
 ];
 
 fn written(text: &str, key: &str, value: &str) -> String {
@@ -119,7 +121,7 @@ fn written(text: &str, key: &str, value: &str) -> String {
 /// The text with another one of the keys of which the section needs one.
 fn written_as_another(section: &Section, text: &str, key: &str) -> String {
     assert!(section.one_of.contains(&key), "{key} must be there: OTHER needs a value of it");
-    let other = section.one_of.iter().find(|other| **other != key).expect("there are several");
+    let other = section.one_of.iter().rfind(|other| **other != key).expect("there are several");
     written(text, other, section.key(other).unwrap().example)
 }
 
@@ -160,10 +162,11 @@ fn the_example_of_every_key_is_read_and_has_an_effect() {
             let with = right(&written(text, key.name, key.example));
             let other = match parsed(&format!("{BEGIN}{}", text.replace('%', ""))) {
                 Ok(without) => without,
-                Err(_) => match OTHER.iter().find(|(name, _)| *name == key.name) {
-                    Some((_, value)) => right(&written(text, key.name, value)),
-                    None => right(&written_as_another(place.section, text, key.name)),
-                },
+                Err(_) => OTHER
+                    .iter()
+                    .filter(|(name, _)| *name == key.name)
+                    .find_map(|(_, value)| parsed(&written(text, key.name, value)).ok())
+                    .unwrap_or_else(|| right(&written_as_another(place.section, text, key.name))),
             };
             assert_ne!(format!("{with:?}"), format!("{other:?}"), "{} has no effect:\n{text}", key.name);
             tried += 1;

@@ -4,8 +4,10 @@ mod errors_expectations;
 mod errors_faults;
 mod errors_files;
 mod errors_rings;
+mod files;
 mod keys;
 mod meaning;
+mod page;
 mod schema;
 
 use std::path::Path;
