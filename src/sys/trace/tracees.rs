@@ -2,7 +2,7 @@
 //!
 //! Only the thread that seized a process can answer its stops. Group stops and signals have their usual effects.
 //! The tracer collects the threads and descendants that end; it leaves the children of its own process to the code
-//! that started them. No stop is consumed: a stop ends when its thread continues.
+//! that started them. Stops are not consumed: a stop ends when its thread continues.
 #![allow(unsafe_code)]
 
 use std::{
@@ -240,7 +240,9 @@ impl Tracees {
             (libc::SIGTRAP, 0) if self.run == Run::Step && is_step(thread) => Why::Stepped,
             (signal, 0) => Why::Signal(signal),
             (_, libc::PTRACE_EVENT_EXEC) => {
-                // The thread has taken the place of the first thread of its process.
+                // The thread may have taken the id of the first thread of its process. Until this stop is consumed,
+                // the kernel takes each request for one to the former thread of that id, and refuses it.
+                let _ = wait(Some(thread), libc::WSTOPPED | libc::WNOHANG);
                 let former = ptrace::getevent(thread).map_or(thread, |id| Pid::from_raw(id as i32));
                 if former != thread {
                     self.threads.remove(&former);
