@@ -20,6 +20,7 @@
 
 pub mod history;
 mod output;
+pub mod point;
 mod process;
 mod program;
 mod session;

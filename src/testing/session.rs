@@ -49,14 +49,22 @@ impl Session {
     /// # Errors
     /// The error of the system.
     pub fn in_folder(folder: impl Into<PathBuf>) -> io::Result<Self> {
+        Session::removing(folder, |_| Vec::new())
+    }
+
+    /// As [`in_folder`](Self::in_folder). When its processes have ended, the session also removes these files, such as
+    /// shared memory that they have made, even if the process of the test is killed. `files` gets the session's id.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn removing(
+        folder: impl Into<PathBuf>,
+        files: impl FnOnce(&str) -> Vec<PathBuf>,
+    ) -> io::Result<Self> {
         let folder = folder.into();
         fs::create_dir_all(&folder)?;
-        Ok(Session {
-            tree: Tree::new()?,
-            folder: folder.canonicalize()?,
-            temporary: false,
-            started: Mutex::default(),
-        })
+        let (tree, folder) = (Tree::removing(files)?, folder.canonicalize()?);
+        Ok(Session { tree, folder, temporary: false, started: Mutex::default() })
     }
 
     /// Its id, 16 hexadecimal digits: unique, for names of rings and files.

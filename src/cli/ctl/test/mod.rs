@@ -1,14 +1,21 @@
 //! `ringctl test`: tests of several processes, described in files.
 
+mod expect;
+mod report;
+mod run;
 pub mod scenario;
+mod series;
+mod shrink;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use scenario::{init, schema};
+use scenario::{Scenario, init, schema};
+use series::{Settings, Totals};
 
 use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
 
@@ -61,6 +68,12 @@ pub struct Args {
     /// Make the folders of the runs in DIR, and keep them [default: those of failed runs stay in the temporary folder]
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Of a fault with every, strike only at the point with this number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub point: Option<u64>,
+    /// Leave out the fault in this line of the file; may be repeated
+    #[arg(long, value_name = "LINE")]
+    pub omit: Vec<u32>,
     /// Report as tap or json on standard output, or as junit=FILE; may be repeated [default: a table]
     #[arg(long, value_name = "FORM")]
     pub report: Vec<Report>,
@@ -101,15 +114,55 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
             ui.emit((text + "\n").as_bytes())?;
         }
         (None, false) => {
-            let mut scenarios = Vec::new();
-            for file in files(&args.scenarios)? {
-                scenarios.push(scenario::read(&file)?);
-            }
-            let line = format!("nothing runs yet; scenarios read: {}", scenarios.len());
-            return Err(Failure::new(code::RUNTIME, line));
+            return run_scenarios(args, ui);
         }
     }
     Ok(End::Done)
+}
+
+fn run_scenarios(args: &Args, ui: &Ui) -> Result<End, Failure> {
+    let mut scenarios = Vec::new();
+    for file in files(&args.scenarios)? {
+        scenarios.push(scenario::read(&file)?);
+    }
+    let all = scenarios.len();
+    let is_meant =
+        |scenario: &Scenario| args.only.is_empty() || args.only.iter().any(|text| scenario.name.contains(text));
+    scenarios.retain(is_meant);
+    if scenarios.is_empty() {
+        let line = format!("no scenario of {all} has a name with {}", args.only.join(" or "));
+        return Err(Failure::new(code::USAGE, line));
+    }
+    let stop = signals::catch()?;
+    let seed = args.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+    let folder = args.keep.clone().unwrap_or_else(|| {
+        std::env::temp_dir().join(format!("ringctl-test-{}-{:08x}", std::process::id(), fastrand::u32(..)))
+    });
+    let settings = Settings {
+        seed,
+        rounds: args.repeat.or((!args.until_fail).then_some(1)),
+        until_fail: args.until_fail,
+        jobs: args.jobs.unwrap_or(1),
+        folder: folder.clone(),
+        keep: args.keep.is_some(),
+        point: args.point,
+        omit: args.omit.clone(),
+    };
+    let mut terminal = report::Terminal::new(ui, scenarios.len());
+    let (totals, failure) = series::run_all(&scenarios, &settings, &stop, &mut |event, _| terminal.take(&event));
+    // Fails if the folder of a run is still there.
+    let _ = fs::remove_dir(&folder);
+    terminal.end(totals, seed)?;
+    if stop.is_raised() {
+        ui.note("interrupted: not all scenarios were run");
+        return Ok(signals::end());
+    }
+    match (failure, totals) {
+        (Some(failure), _) => Err(Failure { line: format!("a scenario could not be run: {}", failure.line), ..failure }),
+        (None, Totals { failed: 1.., .. }) => Err(Failure::new(code::ASSERTION, "an expectation failed")),
+        (None, Totals { inconclusive: 1.., .. }) => Err(Failure::new(code::INCONCLUSIVE, "a run was inconclusive")),
+        (None, _) => Ok(End::Done),
+    }
 }
 
 /// The files that were given; for a folder, the scenario files in it by name.

@@ -1,5 +1,6 @@
 //! Finds the least set of faults with which a run still fails.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::run::outcome::{Outcome, Verdict};
@@ -33,7 +34,7 @@ pub fn shrink(
     let mut omitted = plan.omitted.clone();
     let struck = |fault: usize| outcome.strikes.iter().any(|strike| strike.fault == fault);
     // Those that did not strike are not needed.
-    omitted.extend((0..scenario.faults.len()).filter(|fault| !omitted.contains(fault) && !struck(*fault)));
+    omitted.extend((0..scenario.faults.len()).filter(|fault| !plan.omitted.contains(fault) && !struck(*fault)));
     let mut runs = 0;
     let start = Instant::now();
     for fault in 0..scenario.faults.len() {
@@ -41,7 +42,9 @@ pub fn shrink(
             continue;
         }
         omitted.push(fault);
-        let folder = plan.folder.with_extension(format!("shrink-{runs}"));
+        let mut folder = plan.folder.clone().into_os_string();
+        folder.push(format!(".shrink-{runs}"));
+        let folder = PathBuf::from(folder);
         let plan = Plan { omitted: omitted.clone(), folder: folder.clone(), ..plan.clone() };
         let again = run::run(scenario, &plan, stop)?;
         runs += 1;

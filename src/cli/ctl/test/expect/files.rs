@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use regex_lite::Regex;
@@ -12,6 +12,9 @@ use crate::cli::common::exit::Failure;
 use crate::cli::ctl::test::run::stage::Stage;
 use crate::cli::ctl::test::scenario::Expect;
 use crate::testing::{Output, Process};
+
+/// Bytes that are read at a time.
+const BUFFER: usize = 64 << 10;
 
 /// How many differing lines are shown.
 const SHOWN: usize = 3;
@@ -107,7 +110,12 @@ fn compare(stage: &Stage<'_>, left: &str, right: &str) -> Result<Option<String>,
 }
 
 fn hash(path: &PathBuf) -> io::Result<String> {
-    let mut sum = Sha256::new();
-    io::copy(&mut File::open(path)?, &mut sum)?;
+    let (mut file, mut sum, mut buffer) = (File::open(path)?, Sha256::new(), vec![0; BUFFER]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => sum.update(&buffer[..read]),
+        }
+    }
     Ok(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,11 +1,11 @@
 //! One run of a scenario: starts its programs, lets its faults strike, and notes what happened.
 
 mod faults;
-mod instance;
+pub mod instance;
 mod leftovers;
 mod names;
 pub mod outcome;
-mod stage;
+pub mod stage;
 mod state;
 
 use std::path::PathBuf;

@@ -38,7 +38,7 @@ impl Names {
     }
 
     /// The name of a ring in this run.
-    pub fn ring(&self, name: &str) -> &str {
+    pub fn ring<'a>(&'a self, name: &'a str) -> &'a str {
         self.rings.get(name).map_or(name, String::as_str)
     }
 
@@ -55,15 +55,17 @@ impl Names {
         let (mut filled, mut rest) = (String::new(), text);
         while let Some((before, after)) = rest.split_once('{') {
             filled += before;
-            match after.split_once('}').map(|(name, after)| Ok((self.value(name, number)?, after))).transpose()? {
-                Some((Some(value), after)) => {
+            rest = after;
+            let Some((name, after)) = after.split_once('}') else {
+                filled.push('{');
+                continue;
+            };
+            match self.value(name, number)? {
+                Some(value) => {
                     filled += &value;
                     rest = after;
                 }
-                _ => {
-                    filled.push('{');
-                    rest = after;
-                }
+                None => filled.push('{'),
             }
         }
         Ok(filled + rest)

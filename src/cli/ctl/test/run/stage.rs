@@ -22,7 +22,7 @@ use crate::cli::ctl::children;
 use crate::cli::ctl::test::scenario::{self, ProgramSpec, Ready, Run, Scenario, Stdin};
 use crate::sys::command::DIRECTORY;
 use crate::testing::{self, Program, Session};
-use crate::{Ring, RingObserver, Role, StopFlag};
+use crate::{Ring, RingName, RingObserver, Role, StopFlag};
 
 /// How long the processes of the background may take to end before they are killed is theirs to say; this is the time
 /// between two checks.
@@ -91,7 +91,8 @@ impl<'s> Stage<'s> {
             let line = text.lines().next().unwrap_or_default().trim_start_matches("ringctl: ");
             return Err(Failure::new(code::RUNTIME, format!("making ring {name:?}: {line}")));
         }
-        Ring::observe(real).map_err(|error| Failure::of_ring(real, &error))
+        let found = RingName::parse(real).and_then(|name| Ring::observe(&name));
+        found.map_err(|error| Failure::of_ring(real, &error))
     }
 
     /// The programs of the scenario.
