@@ -47,7 +47,11 @@ impl Child {
                 Err(error) => return Err(error),
                 Ok(_) if pid == 0 => return Ok(None),
                 Ok(_) if code == libc::CLD_EXITED => return Ok(Some(Ended::Code(status))),
-                Ok(_) => return Ok(Some(Ended::Signal(status))),
+                Ok(_) if [libc::CLD_KILLED, libc::CLD_DUMPED].contains(&code) => {
+                    return Ok(Some(Ended::Signal(status)));
+                }
+                // A stop of a process that a thread of this process traces.
+                Ok(_) => return Ok(None),
             }
         }
     }

@@ -126,8 +126,9 @@ fn run_scenarios(args: &Args, ui: &Ui) -> Result<End, Failure> {
         scenarios.push(scenario::read(&file)?);
     }
     let all = scenarios.len();
-    let is_meant =
-        |scenario: &Scenario| args.only.is_empty() || args.only.iter().any(|text| scenario.name.contains(text));
+    let is_meant = |scenario: &Scenario| {
+        args.only.is_empty() || args.only.iter().any(|text| scenario.name.contains(text))
+    };
     scenarios.retain(is_meant);
     if scenarios.is_empty() {
         let line = format!("no scenario of {all} has a name with {}", args.only.join(" or "));
@@ -149,7 +150,8 @@ fn run_scenarios(args: &Args, ui: &Ui) -> Result<End, Failure> {
         omit: args.omit.clone(),
     };
     let mut terminal = report::Terminal::new(ui, scenarios.len());
-    let (totals, failure) = series::run_all(&scenarios, &settings, &stop, &mut |event, _| terminal.take(&event));
+    let (totals, failure) =
+        series::run_all(&scenarios, &settings, &stop, &mut |event, _| terminal.take(&event));
     // Fails if the folder of a run is still there.
     let _ = fs::remove_dir(&folder);
     terminal.end(totals, seed)?;
@@ -158,9 +160,13 @@ fn run_scenarios(args: &Args, ui: &Ui) -> Result<End, Failure> {
         return Ok(signals::end());
     }
     match (failure, totals) {
-        (Some(failure), _) => Err(Failure { line: format!("a scenario could not be run: {}", failure.line), ..failure }),
+        (Some(failure), _) => {
+            Err(Failure { line: format!("a scenario could not be run: {}", failure.line), ..failure })
+        }
         (None, Totals { failed: 1.., .. }) => Err(Failure::new(code::ASSERTION, "an expectation failed")),
-        (None, Totals { inconclusive: 1.., .. }) => Err(Failure::new(code::INCONCLUSIVE, "a run was inconclusive")),
+        (None, Totals { inconclusive: 1.., .. }) => {
+            Err(Failure::new(code::INCONCLUSIVE, "a run was inconclusive"))
+        }
         (None, _) => Ok(End::Done),
     }
 }

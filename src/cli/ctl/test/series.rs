@@ -81,7 +81,8 @@ pub fn run_all(
     let work = || {
         while !stop.is_raised() && !shared.enough.load(Ordering::Relaxed) {
             let number = shared.next.fetch_add(1, Ordering::Relaxed);
-            let (round, place) = (number / scenarios.len() as u64, (number % scenarios.len() as u64) as usize);
+            let (round, place) =
+                (number / scenarios.len() as u64, (number % scenarios.len() as u64) as usize);
             if settings.rounds.is_some_and(|rounds| round >= rounds) {
                 break;
             }
@@ -128,7 +129,9 @@ impl Series<'_, '_> {
         self.tell(Event::Begun(self.scenario));
         let result = match self.scenario.faults.iter().find_map(points_of) {
             None => self.run_once(None).map(drop),
-            Some(_) if self.settings.point.is_some() => self.run_once(self.settings.point.map(Point::At)).map(drop),
+            Some(_) if self.settings.point.is_some() => {
+                self.run_once(self.settings.point.map(Point::At)).map(drop)
+            }
             Some((max, within)) => self.run_points(max, within),
         };
         if let Err(failure) = result {
@@ -146,7 +149,10 @@ impl Series<'_, '_> {
             return Ok(());
         }
         for point in spread(count.points.unwrap_or(0), max) {
-            if start.elapsed() > within || self.is_enough() || self.run_once(Some(Point::At(point)))?.is_none() {
+            if start.elapsed() > within
+                || self.is_enough()
+                || self.run_once(Some(Point::At(point)))?.is_none()
+            {
                 break;
             }
         }

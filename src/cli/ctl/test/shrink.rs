@@ -34,7 +34,8 @@ pub fn shrink(
     let mut omitted = plan.omitted.clone();
     let struck = |fault: usize| outcome.strikes.iter().any(|strike| strike.fault == fault);
     // Those that did not strike are not needed.
-    omitted.extend((0..scenario.faults.len()).filter(|fault| !plan.omitted.contains(fault) && !struck(*fault)));
+    omitted
+        .extend((0..scenario.faults.len()).filter(|fault| !plan.omitted.contains(fault) && !struck(*fault)));
     let mut runs = 0;
     let start = Instant::now();
     for fault in 0..scenario.faults.len() {

@@ -74,7 +74,8 @@ impl Events {
 
     /// The times from the first attempt to send to the first receipt, in ascending order.
     pub fn latencies(&self) -> Vec<Duration> {
-        let times = self.items.values().filter_map(|(sent, received)| received.as_ref()?.checked_sub((*sent)?));
+        let times =
+            self.items.values().filter_map(|(sent, received)| received.as_ref()?.checked_sub((*sent)?));
         let mut times: Vec<Duration> = times.map(Duration::from_nanos).collect();
         times.sort_unstable();
         times

@@ -55,7 +55,8 @@ fn outputs(
             text += &output.text().map_err(|error| Failure::io(format!("{:?}", output.path()), &error))?;
         }
         let missing = patterns.iter().filter(|pattern| !pattern.is_match(&text));
-        complaints.extend(missing.map(|pattern| format!("{what} of {name} does not match {:?}", pattern.as_str())));
+        complaints
+            .extend(missing.map(|pattern| format!("{what} of {name} does not match {:?}", pattern.as_str())));
     }
     Ok(complaints)
 }
@@ -70,7 +71,8 @@ fn compare(stage: &Stage<'_>, left: &str, right: &str) -> Result<Option<String>,
     let read = |file: &str| -> Result<io::Result<Vec<String>>, Failure> {
         let bytes = fs::read(path(stage, file)?);
         Ok(bytes.map(|bytes| {
-            let mut lines: Vec<String> = String::from_utf8_lossy(&bytes).lines().map(str::to_string).collect();
+            let mut lines: Vec<String> =
+                String::from_utf8_lossy(&bytes).lines().map(str::to_string).collect();
             lines.sort_unstable();
             lines
         }))

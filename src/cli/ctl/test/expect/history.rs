@@ -115,7 +115,13 @@ fn described(report: &Report, faults: &[Fault]) -> Vec<String> {
     };
     let line = |found: &history::Found| {
         let what = found.fault.name();
-        format!("  {what}: item {} of producer {}: {}{}", found.sequence, found.producer, found.text, place(found))
+        format!(
+            "  {what}: item {} of producer {}: {}{}",
+            found.sequence,
+            found.producer,
+            found.text,
+            place(found)
+        )
     };
     found.map(line).collect()
 }
@@ -132,7 +138,8 @@ fn times(expect: &Expect, events: &Events, outcome: &mut Outcome) {
     }
     for (percent, most) in &expect.latency {
         let Some(found) = percentile(&latencies, *percent).filter(|found| found > most) else { continue };
-        let name = if *percent >= 100.0 { "the longest latency".into() } else { format!("the latency p{percent}") };
+        let name =
+            if *percent >= 100.0 { "the longest latency".into() } else { format!("the latency p{percent}") };
         outcome.complaints.push(format!("{name} is {found:.3?}, expected at most {most:?}"));
     }
 }

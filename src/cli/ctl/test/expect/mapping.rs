@@ -86,7 +86,9 @@ fn lines(mapping: &Mapping, stage: &Stage<'_>, instance: &Instance) -> Result<Ve
     for output in outputs {
         let text = output.text().map_err(|error| Failure::io(format!("{:?}", output.path()), &error))?;
         // Without its end, a line may be incomplete.
-        lines.extend(text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_string));
+        lines.extend(
+            text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_string),
+        );
     }
     Ok(lines)
 }
@@ -98,9 +100,8 @@ fn words(mapping: &Mapping, line: &str) -> Vec<(Word, String)> {
         (Word::Received, &mapping.received),
         (Word::Acknowledged, &mapping.acknowledged),
     ];
-    let item = |pattern: &Option<Regex>| {
-        Some(pattern.as_ref()?.captures(line)?.name(ITEM)?.as_str().to_string())
-    };
+    let item =
+        |pattern: &Option<Regex>| Some(pattern.as_ref()?.captures(line)?.name(ITEM)?.as_str().to_string());
     patterns.into_iter().filter_map(|(word, pattern)| Some((word, item(pattern)?))).collect()
 }
 
@@ -118,7 +119,8 @@ impl History {
     fn event(&mut self, process: u64, kind: EventKind, (producer, sequence, received): (u64, u64, u64)) {
         self.time += 1;
         let attempt = if kind.is_delivery() { received.clamp(1, u8::MAX.into()) as u8 } else { 0 };
-        Event { time: self.time, process, kind, producer, sequence, attempt, hash: None }.append_to(&mut self.text);
+        Event { time: self.time, process, kind, producer, sequence, attempt, hash: None }
+            .append_to(&mut self.text);
     }
 
     fn sent(&mut self, process: u64, id: &str) {

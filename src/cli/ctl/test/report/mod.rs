@@ -28,7 +28,8 @@ impl Terminal {
                 }
                 if outcome.verdict() != Verdict::Passed {
                     text += &format!("  output: {}\n", outcome.folder.display());
-                    text += &format!("  again: ringctl test {} --seed {}", scenario.path.display(), outcome.seed);
+                    text +=
+                        &format!("  again: ringctl test {} --seed {}", scenario.path.display(), outcome.seed);
                     if let Some(Point::At(point)) = outcome.point {
                         text += &format!(" --point {point}");
                     }
@@ -40,7 +41,9 @@ impl Terminal {
                 text
             }
             Event::Skipped(scenario, why) => format!("skipped       {} ({why})\n", scenario.name),
-            Event::Broken(scenario, failure) => format!("broken        {}: {}\n", scenario.name, failure.line),
+            Event::Broken(scenario, failure) => {
+                format!("broken        {}: {}\n", scenario.name, failure.line)
+            }
             Event::Begun(_) | Event::Ended(_) => return,
         };
         let _ = self.ui.emit(text.as_bytes());

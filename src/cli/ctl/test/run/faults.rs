@@ -165,7 +165,10 @@ impl<'s> Faults<'s> {
         let Some(ready) = stage.all_ready else { return Ok(()) };
         for fault in 0..self.states.len() {
             let state = &self.states[fault];
-            if state.left > 0 && state.not_before.is_none_or(|at| at <= now) && self.is_due(fault, stage, ready)? {
+            if state.left > 0
+                && state.not_before.is_none_or(|at| at <= now)
+                && self.is_due(fault, stage, ready)?
+            {
                 self.strike(fault, stage)?;
             }
         }
@@ -175,12 +178,15 @@ impl<'s> Faults<'s> {
     /// Notes what the traces say that are over.
     fn collect(&mut self, stage: &mut Stage<'s>) {
         for index in 0..stage.instances.len() {
-            let (over, left): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut stage.instances[index].traces).into_iter().partition(|(_, trace)| trace.is_over());
+            let (over, left): (Vec<_>, Vec<_>) = std::mem::take(&mut stage.instances[index].traces)
+                .into_iter()
+                .partition(|(_, trace)| trace.is_over());
             stage.instances[index].traces = left;
             for (fault, trace) in over {
                 match trace.outcome() {
-                    Ok(Outcome { struck: Some(struck), .. }) => self.traced_strike(fault, index, &struck, stage),
+                    Ok(Outcome { struck: Some(struck), .. }) => {
+                        self.traced_strike(fault, index, &struck, stage)
+                    }
                     Ok(Outcome { count, .. }) => {
                         let spec = &self.scenario.faults[fault];
                         if matches!((&spec.when, self.plan.point), (When::Every { .. }, Some(Point::Count))) {
@@ -256,7 +262,9 @@ impl<'s> Faults<'s> {
                 .is_some_and(|ring| ring.totals.acknowledged >= items.saturating_mul(state.done + 1)),
             When::Full(ring) => snapshot(ring)?.is_some_and(|ring| ring.used_slots >= ring.capacity),
             // Empty again: at first it is.
-            When::Empty(ring) => snapshot(ring)?.is_some_and(|ring| ring.totals.sent > 0 && ring.used_slots == 0),
+            When::Empty(ring) => {
+                snapshot(ring)?.is_some_and(|ring| ring.totals.sent > 0 && ring.used_slots == 0)
+            }
             When::Held(ring) => !holders(stage, ring)?.is_empty(),
             When::Syscall { .. } | When::Instruction(_) | When::Every { .. } => false,
         })
@@ -344,7 +352,8 @@ impl<'s> Faults<'s> {
         for instance in &mut stage.instances {
             let Some((ended @ Ended::Code(_), _)) = instance.ended else { continue };
             let name = instance.process.name();
-            let missed = |record: &Record| record.instance == name && ["kill", "restart"].contains(&&*record.action);
+            let missed =
+                |record: &Record| record.instance == name && ["kill", "restart"].contains(&&*record.action);
             if let Some(place) = self.records.iter().position(missed) {
                 let record = self.records.remove(place);
                 instance.struck = self.records.iter().any(|other| other.instance == name);
@@ -358,7 +367,8 @@ impl<'s> Faults<'s> {
     /// The strikes, and the faults that did not strike.
     pub fn into_records(self) -> (Vec<Record>, Vec<String>) {
         let missed = self.scenario.faults.iter().enumerate().filter(|(fault, spec)| {
-            let counts = matches!((&spec.when, self.plan.point), (When::Every { .. }, None | Some(Point::Count)));
+            let counts =
+                matches!((&spec.when, self.plan.point), (When::Every { .. }, None | Some(Point::Count)));
             let struck = self.records.iter().any(|record| record.fault == *fault);
             !struck && !counts && spec.must_strike && !self.plan.omitted.contains(fault)
         });
@@ -430,7 +440,12 @@ fn strike_of(spec: &FaultSpec) -> Result<Strike, Failure> {
 }
 
 /// The plan, for the files below the folder of a fault only.
-fn below(plan: point::Plan, spec: &FaultSpec, stage: &Stage<'_>, number: u32) -> Result<point::Plan, Failure> {
+fn below(
+    plan: point::Plan,
+    spec: &FaultSpec,
+    stage: &Stage<'_>,
+    number: u32,
+) -> Result<point::Plan, Failure> {
     let Action::Fail { path: Some(path), .. } = &spec.action else { return Ok(plan) };
     let path = stage.names.fill(path, number).map_err(|error| Failure::io("a port", &error))?;
     Ok(plan.below(stage.names.folder().join(path)))

@@ -18,7 +18,10 @@ pub fn segments() -> Vec<OsString> {
 pub fn find(stage: &Stage<'_>, before: &[OsString], except: &[String]) -> Vec<String> {
     let mut left = Vec::new();
     let stopped = |pid: u32| {
-        stage.instances.iter().any(|one| one.stopped_for_good && one.process.id() == pid && one.ended.is_none())
+        stage
+            .instances
+            .iter()
+            .any(|one| one.stopped_for_good && one.process.id() == pid && one.ended.is_none())
     };
     for observed in stage.session.observe() {
         if !stopped(observed.id) {
@@ -27,7 +30,8 @@ pub fn find(stage: &Stage<'_>, before: &[OsString], except: &[String]) -> Vec<St
     }
     left.extend(files(stage.names.folder(), Path::new(""), except));
     if stage.plan.alone {
-        let own = |name: &OsString| stage.rings.keys().any(|ring| name.to_str() == Some(stage.names.ring(ring)));
+        let own =
+            |name: &OsString| stage.rings.keys().any(|ring| name.to_str() == Some(stage.names.ring(ring)));
         let new = segments().into_iter().filter(|name| !before.contains(name) && !own(name));
         left.extend(new.map(|name| format!("segment {name:?} is left in {DIRECTORY}")));
     }

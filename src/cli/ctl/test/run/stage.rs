@@ -132,7 +132,8 @@ impl<'s> Stage<'s> {
         let failed = |error: &io::Error| Failure::io(format!("starting {}-{number}", spec.name), error);
         let launched = self.launch(spec, number).map_err(|error| failed(&error))?;
         let traces = std::cell::RefCell::new(Vec::new());
-        let wanted = if spec.ready.is_none() { faults.traces(self, program, number, true)? } else { Vec::new() };
+        let at_start = is_traced_from_start(spec);
+        let wanted = if at_start { faults.traces(self, program, number, true)? } else { Vec::new() };
         let prepare = |pid: u32| {
             for (fault, plan) in &wanted {
                 traces.borrow_mut().push((*fault, testing::point::Trace::attach(pid, plan.clone())?));
@@ -271,7 +272,7 @@ impl<'s> Stage<'s> {
             if ready {
                 instance.ready = Some(Instant::now());
                 instance.descriptors = instance.process.descriptors();
-                if spec.ready.is_some() {
+                if !is_traced_from_start(spec) {
                     let (program, number) = (instance.program, instance.number);
                     let wanted = faults.traces(self, program, number, false)?;
                     self.attach(index, wanted, faults);
@@ -285,6 +286,10 @@ impl<'s> Stage<'s> {
     pub fn attach(&mut self, index: usize, wanted: Vec<(usize, testing::point::Plan)>, faults: &mut Faults) {
         let instance = &mut self.instances[index];
         for (fault, plan) in wanted {
+            if !matches!(instance.process.ended(), Ok(None)) {
+                faults.refuse(fault, &format!("{} had ended by then", instance.process.name()));
+                continue;
+            }
             match testing::point::Trace::attach(instance.process.id(), plan) {
                 Ok(trace) => instance.traces.push((fault, trace)),
                 Err(error) => faults.refuse(fault, &format!("{}: {error}", instance.process.name())),
@@ -299,7 +304,8 @@ impl<'s> Stage<'s> {
             let how = one.ended.map(|(ended, _)| ended_text(ended)).unwrap_or_default();
             return Some(Ended::Stalled(format!("{} {how} before it was ready", one.process.name())));
         }
-        let started = self.started.iter().zip(&self.scenario.programs).all(|(count, one)| *count == one.count);
+        let started =
+            self.started.iter().zip(&self.scenario.programs).all(|(count, one)| *count == one.count);
         let waits = |one: &Instance| !self.program(one).background && one.is_active();
         if started && !self.instances.iter().any(waits) && !faults.will_restart() {
             return Some(Ended::Over);
@@ -308,7 +314,8 @@ impl<'s> Stage<'s> {
         if Instant::now() < after(self.began, timeout) {
             return None;
         }
-        let left: Vec<&str> = self.instances.iter().filter(|one| waits(one)).map(|one| one.process.name()).collect();
+        let left: Vec<&str> =
+            self.instances.iter().filter(|one| waits(one)).map(|one| one.process.name()).collect();
         let ready = if self.all_ready.is_none() { ", not all programs are ready" } else { "" };
         Some(Ended::Stalled(format!("not over after {timeout:?}{ready}, still running: {}", left.join(", "))))
     }
@@ -387,6 +394,12 @@ impl<'s> Stage<'s> {
     pub fn instances_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Instance> {
         self.instances.iter().filter(move |one| self.program(one).name == name)
     }
+}
+
+/// Whether the points of a process are counted from its first instruction on, so that their numbers repeat; otherwise
+/// from the moment at which it is ready, as the file says.
+fn is_traced_from_start(spec: &ProgramSpec) -> bool {
+    matches!(spec.ready, None | Some(Ready::Attached(_)))
 }
 
 /// `producer` or `consumer` of this program's build.
