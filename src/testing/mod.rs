@@ -1,5 +1,9 @@
 //! For the tests of programs that hand items from process to process (feature `testing`).
 //!
-//! [`history`] writes, reads and checks what the processes of a run did.
+//! | module | gives |
+//! |---|---|
+//! | [`history`] | what the processes of a run did: written, read and checked |
+//! | [`point`] | faults at chosen system calls and instructions of any program |
 
 pub mod history;
+pub mod point;

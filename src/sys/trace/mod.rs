@@ -33,7 +33,7 @@ use std::{
 use nix::unistd::Pid;
 
 use gate::Gate;
-pub use plan::{Begin, Calls, Lasting, Outcome, Plan, Strike, Struck, Unit};
+pub use plan::{Begin, Calls, Lasting, Outcome, Plan, Strike, Struck, Unit, UnknownCall};
 pub use tracees::has_ended;
 
 #[cfg(test)]

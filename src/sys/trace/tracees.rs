@@ -343,12 +343,12 @@ impl Stop {
 ///
 /// To be asked before `Child::try_wait` for a process that a thread of this process traces: as long as it lives, a
 /// wait for it would report, and take away, the stops that its tracer waits for.
-pub fn has_ended(child: Pid) -> bool {
+pub fn has_ended(child: u32) -> bool {
     let mut found = blank();
     // SAFETY: `found` is a place for the answer.
     let result = unsafe {
         let flags = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG | libc::__WALL;
-        libc::waitid(libc::P_PID, child.as_raw() as libc::id_t, &mut found, flags)
+        libc::waitid(libc::P_PID, child, &mut found, flags)
     };
     // No such child: it has been collected. Otherwise a zero signal number says that nothing has happened.
     let is_end = matches!(found.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED);
