@@ -49,7 +49,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `cli` | yes | the three programs `producer`, `consumer` and `ringctl`; without it (`default-features = false`), the library alone |
-//! | `testing` | with `cli` | `testing::history`: histories of what the processes of a run did, for any queue |
+//! | `testing` | with `cli` | `testing::history`: histories of what the processes of a run did, for any queue; `testing::point`: faults at chosen system calls and instructions of any program |
 //! | `tokio` | no | `AsyncProducer` and `AsyncConsumer` |
 //!
 //! # Limits
@@ -60,7 +60,7 @@
 //!
 //! # How it is built
 //!
-//! Each module uses only those below it: `cli` (the three commands), `testing` (histories), `framing`, `handles` (the types above), [`sync`], `membership`
+//! Each module uses only those below it: `cli` (the three commands), `testing` (histories, faults), `framing`, `handles` (the types above), [`sync`], `membership`
 //! (participants, and recovery after a death), `wait` (how processes wait), `protocol` (the ring, generic over its memory),
 //! `layout` (the segment's bytes), `sys` (the operating system). docs/ARCHITECTURE.md describes them; docs/PROTOCOL.md
 //! has the table of states, and what a death at each step leaves.

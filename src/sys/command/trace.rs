@@ -12,18 +12,16 @@ use std::{
 };
 
 use nix::{
-    errno::Errno,
-    sys::{
-        ptrace::{self, Options},
-        signal::{Signal, kill},
-        wait::{Id, WaitPidFlag, WaitStatus, waitid},
-    },
+    sys::signal::{Signal, kill},
     unistd::Pid,
 };
+
+use crate::sys::trace::tracees::{Next, Run, Scope, Stop, Tracees, Why};
 
 /// The signal by which a process marks where its count begins and ends. It has no effect on a process that is not
 /// traced, since it is ignored unless caught; a tracer sees it.
 const MARK: Signal = Signal::SIGURG;
+const MARK_NUMBER: i32 = MARK as i32;
 
 /// The part of a process's work in which its system calls count.
 #[derive(Debug)]
@@ -85,40 +83,33 @@ fn joined(thread: JoinHandle<io::Result<Vec<u64>>>) -> io::Result<Vec<u64>> {
 }
 
 fn count(ids: &[u32], seized: &Sender<()>) -> io::Result<Vec<u64>> {
-    let mut traced: Vec<Traced> = ids.iter().map(|&id| Traced::new(id)).collect();
-    for one in &traced {
-        // When this thread ends, for any reason, the kernel ends the traced processes too.
-        ptrace::seize(one.id, Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL)?;
+    let mut counted: Vec<Count> = ids.iter().map(|&id| Count::new(id)).collect();
+    let mut tracees = Tracees::new(Scope::Thread, Run::ToCall);
+    for one in &counted {
+        tracees.seize(one.id)?;
         // Only a stopped process can be told to stop at its next call.
-        ptrace::interrupt(one.id)?;
+        tracees.interrupt(one.id)?;
     }
     // If the caller is gone, nothing receives this.
     let _ = seized.send(());
-    // Does not wait for their exits, which the process that started them collects. ECHILD: none is left that could
-    // stop.
-    let of_this_thread = WaitPidFlag::WSTOPPED | WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
-    while traced.iter().any(|one| one.phase != Phase::Over) {
-        match waitid(Id::All, of_this_thread) {
-            Ok(status) => {
-                if let Some(one) = traced.iter_mut().find(|one| Some(one.id) == status.pid()) {
-                    one.stopped(status)?;
-                }
-            }
-            Err(Errno::EINTR) => {}
-            Err(Errno::ECHILD) => return Err(io::Error::other("a traced process has died")),
-            Err(error) => return Err(error.into()),
+    while counted.iter().any(|one| one.phase != Phase::Over) {
+        let Next::Stop(stop) = tracees.next(None)? else {
+            return Err(io::Error::other("a traced process has died"));
+        };
+        let one = counted.iter_mut().find(|one| one.id == stop.thread);
+        match one.map(|one| one.after(&stop)) {
+            Some(Phase::Over) => tracees.detach(&stop)?,
+            _ => tracees.resume(&stop)?,
         }
     }
-    Ok(traced.iter().map(|one| one.calls).collect())
+    Ok(counted.iter().map(|one| one.calls).collect())
 }
 
 /// One process.
 #[derive(Debug)]
-struct Traced {
+struct Count {
     id: Pid,
     phase: Phase,
-    /// It has entered a call that it has not left.
-    inside: bool,
     calls: u64,
 }
 
@@ -129,48 +120,24 @@ enum Phase {
     Over,
 }
 
-impl Traced {
+impl Count {
     fn new(id: u32) -> Self {
-        Traced { id: Pid::from_raw(id as i32), phase: Phase::Before, inside: false, calls: 0 }
+        Count { id: Pid::from_raw(id as i32), phase: Phase::Before, calls: 0 }
     }
 
-    /// The process has stopped: counts the stop and continues the process.
-    fn stopped(&mut self, status: WaitStatus) -> io::Result<()> {
-        let signal = match status {
-            WaitStatus::PtraceSyscall(_) => {
-                self.inside = !self.inside;
-                self.calls += u64::from(self.inside && self.phase == Phase::Counted);
-                None
-            }
-            // The signal is on its way to the process, which ignores it.
-            WaitStatus::PtraceEvent(_, MARK, 0) => {
-                self.marked();
-                None
-            }
-            WaitStatus::PtraceEvent(_, signal, 0) => Some(signal),
-            // The interruption from `seize`, at the beginning.
-            _ => None,
-        };
-        let told = match self.phase {
-            Phase::Over => ptrace::detach(self.id, signal),
-            _ => ptrace::syscall(self.id, signal),
-        };
-        match told {
-            // Killed meanwhile.
-            Err(Errno::ESRCH) => Ok(()),
-            told => Ok(told?),
-        }
-    }
-
-    fn marked(&mut self) {
-        self.phase = match self.phase {
-            Phase::Before => Phase::Counted,
-            _ => {
+    /// The phase after this stop of the process, which counts if it is a call.
+    fn after(&mut self, stop: &Stop) -> Phase {
+        match (stop.why, self.phase) {
+            (Why::Entry(_), Phase::Counted) => self.calls += 1,
+            (Why::Signal(MARK_NUMBER), Phase::Before) => self.phase = Phase::Counted,
+            (Why::Signal(MARK_NUMBER), _) => {
                 // The call that marks the end is not a part of the work.
                 self.calls = self.calls.saturating_sub(1);
-                Phase::Over
+                self.phase = Phase::Over;
             }
-        };
+            _ => {}
+        }
+        self.phase
     }
 }
 

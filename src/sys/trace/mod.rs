@@ -6,11 +6,13 @@
 //! | [`tracees`] | the traced threads, their stops, and what those mean |
 //! | [`plan`] | what is counted, where a fault strikes, and what it does |
 //! | [`strike`] | the thread that carries out a plan |
+//! | [`gate`] | a child that waits before its program begins |
 //! | [`names`] | names and numbers of system calls |
 //! | [`registers`] | a call that does not happen, for each processor |
 //! | [`files`] | the file that a call works on |
 
 pub mod files;
+pub mod gate;
 pub mod names;
 pub mod plan;
 pub mod registers;
@@ -18,23 +20,20 @@ pub mod strike;
 pub mod tracees;
 
 use std::{
-    io::{self, PipeReader, PipeWriter, Read, Write},
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::process::CommandExt,
-    },
+    io,
     process::{Child, Command},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
-        mpsc::{self, Sender},
+        mpsc,
     },
     thread,
 };
 
 use nix::unistd::Pid;
 
-pub use plan::{Begin, Calls, Lasting, Outcome, Plan, Strike, Struck, Unit};
+use gate::Gate;
+pub use plan::{Begin, Calls, Lasting, Outcome, Plan, Strike, Struck, Unit, UnknownCall};
 pub use tracees::has_ended;
 
 #[cfg(test)]
@@ -102,29 +101,22 @@ impl Trace {
     /// # Errors
     /// As [`attach`](Self::attach), and those of [`Command::spawn`].
     pub fn start(mut command: Command, plan: Plan) -> io::Result<(Child, Trace)> {
-        let (tell, hear) = (io::pipe()?, io::pipe()?);
-        let ((mut child_id, announce), (wait, allow)) = (tell, hear);
-        hold_before_exec(&mut command, announce, wait, allow.as_raw_fd());
-        let (failed, failure): (Sender<io::Error>, _) = mpsc::channel();
+        let gate = Gate::before_exec(&mut command)?;
+        let (failed, failure) = mpsc::channel();
         let trace = Trace::spawn(plan, move |follower| {
-            let mut id = [0; 4];
-            // The child was not made: `spawn` says why.
-            if child_id.read_exact(&mut id).is_err() {
-                return Ok(false);
-            }
-            if let Err(error) = follower.seize(Pid::from_raw(i32::from_ne_bytes(id))) {
-                let _ = failed.send(error);
-                return Ok(false);
-            }
-            // A child that has been killed meanwhile reads nothing.
-            let mut allow = allow;
-            let _ = allow.write_all(&[1]);
-            Ok(true)
+            let passed = gate.pass(|child| follower.seize(child));
+            // The caller has the error from here, and nothing waits for the outcome.
+            Ok(passed.map_err(|error| failed.send(error)).is_ok())
         })?;
         match command.spawn() {
             Ok(child) => Ok((child, trace)),
             // The reason is the tracer's, if it has one.
-            Err(error) => Err(failure.try_recv().unwrap_or(error)),
+            Err(error) => {
+                // Ends the tracer's wait for the child.
+                drop(command);
+                let reason = failure.recv().ok();
+                Err(reason.filter(|reason| reason.kind() != io::ErrorKind::UnexpectedEof).unwrap_or(error))
+            }
         }
     }
 
@@ -162,25 +154,4 @@ impl Trace {
     pub fn release(&self) {
         self.0.is_released.store(true, Ordering::Relaxed);
     }
-}
-
-/// Has the child say its id, and wait until it is traced. `other_end` is the descriptor of this process that allows it:
-/// the child closes its copy, so that it does not wait for a process that has died.
-#[allow(unsafe_code)]
-fn hold_before_exec(command: &mut Command, announce: PipeWriter, wait: PipeReader, other_end: i32) {
-    let (announce, wait): (OwnedFd, OwnedFd) = (announce.into(), wait.into());
-    let hold = move || {
-        // SAFETY: system calls without memory of their own, which are allowed between fork and exec. The buffers are
-        // locals of the sizes given; the descriptors are open, and the child uses `other_end` for nothing else.
-        unsafe {
-            let id = libc::getpid().to_ne_bytes();
-            libc::close(other_end);
-            libc::write(announce.as_raw_fd(), id.as_ptr().cast(), id.len());
-            let mut allowed = 0u8;
-            let read = libc::read(wait.as_raw_fd(), (&raw mut allowed).cast(), 1);
-            if read == 1 { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EPERM)) }
-        }
-    };
-    // SAFETY: `hold` makes system calls and allocates nothing.
-    unsafe { command.pre_exec(hold) };
 }

@@ -49,10 +49,10 @@ impl Calls {
     ///
     /// # Errors
     /// The first name that no processor has.
-    pub fn named<N: AsRef<str>>(names: &[N]) -> Result<Calls, String> {
+    pub fn named<N: AsRef<str>>(names: &[N]) -> Result<Calls, UnknownCall> {
         let numbers = names.iter().map(|name| {
             let name = name.as_ref();
-            names::number(name).ok_or_else(|| name.to_string())
+            names::number(name).ok_or_else(|| UnknownCall(name.to_string()))
         });
         Ok(Calls::Numbers(numbers.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()))
     }
@@ -62,6 +62,11 @@ impl Calls {
         names::names()
     }
 }
+
+/// A name that no system call has, on any processor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no system call {0:?}")]
+pub struct UnknownCall(pub String);
 
 /// What happens at the point. The call or instruction of the point has not been executed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -72,8 +72,7 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// How a child ends.
 fn end(mut child: Child) -> ExitStatus {
-    let id = pid(&child);
-    wait_until("the end of a child", || has_ended(id));
+    wait_until("the end of a child", || has_ended(child.id()));
     child.wait().unwrap()
 }
 
@@ -359,7 +358,7 @@ fn a_background_process_is_followed_after_its_shell() {
     let plan = calls(&["write"]).below(folder.path());
     let (child, trace) = Trace::start(shell_in(folder.path(), script), plan).unwrap();
     // It is not collected: its tracer must see the others beside it.
-    wait_until("the end of the shell", || has_ended(pid(&child)));
+    wait_until("the end of the shell", || has_ended(child.id()));
     assert!(!trace.is_over());
     fs::write(folder.path().join("go"), "").unwrap();
     assert_eq!(trace.outcome().unwrap().count, 1);
@@ -548,7 +547,8 @@ fn the_names_of_system_calls_are_unique_and_lead_to_their_numbers() {
     assert_eq!(names::number("write"), Some(Some(libc::SYS_write)));
     assert_eq!(names::number("open"), Some(cfg!(target_arch = "x86_64").then_some(2)));
     assert_eq!(names::number("wirte"), None);
-    assert_eq!(Calls::named(&["write", "wirte"]), Err("wirte".to_string()));
+    assert_eq!(Calls::named(&["write", "wirte"]), Err(UnknownCall("wirte".to_string())));
+    assert_eq!(UnknownCall("wirte".into()).to_string(), "there is no system call \"wirte\"");
     let mut all: Vec<&str> = Calls::names().collect();
     all.sort();
     all.dedup();

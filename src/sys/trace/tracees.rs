@@ -9,8 +9,8 @@ use std::{
     collections::HashMap,
     fs, io, mem,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
-    ptr,
-    thread::sleep,
+    process::{Child, Command},
+    ptr, thread,
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,8 @@ use nix::{
     sys::ptrace::{self, Options},
     unistd::Pid,
 };
+
+use super::gate::Gate;
 
 /// Between two looks, where the tracer cannot sleep until the next stop.
 const SLICE: Duration = Duration::from_micros(200);
@@ -136,6 +138,24 @@ impl Tracees {
         Ok(())
     }
 
+    /// Starts a command, whose process is traced before its program begins.
+    ///
+    /// # Errors
+    /// As [`seize`](Self::seize), and those of [`Command::spawn`].
+    pub fn start(&mut self, mut command: Command) -> io::Result<Child> {
+        let gate = Gate::before_exec(&mut command)?;
+        thread::scope(|scope| {
+            // `spawn` returns when the program begins, and this thread is the tracer.
+            let spawned = scope.spawn(move || command.spawn());
+            let passed = gate.pass(|child| self.seize(child));
+            let child = spawned.join().map_err(|_| io::Error::other("the start has failed"))?;
+            match passed {
+                Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+                _ => child,
+            }
+        })
+    }
+
     /// Stops a thread that runs, so that it can be told how far to run: [`Why::Present`]. A call that waits is
     /// interrupted; most calls then continue, a few return `EINTR`.
     pub fn interrupt(&self, thread: Pid) -> io::Result<()> {
@@ -194,7 +214,7 @@ impl Tracees {
                     if until.is_some_and(|until| Instant::now() >= until) {
                         return Ok(Next::Late);
                     }
-                    sleep(SLICE);
+                    thread::sleep(SLICE);
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::ECHILD) => return Ok(Next::Over),
@@ -323,12 +343,12 @@ impl Stop {
 ///
 /// To be asked before `Child::try_wait` for a process that a thread of this process traces: as long as it lives, a
 /// wait for it would report, and take away, the stops that its tracer waits for.
-pub fn has_ended(child: Pid) -> bool {
+pub fn has_ended(child: u32) -> bool {
     let mut found = blank();
     // SAFETY: `found` is a place for the answer.
     let result = unsafe {
         let flags = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG | libc::__WALL;
-        libc::waitid(libc::P_PID, child.as_raw() as libc::id_t, &mut found, flags)
+        libc::waitid(libc::P_PID, child, &mut found, flags)
     };
     // No such child: it has been collected. Otherwise a zero signal number says that nothing has happened.
     let is_end = matches!(found.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED);

@@ -17,7 +17,7 @@ const LOOKS: [c_long; 8] = [
 
 /// The errors that are tried for a call of this number. None for calls that cannot fail or do not return;
 /// nor for `brk`, which answers with an address.
-pub fn of(number: u64) -> &'static [Errno] {
+pub fn of(number: c_long) -> &'static [Errno] {
     match modern(number) {
         libc::SYS_openat => &[EMFILE, ENOSPC, EACCES, ENOMEM, ENFILE, EINTR, EIO],
         libc::SYS_fallocate => &[ENOSPC, EINTR, ENOMEM, EIO],
@@ -48,7 +48,7 @@ pub fn of(number: u64) -> &'static [Errno] {
 }
 
 /// What a call says when that which it takes has run out, for those where it may last.
-pub fn of_starvation(number: u64) -> Option<Errno> {
+pub fn of_starvation(number: c_long) -> Option<Errno> {
     match modern(number) {
         libc::SYS_openat => Some(EMFILE),
         libc::SYS_fallocate | libc::SYS_pwrite64 => Some(ENOSPC),
@@ -59,8 +59,8 @@ pub fn of_starvation(number: u64) -> Option<Errno> {
 }
 
 /// A processor with a long history has calls that others do without.
-fn modern(number: u64) -> c_long {
-    match number as c_long {
+fn modern(number: c_long) -> c_long {
+    match number {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_unlink => libc::SYS_unlinkat,
         #[cfg(target_arch = "x86_64")]

@@ -38,7 +38,7 @@ fn stride() -> usize {
 }
 
 /// One victim and all checks after it.
-fn try_one(operation: Operation, plan: Plan) -> Result<(Outcome, Result<(), String>), Errno> {
+fn try_one(operation: Operation, plan: Plan) -> std::io::Result<(Outcome, Result<(), String>)> {
     let name = TestName::new("calls");
     operation.prepare(&name);
     let mut seen = Ok(());
@@ -63,8 +63,8 @@ fn calls_of(operation: Operation, plan: Plan) -> Option<Outcome> {
             assert_eq!(checked, Ok(()), "{operation:?}, {plan:?}: {outcome:?}");
             Some(outcome)
         }
-        Err(errno) => {
-            not_tried(&format!("ptrace is refused here ({errno}), by a container's filter?"));
+        Err(error) => {
+            not_tried(&format!("{error}; a container's filter?"));
             None
         }
     }
@@ -142,8 +142,7 @@ fn starved_from_each_call(operation: Operation) {
 fn killed_without_unnamed_files(operation: Operation) {
     let Some(calls) = calls_of(operation, Plan::default()) else { return };
     let unnamed = calls.calls.iter().position(|call| {
-        call.number == libc::SYS_openat as u64
-            && call.arguments[2] as i32 & libc::O_TMPFILE == libc::O_TMPFILE
+        call.number == libc::SYS_openat && call.arguments[2] as i32 & libc::O_TMPFILE == libc::O_TMPFILE
     });
     let unnamed = unnamed.expect("an unnamed file was opened");
     let fail = Some((unnamed, Errno::EOPNOTSUPP));

@@ -134,7 +134,7 @@ impl Operation {
             outcome.stderr.lines().partition(|line| line.starts_with(&prefix));
         let could_say = plan.fail.is_none_or(|(call, _)| {
             outcome.calls.get(call).is_none_or(|call| {
-                call.number != libc::SYS_write as u64 || call.arguments[0] != libc::STDERR_FILENO as u64
+                call.number != libc::SYS_write || call.arguments[0] != libc::STDERR_FILENO as u64
             })
         });
         if code != 0 && said.len() != 1 && could_say {

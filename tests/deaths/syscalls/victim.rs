@@ -3,17 +3,17 @@
 //! What comes before the first call with a path in /dev/shm is the loader's, the runtime's and the parser's of
 //! arguments, and does not count. Only the main thread is traced: threads that wait for signals continue beside it.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::errno::Errno;
-use nix::sys::ptrace;
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+pub use ringpipe::internal::sys::trace::tracees::Call;
+use ringpipe::internal::sys::trace::tracees::{Next, Run, Scope, Stop, Tracees, Why};
+use ringpipe::internal::sys::trace::{files, registers};
 
-use crate::registers;
 use crate::support::times_slower;
 
 /// Seconds after which a victim ends itself by SIGALRM: it hangs.
@@ -39,13 +39,6 @@ pub struct Plan {
     pub halt: Option<fn(Pid, &Call) -> bool>,
 }
 
-/// A system call that a victim has made.
-#[derive(Debug, Clone, Copy)]
-pub struct Call {
-    pub number: u64,
-    pub arguments: [u64; 6],
-}
-
 /// What became of a victim.
 #[derive(Debug)]
 pub struct Outcome {
@@ -66,27 +59,33 @@ impl Outcome {
 ///
 /// # Errors
 /// What the system answers where processes may not be traced.
-pub fn run(mut command: Command, plan: Plan, look: impl FnMut()) -> nix::Result<Outcome> {
+pub fn run(mut command: Command, plan: Plan, look: impl FnMut()) -> io::Result<Outcome> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // SAFETY: system calls without memory, which are allowed between fork and exec.
+    let mut tracees = Tracees::new(Scope::Thread, Run::ToCall);
+    let child = tracees.start(watched(command))?;
+    let mut victim = Victim { plan, calls: Vec::new(), begun: false, look };
+    while let Next::Stop(stop) = tracees.next(None)? {
+        victim.at(&stop)?;
+        tracees.resume(&stop)?;
+    }
+    Ok(collect(child, victim.calls))
+}
+
+/// The command, which ends itself if it hangs.
+pub fn watched(mut command: Command) -> Command {
+    // SAFETY: a system call without memory, which is allowed between fork and exec.
     unsafe {
         command.pre_exec(|| {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             libc::alarm(WATCHDOG * times_slower());
-            Ok(ptrace::traceme()?)
-        });
-    }
-    let child =
-        command.spawn().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
-    let mut traced =
-        Traced { pid: Pid::from_raw(child.id() as i32), plan, calls: Vec::new(), begun: false, look };
-    let ended = traced.follow()?;
-    let calls = traced.calls;
-    Ok(collect(child, ended, calls))
+            Ok(())
+        })
+    };
+    command
 }
 
 /// The pipes hold more than any victim writes, so they are read afterwards.
-fn collect(mut child: Child, status: ExitStatus, calls: Vec<Call>) -> Outcome {
+fn collect(mut child: Child, calls: Vec<Call>) -> Outcome {
+    let status = child.wait().expect("a child");
     let text = |from: Option<&mut dyn Read>| {
         let mut bytes = Vec::new();
         from.expect("piped").read_to_end(&mut bytes).expect("a pipe");
@@ -97,66 +96,45 @@ fn collect(mut child: Child, status: ExitStatus, calls: Vec<Call>) -> Outcome {
     Outcome { status, calls, stdout, stderr }
 }
 
-struct Traced<L> {
-    pid: Pid,
+struct Victim<L> {
     plan: Plan,
     calls: Vec<Call>,
     begun: bool,
     look: L,
 }
 
-impl<L: FnMut()> Traced<L> {
-    fn follow(&mut self) -> nix::Result<ExitStatus> {
-        let mut signal = None;
-        // It stops first where it has become the command.
-        let stop = waitpid(self.pid, None)?;
-        assert!(matches!(stop, WaitStatus::Stopped(_, Signal::SIGTRAP)), "{stop:?}");
-        let options = ptrace::Options::PTRACE_O_EXITKILL | ptrace::Options::PTRACE_O_TRACESYSGOOD;
-        ptrace::setoptions(self.pid, options)?;
-        loop {
-            match ptrace::syscall(self.pid, signal.take()) {
-                // Its end has come in between, and is waited for.
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(errno) => return Err(errno),
+impl<L: FnMut()> Victim<L> {
+    fn at(&mut self, stop: &Stop) -> nix::Result<()> {
+        let entry = match stop.why {
+            Why::Entry(call) => {
+                self.enter(stop.thread, call);
+                true
             }
-            match waitpid(self.pid, None)? {
-                WaitStatus::PtraceSyscall(_) => self.at_call()?,
-                WaitStatus::Stopped(_, other) => signal = Some(other),
-                WaitStatus::Exited(_, code) => return Ok(ExitStatus::from_raw(code << 8)),
-                WaitStatus::Signaled(_, by, _) => return Ok(ExitStatus::from_raw(by as i32)),
-                status => panic!("the victim was to go on: {status:?}"),
-            }
-        }
-    }
-
-    fn at_call(&mut self) -> nix::Result<()> {
-        let info = ptrace::syscall_info(self.pid)?;
-        let entry = info.op == libc::PTRACE_SYSCALL_INFO_ENTRY;
-        if entry {
-            // SAFETY: this is the part of the union that the operation names.
-            let (number, arguments) = unsafe { (info.u.entry.nr, info.u.entry.args) };
-            let call = Call { number, arguments };
-            self.begun |= self.is_about_shared_memory(&call);
-            if self.plan.halt.is_some_and(|is_meant| is_meant(self.pid, &call)) {
-                self.plan.halt = None;
-                (self.look)();
-            }
-            if self.begun {
-                self.calls.push(call);
-            }
-        }
+            Why::Exit => false,
+            _ => return Ok(()),
+        };
         let Some(call) = self.calls.len().checked_sub(1) else { return Ok(()) };
         if self.plan.kill == Some(Moment { call, after: !entry }) {
             (self.look)();
             // Nothing that it has not done yet happens any more.
-            nix::sys::signal::kill(self.pid, Signal::SIGKILL)?;
-            return Ok(());
+            return kill(stop.process, Signal::SIGKILL);
         }
         match self.plan.fail {
             Some((first, _)) if !self.is_to_fail(first, call) => Ok(()),
-            Some(_) if entry => registers::skip_call(self.pid),
-            Some((_, errno)) => registers::answer(self.pid, errno),
+            Some(_) if entry => registers::skip_call(stop.thread),
+            Some((_, errno)) => registers::answer(stop.thread, errno as i32),
             None => Ok(()),
+        }
+    }
+
+    fn enter(&mut self, thread: Pid, call: Call) {
+        self.begun |= is_about_shared_memory(thread, &call);
+        if self.plan.halt.is_some_and(|is_meant| is_meant(thread, &call)) {
+            self.plan.halt = None;
+            (self.look)();
+        }
+        if self.begun {
+            self.calls.push(call);
         }
     }
 
@@ -164,15 +142,15 @@ impl<L: FnMut()> Traced<L> {
         let again = || first < call && self.calls[first].number == self.calls[call].number;
         first == call || (self.plan.for_good && again())
     }
+}
 
-    fn is_about_shared_memory(&self, call: &Call) -> bool {
-        let path = match call.number as libc::c_long {
-            libc::SYS_openat | libc::SYS_statx | libc::SYS_newfstatat | libc::SYS_linkat => call.arguments[1],
-            libc::SYS_statfs => call.arguments[0],
-            _ => return false,
-        };
-        // Unreadable is not it.
-        let begin = ptrace::read(self.pid, path as *mut libc::c_void).unwrap_or(0);
-        begin.to_ne_bytes() == *b"/dev/shm"
-    }
+/// Whether a call has a path in /dev/shm.
+pub fn is_about_shared_memory(thread: Pid, call: &Call) -> bool {
+    let path = match call.number {
+        libc::SYS_openat | libc::SYS_statx | libc::SYS_newfstatat | libc::SYS_linkat => call.arguments[1],
+        libc::SYS_statfs => call.arguments[0],
+        _ => return false,
+    };
+    // Unreadable is not it.
+    files::word(thread, path).unwrap_or(0).to_ne_bytes() == *b"/dev/shm"
 }

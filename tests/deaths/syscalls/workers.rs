@@ -6,23 +6,20 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::process::CommandExt;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use ringpipe::internal::sys::trace::tracees::{Next, Run, Scope, Tracees, Why};
 use ringpipe::{ErrorKind, RingOptions};
 
-use crate::support::{TestName, is_running, report, times_slower, wait_until};
-use crate::syscalls::victim::Moment;
+use crate::support::{TestName, is_running, report, wait_until};
+use crate::syscalls::victim::{self, Moment, is_about_shared_memory};
 use crate::syscalls::{in_full, not_tried, stride};
 
-/// Seconds after which a worker ends itself by SIGALRM: it hangs.
-const WATCHDOG: libc::c_uint = 20;
 /// Nothing takes a tenth of this.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A worker's option, its items, and its command: one that ends, one that is still there when its worker is killed late, and
@@ -34,80 +31,40 @@ const COURSES: [(&str, u64, &str); 3] = [
 ];
 
 /// A life of `command`, which is killed at `moment`. Answers whether it was, and how many calls it had made.
-fn live(mut command: Command, moment: Option<Moment>) -> nix::Result<(bool, usize)> {
+fn live(mut command: Command, moment: Option<Moment>) -> io::Result<(bool, usize)> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // SAFETY: system calls without memory, which are allowed between fork and exec.
-    unsafe {
-        command.pre_exec(|| {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            libc::alarm(WATCHDOG * times_slower());
-            Ok(ptrace::traceme()?)
-        });
-    }
-    let child =
-        command.spawn().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
-    let main = Pid::from_raw(child.id() as i32);
-    waitpid(main, None)?;
-    let options = ptrace::Options::PTRACE_O_EXITKILL
-        | ptrace::Options::PTRACE_O_TRACESYSGOOD
-        | ptrace::Options::PTRACE_O_TRACECLONE;
-    ptrace::setoptions(main, options)?;
-    ptrace::syscall(main, None)?;
+    let mut tracees = Tracees::new(Scope::Process, Run::ToCall);
+    let mut child = tracees.start(victim::watched(command))?;
     // The number of the call in which a thread is.
     let mut within = HashMap::<Pid, usize>::new();
     let (mut calls, mut has_begun, mut is_killed) = (0, false, false);
-    loop {
-        // Threads of this tracer alone: other tests have children, too.
-        let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
-        let (thread, signal) = match waitpid(None, Some(flags))? {
-            WaitStatus::PtraceSyscall(thread) => {
-                let Ok(info) = ptrace::syscall_info(thread) else { continue };
-                let after = info.op != libc::PTRACE_SYSCALL_INFO_ENTRY;
-                let call = match after {
-                    true => within.remove(&thread),
-                    false => {
-                        // SAFETY: this is the part of the union that the operation names.
-                        let (number, arguments) = unsafe { (info.u.entry.nr, info.u.entry.args) };
-                        has_begun |=
-                            number == libc::SYS_openat as u64 && is_in_shared_memory(thread, arguments[1]);
-                        has_begun.then(|| {
-                            calls += 1;
-                            within.insert(thread, calls - 1);
-                            calls - 1
-                        })
-                    }
-                };
-                if call.is_some_and(|call| moment == Some(Moment { call, after })) {
-                    kill(main, Signal::SIGKILL)?;
-                    is_killed = true;
-                }
-                (thread, None)
+    while let Next::Stop(stop) = tracees.next(None)? {
+        let at = match stop.why {
+            Why::Entry(call) => {
+                has_begun |= call.number == libc::SYS_openat && is_about_shared_memory(stop.thread, &call);
+                has_begun.then(|| {
+                    calls += 1;
+                    within.insert(stop.thread, calls - 1);
+                    Moment { call: calls - 1, after: false }
+                })
             }
-            // A new thread begins with this signal, which nothing else sends here.
-            WaitStatus::Stopped(thread, Signal::SIGSTOP) => (thread, None),
-            WaitStatus::Stopped(thread, signal) => (thread, Some(signal)),
-            WaitStatus::PtraceEvent(thread, ..) => (thread, None),
-            WaitStatus::Exited(ended, code) if ended == main => {
-                assert!(code == 0 || is_killed, "exit code {code}");
-                return Ok((false, calls));
-            }
-            WaitStatus::Signaled(ended, by, _) if ended == main => {
-                assert!(is_killed && by == Signal::SIGKILL, "ended by {by}");
-                return Ok((true, calls));
-            }
-            _ => continue,
+            Why::Exit => within.remove(&stop.thread).map(|call| Moment { call, after: true }),
+            _ => None,
         };
-        match ptrace::syscall(thread, signal) {
-            // Its end has come in between, and is waited for.
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => return Err(errno),
+        if at.is_some() && at == moment {
+            kill(stop.process, Signal::SIGKILL)?;
+            is_killed = true;
+        }
+        tracees.resume(&stop)?;
+    }
+    let status = child.wait()?;
+    match status.signal() {
+        Some(libc::SIGKILL) if is_killed => Ok((true, calls)),
+        _ => {
+            assert!(status.success() || is_killed, "{status}");
+            Ok((false, calls))
         }
     }
-}
-
-fn is_in_shared_memory(thread: Pid, path: u64) -> bool {
-    // Unreadable is not it.
-    ptrace::read(thread, path as *mut libc::c_void).unwrap_or(0).to_ne_bytes() == *b"/dev/shm"
 }
 
 /// Processes of the worker of this ring, and of its commands, that run.
@@ -123,7 +80,7 @@ fn processes(ring: &str) -> Vec<String> {
 }
 
 /// A worker, killed at `moment`, and all checks after it.
-fn try_one((option, items, script): (&str, u64, &str), moment: Option<Moment>) -> nix::Result<(bool, usize)> {
+fn try_one((option, items, script): (&str, u64, &str), moment: Option<Moment>) -> io::Result<(bool, usize)> {
     let name = TestName::new("worker-calls");
     let ring = RingOptions::new().capacity(8).create(&name).unwrap();
     let mut producer = ring.producer().unwrap();
@@ -162,9 +119,7 @@ fn a_worker_killed_at_any_system_call_leaves_its_item_or_has_acknowledged_it_and
     for course in COURSES {
         let calls = match try_one(course, None) {
             Ok((_, calls)) => calls,
-            Err(errno) => {
-                return not_tried(&format!("ptrace is refused here ({errno}), by a container's filter?"));
-            }
+            Err(error) => return not_tried(&format!("{error}; a container's filter?")),
         };
         assert!(calls > 50, "{calls}");
         let (mut tried, mut killed) = (0, 0);

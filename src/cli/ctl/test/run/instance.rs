@@ -29,6 +29,11 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Whether a fault has ended it.
+    pub fn was_struck_down(&self) -> bool {
+        self.struck && self.ended.is_some()
+    }
+
     /// Whether it runs, and is not suspended for good.
     pub fn is_active(&self) -> bool {
         self.ended.is_none() && !self.stopped_for_good

@@ -104,7 +104,7 @@ impl<'s> Stage<'s> {
     fn are_ready(&self, mut programs: impl Iterator<Item = usize>) -> bool {
         programs.all(|program| {
             let all = self.started[program] >= self.scenario.programs[program].count;
-            all && self.instances.iter().all(|one| one.program != program || one.ready.is_some())
+            all && self.instances.iter().all(|one| one.program != program || one.ready.is_some() || one.was_struck_down())
         })
     }
 
@@ -299,8 +299,9 @@ impl<'s> Stage<'s> {
 
     /// Whether the run is over, and why.
     pub fn has_ended(&self, faults: &Faults) -> Option<Ended> {
-        let unready = self.instances.iter().find(|one| one.ready.is_none() && one.ended.is_some());
-        if let Some(one) = unready {
+        let failed = |one: &&Instance| one.ready.is_none() && one.ended.is_some() && !one.was_struck_down();
+        // Until its trace has said whether a fault struck it, that is open.
+        if let Some(one) = self.instances.iter().find(failed).filter(|one| one.traces.is_empty()) {
             let how = one.ended.map(|(ended, _)| ended_text(ended)).unwrap_or_default();
             return Some(Ended::Stalled(format!("{} {how} before it was ready", one.process.name())));
         }
