@@ -37,6 +37,7 @@ mod ringctl_lock;
 mod ringctl_namespaces;
 mod ringctl_run;
 mod ringctl_sem;
+mod ringctl_test;
 mod ringctl_watch;
 mod signals;
 mod strangers;

@@ -37,7 +37,7 @@ use nix::unistd::Pid;
 use self::cgroup::Cgroup;
 pub use self::child::{Child, Ended, limit_memory};
 use self::guard::Guard;
-pub use self::observe::{Observed, descriptors, observe};
+pub use self::observe::{Observed, descriptors, observe, segments};
 use self::scan::Traits;
 use super::descriptors::reserve;
 use super::random;

@@ -5,6 +5,8 @@ use std::fs;
 
 use nix::unistd::Pid;
 
+use crate::sys::segment::DIRECTORY;
+
 /// The longest shown command line, in characters.
 const MOST: usize = 200;
 
@@ -88,6 +90,17 @@ fn observe_thread(folder: &str, id: u32) -> Option<ObservedThread> {
 /// How many descriptors a process has open; `None` if it has ended, or the system does not say.
 pub fn descriptors(pid: Pid) -> Option<usize> {
     Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
+}
+
+/// The segments of shared memory that a process has mapped, by their names; none if it has ended.
+pub fn segments(pid: Pid) -> Vec<String> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let folder = format!(" {DIRECTORY}/");
+    let name = |line: &str| Some(line.split_once(&folder)?.1.to_string());
+    let mut names: Vec<String> = maps.lines().filter_map(name).filter(|name| !name.ends_with(" (deleted)")).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// A line for the process, and one for each thread.

@@ -172,7 +172,6 @@ impl Series<'_, '_> {
             point,
             omitted: omitted.map(|(place, _)| place).collect(),
             folder: self.folder(point),
-            alone: self.settings.jobs == 1,
         };
         let Some(mut outcome) = run::run(self.scenario, &plan, self.stop)? else { return Ok(None) };
         if point == Some(Point::Count) && outcome.points.unwrap_or(0) == 0 && outcome.complaints.is_empty() {

@@ -1,6 +1,6 @@
 //! What the programs of a run have left behind.
 
-use std::ffi::OsString;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -8,14 +8,28 @@ use super::stage::Stage;
 use crate::sys::command::DIRECTORY;
 
 /// The segments of shared memory that exist, by their names.
-pub fn segments() -> Vec<OsString> {
+pub fn segments() -> BTreeSet<String> {
     let entries = fs::read_dir(DIRECTORY).into_iter().flatten();
-    entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect()
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
-/// What is left, a line each: processes, descriptors of processes in the background, files in the working directory but
-/// for `except`, and, if no other run makes them meanwhile, segments.
-pub fn find(stage: &Stage<'_>, before: &[OsString], except: &[String]) -> Vec<String> {
+/// The processes in the background that have more descriptors open than when they were ready, a line each.
+pub fn descriptors(stage: &Stage<'_>, _except: &[String]) -> Vec<String> {
+    let mut left = Vec::new();
+    for one in stage.instances.iter().filter(|one| stage.program(one).background && one.ended.is_none()) {
+        let (before, now) = (one.descriptors, one.process.descriptors());
+        if let (Some(before), Some(now)) = (before, now)
+            && now > before
+        {
+            left.push(format!("{} has {now} descriptors open, {before} when it was ready", one.process.name()));
+        }
+    }
+    left
+}
+
+/// What is left after all processes were asked to end, a line each: processes, files in the working directory but for
+/// `except`, and segments that a process of the run was seen to have mapped.
+pub fn find(stage: &Stage<'_>, except: &[String]) -> Vec<String> {
     let mut left = Vec::new();
     let stopped = |pid: u32| {
         stage
@@ -29,12 +43,11 @@ pub fn find(stage: &Stage<'_>, before: &[OsString], except: &[String]) -> Vec<St
         }
     }
     left.extend(files(stage.names.folder(), Path::new(""), except));
-    if stage.plan.alone {
-        let own =
-            |name: &OsString| stage.rings.keys().any(|ring| name.to_str() == Some(stage.names.ring(ring)));
-        let new = segments().into_iter().filter(|name| !before.contains(name) && !own(name));
-        left.extend(new.map(|name| format!("segment {name:?} is left in {DIRECTORY}")));
-    }
+    let exist = segments();
+    let stays = |name: &&String| !stage.segments_before.contains(*name) && exist.contains(*name);
+    let own = |name: &String| stage.rings.keys().any(|ring| stage.names.ring(ring) == name);
+    let new = stage.segments.iter().filter(stays).filter(|name| !own(name));
+    left.extend(new.map(|name| format!("segment {name:?} is left in {DIRECTORY}")));
     left
 }
 

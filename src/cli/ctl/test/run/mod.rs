@@ -34,8 +34,6 @@ pub struct Plan {
     pub omitted: Vec<usize>,
     /// The folder of the run, which is made.
     pub folder: PathBuf,
-    /// Whether other runs may make segments meanwhile.
-    pub alone: bool,
 }
 
 /// Runs a scenario once. `None`: the run was stopped by a signal.
@@ -52,6 +50,7 @@ pub fn run(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<Option<O
         stage.start_next(&mut faults)?;
         stage.look(&mut faults)?;
         faults.look(&mut stage)?;
+        stage.note_segments();
         if let Some(ended) = stage.has_ended(&faults) {
             break ended;
         }
@@ -61,10 +60,12 @@ pub fn run(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<Option<O
         Ended::Over => None,
         Ended::Stalled(why) => Some(stage.record_state(&why)?),
     };
+    let mut leftovers = Vec::new();
     if stalled.is_none() {
+        leftovers.extend(stage.leftovers(leftovers::descriptors));
         stage.end_background(stop);
+        leftovers.extend(stage.leftovers(leftovers::find));
     }
-    let leftovers = stage.leftovers(stalled.is_none());
     faults.finish(&mut stage);
     let duration = stage.began.elapsed();
     stage.kill()?;

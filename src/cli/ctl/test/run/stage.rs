@@ -1,6 +1,6 @@
 //! The folder, the rings and the processes of a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -24,9 +24,11 @@ use crate::sys::command::DIRECTORY;
 use crate::testing::{self, Program, Session};
 use crate::{Ring, RingName, RingObserver, Role, StopFlag};
 
-/// How long the processes of the background may take to end before they are killed is theirs to say; this is the time
-/// between two checks.
+/// The time between two checks of a process that was asked to end.
 const POLL: Duration = Duration::from_millis(1);
+
+/// The time between two looks at the mapped segments.
+const SEGMENTS: Duration = Duration::from_millis(10);
 
 /// The processes of a run, and where they run.
 #[derive(Debug)]
@@ -43,7 +45,10 @@ pub struct Stage<'s> {
     /// When all programs were ready.
     pub all_ready: Option<Instant>,
     /// The segments that existed before.
-    segments: Vec<OsString>,
+    pub segments_before: BTreeSet<String>,
+    /// The segments that processes of the run were seen to have mapped.
+    pub segments: BTreeSet<String>,
+    segments_due: Instant,
 }
 
 impl<'s> Stage<'s> {
@@ -53,7 +58,7 @@ impl<'s> Stage<'s> {
         let folder = plan.folder.join("dir");
         fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
         let folder = folder.canonicalize().map_err(|error| failed(&error))?;
-        let segments = leftovers::segments();
+        let segments_before = leftovers::segments();
         let place = |id: &str| {
             let path = |name: &String| Path::new(DIRECTORY).join(ring_name(id, name));
             scenario.rings.iter().map(|ring| path(&ring.name)).collect()
@@ -71,7 +76,9 @@ impl<'s> Stage<'s> {
             started: vec![0; scenario.programs.len()],
             began: Instant::now(),
             all_ready: None,
-            segments,
+            segments_before,
+            segments: BTreeSet::new(),
+            segments_due: Instant::now(),
         };
         for ring in &scenario.rings {
             let observer = stage.make_ring(&ring.name, &ring.options)?;
@@ -297,6 +304,16 @@ impl<'s> Stage<'s> {
         }
     }
 
+    /// Notes from time to time which segments the processes have mapped, if none may be left.
+    pub fn note_segments(&mut self) {
+        let now = Instant::now();
+        if self.scenario.expect.leftovers.is_some() && now >= self.segments_due {
+            self.segments_due = now + SEGMENTS;
+            let running = self.instances.iter().filter(|one| one.ended.is_none());
+            self.segments.extend(running.flat_map(|one| one.process.segments()));
+        }
+    }
+
     /// Whether the run is over, and why.
     pub fn has_ended(&self, faults: &Faults) -> Option<Ended> {
         let failed = |one: &&Instance| one.ready.is_none() && one.ended.is_some() && !one.was_struck_down();
@@ -352,12 +369,9 @@ impl<'s> Stage<'s> {
         }
     }
 
-    /// What the programs have left, if the run ended by itself.
-    pub fn leftovers(&self, complete: bool) -> Vec<String> {
-        match (&self.scenario.expect.leftovers, complete) {
-            (Some(except), true) => leftovers::find(self, &self.segments, except),
-            _ => Vec::new(),
-        }
+    /// What the programs have left, if nothing may be left.
+    pub fn leftovers(&self, find: fn(&Self, &[String]) -> Vec<String>) -> Vec<String> {
+        self.scenario.expect.leftovers.as_ref().map(|except| find(self, except)).unwrap_or_default()
     }
 
     /// Kills what still runs.

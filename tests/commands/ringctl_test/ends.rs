@@ -1,0 +1,100 @@
+//! What is left when a test ends, however it ends.
+
+use std::fs;
+
+use super::Bench;
+use crate::support::wait_until;
+
+const FAMILY: &str = r#"
+timeout = "1h"
+[ring.jobs]
+[producer.p]
+stdin = { file = "/dev/zero" }
+[consumer.c]
+run = "sleep 1000"
+[process.x]
+run = "setsid sleep 1000 & sleep 1000 & echo {ring.jobs} > started; sleep 1000"
+"#;
+
+/// The session of a scenario that runs: the entry in the environment of its processes, and its ring.
+fn started(bench: &Bench) -> (String, String) {
+    let mut found = None;
+    wait_until("the scenario runs", || {
+        let ring = fs::read_to_string(bench.path("kept/scenario/dir/started")).unwrap_or_default();
+        found = ring.trim().strip_prefix("ringpipe-test-").and_then(|rest| rest.split_once('-')).map(|(id, _)| {
+            (format!("RINGPIPE_TEST_{id}="), ring.trim().to_string())
+        });
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+/// How many processes have this in their environment.
+fn members(marker: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.unwrap().path().join("environ")).ok());
+    processes.filter(|environment| environment.windows(marker.len()).any(|part| part == marker.as_bytes())).count()
+}
+
+#[test]
+fn nothing_outlives_a_test_that_is_killed() {
+    let bench = Bench::new(FAMILY);
+    let mut running = bench.command(&["--keep", "kept"]).spawn();
+    let (marker, ring) = started(&bench);
+    wait_until("all run", || members(&marker) >= 6);
+    running.signal(libc::SIGKILL);
+    running.ended();
+    wait_until("all processes have ended", || members(&marker) == 0);
+    wait_until("the ring is gone", || !fs::exists(format!("/dev/shm/{ring}")).unwrap());
+}
+
+#[test]
+fn an_interrupted_test_ends_everything_at_once() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        let bench = Bench::new(FAMILY);
+        let running = bench.command(&["--keep", "kept"]).spawn();
+        let (marker, ring) = started(&bench);
+        running.signal(signal);
+        running.end().by_signal(signal).saying("interrupted: not all scenarios were run");
+        assert_eq!(members(&marker), 0);
+        assert!(!fs::exists(format!("/dev/shm/{ring}")).unwrap());
+    }
+}
+
+#[test]
+fn a_run_that_stalls_is_described_before_anything_is_killed() {
+    let text = FAMILY.replace("1h", "1s");
+    let bench = Bench::new(&text);
+    let ended = bench.run(&["--keep", "kept"]).with_code(10);
+    assert!(ended.text().contains("not over after 1s, still running: p-1, c-1, x-1"), "{}", ended.text());
+    let state = fs::read_to_string(bench.path("kept/scenario/state.txt")).unwrap();
+    for part in ["ring jobs:", "capacity", "x-1 (process ", "sleep 1000", "thread ", "sleeping"] {
+        assert!(state.contains(part), "{part:?} is missing in {state}");
+    }
+}
+
+#[test]
+fn folders_stay_only_of_runs_that_did_not_pass() {
+    let bench = Bench::new("[process.x]\nrun = \"exit 0\"\n");
+    bench.run(&[]).succeeds();
+    let count = |bench: &Bench| fs::read_dir(bench.folder.path()).unwrap().count();
+    assert_eq!(count(&bench), 1, "the scenario alone");
+    let bench = Bench::new("[process.x]\nrun = \"echo out; exit 1\"\n");
+    let ended = bench.run(&[]).with_code(10);
+    let folder = ended.lines().into_iter().find_map(|line| line.trim().strip_prefix("output: ")).unwrap().to_string();
+    assert_eq!(fs::read_to_string(format!("{folder}/x-1.stdout")).unwrap(), "out\n");
+}
+
+#[test]
+fn many_scenarios_run_side_by_side() {
+    let bench = Bench::new("[process.x]\nrun = \"exec sleep 0.1\"\n");
+    for number in 0..20 {
+        fs::copy(bench.path("scenario.toml"), bench.path(&format!("s{number}.toml"))).unwrap();
+    }
+    let ended = crate::support::Run::new(env!("CARGO_BIN_EXE_ringctl"))
+        .args(&["test", ".", "--jobs", "10"])
+        .env("TMPDIR", bench.folder.path())
+        .current_dir(bench.folder.path())
+        .run()
+        .succeeds();
+    assert_eq!(ended.lines().iter().filter(|line| line.starts_with("passed")).count(), 21, "{}", ended.text());
+}
