@@ -1,7 +1,6 @@
 //! The keys of a scenario file: one table for the parser, for the schema and for the messages.
 
-use super::kind::{Key, Kind, Names, Rest, Section};
-use super::options::Program;
+use super::kind::{Key, KeyForm, Kind, Program, Rest, Section};
 
 /// The most instances of a program.
 pub const MOST_INSTANCES: u64 = 4096;
@@ -23,7 +22,7 @@ const FROM_ONE: Kind = Kind::Whole(1, i64::MAX as u64);
 const INSTANCES: Kind = Kind::Whole(1, MOST_INSTANCES);
 const WORDS: Kind = Kind::List(&Kind::Word, 0);
 const CALLS: Kind = Kind::List(&Kind::Call, 1);
-const TEXTS: Kind = Kind::Map(Names::Any, &Kind::Text);
+const TEXTS: Kind = Kind::Map(KeyForm::Any, &Kind::Text);
 const WORD_OR_WORDS: Kind = Kind::Either(&[Kind::Word, Kind::List(&Kind::Word, 1)]);
 const PATTERNS: Kind = Kind::Either(&[Kind::Pattern, Kind::List(&Kind::Pattern, 1)]);
 
@@ -42,25 +41,25 @@ pub static FILE: Section = section(
         ),
         key(
             "ring",
-            Kind::Map(Names::Plain, &Kind::Table(&RING)),
+            Kind::Map(KeyForm::Plain, &Kind::Table(&RING)),
             "Rings, made before the programs start",
             "{ more = {} }",
         ),
         key(
             "process",
-            Kind::Map(Names::Plain, &Kind::Table(&PROCESS)),
+            Kind::Map(KeyForm::Plain, &Kind::Table(&PROCESS)),
             "Programs of any kind",
             r#"{ more = { run = "true" } }"#,
         ),
         key(
             "producer",
-            Kind::Map(Names::Plain, &Kind::Table(&PRODUCER)),
+            Kind::Map(KeyForm::Plain, &Kind::Table(&PRODUCER)),
             "Programs that send items to a ring",
             "{ more = { items = 5 } }",
         ),
         key(
             "consumer",
-            Kind::Map(Names::Plain, &Kind::Table(&CONSUMER)),
+            Kind::Map(KeyForm::Plain, &Kind::Table(&CONSUMER)),
             "Programs that take items from a ring",
             "{ more = {} }",
         ),
@@ -388,13 +387,13 @@ const EXPECT_KEYS: &[Key] = &[
     ),
     key(
         "stdout",
-        Kind::Map(Names::Plain, &PATTERNS),
+        Kind::Map(KeyForm::Plain, &PATTERNS),
         "Patterns that the standard output of a program matches",
         r#"{ p = "^done$" }"#,
     ),
     key(
         "stderr",
-        Kind::Map(Names::Plain, &PATTERNS),
+        Kind::Map(KeyForm::Plain, &PATTERNS),
         "Patterns that the standard error of a program matches",
         r#"{ p = "^done$" }"#,
     ),
@@ -406,7 +405,7 @@ const EXPECT_KEYS: &[Key] = &[
     ),
     key(
         "sha256",
-        Kind::Map(Names::Any, &Kind::Sha256),
+        Kind::Map(KeyForm::Any, &Kind::Sha256),
         "Checksums of files",
         r#"{ "{dir}/out" = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" }"#,
     ),
@@ -418,7 +417,7 @@ const EXPECT_KEYS: &[Key] = &[
     ),
     key(
         "latency",
-        Kind::Map(Names::Percentile, &Kind::Duration),
+        Kind::Map(KeyForm::Percentile, &Kind::Duration),
         "The longest time from sending to receiving, by percentile",
         r#"{ p50 = "1ms", p99 = "10ms", max = "100ms" }"#,
     ),
@@ -427,7 +426,8 @@ const EXPECT_KEYS: &[Key] = &[
 ];
 
 const EXIT: &[Kind] = &[Kind::Exit, Kind::List(&Kind::Exit, 1)];
-const EXITS: &[Kind] = &[Kind::Exit, Kind::List(&Kind::Exit, 1), Kind::Map(Names::Any, &Kind::Either(EXIT))];
+const EXITS: &[Kind] =
+    &[Kind::Exit, Kind::List(&Kind::Exit, 1), Kind::Map(KeyForm::Any, &Kind::Either(EXIT))];
 
 /// `leftovers = { ... }`.
 pub static LEFTOVERS: Section = section(

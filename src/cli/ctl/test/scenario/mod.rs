@@ -2,6 +2,7 @@
 //!
 //! These types are the meaning of a scenario file; every name in them is checked and every number is in its range.
 
+mod check;
 mod expectations;
 mod faults;
 pub mod init;

@@ -4,6 +4,7 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches};
 
+use super::kind::Program;
 use super::node::Node;
 use super::values;
 use super::wrong::Wrong;
@@ -11,17 +12,6 @@ use crate::cli::common::exit::Failure;
 use crate::cli::common::usage;
 use crate::cli::ctl::create;
 use crate::cli::{consumer, producer};
-
-/// The program whose options these are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Program {
-    /// `ringctl create`.
-    Create,
-    /// `producer`.
-    Producer,
-    /// `consumer`.
-    Consumer,
-}
 
 /// An option.
 #[derive(Debug)]

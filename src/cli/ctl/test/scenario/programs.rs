@@ -6,10 +6,10 @@ use std::time::Duration;
 use nix::sys::signal::Signal::SIGTERM;
 
 use super::keys::{CONSUMER, FILE, INPUT, PROCESS, PRODUCER, READINESS, RING, STOPPING};
-use super::kind::Section;
+use super::kind::{Program, Section};
 use super::names::Names;
 use super::node::{Node, Table};
-use super::options::{Program, Takes};
+use super::options::Takes;
 use super::wrong::Wrong;
 use super::{ProgramSpec, Ready, RingSpec, Run, Signal, Stdin, values};
 

@@ -1,6 +1,7 @@
 //! Reads a scenario file.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,8 +12,10 @@ use super::kind::Kind;
 use super::node::Node;
 use super::wrong::Wrong;
 use super::{Scenario, expectations, faults, programs, values};
-use crate::cli::common::exit::Failure;
+use crate::cli::common::exit::{Failure, code};
 
+/// The most bytes of a file.
+const LARGEST: u64 = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Reads the scenario of a file.
@@ -20,9 +23,13 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// # Errors
 /// The file cannot be read (code 1); or it is wrong (code 2): then the line is `FILE:LINE:COLUMN: what is wrong`.
 pub fn read(path: &Path) -> Result<Scenario, Failure> {
-    let bytes = fs::read(path).map_err(|error| {
+    let bytes = contents(path).map_err(|error| {
         Failure::io(format!("reading {path:?}"), &error).hint("ringctl test --init FILE writes an example")
     })?;
+    if bytes.len() as u64 > LARGEST {
+        let line = format!("{path:?} is larger than {LARGEST} bytes; expected a scenario file");
+        return Err(Failure::new(code::USAGE, line));
+    }
     match String::from_utf8(bytes) {
         Ok(text) => parse(&text, path).map_err(|wrong| wrong.failure(path, &text)),
         Err(error) => {
@@ -31,6 +38,13 @@ pub fn read(path: &Path) -> Result<Scenario, Failure> {
             Err(Wrong::new(at, "this byte is not UTF-8", "text in UTF-8").failure(path, &text))
         }
     }
+}
+
+/// The bytes of a file, up to one more than a scenario may have.
+fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The scenario of a text.

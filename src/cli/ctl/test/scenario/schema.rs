@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::keys::FILE;
-use super::kind::{Key, Kind, Names, Rest, Section};
-use super::options::{Program, ProgramOption, Takes};
+use super::kind::{Key, KeyForm, Kind, Program, Rest, Section};
+use super::options::{ProgramOption, Takes};
 
 /// The schema, as JSON.
 pub fn schema() -> Value {
@@ -100,7 +100,7 @@ fn kind(of: &Kind) -> Value {
     }
 }
 
-fn map(names: Names, of: &Kind) -> Value {
+fn map(names: KeyForm, of: &Kind) -> Value {
     let mut patterns = Map::new();
     patterns.insert(names.pattern().into(), kind(of));
     json!({ "type": "object", "patternProperties": patterns, "additionalProperties": false })

@@ -1,6 +1,7 @@
 //! Files that cannot be read, and the file that `--init` writes.
 
 use std::fs;
+use std::path::Path;
 
 use super::super::{init, read};
 
@@ -19,6 +20,13 @@ fn a_file_that_is_missing_or_not_utf8_is_refused() {
     let wrong = read(&path).unwrap_err();
     let expected = format!("{}:2:3: this byte is not UTF-8; expected text in UTF-8", path.display());
     assert_eq!((wrong.line, wrong.code), (expected, 2));
+}
+
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let failure = read(Path::new("/dev/zero")).unwrap_err();
+    assert_eq!(failure.code, 2);
+    assert_eq!(failure.line, "\"/dev/zero\" is larger than 1048576 bytes; expected a scenario file");
 }
 
 #[test]

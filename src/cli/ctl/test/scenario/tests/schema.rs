@@ -4,8 +4,7 @@ use serde_json::Value;
 
 use super::super::init::EXAMPLE;
 use super::super::keys::{CONSUMER, FILE, PRODUCER, RING};
-use super::super::kind::{Kind, Rest, Section};
-use super::super::options::Program;
+use super::super::kind::{Kind, Program, Rest, Section};
 use super::super::schema::schema;
 use super::{parsed, right};
 
