@@ -40,8 +40,8 @@
 //! stop that they have taken away. Wait until [`has_ended`] before.
 //!
 //! A process has one tracer at a time, so a program under a debugger or `strace` cannot be traced. Containers and security
-//! modules may forbid tracing. A traced program is slower: a system call takes about ten microseconds more, and so does
-//! each instruction where instructions are counted. Attaching to a program that runs interrupts the calls in which it
+//! modules may forbid tracing. A traced program is slower: a system call, or an instruction where instructions are
+//! counted, takes some ten microseconds more. Attaching to a program that runs interrupts the calls in which it
 //! waits; most continue, but `epoll_wait` and a few others return `EINTR`, as after a stop by SIGSTOP and SIGCONT.
 
 pub use crate::sys::trace::{
