@@ -1,8 +1,8 @@
 //! Faults at chosen points in the life of a program: the Nth system call, or the Nth instruction.
 //!
-//! A [`Plan`] says what is counted, and which [`Strike`] happens at which number: a kill, a signal, a stop, or a system call
-//! that fails. A [`Trace`] carries it out on any program, with its threads and child processes. [`Outcome`] says whether
-//! the fault struck, and where; a test whose fault did not strike has tested nothing.
+//! A [`Plan`] says what is counted, and which [`Strike`] happens at which number: a kill, a signal, a stop, or a system
+//! call that fails. A [`Trace`] carries it out on any program, with its threads and child processes. [`Outcome`] says
+//! whether the fault struck, and where; a test whose fault did not strike has tested nothing.
 //!
 //! ```
 //! use std::process::Command;
@@ -36,12 +36,12 @@
 //!
 //! # Limits
 //!
-//! While a child of this process is traced, `Child::wait` and `try_wait` for it return too early, and the tracer waits for a
-//! stop that they have taken away. Wait until [`has_ended`] before.
+//! While a child of this process is traced, `Child::wait` and `try_wait` for it return too early, and the tracer waits
+//! for a stop that they have taken away. Wait until [`has_ended`] before.
 //!
-//! A process has one tracer at a time, so a program under a debugger or `strace` cannot be traced. Containers and security
-//! modules may forbid tracing. A traced program is slower: a system call takes about ten microseconds more, and so does
-//! each instruction where instructions are counted. Attaching to a program that runs interrupts the calls in which it
+//! A process has one tracer at a time, so a program under a debugger or `strace` cannot be traced. Containers and
+//! security modules may forbid tracing. A traced program is slower: a system call, or an instruction where instructions
+//! are counted, takes some ten microseconds more. Attaching to a program that runs interrupts the calls in which it
 //! waits; most continue, but `epoll_wait` and a few others return `EINTR`, as after a stop by SIGSTOP and SIGCONT.
 
 pub use crate::sys::trace::{

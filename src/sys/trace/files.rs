@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io,
     os::unix::{ffi::OsStrExt, fs::FileExt},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use libc::c_long;
@@ -110,9 +110,18 @@ fn file(thread: Pid, call: &Call) -> Option<PathBuf> {
             }
         }
     };
-    // The file itself need not be there.
-    let resolved = path.parent().and_then(|folder| fs::canonicalize(folder).ok()).zip(path.file_name());
-    Some(resolved.map_or_else(|| path.clone(), |(folder, name)| folder.join(name)))
+    // The file itself may be a link that is made or removed.
+    Some(match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => resolved(folder).join(name),
+        _ => path,
+    })
+}
+
+/// The absolute path with the symbolic links resolved of the part that exists.
+pub fn resolved(path: &Path) -> PathBuf {
+    let path = path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let resolve = |part: &Path| Some(fs::canonicalize(part).ok()?.join(path.strip_prefix(part).ok()?));
+    path.ancestors().find_map(resolve).unwrap_or_else(|| path.clone())
 }
 
 fn working_directory(thread: Pid) -> Option<PathBuf> {

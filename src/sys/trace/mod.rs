@@ -30,7 +30,7 @@ use std::{
     thread,
 };
 
-use nix::unistd::Pid;
+use nix::{sys::signal::SigSet, unistd::Pid};
 
 use gate::Gate;
 pub use plan::{Begin, Calls, Lasting, Outcome, Plan, Strike, Struck, Unit, UnknownCall};
@@ -128,6 +128,8 @@ impl Trace {
         let trace = Trace(Arc::clone(&shared));
         // A thread traces a process, and only that thread can answer its stops.
         thread::Builder::new().name("tracer".into()).spawn(move || {
+            // Other threads of this process handle its signals.
+            let _ = SigSet::all().thread_block();
             let _end = PublishAtEnd(Arc::clone(&shared));
             let mut follower = strike::Follower::new(plan, Arc::clone(&shared));
             let result = begin(&mut follower).and_then(|begun| if begun { follower.run() } else { Ok(()) });

@@ -39,8 +39,8 @@ pub enum Calls {
     All,
     /// Those with these numbers: see [`named`](Self::named).
     Numbers(Vec<c_long>),
-    /// Those that need room on a disk: writes to regular files, and calls that make a file. Files in `/dev`, `/proc` and
-    /// `/sys` are on no disk. Writes through a memory mapping are no calls.
+    /// Those that need room on a disk: writes to regular files, and calls that make a file. Files in `/dev`, `/proc`
+    /// and `/sys` are on no disk. Writes through a memory mapping are no calls.
     NeedRoom,
 }
 

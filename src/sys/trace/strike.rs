@@ -1,6 +1,6 @@
 //! The thread that carries out a plan: counts points, strikes at one, and then lets the processes go.
 
-use std::{collections::HashMap, fs, io, os::fd::OwnedFd, sync::Arc, thread::sleep, time::Instant};
+use std::{collections::HashMap, io, os::fd::OwnedFd, sync::Arc, thread::sleep, time::Instant};
 
 use nix::unistd::Pid;
 
@@ -50,7 +50,7 @@ pub struct Follower {
 impl Follower {
     pub(super) fn new(mut plan: Plan, shared: Arc<Shared>) -> Self {
         // The paths of calls are compared with it.
-        plan.below = plan.below.map(|folder| fs::canonicalize(&folder).unwrap_or(folder));
+        plan.below = plan.below.map(|folder| files::resolved(&folder));
         let is_counting = plan.begin == Begin::Now;
         Follower {
             tracees: Tracees::new(Scope::Tree, if is_counting { plan.run() } else { Run::On }),
@@ -166,8 +166,10 @@ impl Follower {
             }
             Strike::Signal(signal) => self.interpose(stop, call, signal),
             Strike::Stop { resume_after } => {
-                if let Some(time) = resume_after {
-                    self.asleep = Some((tracees::pidfd(stop.process)?, Instant::now() + time));
+                if let Some(time) = resume_after
+                    && let Some(process) = tracees::pidfd(stop.process)?
+                {
+                    self.asleep = Some((process, Instant::now() + time));
                 }
                 self.interpose(stop, call, libc::SIGSTOP)
             }

@@ -329,14 +329,39 @@ fn a_traced_process_that_is_killed_from_outside_was_not_struck() {
     if !can_trace() {
         return;
     }
-    let (mut child, trace) =
-        Trace::start(shell("sleep 1000; exit 1"), all_calls().at(NEVER, Strike::Kill)).unwrap();
+    let plan = all_calls().at(NEVER, Strike::Kill);
+    let (mut child, trace) = Trace::start(shell("exec sleep 1000"), plan).unwrap();
     assert!(!trace.is_over());
     child.kill().unwrap();
     assert_eq!(end(child).signal(), Some(libc::SIGKILL));
-    // The child of the shell is still traced.
+    assert_eq!(trace.outcome().unwrap().struck, None);
+}
+
+#[test]
+fn a_released_process_continues_untraced() {
+    if !can_trace() {
+        return;
+    }
+    let mut command = shell("while read -r line; do echo $line; done");
+    command.stdin(Stdio::piped());
+    let (mut child, trace) = Trace::start(command, all_calls().at(NEVER, Strike::Kill)).unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut answer = |text: &[u8]| {
+        input.write_all(text).unwrap();
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        line
+    };
+    assert_eq!(answer(b"one\n"), "one\n");
     trace.release();
-    drop(trace);
+    assert_eq!(answer(b"two\n"), "two\n");
+    assert_eq!(trace.outcome().unwrap().struck, None);
+    let status = || fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    wait_until("its release", || status().contains("TracerPid:\t0\n"));
+    assert_eq!(answer(b"three\n"), "three\n");
+    child.kill().unwrap();
+    end(child);
 }
 
 #[test]
@@ -453,8 +478,9 @@ fn instructions_are_points_too() {
         return;
     }
     let instructions = || Plan::count(Unit::Instruction);
-    let whole = run(quiet(Command::new("true")), instructions());
-    assert!(whole.status.success() && whole.outcome.count > 1000, "{whole:?}");
+    let stop = Strike::Stop { resume_after: Some(Duration::ZERO) };
+    let whole = run(quiet(Command::new("true")), instructions().at(3000, stop));
+    assert!(whole.status.success() && whole.outcome.count == 3000, "{whole:?}");
     for number in [1, 2, 1000] {
         let ended = run(quiet(Command::new("true")), instructions().at(number, Strike::Kill));
         let struck = ended.outcome.struck.unwrap();
@@ -482,7 +508,7 @@ fn a_running_process_is_followed_from_now_on_with_its_children() {
     let trace = Trace::attach(child.id(), calls(&["write"]).from_now().at(2, Strike::Kill)).unwrap();
     let twice = Trace::attach(child.id(), all_calls()).unwrap_err();
     assert_eq!(twice.kind(), io::ErrorKind::PermissionDenied);
-    assert!(twice.to_string().contains("is already traced"), "{twice}");
+    assert!(twice.to_string().contains("already traces it"), "{twice}");
     input.write_all(b"one\ntwo\n").unwrap();
     output.read_to_string(&mut line).unwrap();
     assert_eq!(line, "ready\nbefore\none\n137\n");
@@ -495,7 +521,8 @@ fn a_running_process_is_followed_from_now_on_with_its_children() {
 fn what_cannot_be_traced_or_started_says_why() {
     let missing = Trace::attach(i32::MAX as u32, all_calls()).unwrap_err();
     assert_eq!(missing.kind(), io::ErrorKind::NotFound);
-    assert_eq!(missing.to_string(), format!("there is no process {}", i32::MAX));
+    let expected = format!("process {} cannot be traced: there is no such process", i32::MAX);
+    assert_eq!(missing.to_string(), expected);
     if can_trace() {
         let missing = Trace::start(quiet(Command::new("/no/such/program")), all_calls()).unwrap_err();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);

@@ -461,12 +461,13 @@ pub fn send(process: Pid, signal: c_int) -> io::Result<()> {
     survived(Errno::result(result).map(drop)).map(drop)
 }
 
-/// A descriptor that stands for this process, and never for another one that gets its id.
-pub fn pidfd(process: Pid) -> io::Result<OwnedFd> {
+/// A descriptor that stands for this process, and never for another one that gets its id. `None`: it has ended.
+pub fn pidfd(process: Pid) -> io::Result<Option<OwnedFd>> {
     // SAFETY: this system call reads no memory of this process.
-    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0) })?;
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0) };
+    let is_there = survived(Errno::result(fd).map(drop))?;
     // SAFETY: the descriptor is new.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
+    Ok(is_there.then(|| unsafe { OwnedFd::from_raw_fd(fd as c_int) }))
 }
 
 /// Sends a signal to the process of a [`pidfd`]. It may have ended.
@@ -480,19 +481,17 @@ pub fn send_to(process: &OwnedFd, signal: c_int) -> io::Result<()> {
 
 /// Why a thread cannot be traced.
 fn refusal(thread: Pid, errno: Errno) -> io::Error {
-    let kind = io::Error::from(errno).kind();
-    match errno {
-        Errno::ESRCH => io::Error::new(io::ErrorKind::NotFound, format!("there is no process {thread}")),
-        Errno::EPERM => match number_in_status(thread, "TracerPid:") {
-            Some(tracer) if tracer != 0 => {
-                io::Error::new(kind, format!("process {thread} is already traced, by process {tracer}"))
-            }
-            _ => {
-                io::Error::new(kind, format!("process {thread} cannot be traced: the system forbids it here"))
-            }
-        },
-        _ => io::Error::new(kind, format!("process {thread} cannot be traced: {errno}")),
-    }
+    let (kind, why) = match errno {
+        Errno::ESRCH => (io::ErrorKind::NotFound, "there is no such process".to_string()),
+        Errno::EPERM | Errno::EACCES | Errno::ENOSYS => {
+            let tracer = number_in_status(thread, "TracerPid:").filter(|tracer| *tracer != 0);
+            let traced = tracer.map(|tracer| format!("process {tracer} already traces it"));
+            let why = traced.unwrap_or_else(|| "the system forbids tracing here (ptrace)".into());
+            (io::ErrorKind::PermissionDenied, why)
+        }
+        _ => (io::Error::from(errno).kind(), errno.desc().to_string()),
+    };
+    io::Error::new(kind, format!("process {thread} cannot be traced: {why}"))
 }
 
 fn number_in_status(thread: Pid, key: &str) -> Option<i32> {
