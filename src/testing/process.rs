@@ -198,11 +198,6 @@ impl Process {
         tree::descriptors(self.child.id())
     }
 
-    /// The names of the segments of shared memory that it has mapped.
-    pub fn segments(&self) -> Vec<String> {
-        tree::segments(self.child.id())
-    }
-
     /// Limits its address space, and that of the processes that it starts from now on, to this number of bytes.
     ///
     /// # Errors

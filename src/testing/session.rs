@@ -1,6 +1,6 @@
 //! The processes of one test.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::output::Output;
 use super::process::{Process, Waiting};
 use super::program::{Input, Program, Ready};
 use crate::sys::descriptors::{memory_file, set_nonblocking};
-use crate::sys::tree::{Observed, Tree, observe};
+use crate::sys::tree::{Observed, Tree, observe, segments};
 
 /// The processes of one test, with a folder for what they write.
 ///
@@ -129,6 +129,11 @@ impl Session {
     /// The ids of the processes that run: those that were started, and their descendants.
     pub fn survivors(&self) -> Vec<u32> {
         self.tree.survivors().into_iter().map(|pid| pid.as_raw() as u32).collect()
+    }
+
+    /// The names of the segments of shared memory that its processes have mapped now.
+    pub fn segments(&self) -> BTreeSet<String> {
+        self.tree.survivors().into_iter().flat_map(segments).collect()
     }
 
     /// What each process that runs is doing.

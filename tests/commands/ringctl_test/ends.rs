@@ -8,8 +8,8 @@ use crate::support::wait_until;
 const FAMILY: &str = r#"
 timeout = "1h"
 [ring.jobs]
-[producer.p]
-stdin = { file = "/dev/zero" }
+[process.p]
+run = "yes | producer {ring.jobs}"
 [consumer.c]
 run = "sleep 1000"
 [process.x]

@@ -52,7 +52,7 @@ fn system_calls_of_a_process_fail() {
     let full = "do = \"full-disk\"\nat = \"0s\"";
     passes(&with(&format!("sleep 0.1; {write}"), full, "stdout = { x = \"refused\\nrefused\" }"));
     is_open(&with("sleep 0.1", full, ""), "did not strike (full-disk");
-    let below = "do = \"full-disk\"\nat = \"0s\"\npath = \"{dir}/below\"";
+    let below = "do = \"full-disk\"\nat = \"0s\"\npath = \"{dir}/elsewhere\"";
     is_open(&with(&format!("sleep 0.1; mkdir below; {write}"), below, ""), "did not strike");
     let fail = "do = \"fail\"\nerror = \"EMFILE\"\ncalls = [\"openat\"]\nat = { syscall = 1 }";
     passes(&with(&format!("sleep 0.1; {write}"), fail, "stdout = { x = \"refused\" }"));
@@ -60,7 +60,7 @@ fn system_calls_of_a_process_fail() {
 
 #[test]
 fn the_memory_of_a_process_is_limited() {
-    let greedy = "while [ ! -e go ]; do sleep 0.01; done; x=$(head -c 30000000 /dev/zero | tr '\\\\0' x)";
+    let greedy = "while [ ! -e go ]; do sleep 0.01; done; x=$(head -c 30000000 /dev/zero | tr '\\0' x)";
     let scenario = |limit: &str| {
         with(greedy, &format!("do = \"memory\"\nlimit = \"{limit}\"\nat = \"0s\""), "")
             + "[process.go]\nrun = \"sleep 0.2; touch go\"\n"

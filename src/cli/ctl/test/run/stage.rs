@@ -28,7 +28,7 @@ use crate::{Ring, RingName, RingObserver, Role, StopFlag};
 const POLL: Duration = Duration::from_millis(1);
 
 /// The time between two looks at the mapped segments.
-const SEGMENTS: Duration = Duration::from_millis(10);
+const SEGMENTS: Duration = Duration::from_millis(20);
 
 /// The processes of a run, and where they run.
 #[derive(Debug)]
@@ -309,8 +309,7 @@ impl<'s> Stage<'s> {
         let now = Instant::now();
         if self.scenario.expect.leftovers.is_some() && now >= self.segments_due {
             self.segments_due = now + SEGMENTS;
-            let running = self.instances.iter().filter(|one| one.ended.is_none());
-            self.segments.extend(running.flat_map(|one| one.process.segments()));
+            self.segments.extend(self.session.segments());
         }
     }
 
