@@ -78,7 +78,8 @@ pub fn judge(files: &[PathBuf], checker: Checker) -> Result<CheckReport, Failure
     history::check(files, checker).map(CheckReport::new).map_err(failure)
 }
 
-fn failure(error: HistoryError) -> Failure {
+/// The [`Failure`] of a history that cannot be read.
+pub fn failure(error: HistoryError) -> Failure {
     let HistoryError { file, line, wrong, expected, source, .. } = error;
     match (source, line, expected) {
         (None, Some(line), Some(form)) => {
