@@ -55,9 +55,7 @@ impl Meanwhile {
             _ => None,
         };
         let bytes = inputs.iter().map(Input::size).sum::<Option<u64>>().filter(|&bytes| bytes > 0);
-        let waits = inputs
-            .iter()
-            .filter(|input| !matches!(input, Input::Lines(_)) && input.size().is_none());
+        let waits = inputs.iter().filter(|input| !matches!(input, Input::Lines(_)) && input.size().is_none());
         let names: Vec<String> = waits.map(Input::name).collect();
         let takes_terminal = args.output.as_deref() == Some(Path::new("-")) && io::stdout().is_terminal();
         Meanwhile {

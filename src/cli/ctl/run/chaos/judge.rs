@@ -144,3 +144,155 @@ impl Judge<'_> {
         Ok(self.verdict)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::history::{Log, hash_of};
+
+    use super::super::super::verify::Hash128;
+    use super::super::stage::Written;
+
+    /// The lives of one round, whose logs are written by hand.
+    struct Story {
+        folder: tempfile::TempDir,
+        hash: Hash128,
+        lives: Vec<Life>,
+    }
+
+    impl Story {
+        fn new() -> Self {
+            Story { folder: tempfile::tempdir().unwrap(), hash: Hash128::default(), lives: Vec::new() }
+        }
+
+        fn life(&mut self, was_killed: bool, written: &[&[u8]], log: impl FnOnce(&mut Log)) {
+            let path = self.folder.path().join(format!("{}.log", self.lives.len()));
+            let mut file = Log::open(&path).unwrap();
+            file.set_process(self.lives.len() as u64);
+            log(&mut file);
+            let written = written.iter().map(|item| Written {
+                len: item.len(),
+                hash: self.hash.of(item),
+                logged: hash_of(item),
+            });
+            let written = written.collect();
+            self.lives.push(Life { log: path, was_killed, written });
+        }
+
+        fn judge(&self, unsure: &[Unsure]) -> Verdict {
+            judge(self.lives.iter(), unsure, 64, Framing::Lines).unwrap()
+        }
+
+        fn digest(&self, items: &[&[u8]]) -> Digest {
+            let mut digest = Digest::default();
+            items.iter().for_each(|item| digest.add(item.len(), self.hash.of(item)));
+            digest
+        }
+    }
+
+    const ITEMS: [&[u8]; 3] = [b"a", b"a", b"c"];
+
+    fn send(log: &mut Log, count: u64) {
+        for (number, item) in (0..count).zip(ITEMS) {
+            log.attempt(1, number, item).unwrap();
+            log.sent(1, number).unwrap();
+        }
+    }
+
+    fn receive(log: &mut Log, number: u64, attempt: u8, acknowledges: bool) {
+        log.got(1, number, attempt, ITEMS[number as usize]).unwrap();
+        if acknowledges {
+            log.acking(1, number, attempt).unwrap();
+            log.acked(1, number, attempt).unwrap();
+        }
+    }
+
+    fn counts(verdict: &Verdict) -> [u64; 5] {
+        [verdict.again, verdict.unexplained, verdict.lost, verdict.unexpected, verdict.altered]
+    }
+
+    #[test]
+    fn an_item_that_was_in_hand_of_a_killed_consumer_comes_again() {
+        let mut story = Story::new();
+        story.life(false, &[], |log| send(log, 3));
+        // It wrote two of three items and acknowledged one.
+        story.life(true, &ITEMS[..2], |log| {
+            receive(log, 0, 1, true);
+            receive(log, 1, 1, false);
+            receive(log, 2, 1, false);
+        });
+        story.life(false, &ITEMS[1..], |log| {
+            receive(log, 1, 2, true);
+            receive(log, 2, 2, true);
+        });
+        let verdict = story.judge(&[]);
+        assert_eq!(counts(&verdict), [1, 0, 0, 0, 0]);
+        assert_eq!(verdict.distinct, story.digest(&ITEMS));
+        assert!(verdict.history.is_clean(), "{}", verdict.history);
+    }
+
+    #[test]
+    fn an_item_that_comes_again_without_a_death_is_a_fault() {
+        for was_killed in [true, false] {
+            let mut story = Story::new();
+            story.life(false, &[], |log| send(log, 1));
+            story.life(was_killed, &ITEMS[..1], |log| receive(log, 0, 1, false));
+            story.life(false, &ITEMS[..1], |log| receive(log, 0, 2, true));
+            assert_eq!(counts(&story.judge(&[])), [1, u64::from(!was_killed), 0, 0, 0]);
+        }
+    }
+
+    #[test]
+    fn an_item_that_comes_again_after_its_acknowledgement_is_a_fault() {
+        let mut story = Story::new();
+        story.life(false, &[], |log| send(log, 1));
+        story.life(true, &ITEMS[..1], |log| receive(log, 0, 1, true));
+        story.life(false, &ITEMS[..1], |log| receive(log, 0, 2, true));
+        assert!(!story.judge(&[]).history.is_clean());
+    }
+
+    #[test]
+    fn items_that_no_consumer_wrote_are_lost() {
+        let mut story = Story::new();
+        story.life(true, &[], |log| send(log, 3));
+        // The second was acknowledged and not written, the third never received.
+        story.life(true, &ITEMS[..1], |log| (0..2).for_each(|number| receive(log, number, 1, true)));
+        let verdict = story.judge(&[]);
+        assert_eq!(counts(&verdict), [0, 0, 2, 0, 0]);
+        assert_eq!(verdict.distinct, story.digest(&ITEMS[..1]));
+    }
+
+    #[test]
+    fn what_was_written_and_not_received_or_changed_is_a_fault() {
+        let mut story = Story::new();
+        story.life(false, &[], |log| send(log, 1));
+        story.life(false, &[b"b", b"x"], |log| receive(log, 0, 1, true));
+        assert_eq!(counts(&story.judge(&[])), [0, 0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn an_unsure_item_is_sent_again_only_if_it_was_not_received() {
+        let mut story = Story::new();
+        story.life(true, &[], |log| {
+            ITEMS.iter().zip(0..).for_each(|(item, number)| log.attempt(1, number, item).unwrap());
+            log.sent(1, 0).unwrap();
+        });
+        story.life(false, &ITEMS[..2], |log| (0..2).for_each(|number| receive(log, number, 1, true)));
+        let mut items = Block::default();
+        ITEMS[1..].iter().for_each(|item| items.push(item, Framing::Lines).unwrap());
+        let verdict = story.judge(&[Unsure { producer: 1, first: 1, items }]);
+        assert_eq!(counts(&verdict), [0; 5]);
+        assert_eq!(verdict.unsent.items().collect::<Vec<_>>(), [ITEMS[2]]);
+        assert_eq!(verdict.history.counts.recovered, 1);
+    }
+
+    #[test]
+    fn a_process_without_a_log_was_killed_at_its_start() {
+        let mut story = Story::new();
+        story.life(false, &[], |log| send(log, 1));
+        let log = story.folder.path().join("missing");
+        story.lives.push(Life { log, was_killed: true, written: Vec::new() });
+        story.life(false, &ITEMS[..1], |log| receive(log, 0, 1, true));
+        assert_eq!(counts(&story.judge(&[])), [0; 5]);
+    }
+}

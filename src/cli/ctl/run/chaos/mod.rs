@@ -99,8 +99,9 @@ pub fn run(
             let failure = Failure::new(code::EMPTY, report.complaint());
             Err(failure.hint(format!("ringctl run --chaos --lines {DEMONSTRATION} makes its own")))
         }
-        false => Err(Failure::new(code::ASSERTION, report.complaint())
-            .hint(format!("--log DIR keeps the logs, for ringctl check; --seed {seed} makes the same choices"))),
+        false => Err(Failure::new(code::ASSERTION, report.complaint()).hint(format!(
+            "--log DIR keeps the logs, for ringctl check; --seed {seed} makes the same choices"
+        ))),
     }
 }
 

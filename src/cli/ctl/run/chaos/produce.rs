@@ -150,7 +150,7 @@ impl Told {
                 EventKind::Attempt => {
                     let same = items.next().map(hash_of) == event.hash && event.sequence == told.begun as u64;
                     if !same {
-                        let line = format!("{log:?} tells of an item that its producer did not get");
+                        let line = "not verified: a producer began to send an item that it was not given";
                         return Err(Failure::new(code::ASSERTION, line));
                     }
                     told.begun += 1;

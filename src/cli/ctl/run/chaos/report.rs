@@ -148,10 +148,7 @@ impl ChaosReport {
             _ if self.unexpected > 0 => format!("{} more than were received", counted(self.unexpected)),
             _ if self.altered > 0 => format!("{} with other bytes than were received", counted(self.altered)),
             _ if self.unexplained > 0 => {
-                format!(
-                    "{} delivered again although the consumer was not killed",
-                    counted(self.unexplained)
-                )
+                format!("{} delivered again although the consumer was not killed", counted(self.unexplained))
             }
             _ => match self.unclean.as_ref().and_then(CheckReport::complaint) {
                 Some(complaint) => complaint,

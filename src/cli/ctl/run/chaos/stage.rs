@@ -128,6 +128,10 @@ impl Slot {
             return Ok(None);
         }
         let mut arguments = vec!["--log".into(), log.into()];
+        if role == Role::Consumer {
+            // What a killed consumer has written stays in the pipe, and is read. So only what it had not finished comes again.
+            arguments.push("--ack=write".into());
+        }
         arguments.extend_from_slice(&stage.arguments);
         let mut process = start(role, &arguments, None)?;
         let taken = take(&mut process);
