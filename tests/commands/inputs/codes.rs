@@ -87,7 +87,7 @@ const TABLE: &[(&str, u8, &str)] = &[
     ("ringctl run", 0, "ringctl run --chaos --lines 2000"),
     ("ringctl run", 1, "TMPDIR=/no/such/folder ringctl run --chaos --lines 9"),
     ("ringctl run", 2, "ringctl run --seed 1"),
-    ("ringctl run", 3, "echo | ringctl run --chaos"),
+    ("ringctl run", 3, "ringctl run --chaos 0 --lines 9"),
     // A consumer that loses what it gets: found out by counting.
     (
         "ringctl run",

@@ -66,7 +66,7 @@ Examples:
   ringctl run --chaos                     processes are killed and started again all the time
   ringctl run --chaos 10m                 for ten minutes
 
-Exit codes: 0 verified; 1 runtime error; 2 usage; 3 the input had no items, or with --chaos too few
+Exit codes: 0 verified; 1 runtime error; 2 usage; 3 the input had no items, or --chaos no time
 to kill a process, so nothing was verified; 10 not verified; 128+n ended by signal n.")]
 pub struct Args {
     /// Files to send; - is standard input

@@ -35,12 +35,20 @@ impl Kills {
 
     /// The pause before the next kill, if it is due after so many received items.
     pub fn due(&mut self, received: u64) -> Option<Duration> {
-        let has_time = self.until.is_none_or(|until| Instant::now() < until);
-        if received < self.next || !has_time {
+        if received < self.next || !self.has_time() {
             return None;
         }
         self.plan(received);
         Some(Duration::from_micros(self.random.u64(..PAUSE_US)))
+    }
+
+    /// Whether no process was killed so far, although there is time for it.
+    pub fn owes_one(&self) -> bool {
+        self.count == 0 && self.has_time()
+    }
+
+    fn has_time(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
     }
 
     /// Kills one of the places' processes: a random one, or if none runs there, the next.

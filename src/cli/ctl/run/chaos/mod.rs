@@ -95,10 +95,10 @@ pub fn run(
     }
     match report.verified {
         true => Ok(End::Done),
-        false if report.is_empty() || report.is_without_kills() => {
-            let failure = Failure::new(code::EMPTY, report.complaint());
-            Err(failure.hint(format!("ringctl run --chaos --lines {DEMONSTRATION} makes its own")))
-        }
+        false if report.is_empty() => Err(Failure::new(code::EMPTY, report.complaint())
+            .hint(format!("ringctl run --chaos --lines {DEMONSTRATION} makes its own"))),
+        false if report.is_without_kills() => Err(Failure::new(code::EMPTY, report.complaint())
+            .hint("--chaos without a time kills until the input ends")),
         false => Err(Failure::new(code::ASSERTION, report.complaint()).hint(format!(
             "--log DIR keeps the logs, for ringctl check; --seed {seed} makes the same choices"
         ))),
@@ -163,6 +163,16 @@ impl Rounds<'_> {
             {
                 thread::sleep(pause);
                 kills.strike(&round.slots, |slot| slot.kill());
+            }
+            if round.producers.is_empty() {
+                let has_items = lock(&self.shared.given).items > 0;
+                match &mut kills {
+                    // A short input may have passed unseen. The consumers are still there.
+                    Some(kills) if kills.owes_one() && has_items => {
+                        kills.strike(&round.slots, |slot| slot.kill());
+                    }
+                    _ => round.keeper = None,
+                }
             }
             thread::sleep(POLL);
         }
@@ -233,9 +243,6 @@ impl Round {
         }
         for lives in finished(&mut self.consumers)? {
             self.ended.consumers.extend(lives);
-        }
-        if self.producers.is_empty() {
-            self.keeper = None;
         }
         if self.consumers.is_empty() {
             // Producers that are left would wait for ever.

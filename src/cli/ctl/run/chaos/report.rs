@@ -140,7 +140,7 @@ impl ChaosReport {
             _ if self.is_empty() => return "nothing was verified: the input had no items".into(),
             _ if self.is_without_kills() => {
                 return format!(
-                    "nothing was verified: no process was killed while {} passed; expected a longer input",
+                    "nothing was verified: no process was killed while {} passed; expected a longer time",
                     counted(self.items)
                 );
             }
