@@ -57,16 +57,20 @@ fn is_empty(folder: &Path) -> bool {
 #[test]
 fn processes_of_both_roles_are_killed_and_nothing_is_lost() {
     let temporary = tempfile::tempdir().unwrap();
-    let report = chaos(&["--lines", "20000", "--json"]).env("TMPDIR", temporary.path()).run().json();
-    is_verified(&report, 20_000);
-    assert!(number(&report, "killed") >= 5, "{report}");
-    assert!(is_empty(temporary.path()), "logs were left");
-    // Each killed process has a successor.
-    for role in ["producers", "consumers"] {
-        let killed = number(&report, &format!("killed_{role}"));
-        assert_eq!(number(&report, role), killed + 2 * number(&report, "rounds"), "{report}");
+    let mut killed = [0, 0];
+    // Chance chooses the processes: usually the first run has kills of both roles.
+    while killed.contains(&0) {
+        let report = chaos(&["--lines", "20000", "--json"]).env("TMPDIR", temporary.path()).run().json();
+        is_verified(&report, 20_000);
+        assert!(is_empty(temporary.path()), "logs were left");
+        // Each killed process has a successor.
+        for (role, sum) in ["producers", "consumers"].iter().zip(&mut killed) {
+            let killed = number(&report, &format!("killed_{role}"));
+            assert_eq!(number(&report, role), killed + 2 * number(&report, "rounds"), "{report}");
+            *sum += killed;
+        }
+        assert!(number(&report["history"], "events") >= 4 * 20_000, "{report}");
     }
-    assert!(number(&report["history"], "events") >= 5 * 20_000 - 1000, "{report}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::time::Instant;
 use super::collect::Output;
 use super::feed::{Block, Input, Source, lock};
 use super::meanwhile::{Meanwhile, Standing};
-use super::{Args, DEMONSTRATION, POLL};
+use super::{Args, DEMONSTRATION};
 use crate::cli::common::args::DurationArg;
 use crate::cli::common::create_args::shaped;
 use crate::cli::common::exit::{Failure, code};
@@ -35,7 +35,7 @@ use judge::judge;
 use kills::Kills;
 use produce::Produced;
 use report::ChaosReport;
-use stage::{Folder, Life, Shared, Slot, Stage};
+use stage::{Folder, Life, POLL, Shared, Slot, Stage};
 
 /// Items and bytes of a round: the logs of a round take less than 100 MB.
 const ROUND_ITEMS: u64 = 250_000;

@@ -6,18 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::libc::SIGKILL;
 
 use super::super::collect::Output;
 use super::super::feed::lock;
+use super::super::start;
 use super::super::verify::{Digest, Hash128};
-use super::super::{POLL, start};
 use crate::Role;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::ctl::children::Process;
 use crate::framing::Framing;
+
+/// The time between two checks of a process or a round: short, since a ring moves a thousand items in a millisecond.
+pub const POLL: Duration = Duration::from_micros(500);
 
 /// What all rounds of a run share.
 pub struct Shared {
