@@ -30,6 +30,7 @@ mod requeue;
 mod ringctl;
 mod ringctl_barrier;
 mod ringctl_bench;
+mod ringctl_chaos;
 mod ringctl_check;
 mod ringctl_event;
 mod ringctl_holders;

@@ -84,6 +84,10 @@ const TABLE: &[(&str, u8, &str)] = &[
     ("ringctl run", 1, "ringctl run /no/such/file"),
     ("ringctl run", 2, "ringctl run -p 0"),
     ("ringctl run", 3, "true | ringctl run"),
+    ("ringctl run", 0, "ringctl run --chaos --lines 2000"),
+    ("ringctl run", 1, "TMPDIR=/no/such/folder ringctl run --chaos --lines 9"),
+    ("ringctl run", 2, "ringctl run --seed 1"),
+    ("ringctl run", 3, "ringctl run --chaos 0 --lines 9"),
     // A consumer that loses what it gets: found out by counting.
     (
         "ringctl run",

@@ -78,7 +78,7 @@ pub fn collect(
 
 /// Writes and empties `bytes`. After the output's reader has left, nothing more is written; items are still
 /// checked.
-fn write_on(out: &mut Option<Box<dyn Write + Send>>, bytes: &mut Vec<u8>) -> Result<(), Failure> {
+pub fn write_on(out: &mut Option<Box<dyn Write + Send>>, bytes: &mut Vec<u8>) -> Result<(), Failure> {
     let Some(writer) = out else { return Ok(()) };
     let result = writer.write_all(bytes).and_then(|()| writer.flush());
     bytes.clear();

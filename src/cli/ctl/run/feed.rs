@@ -106,10 +106,48 @@ pub struct Source {
 }
 
 /// Some items, framed as a producer reads them.
-#[derive(Default)]
-struct Block {
+#[derive(Debug, Default)]
+pub struct Block {
     bytes: Vec<u8>,
     items: Vec<Range<usize>>,
+}
+
+impl Block {
+    /// The number of items.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The bytes of all items, as a producer reads them.
+    pub fn framed(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The items without their framing.
+    pub fn items(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.items.iter().map(|item| &self.bytes[item.clone()])
+    }
+
+    /// Appends an item.
+    pub fn push(&mut self, item: &[u8], framing: Framing) -> Result<(), FramingError> {
+        let prefix = framing.prefix(item.len())?;
+        let start = self.bytes.len() + prefix.map_or(0, |prefix| prefix.len());
+        framing.frame_into(item, &mut self.bytes)?;
+        self.items.push(start..start + item.len());
+        Ok(())
+    }
+
+    /// Appends the items of another block.
+    pub fn append(&mut self, other: &Block) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.items.extend(other.items.iter().map(|item| item.start + start..item.end + start));
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.items.clear();
+    }
 }
 
 impl Source {
@@ -136,9 +174,8 @@ impl Source {
 
     /// Replaces the block by the next items: as many as are available, up to a block's worth. False: there are no
     /// more.
-    fn next_block(&mut self, block: &mut Block) -> Result<bool, Failure> {
-        block.bytes.clear();
-        block.items.clear();
+    pub fn next_block(&mut self, block: &mut Block) -> Result<bool, Failure> {
+        block.clear();
         loop {
             if self.current.is_none() {
                 let Some(input) = self.inputs.pop_front() else { return Ok(false) };
@@ -161,10 +198,7 @@ impl Source {
                         if taken > 0 && block.bytes.len() + item.len() > BLOCK {
                             break;
                         }
-                        let prefix = self.framing.prefix(item.len()).map_err(failed)?;
-                        let start = block.bytes.len() + prefix.map_or(0, |prefix| prefix.len());
-                        self.framing.frame_into(item, &mut block.bytes).map_err(failed)?;
-                        block.items.push(start..start + item.len());
+                        block.push(item, self.framing).map_err(failed)?;
                         taken += 1;
                     }
                     splitter.consume(taken);
@@ -202,8 +236,7 @@ pub fn feed(
         let mut digest = Digest::default();
         // Held for the whole block: its items are recorded before any of them can arrive.
         let mut order = check.order.as_ref().map(|order| lock(order));
-        for item in &block.items {
-            let item = &block.bytes[item.clone()];
+        for item in block.items() {
             let hash = check.hash.of(item);
             digest.add(item.len(), hash);
             if let Some(order) = &mut order {
@@ -215,7 +248,7 @@ pub fn feed(
             let mut sent = lock(sent);
             *sent = sent.and(digest);
         }
-        match pipe.write_all(&block.bytes) {
+        match pipe.write_all(block.framed()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             result => result.map_err(|error| Failure::io("feeding a producer", &error))?,
         }

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Args, DEMONSTRATION, Input, Run};
-use crate::cli::common::progress::{Goal, Progress, Subject};
+use super::{Args, DEMONSTRATION, Input, verify::Digest};
+use crate::Ring;
+use crate::cli::common::progress::{Extra, Goal, Kind, Progress, Subject};
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::shm;
 
@@ -16,6 +17,22 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const LONG: Duration = Duration::from_secs(1);
 /// The time between two checks.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// The progress of a run with kills.
+const WITH_KILLS: Subject =
+    Subject { extras: &[Extra { word: "processes killed", kind: Kind::Total }], ..Subject::new("received") };
+
+/// How far a run is.
+pub struct Standing<'r> {
+    pub start: Instant,
+    /// What the producers got and the consumers wrote.
+    pub sent: Digest,
+    pub received: Digest,
+    /// The ring, if it stays the same during the run.
+    pub ring: Option<&'r Ring>,
+    /// The number of killed processes, in a run with kills.
+    pub killed: Option<u64>,
+}
 
 /// Checks a run from time to time.
 pub struct Meanwhile {
@@ -34,11 +51,11 @@ impl Meanwhile {
     pub fn new(args: &Args, inputs: &[Input], ui: Ui) -> Self {
         let framing = args.framing().extra_bytes();
         let items = match inputs {
-            [Input::Lines(lines)] => Some(*lines),
+            [Input::Lines(lines)] => Some(*lines).filter(|lines| *lines < u64::MAX),
             _ => None,
         };
         let bytes = inputs.iter().map(Input::size).sum::<Option<u64>>().filter(|&bytes| bytes > 0);
-        let waits = inputs.iter().filter(|input| items.is_none() && input.size().is_none());
+        let waits = inputs.iter().filter(|input| !matches!(input, Input::Lines(_)) && input.size().is_none());
         let names: Vec<String> = waits.map(Input::name).collect();
         let takes_terminal = args.output.as_deref() == Some(Path::new("-")) && io::stdout().is_terminal();
         Meanwhile {
@@ -52,13 +69,13 @@ impl Meanwhile {
     }
 
     /// Checks the run. Call this often.
-    pub fn look(&mut self, run: &Run) {
+    pub fn look<'r>(&mut self, standing: impl FnOnce() -> Standing<'r>) {
         if Instant::now() < self.due {
             return;
         }
         self.due = Instant::now() + LOOK;
-        let time = run.start.elapsed();
-        let (sent, received) = run.so_far();
+        let Standing { start, sent, received, ring, killed } = standing();
+        let time = start.elapsed();
         if sent.items > 0 {
             self.waits_for = None;
         } else if time >= PATIENCE
@@ -69,14 +86,14 @@ impl Meanwhile {
             ));
         }
         if self.may_show && time >= LONG && self.progress.is_none() {
-            let ring = run.ring.clone();
-            let look = move || shm::fill(&ring);
-            let progress =
-                Progress::start(self.ui.program(), Subject::new("received"), look, self.goal, run.start);
-            self.progress = Some(progress);
+            let subject = if killed.is_some() { WITH_KILLS } else { Subject::new("received") };
+            let ring = ring.cloned();
+            let look = move || ring.as_ref().and_then(|ring| shm::fill(ring));
+            self.progress = Some(Progress::start(self.ui.program(), subject, look, self.goal, start));
         }
         if let Some(progress) = &self.progress {
             progress.update(received.items, received.bytes);
+            progress.update_extras([killed.unwrap_or_default()]);
         }
     }
 }

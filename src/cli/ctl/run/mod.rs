@@ -1,4 +1,5 @@
 //! `ringctl run`: producers and consumers over real input, verified.
+mod chaos;
 mod collect;
 mod feed;
 mod log;
@@ -27,7 +28,7 @@ use crate::cli::common::ui::{Ui, json_line};
 use crate::{
     RingOptions, Role, StopFlag,
     cli::common::{
-        args::{ByteSize, Count, DelimiterArg, FrameArg},
+        args::{ByteSize, Count, DelimiterArg, DurationArg, FrameArg},
         exit::{Failure, code},
         run_log, signals,
         start::End,
@@ -35,7 +36,7 @@ use crate::{
     framing::Framing,
 };
 use feed::{Check, Input, Source, lock};
-use meanwhile::Meanwhile;
+use meanwhile::{Meanwhile, Standing};
 use report::RunReport;
 use verify::{Digest, Order};
 
@@ -62,9 +63,11 @@ Examples:
   ringctl run -p 3 -c 3 /var/log/*.log    files, 3 of each
   ringctl run -p 1 -c 1 --output - < in | cmp - in
   ringctl run --lines 10000 --log logs    with a check of every step of every item
+  ringctl run --chaos                     processes are killed and started again all the time
+  ringctl run --chaos 10m                 for ten minutes
 
-Exit codes: 0 verified; 1 runtime error; 2 usage; 3 the input had no items, so nothing was verified;
-10 not verified; 128+n ended by signal n.")]
+Exit codes: 0 verified; 1 runtime error; 2 usage; 3 the input had no items, or --chaos no time
+to kill a process, so nothing was verified; 10 not verified; 128+n ended by signal n.")]
 pub struct Args {
     /// Files to send; - is standard input
     #[arg(value_name = "FILE")]
@@ -103,6 +106,17 @@ pub struct Args {
     /// about 400 bytes of logs.
     #[arg(long, value_name = "DIR")]
     log: Option<PathBuf>,
+    /// Kill producers and consumers at random, and start them again, until the input ends or for this long
+    ///
+    /// A successor sends what its killed producer had not sent. Each item must be received; an item is received again
+    /// only if its consumer was killed. Without FILE, --lines and standard input, numbered lines are sent until the time
+    /// is over. The logs of all processes are checked; without --log, they are in $TMPDIR or /tmp meanwhile, less than
+    /// 100 MB.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1)]
+    chaos: Option<Option<DurationArg>>,
+    /// With --chaos: make the same choices as an earlier run, whose summary has this number
+    #[arg(long, value_name = "N", requires = "chaos")]
+    seed: Option<Count>,
     /// Print the summary as one JSON object
     #[arg(long)]
     json: bool,
@@ -115,6 +129,9 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let output = collect::open_output(args.output.as_deref())?;
     args.log.as_deref().map_or(Ok(()), log::make)?;
     let meanwhile = Meanwhile::new(args, &inputs, *ui);
+    if args.chaos.is_some() {
+        return chaos::run(args, inputs, &output, &stop, meanwhile, ui);
+    }
     let mut run = Run::start(args, inputs, &output)?;
     if !run.finish(&stop, meanwhile) {
         ui.note("interrupted: nothing was verified");
@@ -166,6 +183,10 @@ impl Args {
         match self.lines {
             Some(Count(lines)) => vec![Input::Lines(lines)],
             None if !self.files.is_empty() => self.files.iter().map(input).collect(),
+            // With a time for the kills, the lines end when it is over.
+            None if nobody_at_stdin() && matches!(self.chaos, Some(Some(_))) => {
+                vec![Input::Lines(u64::MAX)]
+            }
             None if nobody_at_stdin() => vec![Input::Lines(DEMONSTRATION)],
             None => vec![Input::Stdin],
         }
@@ -304,7 +325,7 @@ impl Run {
     /// Waits for the end of all processes and of their output. False: the run was stopped, and all are ended.
     fn finish(&mut self, stop: &StopFlag, mut meanwhile: Meanwhile) -> bool {
         loop {
-            meanwhile.look(self);
+            meanwhile.look(|| self.standing());
             if stop.is_raised() {
                 children::end_all(&mut self.producers);
                 children::end_all(&mut self.consumers);
@@ -337,10 +358,16 @@ impl Run {
     }
 
     /// What the producers got and the consumers wrote so far.
-    fn so_far(&self) -> (Digest, Digest) {
+    fn standing(&self) -> Standing<'_> {
         let total =
             |lines: &[Line]| lines.iter().fold(Digest::default(), |sum, line| sum.and(*lock(&line.digest)));
-        (total(&self.feeds), total(&self.collections))
+        Standing {
+            start: self.start,
+            sent: total(&self.feeds),
+            received: total(&self.collections),
+            ring: Some(&self.ring),
+            killed: None,
+        }
     }
 
     fn report(&self) -> RunReport {
