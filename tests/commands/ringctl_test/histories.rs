@@ -9,7 +9,7 @@ fn queue(fault: &str, expect: &str) -> String {
 [process.writer]
 run = "for i in 1 2 3 4 5 6 7 8; do echo $i >> queue; echo PUT $i; done; touch done"
 [process.reader]
-after = "writer"
+after-end = "writer"
 run = '''
 n=0; [ -e read ] && n=$(cat read)
 while n=$((n + 1)); line=$(sed -n "${{n}}p" queue); [ -n "$line" ]; do
@@ -44,7 +44,8 @@ run = "echo PUT a; echo PUT b"
 [process.first]
 run = "echo GOT a; echo GOT b; sleep 1000"
 [process.second]
-run = "sleep 0.2; echo GOT {second}"
+after-end = "first"
+run = "echo GOT {second}"
 [[fault]]
 do = "kill"
 on = "first"

@@ -12,6 +12,10 @@ use crate::cli::common::exit::Failure;
 /// No more runs are begun after this time.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// A further run may take this many times as long as the first one, and this much longer.
+const TIMES: u32 = 3;
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What further runs have shown of a run that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Least {
@@ -36,6 +40,9 @@ pub fn shrink(
     // Those that did not strike are not needed.
     omitted
         .extend((0..scenario.faults.len()).filter(|fault| !plan.omitted.contains(fault) && !struck(*fault)));
+    // Without a fault that ends a process, a run may go on for ever: that is another failure.
+    let usual = outcome.duration * TIMES + PATIENCE;
+    let shorter = Scenario { timeout: scenario.timeout.min(usual), ..scenario.clone() };
     let mut runs = 0;
     let start = Instant::now();
     for fault in 0..scenario.faults.len() {
@@ -47,11 +54,14 @@ pub fn shrink(
         folder.push(format!(".shrink-{runs}"));
         let folder = PathBuf::from(folder);
         let plan = Plan { omitted: omitted.clone(), folder: folder.clone(), ..plan.clone() };
-        let again = run::run(scenario, &plan, stop)?;
+        let again = run::run(&shorter, &plan, stop)?;
         runs += 1;
         // What cannot be removed stays among the temporary files.
         let _ = std::fs::remove_dir_all(folder);
-        if again.is_none_or(|again| again.verdict() != Verdict::Failed) {
+        let is_same = |again: Outcome| {
+            again.verdict() == Verdict::Failed && again.state.is_some() == outcome.state.is_some()
+        };
+        if !again.is_some_and(is_same) {
             omitted.pop();
         }
     }

@@ -87,7 +87,9 @@ fn counts(expect: &Expect, report: &Report, events: &Events) -> Vec<String> {
         }
         Some(Duplicated::Redelivered) => {
             if doubled > 0 {
-                complaints.push(format!("items received again after they were done: {doubled}, expected at most 0"));
+                complaints.push(format!(
+                    "items received again after they were done: {doubled}, expected at most 0"
+                ));
                 complaints.extend(described(report, &DOUBLED));
             }
             let held = events.in_hand() + events.returned;

@@ -111,23 +111,39 @@ impl<'s> Stage<'s> {
     fn are_ready(&self, mut programs: impl Iterator<Item = usize>) -> bool {
         programs.all(|program| {
             let all = self.started[program] >= self.scenario.programs[program].count;
-            all && self.instances.iter().all(|one| one.program != program || one.ready.is_some() || one.was_struck_down())
+            all && self
+                .instances
+                .iter()
+                .all(|one| one.program != program || one.ready.is_some() || one.was_struck_down())
+        })
+    }
+
+    /// Whether all instances of these programs have ended.
+    fn have_ended(&self, mut programs: impl Iterator<Item = usize>) -> bool {
+        programs.all(|program| {
+            let all = self.started[program] >= self.scenario.programs[program].count;
+            all && !self.instances.iter().any(|one| one.program == program && one.is_active())
         })
     }
 
     /// Starts the programs whose time has come.
     pub fn start_next(&mut self, faults: &mut Faults) -> Result<(), Failure> {
-        for program in 0..self.scenario.programs.len() {
-            let spec = &self.scenario.programs[program];
-            let index = |name: &String| self.scenario.programs.iter().position(|one| one.name == *name);
-            if self.started[program] == 0 && self.are_ready(spec.after.iter().filter_map(index)) {
+        let programs = &self.scenario.programs;
+        let place = |name: &String| programs.iter().position(|one| one.name == *name);
+        for (program, spec) in programs.iter().enumerate() {
+            if self.started[program] == 0
+                && self.are_ready(spec.after.iter().filter_map(place))
+                && (spec.after_end.is_empty() || !faults.will_restart())
+                && self.have_ended(spec.after_end.iter().filter_map(place))
+            {
                 for number in 1..=spec.count {
                     self.start(program, number, faults)?;
                     self.started[program] = number;
                 }
             }
         }
-        if self.all_ready.is_none() && self.are_ready(0..self.scenario.programs.len()) {
+        let awaited = |program: &usize| programs[*program].after_end.is_empty();
+        if self.all_ready.is_none() && self.are_ready((0..programs.len()).filter(awaited)) {
             self.all_ready = Some(Instant::now());
         }
         Ok(())

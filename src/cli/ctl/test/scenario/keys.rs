@@ -111,6 +111,12 @@ const AFTER: Key = key(
     "Programs whose instances must all be ready before this one is started",
     r#""other""#,
 );
+const AFTER_END: Key = key(
+    "after-end",
+    WORD_OR_WORDS,
+    "Programs whose instances must all have ended before this one is started; faults do not wait for it",
+    r#""other""#,
+);
 const BACKGROUND: Key = key(
     "background",
     Kind::Truth,
@@ -142,6 +148,7 @@ pub static PROCESS: Section = section(
         STDIN,
         READY,
         AFTER,
+        AFTER_END,
         BACKGROUND,
         STOP,
     ],
@@ -165,6 +172,7 @@ pub static PRODUCER: Section = Section {
         STDIN,
         READY,
         AFTER,
+        AFTER_END,
         BACKGROUND,
         STOP,
     ],
@@ -190,6 +198,7 @@ pub static CONSUMER: Section = Section {
         STDIN,
         READY,
         AFTER,
+        AFTER_END,
         BACKGROUND,
         STOP,
     ],

@@ -80,10 +80,19 @@ pub struct ProgramSpec {
     pub ready: Option<Ready>,
     /// Programs that must be ready before this one is started.
     pub after: Vec<String>,
+    /// Programs that must have ended before this one is started. Faults do not wait for it.
+    pub after_end: Vec<String>,
     /// Whether the run goes on without it: it is ended when all others have ended.
     pub background: bool,
     /// The signal that ends it when its time has come, and how long it may take. Default: TERM, 5 s.
     pub stop: (Signal, Duration),
+}
+
+impl ProgramSpec {
+    /// The programs that are started before it.
+    pub fn waits_for(&self) -> impl Iterator<Item = &str> {
+        self.after.iter().chain(&self.after_end).map(String::as_str)
+    }
 }
 
 /// What an instance executes.

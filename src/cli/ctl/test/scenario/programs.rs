@@ -81,6 +81,7 @@ pub fn read_programs(file: &Table<'_>, names: &Names) -> Result<Vec<ProgramSpec>
         .map(|(section, node)| read(node.table(section)?, section, names))
         .collect::<Result<_, _>>()?;
     check_order(&specs, &tables)?;
+    check_ends(&specs, &tables)?;
     if specs.iter().all(|program| program.background) {
         let node = file.get("process").or(file.get("producer")).or(file.get("consumer"));
         let node = node.unwrap_or(file.node);
@@ -96,16 +97,30 @@ fn check_order(specs: &[ProgramSpec], tables: &[(&'static Section, Node<'_>)]) -
     while started.len() < specs.len() {
         let is_next = |program: &&ProgramSpec| {
             !started.contains(&program.name.as_str())
-                && program.after.iter().all(|name| started.contains(&name.as_str()))
+                && program.waits_for().all(|name| started.contains(&name))
         };
         match specs.iter().find(is_next) {
             Some(program) => started.push(&program.name),
             None => {
                 let waits = |(_, node): &&(_, Node<'_>)| !started.contains(&node.name);
                 let Some((section, node)) = tables.iter().find(waits) else { break };
-                let after = node.table(section)?.get("after").unwrap_or(*node);
+                let table = node.table(section)?;
+                let after = table.get("after").or(table.get("after-end")).unwrap_or(*node);
                 return Err(after.wrong("these programs wait for each other", "an order without a circle"));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Fails if a program waits for the end of one in the background, which ends last.
+fn check_ends(specs: &[ProgramSpec], tables: &[(&'static Section, Node<'_>)]) -> Result<(), Wrong> {
+    for (spec, (section, node)) in specs.iter().zip(tables) {
+        let endless = specs.iter().find(|one| one.background && spec.after_end.contains(&one.name));
+        if let Some(endless) = endless {
+            let after = node.table(section)?.get("after-end").unwrap_or(*node);
+            let problem = format!("{:?} runs in the background, and ends after all others", endless.name);
+            return Err(after.wrong(problem, "a program that ends by itself"));
         }
     }
     Ok(())
@@ -134,6 +149,9 @@ fn read(table: Table<'_>, section: &'static Section, names: &Names) -> Result<Pr
         stdin: stdin.unwrap_or(Stdin::Null),
         ready: ready.or(ring.map(Ready::Attached)),
         after: table.read("after", |node| values::each(node, |one| names.program(one)))?.unwrap_or_default(),
+        after_end: table
+            .read("after-end", |node| values::each(node, |one| names.program(one)))?
+            .unwrap_or_default(),
         background: table.read("background", values::truth)?.unwrap_or(false),
         stop: table.read("stop", read_stop)?.unwrap_or((Signal(SIGTERM), GRACE)),
     })
