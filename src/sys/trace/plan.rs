@@ -73,6 +73,9 @@ pub struct UnknownCall(pub String);
 pub enum Strike {
     /// SIGKILL for the process that has reached the point.
     Kill,
+    /// SIGKILL for the process that has reached the point, and for the process group of the one that was attached to,
+    /// if that is not the caller's own group: nothing of it sees that another part was killed.
+    KillGroup,
     /// This signal for the process, before the call.
     Signal(i32),
     /// SIGSTOP for the process, before the call; and after this time SIGCONT.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io, os::fd::OwnedFd, sync::Arc, thread::sleep, time::Instant};
 
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid, getpgrp};
 
 use super::{
     Shared, files, names,
@@ -162,6 +162,14 @@ impl Follower {
             // The kernel makes no call for a thread that is being killed.
             Strike::Kill => {
                 self.is_done = true;
+                tracees::send(stop.process, libc::SIGKILL)
+            }
+            Strike::KillGroup => {
+                self.is_done = true;
+                let group = getpgid(Some(self.root)).ok().filter(|group| *group != getpgrp());
+                if let Some(group) = group {
+                    tracees::send(Pid::from_raw(-group.as_raw()), libc::SIGKILL)?;
+                }
                 tracees::send(stop.process, libc::SIGKILL)
             }
             Strike::Signal(signal) => self.interpose(stop, call, signal),

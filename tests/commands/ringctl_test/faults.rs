@@ -56,14 +56,16 @@ fn a_process_is_restarted() {
 
 #[test]
 fn system_calls_of_a_process_fail() {
+    // It takes a moment without a system call.
+    let pause = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; ";
     let write = "echo one > file || echo refused; echo two > other || echo refused";
     let full = "do = \"full-disk\"\nat = \"0s\"";
-    passes(&with(&format!("sleep 0.1; {write}"), full, "stdout = { x = \"refused\\nrefused\" }"));
-    is_open(&with("sleep 0.1", full, ""), "did not strike (full-disk");
+    passes(&with(&format!("{pause}{write}"), full, "stdout = { x = \"refused\\nrefused\" }"));
+    is_open(&with(pause, full, ""), "did not strike (full-disk");
     let below = "do = \"full-disk\"\nat = \"0s\"\npath = \"{dir}/elsewhere\"";
-    is_open(&with(&format!("sleep 0.1; mkdir below; {write}"), below, ""), "did not strike");
+    is_open(&with(&format!("{pause}mkdir below; {write}"), below, ""), "did not strike");
     let fail = "do = \"fail\"\nerror = \"EMFILE\"\ncalls = [\"openat\"]\nat = { syscall = 1 }";
-    passes(&with(&format!("sleep 0.1; {write}"), fail, "stdout = { x = \"refused\" }"));
+    passes(&with(&format!("{pause}{write}"), fail, "stdout = { x = \"refused\" }"));
 }
 
 #[test]

@@ -11,9 +11,11 @@ fn save(safe: bool, fault: &str) -> String {
     };
     format!(
         r#"
+[process.before]
+run = "echo 'state complete' > state"
 [process.save]
-ready = {{ stdout = "ready" }}
-run = '''echo 'state complete' > state; echo ready; {write}'''
+after-end = "before"
+run = '''{write}'''
 [process.check]
 after-end = "save"
 run = "cat state"
@@ -64,12 +66,12 @@ run = ["/bin/true"]
 do = "kill"
 on = "x"
 every = "instruction"
-max = 5
+max = 2
 [expect]
 exit = { x = [0, "KILL"] }
 "#;
     let ended = passes(text);
-    assert_eq!(ended.text().matches("before instruction").count(), 5, "{}", ended.text());
+    assert_eq!(ended.text().matches("before instruction").count(), 2, "{}", ended.text());
 }
 
 #[test]

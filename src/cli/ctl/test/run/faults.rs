@@ -421,7 +421,8 @@ fn named(spec: &FaultSpec, calls: &[String]) -> Calls {
 
 fn strike_of(spec: &FaultSpec) -> Result<Strike, Failure> {
     Ok(match &spec.action {
-        Action::Kill | Action::Restart(_) => Strike::Kill,
+        // As at a time: an instance is a process group.
+        Action::Kill | Action::Restart(_) => Strike::KillGroup,
         Action::Stop(time) => Strike::Stop { resume_after: *time },
         Action::Send(signal) => Strike::Signal(signal.0 as i32),
         Action::Fail { errno, lasting, .. } => {

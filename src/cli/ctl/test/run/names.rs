@@ -47,7 +47,7 @@ impl Names {
         &self.folder
     }
 
-    /// A text with its placeholders replaced; other braces stay as they are. `number` is that of the instance.
+    /// A text with its placeholders replaced; other braces stay as they are, and so do variables of a shell (`${n}`). `number` is that of the instance.
     ///
     /// # Errors
     /// The system has no free port.
@@ -56,7 +56,8 @@ impl Names {
         while let Some((before, after)) = rest.split_once('{') {
             filled += before;
             rest = after;
-            let Some((name, after)) = after.split_once('}') else {
+            let inside = after.split_once('}').filter(|_| !filled.ends_with('$'));
+            let Some((name, after)) = inside else {
                 filled.push('{');
                 continue;
             };

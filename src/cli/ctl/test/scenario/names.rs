@@ -87,8 +87,12 @@ impl Names {
     /// # Errors
     /// As [`template`](Self::template).
     pub fn placeholders(&self, node: Node<'_>, text: &str) -> Result<(), Wrong> {
-        for rest in text.split('{').skip(1) {
-            let Some((inside, _)) = rest.split_once('}') else { continue };
+        for (place, _) in text.match_indices('{') {
+            let Some((inside, _)) = text[place + 1..].split_once('}') else { continue };
+            // A variable of a shell.
+            if text[..place].ends_with('$') {
+                continue;
+            }
             match inside.split_once('.') {
                 Some(("ring", name)) => defined(node, node.at(), "ring", name, &self.rings)?,
                 Some(("port", "")) => return Err(node.wrong("the port has no name", "{port.NAME}")),
