@@ -48,8 +48,8 @@ fn a_process_gets_a_signal() {
 
 #[test]
 fn a_process_is_restarted() {
-    let once = "if [ -e second ]; then exit 0; fi; touch second; while :; do sleep 0.01; done";
-    let restart = "do = \"restart\"\nat = { line = \"ready\", of = \"x\" }\nfor = \"10ms\"";
+    let once = "if [ -e second ]; then exit 0; fi; touch second; echo go; while :; do sleep 0.01; done";
+    let restart = "do = \"restart\"\nat = { line = \"go\", of = \"x\" }\nfor = \"10ms\"";
     let ended = passes(&with(once, restart, "exit = { x = [\"KILL\", 0] }"));
     assert!(ended.text().contains("restart x-1"), "{}", ended.text());
 }
@@ -89,7 +89,7 @@ fn the_memory_of_a_process_is_limited() {
 fn a_fault_strikes_at_an_event_of_the_ring() {
     let scenario = |at: &str| {
         format!(
-            "[ring.r]\ncapacity = 4\n[producer.p]\nitems = 40\n[consumer.c]\ncount = 2\ndelay = \"5ms\"\n\
+            "[ring.r]\ncapacity = 4\n[producer.p]\nitems = 40\n[consumer.c]\ncount = 2\nrun = \"sleep 0.01\"\n\
              [[fault]]\ndo = \"restart\"\non = \"c\"\nat = {at}\n[expect]\nlost = 0\nunexpected = 0\n\
              duplicated = \"redelivered\"\nreceived = 40\n"
         )

@@ -54,7 +54,7 @@ run = "cat"
 stdin = { file = "{file}/scenario.toml" }
 [process.items]
 run = "cat"
-stdin = { items = 100, size = "3..40" }
+stdin = { items = 100, size = "10..40" }
 [expect]
 stdout = { text = "^a 1\n$", file = "process.text", items = "items-1-9\\.*\n" }
 "#;
@@ -63,7 +63,7 @@ stdout = { text = "^a 1\n$", file = "process.text", items = "items-1-9\\.*\n" }
     let items = std::fs::read_to_string(bench.path("kept/scenario/items-1.stdout")).unwrap();
     let sizes: std::collections::HashSet<usize> = items.lines().map(str::len).collect();
     assert_eq!(items.lines().count(), 100);
-    assert!(sizes.len() > 10 && sizes.iter().all(|size| (3..=40).contains(size)), "{sizes:?}");
+    assert!(sizes.len() > 10 && sizes.iter().all(|size| (10..=40).contains(size)), "{sizes:?}");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::ctl::test::run::instance::Instance;
-use crate::cli::ctl::test::run::stage::{Stage, ended_text};
+use crate::cli::ctl::test::run::instance::{Instance, ended_text};
+use crate::cli::ctl::test::run::stage::Stage;
 use crate::cli::ctl::test::scenario::{Exit, Expect, Signal};
 use crate::testing::Ended;
 

@@ -5,13 +5,13 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::instance::Instance;
+use super::instance::{Instance, ended_text};
 use super::outcome::{Point, Strike as Record};
-use super::stage::{Stage, ended_text};
+use super::stage::Stage;
 use super::{Plan, after};
 use crate::cli::common::exit::{Failure, code};
-use crate::cli::ctl::test::scenario::{self, Action, FaultSpec, Scenario, When, Who};
-use crate::testing::point::{self, Calls, Lasting, Outcome, Strike, Struck, Unit};
+use crate::cli::ctl::test::scenario::{self, Action, FaultSpec, ProgramSpec, Ready, Scenario, When, Who};
+use crate::testing::point::{self, Calls, Lasting, Outcome, Strike, Struck, Trace, Unit};
 use crate::testing::{Ended, Follow};
 
 /// How long a run that is over waits for its traces to say what they have counted.
@@ -87,8 +87,41 @@ impl<'s> Faults<'s> {
         self.points
     }
 
+    /// Starts an instance, traced if a fault needs that from its first instruction on.
+    pub fn start(&mut self, stage: &mut Stage<'s>, program: usize, number: u32) -> Result<(), Failure> {
+        let traced = match is_traced_from_start(&self.scenario.programs[program]) {
+            true => self.traces(stage, program, number, true)?,
+            false => Vec::new(),
+        };
+        stage.start(program, number, traced)
+    }
+
+    /// Traces an instance that has become ready, if a fault needs that from then on.
+    pub fn ready(&mut self, stage: &mut Stage<'s>, index: usize) -> Result<(), Failure> {
+        let Instance { program, number, .. } = stage.instances[index];
+        if is_traced_from_start(&self.scenario.programs[program]) {
+            return Ok(());
+        }
+        for (fault, plan) in self.traces(stage, program, number, false)? {
+            self.attach(fault, plan, &mut stage.instances[index]);
+        }
+        Ok(())
+    }
+
+    /// Traces an instance that runs. If the system refuses, the fault does not strike.
+    fn attach(&mut self, fault: usize, plan: point::Plan, instance: &mut Instance) {
+        let name = instance.process.name();
+        if !matches!(instance.process.ended(), Ok(None)) {
+            return self.refuse(fault, &format!("{name} had ended by then"));
+        }
+        match Trace::attach(instance.process.id(), plan) {
+            Ok(trace) => instance.traces.push((fault, trace)),
+            Err(error) => self.refuse(fault, &format!("{name}: {error}")),
+        }
+    }
+
     /// The traces that an instance needs: from its first instruction on, or from the moment at which it is ready.
-    pub fn traces(
+    fn traces(
         &mut self,
         stage: &Stage<'_>,
         program: usize,
@@ -143,7 +176,7 @@ impl<'s> Faults<'s> {
     }
 
     /// Notes that a fault cannot strike.
-    pub fn refuse(&mut self, fault: usize, reason: &str) {
+    fn refuse(&mut self, fault: usize, reason: &str) {
         self.states[fault].reason = Some(reason.into());
     }
 
@@ -159,7 +192,7 @@ impl<'s> Faults<'s> {
         let due;
         (due, self.restarts) = self.restarts.iter().partition(|(at, ..)| *at <= now);
         for (_, program, number) in due {
-            stage.start(program, number, self)?;
+            self.start(stage, program, number)?;
         }
         self.collect(stage);
         let Some(ready) = stage.all_ready else { return Ok(()) };
@@ -317,7 +350,7 @@ impl<'s> Faults<'s> {
                 let number = stage.instances[index].number;
                 let plan = point::Plan::count(Unit::Syscall(named(spec, calls))).from_now();
                 let plan = below(plan.at(1, strike_of(spec)?), spec, stage, number)?;
-                stage.attach(index, vec![(fault, plan)], self);
+                self.attach(fault, plan, &mut stage.instances[index]);
                 return Ok(());
             }
         };
@@ -338,9 +371,7 @@ impl<'s> Faults<'s> {
     /// Gives up what has not struck, once the run is over.
     pub fn finish(&mut self, stage: &mut Stage<'s>) {
         let start = Instant::now();
-        let counts = self.plan.point == Some(Point::Count);
-        while counts
-            && stage.instances.iter().any(|one| one.ended.is_some() && !one.traces.is_empty())
+        while stage.instances.iter().any(|one| one.ended.is_some() && !one.traces.is_empty())
             && start.elapsed() < PATIENCE
         {
             self.collect(stage);
@@ -462,4 +493,10 @@ fn word(action: &Action) -> String {
         Action::Fail { errno, .. } => format!("{:?}", nix::errno::Errno::from_raw(*errno)),
         Action::Memory(_) => "memory".into(),
     }
+}
+
+/// Whether the points of a process are counted from its first instruction on, so that their numbers repeat; otherwise
+/// from the moment at which it is ready, as the file says.
+fn is_traced_from_start(spec: &ProgramSpec) -> bool {
+    matches!(spec.ready, None | Some(Ready::Attached(_)))
 }

@@ -1,6 +1,9 @@
 //! One process of a program of the scenario.
 
+use std::io;
 use std::time::Instant;
+
+use crate::cli::ctl::test::scenario;
 
 use crate::testing::point::Trace;
 use crate::testing::{Ended, Process};
@@ -29,6 +32,40 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// One that was just started, with the traces of faults.
+    pub fn new(program: usize, number: u32, process: Process, traces: Vec<(usize, Trace)>) -> Self {
+        Instance {
+            program,
+            number,
+            process,
+            ready: None,
+            ended: None,
+            struck: false,
+            stopped_for_good: false,
+            traces,
+            descriptors: None,
+        }
+    }
+
+    /// Notes whether it has ended, and returns whether it has become ready. `attaches`: it is ready when it is attached to
+    /// a ring.
+    pub fn look(&mut self, attaches: bool) -> io::Result<bool> {
+        if self.ended.is_none() {
+            self.ended = self.process.ended()?.map(|ended| (ended, Instant::now()));
+        }
+        if self.ready.is_some() {
+            return Ok(false);
+        }
+        // It attached to its ring and left between two checks.
+        let left = attaches && matches!(self.ended, Some((Ended::Code(0), _)));
+        if !left && !self.process.is_ready()? {
+            return Ok(false);
+        }
+        self.ready = Some(Instant::now());
+        self.descriptors = self.process.descriptors();
+        Ok(true)
+    }
+
     /// Whether a fault has ended it.
     pub fn was_struck_down(&self) -> bool {
         self.struck && self.ended.is_some()
@@ -37,5 +74,16 @@ impl Instance {
     /// Whether it runs, and is not suspended for good.
     pub fn is_active(&self) -> bool {
         self.ended.is_none() && !self.stopped_for_good
+    }
+}
+
+/// How a process ended, in words.
+pub fn ended_text(ended: Ended) -> String {
+    match ended {
+        Ended::Code(code) => format!("ended with code {code}"),
+        Ended::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
+            Ok(signal) => format!("was ended by {}", scenario::Signal(signal).name()),
+            Err(_) => format!("was ended by signal {number}"),
+        },
     }
 }

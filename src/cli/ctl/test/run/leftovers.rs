@@ -1,17 +1,10 @@
 //! What the programs of a run have left behind.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::stage::Stage;
+use super::stage::{Stage, segments};
 use crate::sys::command::DIRECTORY;
-
-/// The segments of shared memory that exist, by their names.
-pub fn segments() -> BTreeSet<String> {
-    let entries = fs::read_dir(DIRECTORY).into_iter().flatten();
-    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
-}
 
 /// The processes in the background that have more descriptors open than when they were ready, a line each.
 pub fn descriptors(stage: &Stage<'_>, _except: &[String]) -> Vec<String> {

@@ -17,7 +17,7 @@ use super::scenario::Scenario;
 use crate::StopFlag;
 use crate::cli::common::exit::Failure;
 use faults::Faults;
-use outcome::{Outcome, Point};
+use outcome::{InstanceEnd, Outcome, Point};
 use stage::Stage;
 
 /// The time between two checks of everything.
@@ -47,29 +47,52 @@ pub fn run(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<Option<O
         if stop.is_raised() {
             return Ok(None);
         }
-        stage.start_next(&mut faults)?;
-        stage.look(&mut faults)?;
+        for (program, number) in stage.take_due(faults.will_restart()) {
+            faults.start(&mut stage, program, number)?;
+        }
+        for index in stage.look()? {
+            faults.ready(&mut stage, index)?;
+        }
         faults.look(&mut stage)?;
         stage.note_segments();
-        if let Some(ended) = stage.has_ended(&faults) {
+        if let Some(ended) = stage.has_ended(faults.will_restart()) {
             break ended;
         }
         thread::sleep(POLL);
     };
-    let stalled = match ended {
-        Ended::Over => None,
-        Ended::Stalled(why) => Some(stage.record_state(&why)?),
-    };
     let mut leftovers = Vec::new();
-    if stalled.is_none() {
-        leftovers.extend(stage.leftovers(leftovers::descriptors));
-        stage.end_background(stop);
-        leftovers.extend(stage.leftovers(leftovers::find));
-    }
+    let stalled = match ended {
+        Ended::Over => {
+            let find = |find: fn(&Stage<'_>, &[String]) -> Vec<String>, stage: &Stage<'_>| {
+                scenario.expect.leftovers.as_ref().map(|except| find(stage, except)).unwrap_or_default()
+            };
+            leftovers.extend(find(leftovers::descriptors, &stage));
+            stage.end_background(stop);
+            leftovers.extend(find(leftovers::find, &stage));
+            None
+        }
+        Ended::Stalled(why) => Some((state::write(&stage, &why)?, why)),
+    };
     faults.finish(&mut stage);
     let duration = stage.began.elapsed();
     stage.kill()?;
-    let mut outcome = stage.outcome(faults, duration, stalled);
+    let points = faults.points();
+    let (strikes, gaps) = faults.into_records();
+    let (state, complaint) = stalled.unzip();
+    let mut outcome = Outcome {
+        scenario: scenario.name.clone(),
+        seed: plan.seed,
+        point: plan.point,
+        complaints: complaint.into_iter().collect(),
+        gaps,
+        strikes,
+        instances: stage.instances.iter().map(InstanceEnd::of).collect(),
+        history: None,
+        duration,
+        points,
+        folder: plan.folder.clone(),
+        state,
+    };
     expect::judge(scenario, &stage, leftovers, &mut outcome)?;
     Ok(Some(outcome))
 }

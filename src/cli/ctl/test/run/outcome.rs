@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::instance::Instance;
 use crate::testing::Ended;
 use crate::testing::history::Counts;
 
@@ -79,6 +80,14 @@ pub struct InstanceEnd {
     pub ended: Option<Ended>,
     /// Whether a fault struck it.
     pub struck: bool,
+}
+
+impl InstanceEnd {
+    /// Of an instance when the run is over.
+    pub fn of(instance: &Instance) -> Self {
+        let ended = instance.ended.map(|(ended, _)| ended);
+        InstanceEnd { name: instance.process.name().into(), ended, struck: instance.struck }
+    }
 }
 
 impl Outcome {

@@ -1,5 +1,6 @@
 //! The folder, the rings and the processes of a run.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -11,16 +12,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use super::faults::Faults;
-use super::instance::Instance;
+use super::instance::{Instance, ended_text};
 use super::names::{Names, ring_name};
-use super::outcome::{InstanceEnd, Outcome};
-use super::{Ended, Plan, after, leftovers, state};
+use super::{Ended, Plan, after};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::run_log;
 use crate::cli::ctl::children;
-use crate::cli::ctl::test::scenario::{self, ProgramSpec, Ready, Run, Scenario, Stdin};
+use crate::cli::ctl::test::scenario::{ProgramSpec, Ready, Run, Scenario, Stdin};
 use crate::sys::command::DIRECTORY;
+use crate::testing::point::{self, Trace};
 use crate::testing::{self, Program, Session};
 use crate::{Ring, RingName, RingObserver, Role, StopFlag};
 
@@ -58,7 +58,7 @@ impl<'s> Stage<'s> {
         let folder = plan.folder.join("dir");
         fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
         let folder = folder.canonicalize().map_err(|error| failed(&error))?;
-        let segments_before = leftovers::segments();
+        let segments_before = segments();
         let place = |id: &str| {
             let path = |name: &String| Path::new(DIRECTORY).join(ring_name(id, name));
             scenario.rings.iter().map(|ring| path(&ring.name)).collect()
@@ -126,45 +126,44 @@ impl<'s> Stage<'s> {
         })
     }
 
-    /// Starts the programs whose time has come.
-    pub fn start_next(&mut self, faults: &mut Faults) -> Result<(), Failure> {
+    /// The instances whose time has come to be started: their programs, and their numbers.
+    pub fn take_due(&mut self, will_restart: bool) -> Vec<(usize, u32)> {
         let programs = &self.scenario.programs;
         let place = |name: &String| programs.iter().position(|one| one.name == *name);
+        let mut due = Vec::new();
         for (program, spec) in programs.iter().enumerate() {
             if self.started[program] == 0
                 && self.are_ready(spec.after.iter().filter_map(place))
-                && (spec.after_end.is_empty() || !faults.will_restart())
+                && (spec.after_end.is_empty() || !will_restart)
                 && self.have_ended(spec.after_end.iter().filter_map(place))
             {
-                for number in 1..=spec.count {
-                    self.start(program, number, faults)?;
-                    self.started[program] = number;
-                }
+                due.extend((1..=spec.count).map(|number| (program, number)));
             }
         }
-        let awaited = |program: &usize| programs[*program].after_end.is_empty();
-        if self.all_ready.is_none() && self.are_ready((0..programs.len()).filter(awaited)) {
-            self.all_ready = Some(Instant::now());
-        }
-        Ok(())
+        // Not before: a program that waits for another one must not take it for started already.
+        due.iter().for_each(|(program, number)| self.started[*program] = *number);
+        due
     }
 
-    /// Starts one instance.
-    pub fn start(&mut self, program: usize, number: u32, faults: &mut Faults) -> Result<(), Failure> {
+    /// Starts one instance, traced for these faults from its first instruction on.
+    pub fn start(
+        &mut self,
+        program: usize,
+        number: u32,
+        traced: Vec<(usize, point::Plan)>,
+    ) -> Result<(), Failure> {
         let spec = &self.scenario.programs[program];
         let failed = |error: &io::Error| Failure::io(format!("starting {}-{number}", spec.name), error);
         let launched = self.launch(spec, number).map_err(|error| failed(&error))?;
-        let traces = std::cell::RefCell::new(Vec::new());
-        let at_start = is_traced_from_start(spec);
-        let wanted = if at_start { faults.traces(self, program, number, true)? } else { Vec::new() };
+        let traces = RefCell::new(Vec::new());
         let prepare = |pid: u32| {
-            for (fault, plan) in &wanted {
-                traces.borrow_mut().push((*fault, testing::point::Trace::attach(pid, plan.clone())?));
+            for (fault, plan) in &traced {
+                traces.borrow_mut().push((*fault, Trace::attach(pid, plan.clone())?));
             }
             Ok(())
         };
         let prepare: Option<&dyn Fn(u32) -> io::Result<()>> =
-            if wanted.is_empty() { None } else { Some(&prepare) };
+            if traced.is_empty() { None } else { Some(&prepare) };
         let process = self.session.start_prepared(&launched, prepare).map_err(|error| {
             let failure = failed(&error);
             match error.kind() {
@@ -173,17 +172,7 @@ impl<'s> Stage<'s> {
                 _ => failure,
             }
         })?;
-        self.instances.push(Instance {
-            program,
-            number,
-            process,
-            ready: None,
-            ended: None,
-            struck: false,
-            stopped_for_good: false,
-            traces: traces.into_inner(),
-            descriptors: None,
-        });
+        self.instances.push(Instance::new(program, number, process, traces.into_inner()));
         Ok(())
     }
 
@@ -274,50 +263,22 @@ impl<'s> Stage<'s> {
         self.plan.folder.join("history")
     }
 
-    /// Notes which instances have become ready, and which have ended.
-    pub fn look(&mut self, faults: &mut Faults) -> Result<(), Failure> {
+    /// Notes which instances have ended, and returns which have become ready.
+    pub fn look(&mut self) -> Result<Vec<usize>, Failure> {
+        let mut ready = Vec::new();
         for index in 0..self.instances.len() {
-            let spec = self.program(&self.instances[index]);
+            let attaches = matches!(self.program(&self.instances[index]).ready, Some(Ready::Attached(_)));
             let instance = &mut self.instances[index];
-            let failed = |error: &io::Error| Failure::io(instance.process.name().to_owned(), error);
-            if instance.ended.is_none() {
-                let ended = instance.process.ended().map_err(|error| failed(&error))?;
-                instance.ended = ended.map(|ended| (ended, Instant::now()));
-            }
-            if instance.ready.is_some() {
-                continue;
-            }
-            let name = instance.process.name().to_owned();
-            let mut ready = instance.process.is_ready().map_err(|error| Failure::io(name, &error))?;
-            // It attached to its ring and left between two checks.
-            let left = matches!(instance.ended, Some((testing::Ended::Code(0), _)));
-            ready |= left && matches!(spec.ready, Some(Ready::Attached(_)));
-            if ready {
-                instance.ready = Some(Instant::now());
-                instance.descriptors = instance.process.descriptors();
-                if !is_traced_from_start(spec) {
-                    let (program, number) = (instance.program, instance.number);
-                    let wanted = faults.traces(self, program, number, false)?;
-                    self.attach(index, wanted, faults);
-                }
+            if instance.look(attaches).map_err(|error| Failure::io(instance.process.name(), &error))? {
+                ready.push(index);
             }
         }
-        Ok(())
-    }
-
-    /// Traces an instance that runs. If the system refuses, the fault does not strike.
-    pub fn attach(&mut self, index: usize, wanted: Vec<(usize, testing::point::Plan)>, faults: &mut Faults) {
-        let instance = &mut self.instances[index];
-        for (fault, plan) in wanted {
-            if !matches!(instance.process.ended(), Ok(None)) {
-                faults.refuse(fault, &format!("{} had ended by then", instance.process.name()));
-                continue;
-            }
-            match testing::point::Trace::attach(instance.process.id(), plan) {
-                Ok(trace) => instance.traces.push((fault, trace)),
-                Err(error) => faults.refuse(fault, &format!("{}: {error}", instance.process.name())),
-            }
+        let programs = &self.scenario.programs;
+        let awaited = |program: &usize| programs[*program].after_end.is_empty();
+        if self.all_ready.is_none() && self.are_ready((0..programs.len()).filter(awaited)) {
+            self.all_ready = Some(Instant::now());
         }
+        Ok(ready)
     }
 
     /// Notes from time to time which segments the processes have mapped, if none may be left.
@@ -330,7 +291,7 @@ impl<'s> Stage<'s> {
     }
 
     /// Whether the run is over, and why.
-    pub fn has_ended(&self, faults: &Faults) -> Option<Ended> {
+    pub fn has_ended(&self, will_restart: bool) -> Option<Ended> {
         let failed = |one: &&Instance| one.ready.is_none() && one.ended.is_some() && !one.was_struck_down();
         // Until its trace has said whether a fault struck it, that is open.
         if let Some(one) = self.instances.iter().find(failed).filter(|one| one.traces.is_empty()) {
@@ -340,7 +301,7 @@ impl<'s> Stage<'s> {
         let started =
             self.started.iter().zip(&self.scenario.programs).all(|(count, one)| *count == one.count);
         let waits = |one: &Instance| !self.program(one).background && one.is_active();
-        if started && !self.instances.iter().any(waits) && !faults.will_restart() {
+        if started && !self.instances.iter().any(waits) && !will_restart {
             return Some(Ended::Over);
         }
         let timeout = self.scenario.timeout;
@@ -351,14 +312,6 @@ impl<'s> Stage<'s> {
             self.instances.iter().filter(|one| waits(one)).map(|one| one.process.name()).collect();
         let ready = if self.all_ready.is_none() { ", not all programs are ready" } else { "" };
         Some(Ended::Stalled(format!("not over after {timeout:?}{ready}, still running: {}", left.join(", "))))
-    }
-
-    /// Writes down what everything is doing.
-    pub fn record_state(&self, why: &str) -> Result<(String, PathBuf), Failure> {
-        let path = self.plan.folder.join("state.txt");
-        let text = state::text(self, why);
-        fs::write(&path, text).map_err(|error| Failure::io(format!("{path:?}"), &error))?;
-        Ok((why.into(), path))
     }
 
     /// Asks the processes of the background to end, and kills those that do not.
@@ -384,52 +337,15 @@ impl<'s> Stage<'s> {
         }
     }
 
-    /// What the programs have left, if nothing may be left.
-    pub fn leftovers(&self, find: fn(&Self, &[String]) -> Vec<String>) -> Vec<String> {
-        self.scenario.expect.leftovers.as_ref().map(|except| find(self, except)).unwrap_or_default()
-    }
-
     /// Kills what still runs.
     pub fn kill(&self) -> Result<(), Failure> {
         self.session.kill().map_err(|error| Failure::io("ending the processes of the run", &error))
-    }
-
-    /// What became of the run, without its expectations.
-    pub fn outcome(&self, faults: Faults, duration: Duration, stalled: Option<(String, PathBuf)>) -> Outcome {
-        let end = |one: &Instance| InstanceEnd {
-            name: one.process.name().into(),
-            ended: one.ended.map(|(ended, _)| ended),
-            struck: one.struck,
-        };
-        let points = faults.points();
-        let (strikes, gaps) = faults.into_records();
-        let (complaint, state) = stalled.unzip();
-        Outcome {
-            scenario: self.scenario.name.clone(),
-            seed: self.plan.seed,
-            point: self.plan.point,
-            complaints: complaint.into_iter().collect(),
-            gaps,
-            strikes,
-            instances: self.instances.iter().map(end).collect(),
-            history: None,
-            duration,
-            points,
-            folder: self.plan.folder.clone(),
-            state,
-        }
     }
 
     /// The instances of a program, by its name in the file.
     pub fn instances_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Instance> {
         self.instances.iter().filter(move |one| self.program(one).name == name)
     }
-}
-
-/// Whether the points of a process are counted from its first instruction on, so that their numbers repeat; otherwise
-/// from the moment at which it is ready, as the file says.
-fn is_traced_from_start(spec: &ProgramSpec) -> bool {
-    matches!(spec.ready, None | Some(Ready::Attached(_)))
 }
 
 /// `producer` or `consumer` of this program's build.
@@ -447,13 +363,8 @@ fn path() -> Result<OsString, Failure> {
     env::join_paths(all).map_err(|error| Failure::new(code::RUNTIME, format!("PATH: {error}")))
 }
 
-/// How a process ended, in words.
-pub fn ended_text(ended: testing::Ended) -> String {
-    match ended {
-        testing::Ended::Code(code) => format!("ended with code {code}"),
-        testing::Ended::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
-            Ok(signal) => format!("was ended by {}", scenario::Signal(signal).name()),
-            Err(_) => format!("was ended by signal {number}"),
-        },
-    }
+/// The segments of shared memory that exist, by their names.
+pub fn segments() -> BTreeSet<String> {
+    let entries = fs::read_dir(DIRECTORY).into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }

@@ -1,17 +1,31 @@
 //! What everything was doing when a run stalled.
 
 use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::stage::{Stage, ended_text};
+use super::instance::ended_text;
+use super::stage::Stage;
+use crate::cli::common::exit::Failure;
 use crate::cli::ctl::children;
 use crate::testing::Output;
 
 /// How many lines of an output are shown.
 const LINES: usize = 10;
 
+/// Writes down what everything is doing, and returns the file.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(stage: &Stage<'_>, why: &str) -> Result<PathBuf, Failure> {
+    let path = stage.plan.folder.join("state.txt");
+    fs::write(&path, text(stage, why)).map_err(|error| Failure::io(format!("{path:?}"), &error))?;
+    Ok(path)
+}
+
 /// A text for people: the reason, the rings, the processes, and the ends of their outputs.
-pub fn text(stage: &Stage<'_>, why: &str) -> String {
+fn text(stage: &Stage<'_>, why: &str) -> String {
     let mut text = format!("{why}\n");
     for name in stage.rings.keys() {
         let _ = write!(text, "\nring {name}:\n{}", inspect(stage.names.ring(name)));
@@ -46,7 +60,7 @@ fn inspect(ring: &str) -> String {
 }
 
 /// The last lines of an output.
-pub fn end_of(name: &str, output: &Output) -> String {
+fn end_of(name: &str, output: &Output) -> String {
     let Ok(all) = output.text() else { return String::new() };
     let lines: Vec<&str> = all.lines().collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];
