@@ -111,7 +111,10 @@ impl<'s> Stage<'s> {
     fn are_ready(&self, mut programs: impl Iterator<Item = usize>) -> bool {
         programs.all(|program| {
             let all = self.started[program] >= self.scenario.programs[program].count;
-            all && self.instances.iter().all(|one| one.program != program || one.ready.is_some() || one.was_struck_down())
+            all && self
+                .instances
+                .iter()
+                .all(|one| one.program != program || one.ready.is_some() || one.was_struck_down())
         })
     }
 
@@ -385,12 +388,13 @@ impl<'s> Stage<'s> {
             name: one.process.name().into(),
             ended: one.ended.map(|(ended, _)| ended),
             struck: one.struck,
+            unexpected: false,
+            outputs: [one.process.stdout().clone(), one.process.stderr().clone()],
         };
         let points = faults.points();
         let (strikes, gaps) = faults.into_records();
         let (complaint, state) = stalled.unzip();
         Outcome {
-            scenario: self.scenario.name.clone(),
             seed: self.plan.seed,
             point: self.plan.point,
             complaints: complaint.into_iter().collect(),
@@ -435,10 +439,18 @@ fn path() -> Result<OsString, Failure> {
 /// How a process ended, in words.
 pub fn ended_text(ended: testing::Ended) -> String {
     match ended {
-        testing::Ended::Code(code) => format!("ended with code {code}"),
+        testing::Ended::Code(_) => format!("ended with {}", ended_word(ended)),
+        testing::Ended::Signal(_) => format!("was ended by {}", ended_word(ended)),
+    }
+}
+
+/// The code or the signal: `code 1`, `KILL`.
+pub fn ended_word(ended: testing::Ended) -> String {
+    match ended {
+        testing::Ended::Code(code) => format!("code {code}"),
         testing::Ended::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
-            Ok(signal) => format!("was ended by {}", scenario::Signal(signal).name()),
-            Err(_) => format!("was ended by signal {number}"),
+            Ok(signal) => scenario::Signal(signal).name().into(),
+            Err(_) => format!("signal {number}"),
         },
     }
 }
