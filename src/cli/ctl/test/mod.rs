@@ -126,6 +126,9 @@ fn run_scenarios(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let folder = args.keep.clone().unwrap_or_else(|| {
         std::env::temp_dir().join(format!("ringctl-test-{}-{:08x}", std::process::id(), fastrand::u32(..)))
     });
+    // The processes of a run have another working directory.
+    let folder = std::path::absolute(&folder)
+        .map_err(|error| Failure::io(format!("folder of the runs {folder:?}"), &error))?;
     let settings = Settings {
         seed,
         rounds: args.repeat.or((!args.until_fail).then_some(1)),

@@ -14,6 +14,9 @@ use super::shrink;
 use crate::StopFlag;
 use crate::cli::common::exit::Failure;
 
+/// The most characters of a scenario's name in that of a folder.
+const NAME: usize = 80;
+
 /// What a report is told, as it happens.
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'a> {
@@ -233,7 +236,7 @@ impl Series<'_, '_> {
 
     /// The folder of a run: the scenario's name, then what makes the run differ.
     fn folder(&self, point: Option<Point>) -> PathBuf {
-        let mut name = self.scenario.name.replace('/', "_");
+        let mut name = file_name(&self.scenario.name);
         if self.round > 0 {
             name += &format!("-round-{}", self.round + 1);
         }
@@ -273,6 +276,12 @@ impl Shared<'_> {
     fn fail(&self, failure: Failure) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
     }
+}
+
+/// The name of a scenario as that of a file which needs no quotes.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_+,".contains(c) { c } else { '_' };
+    name.chars().take(NAME).map(plain).collect()
 }
 
 /// The folder of this name, or the first one with a number that does not exist: two scenarios may have one name.
@@ -318,6 +327,13 @@ mod tests {
         assert_eq!(spread(100, 4), [1, 26, 51, 76]);
         assert_eq!(spread(0, 4), Vec::<u64>::new());
         assert_eq!(spread(u64::MAX, 2), [1, u64::MAX / 2 + 1]);
+    }
+
+    #[test]
+    fn a_folder_has_the_name_of_its_scenario_without_what_a_shell_would_read() {
+        assert_eq!(file_name("two-workers"), "two-workers");
+        assert_eq!(file_name("../a b\u{1b}'#ü"), "___a_b____");
+        assert_eq!(file_name(&"x".repeat(1000)).len(), NAME);
     }
 
     #[test]

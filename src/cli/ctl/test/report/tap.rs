@@ -66,15 +66,19 @@ impl Form for Tap<'_> {
                     let description = Description::new(event.scenario, outcome, least, self.settings);
                     yaml.text("severity", outcome.verdict().word());
                     yaml.text("message", description.reason());
-                    yaml.list("complaints", &description.complaints);
-                    yaml.list("inconclusive", &description.gaps);
-                    yaml.list("struck", &description.struck);
+                    yaml.lines("complaints", &description.complaints);
+                    yaml.lines("inconclusive", &description.gaps);
+                    yaml.lines("struck", &description.struck);
                     for (word, fact) in description.facts() {
                         yaml.text(word, fact);
                     }
-                    for (name, lines) in &description.outputs {
-                        yaml.list(name, lines);
-                    }
+                    let output = |(name, lines): &(String, Vec<String>)| -> Vec<String> {
+                        lines.iter().map(|line| format!("{name}: {line}")).collect()
+                    };
+                    yaml.lines(
+                        "last_output",
+                        &description.outputs.iter().flat_map(output).collect::<Vec<_>>(),
+                    );
                 }
                 self.point(is_ok, &name, "", &yaml)
             }
@@ -102,13 +106,15 @@ impl Yaml {
     }
 
     fn text(&mut self, key: &str, text: &str) {
-        self.0 += &format!("  {}: {}\n", plain_or_quoted(key), quoted(text));
+        self.0 += &format!("  {key}: {}\n", quoted(text));
     }
 
-    fn list(&mut self, key: &str, texts: &[String]) {
-        if !texts.is_empty() {
-            self.0 += &format!("  {}:\n", plain_or_quoted(key));
-            texts.iter().for_each(|text| self.0 += &format!("    - {}\n", quoted(text)));
+    /// A block of lines. (The reader of Perl's `prove` takes quoted texts in a list for keys if they have a colon.)
+    fn lines(&mut self, key: &str, lines: &[String]) {
+        if !lines.is_empty() {
+            let lines = lines.join("\n    ");
+            // Blanks before the first line would count as those of all lines.
+            self.0 += &format!("  {key}: |\n    {}\n", lines.trim_start());
         }
     }
 
@@ -119,9 +125,4 @@ impl Yaml {
 
 fn quoted(text: &str) -> String {
     escape::json(serde_json::Value::from(text).to_string())
-}
-
-fn plain_or_quoted(key: &str) -> String {
-    let plain = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if plain { key.into() } else { quoted(key) }
 }
