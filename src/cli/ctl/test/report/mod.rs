@@ -57,7 +57,8 @@ struct Out {
 impl Out {
     fn write(&self, text: &str) -> Result<(), Failure> {
         self.live.suspend(|| match self.is_aside {
-            true => self.ui.emit_aside(text.as_bytes()),
+            // The report itself is on standard output: this one is not needed.
+            true => self.ui.emit_aside(text.as_bytes()).or(Ok(())),
             false => self.ui.emit(text.as_bytes()),
         })
     }
@@ -101,20 +102,20 @@ impl<'s> Reports<'s> {
             let line = "--report tap and --report json both write to standard output; expected one of them";
             return Err(Failure::new(code::USAGE, line));
         }
+        let mut forms: Vec<Box<dyn Form + 's>> = Vec::new();
+        for choice in choices {
+            if let Choice::Junit(file) = choice {
+                forms.push(Box::new(junit::Junit::new(file, scenarios, settings)?));
+            }
+        }
         let live = Live::new(scenarios.len(), settings.rounds);
         let out = |is_aside| Out { ui: *ui, live: live.clone(), is_aside };
         let is_aside = has(Choice::Tap) || has(Choice::Json);
-        let mut forms: Vec<Box<dyn Form + 's>> = Vec::new();
         if has(Choice::Tap) {
             forms.push(Box::new(tap::Tap::new(out(false), settings)));
         }
         if has(Choice::Json) {
             forms.push(Box::new(json::Json::new(out(false), settings)));
-        }
-        for choice in choices {
-            if let Choice::Junit(file) = choice {
-                forms.push(Box::new(junit::Junit::new(file, scenarios, settings)?));
-            }
         }
         forms.push(Box::new(table::Table::new(out(is_aside), scenarios, settings, is_aside)));
         Ok(Reports { live, forms, began: Instant::now() })
