@@ -38,11 +38,32 @@ impl Output {
         }
     }
 
+    /// The last lines that were written: at most this many, and at most the last 16 KiB. A missing file has none.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn last_lines(&self, most: usize) -> io::Result<Vec<String>> {
+        let mut file = match File::open(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            opened => opened?,
+        };
+        let skipped = file.metadata()?.len().saturating_sub(LAST);
+        file.seek(SeekFrom::Start(skipped))?;
+        let mut bytes = Vec::new();
+        file.take(LAST).read_to_end(&mut bytes)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        Ok(lines[lines.len().saturating_sub(most)..].iter().map(|line| line.to_string()).collect())
+    }
+
     /// Follows the file from its beginning.
     pub fn follow(&self) -> Follow {
         Follow { path: self.0.clone(), offset: 0, rest: Vec::new() }
     }
 }
+
+/// The bytes at the end of a file among which its last lines are found.
+const LAST: u64 = 16 << 10;
 
 /// Reads a file line by line while it grows.
 #[derive(Debug, Clone)]
@@ -106,5 +127,18 @@ mod tests {
         file.write_all(b"d\n").unwrap();
         assert_eq!(follow.lines().unwrap(), ["d"], "a file that was written anew");
         assert_eq!(output.text().unwrap(), "d\n");
+    }
+
+    #[test]
+    fn the_last_lines_are_found_in_a_large_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Output::new(folder.path().join("output"));
+        assert!(output.last_lines(3).unwrap().is_empty(), "a missing file");
+        let text: String = (1..=100_000).map(|line| format!("{line}\n")).collect();
+        std::fs::write(output.path(), text + "\u{ff}\nno end").unwrap();
+        assert_eq!(output.last_lines(3).unwrap(), ["100000", "\u{ff}", "no end"]);
+        assert_eq!(output.last_lines(0).unwrap(), [""; 0]);
+        std::fs::write(output.path(), vec![b'x'; 1 << 20]).unwrap();
+        assert_eq!(output.last_lines(3).unwrap(), ["x".repeat(16 << 10)]);
     }
 }

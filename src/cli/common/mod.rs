@@ -29,3 +29,4 @@ pub mod ui;
 pub mod usage;
 pub mod users;
 pub mod version;
+pub mod wrap;

@@ -33,9 +33,14 @@ pub fn was_open(fd: u32) -> bool {
 
 /// The columns of the terminal that is standard error. `None`: it is none, or does not know.
 pub fn columns() -> Option<u16> {
+    columns_of(libc::STDERR_FILENO)
+}
+
+/// The same of another descriptor.
+pub fn columns_of(fd: i32) -> Option<u16> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ writes one `winsize`, which lives until after the call.
-    let answer = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    let answer = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &raw mut size) };
     (answer == 0 && size.ws_row > 0 && size.ws_col > 0).then_some(size.ws_col)
 }
 

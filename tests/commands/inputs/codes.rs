@@ -115,6 +115,22 @@ const TABLE: &[(&str, u8, &str)] = &[
     ("ringctl test", 0, "ringctl test --init"),
     ("ringctl test", 1, "ringctl test /no/such/file"),
     ("ringctl test", 2, "ringctl test $T"),
+    (
+        "ringctl test",
+        10,
+        "D=$(mktemp -d); ringctl test --keep $D <(printf '[process.x]\\nrun = \"false\"\\n'); c=$?; rm -r $D; exit $c",
+    ),
+    (
+        "ringctl test",
+        11,
+        "D=$(mktemp -d); ringctl test --keep $D <(printf '[process.x]\\nrun = \"true\"\\n[[fault]]\\ndo = \"kill\"\\non = \"x\"\\nat = \"1h\"\\n'); c=$?; rm -r $D; exit $c",
+    ),
+    (
+        "ringctl test",
+        143,
+        "printf '[process.x]\\nrun = \"echo >> %s; sleep 60\"\\n' $T.begun > $T; $BIN/ringctl test $T &
+         P=$!; while ! [ -s $T.begun ]; do sleep 0.01; done; rm $T.begun; kill -TERM $P; wait $P",
+    ),
     ("ringctl done", 0, "ringctl done $(consumer $R --hold --hold-for $$ | head -n 1)"),
     ("ringctl done", 3, "ringctl done 0-00000000000000000000000000000001"),
     (

@@ -3,7 +3,7 @@
 use crate::support::Ended;
 
 /// The exit codes of docs/COMMANDS.md.
-pub const CODES: [i32; 11] = [0, 1, 2, 3, 4, 5, 6, 10, 123, 126, 127];
+pub const CODES: [i32; 12] = [0, 1, 2, 3, 4, 5, 6, 10, 11, 123, 126, 127];
 
 /// It ended by itself with a code that means something, and told on standard error, in a line of the known
 /// form, why it failed. (That it did not panic is looked at wherever a command ends.)

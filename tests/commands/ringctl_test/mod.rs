@@ -6,6 +6,7 @@ mod faults;
 mod histories;
 mod points;
 mod programs;
+mod reports;
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
 //! `ringctl check`: checks the logs of a run.
-mod report;
+pub mod report;
 
 use std::path::PathBuf;
 

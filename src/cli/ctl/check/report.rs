@@ -26,7 +26,7 @@ pub struct CheckReport {
 /// The counts of a history, apart from faults.
 #[derive(Serialize)]
 #[serde(remote = "Counts")]
-struct CountsDef {
+pub struct CountsDef {
     events: u64,
     attempts: u64,
     sent: u64,

@@ -9,8 +9,9 @@ mod shrink;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
+use report::Reports;
+use report::choice::Choice;
 use scenario::{Scenario, init, schema};
 use series::{Settings, Totals};
 
@@ -33,7 +34,13 @@ Examples:
   ringctl test --repeat 100 --until-fail jobs.toml
   ringctl test --report junit=report.xml scenarios
 
-Exit codes: 0 passed, 1 a file could not be read or written, 2 usage, or a file is wrong.")]
+Of a run that did not pass, the report says what was expected and is false, which fault struck when and
+where, how each process ended, and the command that repeats the run. The outputs of its processes stay
+in files. A run is inconclusive if a fault did not strike, or if there was nothing to judge.
+
+Exit codes: 0 all passed or were skipped, 1 a program could not be started, or a file not be read or
+written, 2 usage, or a file is wrong, 10 an expectation failed, 11 a run was inconclusive and none
+failed, 128+n ended by signal n.")]
 pub struct Args {
     /// Scenario files; a folder stands for the .toml files in it
     #[arg(value_name = "SCENARIO", required_unless_present_any = ["init", "schema"])]
@@ -75,32 +82,12 @@ pub struct Args {
     #[arg(long, value_name = "LINE")]
     pub omit: Vec<u32>,
     /// Report as tap or json on standard output, or as junit=FILE; may be repeated [default: a table]
+    ///
+    /// tap is the Test Anything Protocol, version 14; json an object per run, on a line; junit the XML of JUnit, with
+    /// a case for each run, which is written at the end, also of a test that was interrupted. With tap or json, the table
+    /// goes to standard error, and has only what did not pass.
     #[arg(long, value_name = "FORM")]
-    pub report: Vec<Report>,
-}
-
-/// The value of `--report`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Report {
-    /// The Test Anything Protocol, on standard output.
-    Tap,
-    /// A JSON object per run, on standard output.
-    Json,
-    /// JUnit's XML, in a file.
-    Junit(PathBuf),
-}
-
-impl FromStr for Report {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=').unwrap_or((text, "")) {
-            ("tap", "") if text == "tap" => Ok(Report::Tap),
-            ("json", "") if text == "json" => Ok(Report::Json),
-            ("junit", file) if !file.is_empty() => Ok(Report::Junit(file.into())),
-            _ => Err("expected tap, json, or junit=FILE".into()),
-        }
-    }
+    pub report: Vec<Choice>,
 }
 
 /// Runs `ringctl test`.
@@ -139,6 +126,9 @@ fn run_scenarios(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let folder = args.keep.clone().unwrap_or_else(|| {
         std::env::temp_dir().join(format!("ringctl-test-{}-{:08x}", std::process::id(), fastrand::u32(..)))
     });
+    // The processes of a run have another working directory.
+    let folder = std::path::absolute(&folder)
+        .map_err(|error| Failure::io(format!("folder of the runs {folder:?}"), &error))?;
     let settings = Settings {
         seed,
         rounds: args.repeat.or((!args.until_fail).then_some(1)),
@@ -149,20 +139,17 @@ fn run_scenarios(args: &Args, ui: &Ui) -> Result<End, Failure> {
         point: args.point,
         omit: args.omit.clone(),
     };
-    let mut terminal = report::Terminal::new(ui, scenarios.len());
-    let (totals, failure) =
-        series::run_all(&scenarios, &settings, &stop, &mut |event, _| terminal.take(&event));
+    let mut reports = Reports::new(ui, &args.report, &scenarios, &settings)?;
+    let (totals, failure) = series::run_all(&scenarios, &settings, &stop, &mut |event| reports.take(&event));
     // Fails if the folder of a run is still there.
     let _ = fs::remove_dir(&folder);
-    terminal.end(totals, seed)?;
+    reports.end(totals, stop.is_raised())?;
     if stop.is_raised() {
         ui.note("interrupted: not all scenarios were run");
         return Ok(signals::end());
     }
     match (failure, totals) {
-        (Some(failure), _) => {
-            Err(Failure { line: format!("a scenario could not be run: {}", failure.line), ..failure })
-        }
+        (Some(failure), _) => Err(failure),
         (None, Totals { failed: 1.., .. }) => Err(Failure::new(code::ASSERTION, "an expectation failed")),
         (None, Totals { inconclusive: 1.., .. }) => {
             Err(Failure::new(code::INCONCLUSIVE, "a run was inconclusive"))
@@ -193,19 +180,4 @@ fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         files.append(&mut inside);
     }
     Ok(files)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_is_tap_json_or_a_file_for_junit() {
-        assert_eq!("tap".parse(), Ok(Report::Tap));
-        assert_eq!("json".parse(), Ok(Report::Json));
-        assert_eq!("junit=a=b.xml".parse(), Ok(Report::Junit("a=b.xml".into())));
-        for wrong in ["", "xml", "tap=", "tap=x", "json=x", "junit", "junit="] {
-            assert!(wrong.parse::<Report>().is_err(), "{wrong:?}");
-        }
-    }
 }

@@ -14,19 +14,37 @@ use super::shrink;
 use crate::StopFlag;
 use crate::cli::common::exit::Failure;
 
+/// The most characters of a scenario's name in that of a folder.
+const NAME: usize = 80;
+
 /// What a report is told, as it happens.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// A scenario begins, or begins again.
-    Begun(&'a Scenario),
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// Its place among the scenarios, from 0.
+    pub place: usize,
+    /// The round, from 0.
+    pub round: u64,
+    /// What happened.
+    pub what: What<'a>,
+}
+
+/// What happened to a scenario in a round.
+#[derive(Debug, Clone, Copy)]
+pub enum What<'a> {
+    /// Its runs begin.
+    Begun,
     /// A run has ended.
-    Run(&'a Scenario, &'a Outcome, Option<&'a shrink::Least>),
-    /// A scenario was left out, and why.
-    Skipped(&'a Scenario, &'a str),
-    /// A scenario could not be run.
-    Broken(&'a Scenario, &'a Failure),
-    /// All runs of a scenario in this round have ended.
-    Ended(&'a Scenario),
+    Run(&'a Outcome, Option<&'a shrink::Least>),
+    /// It was left out, and why: nothing else is told of it.
+    Skipped(&'a str),
+    /// It could not be run, or not to the end.
+    Broken(&'a Failure),
+    /// A signal has stopped its runs.
+    Interrupted,
+    /// All its runs have ended.
+    Ended,
 }
 
 /// How the scenarios are run.
@@ -63,14 +81,16 @@ pub struct Totals {
     pub skipped: u64,
     /// Scenarios that could not be run.
     pub broken: u64,
+    /// Scenarios that a signal has stopped.
+    pub interrupted: u64,
 }
 
-/// Runs all scenarios, and returns the totals, with the first failure of the tests themselves.
+/// Runs all scenarios, and returns the totals, with the first failure of the tests themselves or of the report.
 pub fn run_all(
     scenarios: &[Scenario],
     settings: &Settings,
     stop: &StopFlag,
-    report: &mut (dyn FnMut(Event<'_>, Totals) + Send),
+    report: Reporter<'_>,
 ) -> (Totals, Option<Failure>) {
     let shared = Shared {
         report: Mutex::new((report, Totals::default())),
@@ -78,15 +98,18 @@ pub fn run_all(
         next: AtomicU64::new(0),
         enough: AtomicBool::new(scenarios.is_empty()),
     };
+    // Scenarios that are all left out would be left out for ever.
+    let rounds = if scenarios.iter().all(|one| missing(one).is_some()) { Some(1) } else { settings.rounds };
     let work = || {
         while !stop.is_raised() && !shared.enough.load(Ordering::Relaxed) {
             let number = shared.next.fetch_add(1, Ordering::Relaxed);
             let (round, place) =
                 (number / scenarios.len() as u64, (number % scenarios.len() as u64) as usize);
-            if settings.rounds.is_some_and(|rounds| round >= rounds) {
+            if rounds.is_some_and(|rounds| round >= rounds) {
                 break;
             }
-            let series = Series { scenario: &scenarios[place], settings, stop, shared: &shared, round };
+            let series =
+                Series { scenario: &scenarios[place], place, settings, stop, shared: &shared, round };
             series.run();
         }
     };
@@ -97,11 +120,17 @@ pub fn run_all(
         }
         work();
     });
+    let begun = usize::try_from(shared.next.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+    let why = if stop.is_raised() { "interrupted" } else { "an earlier run did not pass" };
+    for (place, scenario) in scenarios.iter().enumerate().skip(begun) {
+        Series { scenario, place, settings, stop, shared: &shared, round: 0 }.tell(What::Skipped(why));
+    }
     let totals = shared.report.into_inner().unwrap_or_else(PoisonError::into_inner).1;
     (totals, shared.failure.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-type Reporter<'r> = &'r mut (dyn FnMut(Event<'_>, Totals) + Send);
+/// Takes an event.
+type Reporter<'r> = &'r mut (dyn FnMut(Event<'_>) -> Result<(), Failure> + Send);
 
 /// What the threads share that run scenarios.
 struct Shared<'r> {
@@ -114,6 +143,7 @@ struct Shared<'r> {
 /// The runs of one scenario in one round.
 struct Series<'s, 'r> {
     scenario: &'s Scenario,
+    place: usize,
     settings: &'s Settings,
     stop: &'s StopFlag,
     shared: &'s Shared<'r>,
@@ -122,41 +152,51 @@ struct Series<'s, 'r> {
 
 impl Series<'_, '_> {
     fn run(&self) {
-        if let Some(missing) = self.scenario.needs.iter().find(|program| !is_in_path(program)) {
-            self.tell(Event::Skipped(self.scenario, &format!("{missing} was not found in PATH")));
+        if let Some(missing) = missing(self.scenario) {
+            if self.round == 0 {
+                self.tell(What::Skipped(&format!("{missing} was not found in PATH")));
+            }
             return;
         }
-        self.tell(Event::Begun(self.scenario));
+        self.tell(What::Begun);
         let result = match self.scenario.faults.iter().find_map(points_of) {
-            None => self.run_once(None).map(drop),
+            None => self.run_once(None).map(|outcome| outcome.is_some()),
             Some(_) if self.settings.point.is_some() => {
-                self.run_once(self.settings.point.map(Point::At)).map(drop)
+                self.run_once(self.settings.point.map(Point::At)).map(|outcome| outcome.is_some())
             }
             Some((max, within)) => self.run_points(max, within),
         };
-        if let Err(failure) = result {
-            self.tell(Event::Broken(self.scenario, &failure));
-            self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
-        }
-        self.tell(Event::Ended(self.scenario));
-    }
-
-    /// Counts the points in a run without the fault, and then runs once for each.
-    fn run_points(&self, max: u64, within: std::time::Duration) -> Result<(), Failure> {
-        let start = Instant::now();
-        let Some(count) = self.run_once(Some(Point::Count))? else { return Ok(()) };
-        if count.verdict() != Verdict::Passed {
-            return Ok(());
-        }
-        for point in spread(count.points.unwrap_or(0), max) {
-            if start.elapsed() > within
-                || self.is_enough()
-                || self.run_once(Some(Point::At(point)))?.is_none()
-            {
-                break;
+        match result {
+            Ok(true) => {}
+            Ok(false) => self.tell(What::Interrupted),
+            Err(failure) => {
+                self.tell(What::Broken(&failure));
+                if self.settings.until_fail {
+                    self.shared.enough.store(true, Ordering::Relaxed);
+                }
+                let line = format!("a scenario could not be run: {}", failure.line);
+                self.shared.fail(Failure { line, ..failure });
             }
         }
-        Ok(())
+        self.tell(What::Ended);
+    }
+
+    /// Counts the points in a run without the fault, and then runs once for each. False: the runs were interrupted.
+    fn run_points(&self, max: u64, within: std::time::Duration) -> Result<bool, Failure> {
+        let start = Instant::now();
+        let Some(count) = self.run_once(Some(Point::Count))? else { return Ok(false) };
+        if count.verdict() != Verdict::Passed {
+            return Ok(true);
+        }
+        for point in spread(count.points.unwrap_or(0), max) {
+            if start.elapsed() > within || self.is_enough() {
+                break;
+            }
+            if self.run_once(Some(Point::At(point)))?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(!self.stop.is_raised())
     }
 
     fn is_enough(&self) -> bool {
@@ -179,23 +219,24 @@ impl Series<'_, '_> {
         }
         let verdict = outcome.verdict();
         let least = match verdict {
-            Verdict::Failed => shrink::shrink(self.scenario, &plan, &outcome, self.stop)?,
-            _ => None,
+            Verdict::Failed => shrink::shrink(self.scenario, &plan, &outcome, self.stop),
+            _ => Ok(None),
         };
         if verdict != Verdict::Passed && self.settings.until_fail {
             self.shared.enough.store(true, Ordering::Relaxed);
         }
-        self.tell(Event::Run(self.scenario, &outcome, least.as_ref()));
+        self.tell(What::Run(&outcome, least.as_ref().ok().and_then(Option::as_ref)));
         if verdict == Verdict::Passed && !self.settings.keep {
             // What cannot be removed stays among the temporary files.
             let _ = std::fs::remove_dir_all(&plan.folder);
         }
+        least?;
         Ok(Some(outcome))
     }
 
     /// The folder of a run: the scenario's name, then what makes the run differ.
     fn folder(&self, point: Option<Point>) -> PathBuf {
-        let mut name = self.scenario.name.replace('/', "_");
+        let mut name = file_name(&self.scenario.name);
         if self.round > 0 {
             name += &format!("-round-{}", self.round + 1);
         }
@@ -207,21 +248,40 @@ impl Series<'_, '_> {
         unused(&self.settings.folder, &name)
     }
 
-    fn tell(&self, event: Event<'_>) {
+    fn tell(&self, what: What<'_>) {
         let mut report = self.shared.report.lock().unwrap_or_else(PoisonError::into_inner);
         let (report, totals) = &mut *report;
-        match &event {
-            Event::Run(_, outcome, _) => match outcome.verdict() {
+        match what {
+            What::Run(outcome, _) => match outcome.verdict() {
                 Verdict::Passed => totals.passed += 1,
                 Verdict::Inconclusive => totals.inconclusive += 1,
                 Verdict::Failed => totals.failed += 1,
             },
-            Event::Skipped(..) => totals.skipped += 1,
-            Event::Broken(..) => totals.broken += 1,
-            Event::Begun(_) | Event::Ended(_) => {}
+            What::Skipped(_) => totals.skipped += 1,
+            What::Broken(_) => totals.broken += 1,
+            What::Interrupted => totals.interrupted += 1,
+            What::Begun | What::Ended => {}
         }
-        report(event, *totals);
+        let event = Event { scenario: self.scenario, place: self.place, round: self.round, what };
+        if let Err(failure) = report(event) {
+            // Without its report, a further run is of no use.
+            self.shared.enough.store(true, Ordering::Relaxed);
+            self.shared.fail(failure);
+        }
     }
+}
+
+impl Shared<'_> {
+    /// Keeps the first failure.
+    fn fail(&self, failure: Failure) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+    }
+}
+
+/// The name of a scenario as that of a file which needs no quotes.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_+,".contains(c) { c } else { '_' };
+    name.chars().take(NAME).map(plain).collect()
 }
 
 /// The folder of this name, or the first one with a number that does not exist: two scenarios may have one name.
@@ -245,6 +305,11 @@ fn spread(all: u64, max: u64) -> Vec<u64> {
     (0..count).map(|run| (u128::from(run) * u128::from(all) / u128::from(count)) as u64 + 1).collect()
 }
 
+/// A program that the scenario needs and that is not found.
+fn missing(scenario: &Scenario) -> Option<&String> {
+    scenario.needs.iter().find(|program| !is_in_path(program))
+}
+
 /// Whether a program is found.
 fn is_in_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -262,6 +327,13 @@ mod tests {
         assert_eq!(spread(100, 4), [1, 26, 51, 76]);
         assert_eq!(spread(0, 4), Vec::<u64>::new());
         assert_eq!(spread(u64::MAX, 2), [1, u64::MAX / 2 + 1]);
+    }
+
+    #[test]
+    fn a_folder_has_the_name_of_its_scenario_without_what_a_shell_would_read() {
+        assert_eq!(file_name("two-workers"), "two-workers");
+        assert_eq!(file_name("../a b\u{1b}'#ü"), "___a_b____");
+        assert_eq!(file_name(&"x".repeat(1000)).len(), NAME);
     }
 
     #[test]

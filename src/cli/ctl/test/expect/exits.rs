@@ -10,12 +10,13 @@ use crate::testing::Ended;
 /// Stands for all programs that are not named.
 const OTHERS: &str = "*";
 
-/// A line for each instance that ended otherwise.
+/// The places of the instances that ended otherwise, with a line for each.
 ///
 /// Without an expectation for its program, an instance must end with code 0; exempt are those that a fault struck. One in
 /// the background may also end by the signal with which it was asked to end.
-pub fn judge(expect: &Expect, stage: &Stage<'_>) -> Vec<String> {
-    stage.instances.iter().filter_map(|instance| judge_one(&expect.exit, stage, instance)).collect()
+pub fn judge(expect: &Expect, stage: &Stage<'_>) -> Vec<(usize, String)> {
+    let all = stage.instances.iter().enumerate();
+    all.filter_map(|(place, one)| Some((place, judge_one(&expect.exit, stage, one)?))).collect()
 }
 
 fn judge_one(exit: &BTreeMap<String, Vec<Exit>>, stage: &Stage<'_>, instance: &Instance) -> Option<String> {

@@ -6,7 +6,7 @@ use super::events::{Events, percentile};
 use super::mapping;
 use crate::cli::common::exit::Failure;
 use crate::cli::ctl::check;
-use crate::cli::ctl::test::run::outcome::Outcome;
+use crate::cli::ctl::test::run::outcome::{Items, Outcome};
 use crate::cli::ctl::test::run::stage::Stage;
 use crate::cli::ctl::test::scenario::{Duplicated, Expect, Scenario};
 use crate::testing::history::{self, Checker, Fault, HistoryError, Report};
@@ -29,7 +29,7 @@ pub fn judge(scenario: &Scenario, stage: &Stage<'_>, outcome: &mut Outcome) -> R
     }
     let failed = |error: HistoryError| check::failure(error);
     let report = history::check(&logs, Checker::new().describe(1000)).map_err(failed)?;
-    outcome.history = Some(report.counts);
+    outcome.history = Some(Items { counts: report.counts, lost: report.count(Fault::Lost) });
     if !needs_history(expect) {
         return Ok(());
     }

@@ -25,7 +25,10 @@ pub fn judge(
     // The exits and files of a run that was cut off say nothing more.
     let is_whole = outcome.state.is_none();
     if is_whole {
-        outcome.complaints.extend(exits::judge(expect, stage));
+        for (place, line) in exits::judge(expect, stage) {
+            outcome.instances[place].unexpected = true;
+            outcome.complaints.push(line);
+        }
     }
     history::judge(scenario, stage, outcome)?;
     if is_whole {

@@ -80,10 +80,18 @@ impl Instance {
 /// How a process ended, in words.
 pub fn ended_text(ended: Ended) -> String {
     match ended {
-        Ended::Code(code) => format!("ended with code {code}"),
+        Ended::Code(_) => format!("ended with {}", ended_word(ended)),
+        Ended::Signal(_) => format!("was ended by {}", ended_word(ended)),
+    }
+}
+
+/// The code or the signal: `code 1`, `KILL`.
+pub fn ended_word(ended: Ended) -> String {
+    match ended {
+        Ended::Code(code) => format!("code {code}"),
         Ended::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
-            Ok(signal) => format!("was ended by {}", scenario::Signal(signal).name()),
-            Err(_) => format!("was ended by signal {number}"),
+            Ok(signal) => scenario::Signal(signal).name().into(),
+            Err(_) => format!("signal {number}"),
         },
     }
 }

@@ -80,7 +80,6 @@ pub fn run(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<Option<O
     let (strikes, gaps) = faults.into_records();
     let (state, complaint) = stalled.unzip();
     let mut outcome = Outcome {
-        scenario: scenario.name.clone(),
         seed: plan.seed,
         point: plan.point,
         complaints: complaint.into_iter().collect(),

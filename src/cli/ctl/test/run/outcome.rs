@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::instance::Instance;
-use crate::testing::Ended;
 use crate::testing::history::Counts;
+use crate::testing::{Ended, Output};
 
 /// Where a fault with `every` strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,6 @@ pub enum Verdict {
 /// One run.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The name of the scenario.
-    pub scenario: String,
     /// The seed.
     pub seed: u64,
     /// Where the fault with `every` struck.
@@ -45,7 +43,7 @@ pub struct Outcome {
     /// All instances, in the order of their start.
     pub instances: Vec<InstanceEnd>,
     /// What the history has, if there is one.
-    pub history: Option<Counts>,
+    pub history: Option<Items>,
     /// How long the run took.
     pub duration: Duration,
     /// The points that were counted, for [`Point::Count`].
@@ -54,6 +52,15 @@ pub struct Outcome {
     pub folder: PathBuf,
     /// If the run stalled: the file that says what each process was doing, and how the rings were.
     pub state: Option<PathBuf>,
+}
+
+/// What a history says of the items of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Items {
+    /// What happened to them.
+    pub counts: Counts,
+    /// Items that were sent and never received.
+    pub lost: u64,
 }
 
 /// A fault that struck.
@@ -80,13 +87,19 @@ pub struct InstanceEnd {
     pub ended: Option<Ended>,
     /// Whether a fault struck it.
     pub struck: bool,
+    /// Whether its end is not what was expected.
+    pub unexpected: bool,
+    /// Its standard output and its standard error.
+    pub outputs: [Output; 2],
 }
 
 impl InstanceEnd {
     /// Of an instance when the run is over.
     pub fn of(instance: &Instance) -> Self {
         let ended = instance.ended.map(|(ended, _)| ended);
-        InstanceEnd { name: instance.process.name().into(), ended, struck: instance.struck }
+        let process = &instance.process;
+        let outputs = [process.stdout().clone(), process.stderr().clone()];
+        InstanceEnd { name: process.name().into(), ended, struck: instance.struck, unexpected: false, outputs }
     }
 }
 
@@ -98,6 +111,15 @@ impl Outcome {
             (true, false) => Verdict::Inconclusive,
             (false, _) => Verdict::Failed,
         }
+    }
+
+    /// The instances that ended otherwise than was expected; of a run that stalled, those that had not ended well.
+    pub fn ended_badly(&self) -> impl Iterator<Item = &InstanceEnd> {
+        let stalled = self.state.is_some();
+        let is_bad = move |one: &&InstanceEnd| {
+            one.unexpected || stalled && !one.struck && one.ended != Some(Ended::Code(0))
+        };
+        self.instances.iter().filter(is_bad)
     }
 }
 

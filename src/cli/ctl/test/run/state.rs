@@ -61,8 +61,6 @@ fn inspect(ring: &str) -> String {
 
 /// The last lines of an output.
 fn end_of(name: &str, output: &Output) -> String {
-    let Ok(all) = output.text() else { return String::new() };
-    let lines: Vec<&str> = all.lines().collect();
-    let last = &lines[lines.len().saturating_sub(LINES)..];
-    last.iter().map(|line| format!("  {name}: {line}\n")).collect()
+    // An output that cannot be read is left out of the description.
+    output.last_lines(LINES).unwrap_or_default().iter().map(|line| format!("  {name}: {line}\n")).collect()
 }

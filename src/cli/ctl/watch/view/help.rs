@@ -6,8 +6,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Paragraph, Widget};
 
 use super::theme::{Theme, letter, word};
-use super::wrap::wrap;
 use crate::SlotState;
+use crate::cli::common::wrap::wrap;
 use crate::cli::ctl::watch::observation::STATES;
 
 /// The maximum width: longer lines are hard to read.

@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
 
 use super::Screen;
-use super::wrap::wrap;
+use crate::cli::common::wrap::wrap;
 use crate::cli::ctl::watch::model::Event;
 
 /// The minimum width of a sentence: a narrower screen shows no times.

@@ -5,7 +5,6 @@ mod processes;
 mod semaphores;
 pub mod slots;
 pub mod theme;
-mod wrap;
 
 use std::time::Duration;
 
