@@ -148,11 +148,21 @@ impl Series<'_, '_> {
         if count.verdict() != Verdict::Passed {
             return Ok(());
         }
-        for point in spread(count.points.unwrap_or(0), max) {
-            if start.elapsed() > within
-                || self.is_enough()
-                || self.run_once(Some(Point::At(point)))?.is_none()
-            {
+        let points = spread(count.points.unwrap_or(0), max);
+        let mut foreseen = Vec::new();
+        for point in &points {
+            let point = Some(Point::At(*point));
+            let plan = self.plan(point);
+            let Some(mut outcome) = run::run(self.scenario, &plan, self.stop)? else { break };
+            let least = self.shrink(&plan, &outcome)?;
+            // What the scenario must break, one of the points must break.
+            foreseen.append(&mut outcome.foreseen.clone());
+            let is_last = points.last().copied().map(Point::At) == point || start.elapsed() > within;
+            if is_last || self.is_enough() {
+                self.add_unbroken(&foreseen, &mut outcome);
+            }
+            self.conclude(&plan, &outcome, least.as_ref());
+            if is_last || self.is_enough() {
                 break;
             }
         }
@@ -165,32 +175,61 @@ impl Series<'_, '_> {
 
     /// One run. `None`: it was stopped.
     fn run_once(&self, point: Option<Point>) -> Result<Option<Outcome>, Failure> {
+        let plan = self.plan(point);
+        let Some(mut outcome) = run::run(self.scenario, &plan, self.stop)? else { return Ok(None) };
+        let counts = point == Some(Point::Count);
+        if counts && outcome.points.unwrap_or(0) == 0 && outcome.complaints.is_empty() {
+            outcome.gaps.push("no point was counted at which the fault could strike".into());
+        }
+        let least = self.shrink(&plan, &outcome)?;
+        if !counts {
+            let foreseen = outcome.foreseen.clone();
+            self.add_unbroken(&foreseen, &mut outcome);
+        }
+        self.conclude(&plan, &outcome, least.as_ref());
+        Ok(Some(outcome))
+    }
+
+    fn plan(&self, point: Option<Point>) -> Plan {
         let omitted = self.scenario.faults.iter().enumerate();
         let omitted = omitted.filter(|(_, fault)| self.settings.omit.contains(&fault.line));
-        let plan = Plan {
+        Plan {
             seed: self.settings.seed.wrapping_add(self.round),
             point,
             omitted: omitted.map(|(place, _)| place).collect(),
             folder: self.folder(point),
-        };
-        let Some(mut outcome) = run::run(self.scenario, &plan, self.stop)? else { return Ok(None) };
-        if point == Some(Point::Count) && outcome.points.unwrap_or(0) == 0 && outcome.complaints.is_empty() {
-            outcome.gaps.push("no point was counted at which the fault could strike".into());
         }
+    }
+
+    /// The least set of faults, for a run that failed.
+    fn shrink(&self, plan: &Plan, outcome: &Outcome) -> Result<Option<shrink::Least>, Failure> {
+        match outcome.verdict() {
+            Verdict::Failed => shrink::shrink(self.scenario, plan, outcome, self.stop),
+            _ => Ok(None),
+        }
+    }
+
+    /// Complains of the expectations that had to be broken and were not. An inconclusive run says nothing about them.
+    fn add_unbroken(&self, foreseen: &[(&'static str, String)], outcome: &mut Outcome) {
+        if outcome.gaps.is_empty() {
+            let unbroken = self.scenario.fails.iter();
+            let unbroken = unbroken.filter(|key| !foreseen.iter().any(|(broken, _)| broken == key));
+            let line = |key: &String| format!("{key} was not broken, but the scenario says that it fails");
+            outcome.complaints.extend(unbroken.map(line));
+        }
+    }
+
+    /// Reports a run, and removes its folder if it passed.
+    fn conclude(&self, plan: &Plan, outcome: &Outcome, least: Option<&shrink::Least>) {
         let verdict = outcome.verdict();
-        let least = match verdict {
-            Verdict::Failed => shrink::shrink(self.scenario, &plan, &outcome, self.stop)?,
-            _ => None,
-        };
         if verdict != Verdict::Passed && self.settings.until_fail {
             self.shared.enough.store(true, Ordering::Relaxed);
         }
-        self.tell(Event::Run(self.scenario, &outcome, least.as_ref()));
+        self.tell(Event::Run(self.scenario, outcome, least));
         if verdict == Verdict::Passed && !self.settings.keep {
             // What cannot be removed stays among the temporary files.
             let _ = std::fs::remove_dir_all(&plan.folder);
         }
-        Ok(Some(outcome))
     }
 
     /// The folder of a run: the scenario's name, then what makes the run differ.

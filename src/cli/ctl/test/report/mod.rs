@@ -23,6 +23,9 @@ impl Terminal {
         let text = match event {
             Event::Run(scenario, outcome, least) => {
                 let mut text = self.line(outcome);
+                for (_, line) in &outcome.foreseen {
+                    text += &format!("  as expected: {}\n", line.trim_start());
+                }
                 for line in outcome.complaints.iter().chain(&outcome.gaps) {
                     text += &format!("  {line}\n");
                 }

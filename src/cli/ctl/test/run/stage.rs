@@ -409,6 +409,7 @@ impl<'s> Stage<'s> {
             seed: self.plan.seed,
             point: self.plan.point,
             complaints: complaint.into_iter().collect(),
+            foreseen: Vec::new(),
             gaps,
             strikes,
             instances: self.instances.iter().map(end).collect(),
