@@ -188,12 +188,20 @@ impl Series<'_, '_> {
         if count.verdict() != Verdict::Passed {
             return Ok(true);
         }
-        for point in spread(count.points.unwrap_or(0), max) {
-            if start.elapsed() > within || self.is_enough() {
-                break;
+        let points = spread(count.points.unwrap_or(0), max);
+        // What the scenario must break, one of the points must break.
+        let mut foreseen = Vec::new();
+        for (place, point) in points.iter().enumerate() {
+            let plan = self.plan(Some(Point::At(*point)));
+            let Some(mut outcome) = run::run(self.scenario, &plan, self.stop)? else { return Ok(false) };
+            foreseen.extend(outcome.foreseen.iter().cloned());
+            let is_last = place + 1 == points.len() || start.elapsed() > within || self.is_enough();
+            if is_last {
+                self.add_unbroken(&foreseen, &mut outcome);
             }
-            if self.run_once(Some(Point::At(point)))?.is_none() {
-                return Ok(false);
+            self.conclude(&plan, &outcome)?;
+            if is_last || self.is_enough() {
+                break;
             }
         }
         Ok(!self.stop.is_raised())
@@ -205,33 +213,55 @@ impl Series<'_, '_> {
 
     /// One run. `None`: it was stopped.
     fn run_once(&self, point: Option<Point>) -> Result<Option<Outcome>, Failure> {
+        let plan = self.plan(point);
+        let Some(mut outcome) = run::run(self.scenario, &plan, self.stop)? else { return Ok(None) };
+        if point != Some(Point::Count) {
+            let foreseen = outcome.foreseen.clone();
+            self.add_unbroken(&foreseen, &mut outcome);
+        } else if outcome.points.unwrap_or(0) == 0 && outcome.complaints.is_empty() {
+            outcome.gaps.push("no point was counted at which the fault could strike".into());
+        }
+        self.conclude(&plan, &outcome)?;
+        Ok(Some(outcome))
+    }
+
+    fn plan(&self, point: Option<Point>) -> Plan {
         let omitted = self.scenario.faults.iter().enumerate();
         let omitted = omitted.filter(|(_, fault)| self.settings.omit.contains(&fault.line));
-        let plan = Plan {
+        Plan {
             seed: self.settings.seed.wrapping_add(self.round),
             point,
             omitted: omitted.map(|(place, _)| place).collect(),
             folder: self.folder(point),
-        };
-        let Some(mut outcome) = run::run(self.scenario, &plan, self.stop)? else { return Ok(None) };
-        if point == Some(Point::Count) && outcome.points.unwrap_or(0) == 0 && outcome.complaints.is_empty() {
-            outcome.gaps.push("no point was counted at which the fault could strike".into());
         }
+    }
+
+    /// Complains of the expectations that had to be broken and were not. An inconclusive run says nothing about them.
+    fn add_unbroken(&self, foreseen: &[(&'static str, String)], outcome: &mut Outcome) {
+        if outcome.gaps.is_empty() {
+            let unbroken = self.scenario.fails.iter();
+            let unbroken = unbroken.filter(|key| !foreseen.iter().any(|(broken, _)| broken == key));
+            let line = |key: &String| format!("{key} was not broken, but the scenario says that it fails");
+            outcome.complaints.extend(unbroken.map(line));
+        }
+    }
+
+    /// Reports a run, with the least set of faults if it failed, and removes its folder if it passed.
+    fn conclude(&self, plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
         let verdict = outcome.verdict();
         let least = match verdict {
-            Verdict::Failed => shrink::shrink(self.scenario, &plan, &outcome, self.stop),
+            Verdict::Failed => shrink::shrink(self.scenario, plan, outcome, self.stop),
             _ => Ok(None),
         };
         if verdict != Verdict::Passed && self.settings.until_fail {
             self.shared.enough.store(true, Ordering::Relaxed);
         }
-        self.tell(What::Run(&outcome, least.as_ref().ok().and_then(Option::as_ref)));
+        self.tell(What::Run(outcome, least.as_ref().ok().and_then(Option::as_ref)));
         if verdict == Verdict::Passed && !self.settings.keep {
             // What cannot be removed stays among the temporary files.
             let _ = std::fs::remove_dir_all(&plan.folder);
         }
-        least?;
-        Ok(Some(outcome))
+        least.map(drop)
     }
 
     /// The folder of a run: the scenario's name, then what makes the run differ.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use regex_lite::Regex;
 use sha2::{Digest, Sha256};
 
+use super::Complaints;
 use crate::cli::common::exit::Failure;
 use crate::cli::ctl::test::run::stage::Stage;
 use crate::cli::ctl::test::scenario::Expect;
@@ -23,20 +24,22 @@ const SHOWN: usize = 3;
 ///
 /// # Errors
 /// An output cannot be read.
-pub fn judge(expect: &Expect, stage: &Stage<'_>) -> Result<Vec<String>, Failure> {
-    let mut complaints = Vec::new();
-    complaints.extend(outputs(&expect.stdout, "standard output", stage, Process::stdout)?);
-    complaints.extend(outputs(&expect.stderr, "standard error", stage, Process::stderr)?);
+pub fn judge(expect: &Expect, stage: &Stage<'_>) -> Result<Complaints, Failure> {
+    let mut complaints = Complaints::new();
+    let mut add = |key, lines: Vec<String>| complaints.extend(lines.into_iter().map(|line| (key, line)));
+    add("stdout", outputs(&expect.stdout, "standard output", stage, Process::stdout)?);
+    add("stderr", outputs(&expect.stderr, "standard error", stage, Process::stderr)?);
     for (left, right) in &expect.equal {
-        complaints.extend(compare(stage, left, right)?);
+        add("equal", compare(stage, left, right)?.into_iter().collect());
     }
     for (file, sum) in &expect.sha256 {
         let path = path(stage, file)?;
-        match hash(&path) {
-            Ok(found) if found == sum.to_lowercase() => {}
-            Ok(found) => complaints.push(format!("SHA-256 of {file} is {found}, expected {sum}")),
-            Err(error) => complaints.push(format!("{file}: {error}")),
-        }
+        let line = match hash(&path) {
+            Ok(found) if found == sum.to_lowercase() => continue,
+            Ok(found) => format!("SHA-256 of {file} is {found}, expected {sum}"),
+            Err(error) => format!("{file}: {error}"),
+        };
+        add("sha256", vec![line]);
     }
     Ok(complaints)
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::events::{Events, percentile};
-use super::mapping;
+use super::{Complaints, mapping};
 use crate::cli::common::exit::Failure;
 use crate::cli::ctl::check;
 use crate::cli::ctl::test::run::outcome::{Items, Outcome};
@@ -14,33 +14,33 @@ use crate::testing::history::{self, Checker, Fault, HistoryError, Report};
 /// How many faults of a kind are shown.
 const SHOWN: usize = 3;
 
-/// Adds what is false of the history, and that there is none if one is needed.
+/// What is false of the history. Adds to the outcome that there is none if one is needed.
 ///
 /// # Errors
 /// A log cannot be read.
-pub fn judge(scenario: &Scenario, stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), Failure> {
+pub fn judge(scenario: &Scenario, stage: &Stage<'_>, outcome: &mut Outcome) -> Result<Complaints, Failure> {
     let expect = &scenario.expect;
     let logs = logs(scenario, stage)?;
     if logs.is_empty() {
         if needs_history(expect) {
             outcome.gaps.push(NOTHING.into());
         }
-        return Ok(());
+        return Ok(Complaints::new());
     }
     let failed = |error: HistoryError| check::failure(error);
     let report = history::check(&logs, Checker::new().describe(1000)).map_err(failed)?;
     outcome.history = Some(Items { counts: report.counts, lost: report.count(Fault::Lost) });
     if !needs_history(expect) {
-        return Ok(());
+        return Ok(Complaints::new());
     }
     if report.counts.events == 0 {
         outcome.gaps.push(NOTHING.into());
-        return Ok(());
+        return Ok(Complaints::new());
     }
     let events = Events::read(&logs).map_err(failed)?;
-    outcome.complaints.extend(counts(expect, &report, &events));
-    times(expect, &events, outcome);
-    Ok(())
+    let mut complaints = counts(expect, &report, &events);
+    complaints.extend(times(expect, &events, outcome));
+    Ok(complaints)
 }
 
 const NOTHING: &str = "no process has logged an item: nothing can be said about lost or duplicated items \
@@ -63,34 +63,44 @@ fn logs(scenario: &Scenario, stage: &Stage<'_>) -> Result<Vec<PathBuf>, Failure>
     Ok(logs)
 }
 
-fn counts(expect: &Expect, report: &Report, events: &Events) -> Vec<String> {
-    let mut complaints = Vec::new();
-    let mut at_most = |what: &str, most: Option<u64>, faults: &[Fault]| {
+fn counts(expect: &Expect, report: &Report, events: &Events) -> Complaints {
+    let mut complaints = Complaints::new();
+    let described = |key: &'static str, faults: &[Fault]| -> Complaints {
+        described(report, faults).into_iter().map(|line| (key, line)).collect()
+    };
+    let mut at_most = |key: &'static str, what: &str, most: Option<u64>, faults: &[Fault]| {
         let found: u64 = faults.iter().map(|fault| report.count(*fault)).sum();
         if most.is_some_and(|most| found > most) {
-            complaints.push(format!("{what}: {found}, expected at most {}", most.unwrap_or(0)));
-            complaints.extend(described(report, faults));
+            complaints.push((key, format!("{what}: {found}, expected at most {}", most.unwrap_or(0))));
+            complaints.extend(described(key, faults));
         }
     };
-    at_most("items lost", expect.lost, &[Fault::Lost]);
-    at_most("items received but not sent", expect.unexpected, &[Fault::Unexpected, Fault::Renamed]);
-    at_most("items that are not what was sent", expect.corrupted, &[Fault::Corrupted]);
-    at_most("items out of order", expect.order.then_some(0), &[Fault::OutOfOrder]);
+    at_most("lost", "items lost", expect.lost, &[Fault::Lost]);
+    at_most(
+        "unexpected",
+        "items received but not sent",
+        expect.unexpected,
+        &[Fault::Unexpected, Fault::Renamed],
+    );
+    at_most("corrupted", "items that are not what was sent", expect.corrupted, &[Fault::Corrupted]);
+    at_most("order", "items out of order", expect.order.then_some(0), &[Fault::OutOfOrder]);
+    const TWICE: &str = "duplicated";
     const DOUBLED: [Fault; 3] = [Fault::Duplicated, Fault::AcknowledgedTwice, Fault::HeldTwice];
     // One item can have several of these faults.
     let doubled = DOUBLED.iter().map(|fault| report.count(*fault)).max().unwrap_or(0);
     let found = events.repeated.max(doubled);
     match expect.duplicated {
         Some(Duplicated::AtMost(most)) if found > most => {
-            complaints.push(format!("items received more than once: {found}, expected at most {most}"));
-            complaints.extend(described(report, &DOUBLED));
+            let line = format!("items received more than once: {found}, expected at most {most}");
+            complaints.push((TWICE, line));
+            complaints.extend(described(TWICE, &DOUBLED));
         }
         Some(Duplicated::Redelivered) => {
             if doubled > 0 {
-                complaints.push(format!(
-                    "items received again after they were done: {doubled}, expected at most 0"
-                ));
-                complaints.extend(described(report, &DOUBLED));
+                let line =
+                    format!("items received again after they were done: {doubled}, expected at most 0");
+                complaints.push((TWICE, line));
+                complaints.extend(described(TWICE, &DOUBLED));
             }
             let held = events.in_hand() + events.returned;
             if events.repeated > held {
@@ -98,13 +108,14 @@ fn counts(expect: &Expect, report: &Report, events: &Events) -> Vec<String> {
                     "items received more than once: {}, but processes that ended had {held} in hand or gave them back",
                     events.repeated
                 );
-                complaints.push(line);
+                complaints.push((TWICE, line));
             }
         }
         _ => {}
     }
     if let Some(least) = expect.received.filter(|least| events.received() < *least) {
-        complaints.push(format!("items received: {}, expected at least {least}", events.received()));
+        let line = format!("items received: {}, expected at least {least}", events.received());
+        complaints.push(("received", line));
     }
     complaints
 }
@@ -132,20 +143,22 @@ fn described(report: &Report, faults: &[Fault]) -> Vec<String> {
     found.map(line).collect()
 }
 
-fn times(expect: &Expect, events: &Events, outcome: &mut Outcome) {
+fn times(expect: &Expect, events: &Events, outcome: &mut Outcome) -> Complaints {
+    let mut complaints = Complaints::new();
     if let Some(most) = expect.stall.filter(|most| events.longest_gap > *most) {
         let line = format!("for {:.3?} no item moved, expected at most {most:?}", events.longest_gap);
-        outcome.complaints.push(line);
+        complaints.push(("stall", line));
     }
     let latencies = events.latencies();
     if !expect.latency.is_empty() && latencies.is_empty() {
         outcome.gaps.push("no item was both sent and received: no latency is known".into());
-        return;
+        return complaints;
     }
     for (percent, most) in &expect.latency {
         let Some(found) = percentile(&latencies, *percent).filter(|found| found > most) else { continue };
         let name =
             if *percent >= 100.0 { "the longest latency".into() } else { format!("the latency p{percent}") };
-        outcome.complaints.push(format!("{name} is {found:.3?}, expected at most {most:?}"));
+        complaints.push(("latency", format!("{name} is {found:.3?}, expected at most {most:?}")));
     }
+    complaints
 }

@@ -11,6 +11,9 @@ use super::run::stage::Stage;
 use super::scenario::Scenario;
 use crate::cli::common::exit::Failure;
 
+/// What was expected and is false: the key of the expectation, and a line.
+type Complaints = Vec<(&'static str, String)>;
+
 /// Adds to the outcome what was expected and is false, and what could not be judged.
 ///
 /// # Errors
@@ -22,22 +25,30 @@ pub fn judge(
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
     let expect = &scenario.expect;
+    let mut found = Complaints::new();
     // The exits and files of a run that was cut off say nothing more.
     let is_whole = outcome.state.is_none();
+    if !is_whole && outcome.duration >= scenario.timeout {
+        found.extend(outcome.complaints.drain(..).map(|line| ("timeout", line)));
+    }
     if is_whole {
         for (place, line) in exits::judge(expect, stage) {
             outcome.instances[place].unexpected = true;
-            outcome.complaints.push(line);
+            found.push(("exit", line));
         }
     }
-    history::judge(scenario, stage, outcome)?;
+    found.extend(history::judge(scenario, stage, outcome)?);
     if is_whole {
-        outcome.complaints.extend(files::judge(expect, stage)?);
-        outcome.complaints.extend(leftovers);
+        found.extend(files::judge(expect, stage)?);
+        found.extend(leftovers.into_iter().map(|line| ("leftovers", line)));
         if let Some(within) = expect.within.filter(|within| outcome.duration > *within) {
             let line = format!("the run took {:.3?}, expected at most {within:?}", outcome.duration);
-            outcome.complaints.push(line);
+            found.push(("within", line));
         }
     }
+    let is_foreseen = |(key, _): &(&str, String)| scenario.fails.iter().any(|name| name == key);
+    let (foreseen, others): (Complaints, Complaints) = found.into_iter().partition(is_foreseen);
+    outcome.foreseen.extend(foreseen);
+    outcome.complaints.extend(others.into_iter().map(|(_, line)| line));
     Ok(())
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::cli::common::escape;
 use crate::cli::ctl::show;
-use crate::cli::ctl::test::run::outcome::{Outcome, Point, Strike, Verdict};
 use crate::cli::ctl::test::run::instance::ended_word;
+use crate::cli::ctl::test::run::outcome::{Outcome, Point, Strike, Verdict};
 use crate::cli::ctl::test::scenario::Scenario;
 use crate::cli::ctl::test::series::Settings;
 use crate::cli::ctl::test::shrink::Least;

@@ -379,12 +379,14 @@ impl<'s> Faults<'s> {
         }
         self.collect(stage);
         stage.instances.iter().flat_map(|one| &one.traces).for_each(|(_, trace)| trace.release());
-        // A process that had ended before it was killed was not struck.
+        // A process that had ended before it was killed was not struck. What a trace strikes may be a child of it.
         for instance in &mut stage.instances {
             let Some((ended @ Ended::Code(_), _)) = instance.ended else { continue };
             let name = instance.process.name();
-            let missed =
-                |record: &Record| record.instance == name && ["kill", "restart"].contains(&&*record.action);
+            let missed = |record: &Record| {
+                let kills = ["kill", "restart"].contains(&&*record.action);
+                record.instance == name && record.place.is_none() && kills
+            };
             if let Some(place) = self.records.iter().position(missed) {
                 let record = self.records.remove(place);
                 instance.struck = self.records.iter().any(|other| other.instance == name);

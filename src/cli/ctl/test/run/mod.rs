@@ -83,6 +83,7 @@ pub fn run(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<Option<O
         seed: plan.seed,
         point: plan.point,
         complaints: complaint.into_iter().collect(),
+        foreseen: Vec::new(),
         gaps,
         strikes,
         instances: stage.instances.iter().map(InstanceEnd::of).collect(),

@@ -36,6 +36,8 @@ pub struct Outcome {
     pub point: Option<Point>,
     /// What was expected and is false, a line each.
     pub complaints: Vec<String>,
+    /// What was expected and is false as the key `fails` of the scenario says: the key of the expectation, and a line.
+    pub foreseen: Vec<(&'static str, String)>,
     /// Faults that did not strike, and expectations that could not be judged, a line each.
     pub gaps: Vec<String>,
     /// The faults that struck, in the order of time.
@@ -99,7 +101,13 @@ impl InstanceEnd {
         let ended = instance.ended.map(|(ended, _)| ended);
         let process = &instance.process;
         let outputs = [process.stdout().clone(), process.stderr().clone()];
-        InstanceEnd { name: process.name().into(), ended, struck: instance.struck, unexpected: false, outputs }
+        InstanceEnd {
+            name: process.name().into(),
+            ended,
+            struck: instance.struck,
+            unexpected: false,
+            outputs,
+        }
     }
 }
 

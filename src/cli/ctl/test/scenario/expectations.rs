@@ -86,6 +86,28 @@ pub fn read_expect(file: &Table<'_>, names: &Names) -> Result<Expect, Wrong> {
     })
 }
 
+/// The expectations that the run must break.
+///
+/// # Errors
+/// One of them is not in `[expect]`.
+pub fn read_fails(file: &Table<'_>) -> Result<Vec<String>, Wrong> {
+    let expected = match file.get("expect") {
+        Some(node) => Some(node.table(&EXPECT)?),
+        None => None,
+    };
+    let one = |node: Node<'_>| {
+        let key = values::word(node)?;
+        // Every run has a timeout, and every process an expected exit.
+        let is_there =
+            matches!(&*key, "timeout" | "exit") || expected.is_some_and(|table| table.get(&key).is_some());
+        match is_there {
+            true => Ok(key),
+            false => Err(node.wrong(format!("{key} is not expected"), format!("{key} = ... in [expect]"))),
+        }
+    };
+    file.read("fails", |node| values::each(node, one)).map(Option::unwrap_or_default)
+}
+
 fn read_duplicated(node: Node<'_>) -> Result<Duplicated, Wrong> {
     match node.value.is_str() {
         true => Ok(Duplicated::Redelivered),

@@ -40,6 +40,12 @@ pub static FILE: Section = section(
             r#"["python3"]"#,
         ),
         key(
+            "fails",
+            Kind::List(&Kind::Choice(EXPECTATIONS), 1),
+            "Keys of [expect], or timeout, that the run must break: it shows a known fault",
+            r#"["timeout"]"#,
+        ),
+        key(
             "ring",
             Kind::Map(KeyForm::Plain, &Kind::Table(&RING)),
             "Rings, made before the programs start",
@@ -371,6 +377,26 @@ const HISTORY_KEYS: &[Key] = &[
         r#""DONE (?<id>\\d+)""#,
     ),
     key("files", WORDS, "Files to read instead of standard output", r#"["{dir}/client.log"]"#),
+];
+
+/// What a run can break: `timeout`, and each key of `[expect]`.
+pub const EXPECTATIONS: &[&str] = &[
+    "timeout",
+    "lost",
+    "unexpected",
+    "duplicated",
+    "corrupted",
+    "order",
+    "received",
+    "exit",
+    "stdout",
+    "stderr",
+    "equal",
+    "sha256",
+    "stall",
+    "latency",
+    "leftovers",
+    "within",
 ];
 
 /// `[expect]`.

@@ -40,6 +40,8 @@ pub struct Scenario {
     pub timeout: Duration,
     /// Programs that must be found in PATH, else the scenario is skipped.
     pub needs: Vec<String>,
+    /// The keys of expectations that the run must break: it passes if it breaks these and no others.
+    pub fails: Vec<String>,
     /// In the order of the file.
     pub rings: Vec<RingSpec>,
     /// In the order of the file, in which they are started.

@@ -75,6 +75,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Scenario, Wrong> {
         about: file.read("about", values::text)?,
         timeout: file.read("timeout", values::positive)?.unwrap_or(TIMEOUT),
         needs: file.read("needs", |node| values::each(node, values::word))?.unwrap_or_default(),
+        fails: expectations::read_fails(&file)?,
         rings,
         faults: faults::read_faults(&file, text, &names, &programs)?,
         history: expectations::read_history(&file, &names)?,

@@ -10,7 +10,7 @@ const FILES: &[Row] = &[
     ("[process.p\n", "1:11: unclosed table; expected `]`", ""),
     (
         "x = 99999999999999999999\n",
-        r#"1:1: unknown key "x"; expected one of name, about, timeout, needs, ring, process, producer, consumer, fault, history, expect"#,
+        r#"1:1: unknown key "x"; expected one of name, about, timeout, needs, fails, ring, process, producer, consumer, fault, history, expect"#,
         "",
     ),
     (
@@ -82,12 +82,12 @@ const PROCESSES: &[Row] = &[
     ("name = \"a\"\nname = \"b\"\n", "3:1: duplicate key; expected each key once", ""),
     (
         "tiemout = \"1s\"\n",
-        r#"2:1: unknown key "tiemout"; expected one of name, about, timeout, needs, ring, process, producer, consumer, fault, history, expect"#,
+        r#"2:1: unknown key "tiemout"; expected one of name, about, timeout, needs, fails, ring, process, producer, consumer, fault, history, expect"#,
         r#"did you mean "timeout"?"#,
     ),
     (
         "frobnicate = 1\n",
-        r#"2:1: unknown key "frobnicate"; expected one of name, about, timeout, needs, ring, process, producer, consumer, fault, history, expect"#,
+        r#"2:1: unknown key "frobnicate"; expected one of name, about, timeout, needs, fails, ring, process, producer, consumer, fault, history, expect"#,
         "",
     ),
     (
