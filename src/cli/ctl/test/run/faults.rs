@@ -10,7 +10,7 @@ use super::outcome::{Point, Strike as Record};
 use super::stage::Stage;
 use super::{Plan, after};
 use crate::cli::common::exit::{Failure, code};
-use crate::cli::ctl::test::scenario::{self, Action, FaultSpec, ProgramSpec, Ready, Scenario, When, Who};
+use crate::cli::ctl::test::scenario::{self, Action, FaultSpec, Scenario, When, Who};
 use crate::testing::point::{self, Calls, Lasting, Outcome, Strike, Struck, Trace, Unit};
 use crate::testing::{Ended, Follow};
 
@@ -89,7 +89,7 @@ impl<'s> Faults<'s> {
 
     /// Starts an instance, traced if a fault needs that from its first instruction on.
     pub fn start(&mut self, stage: &mut Stage<'s>, program: usize, number: u32) -> Result<(), Failure> {
-        let traced = match is_traced_from_start(&self.scenario.programs[program]) {
+        let traced = match self.scenario.programs[program].is_ready_at_once() {
             true => self.traces(stage, program, number, true)?,
             false => Vec::new(),
         };
@@ -99,7 +99,7 @@ impl<'s> Faults<'s> {
     /// Traces an instance that has become ready, if a fault needs that from then on.
     pub fn ready(&mut self, stage: &mut Stage<'s>, index: usize) -> Result<(), Failure> {
         let Instance { program, number, .. } = stage.instances[index];
-        if is_traced_from_start(&self.scenario.programs[program]) {
+        if self.scenario.programs[program].is_ready_at_once() {
             return Ok(());
         }
         for (fault, plan) in self.traces(stage, program, number, false)? {
@@ -454,6 +454,7 @@ fn named(spec: &FaultSpec, calls: &[String]) -> Calls {
 
 fn strike_of(spec: &FaultSpec) -> Result<Strike, Failure> {
     Ok(match &spec.action {
+        Action::Kill | Action::Restart(_) if !spec.group => Strike::Kill,
         // As at a time: an instance is a process group.
         Action::Kill | Action::Restart(_) => Strike::KillGroup,
         Action::Stop(time) => Strike::Stop { resume_after: *time },
@@ -495,10 +496,4 @@ fn word(action: &Action) -> String {
         Action::Fail { errno, .. } => format!("{:?}", nix::errno::Errno::from_raw(*errno)),
         Action::Memory(_) => "memory".into(),
     }
-}
-
-/// Whether the points of a process are counted from its first instruction on, so that their numbers repeat; otherwise
-/// from the moment at which it is ready, as the file says.
-fn is_traced_from_start(spec: &ProgramSpec) -> bool {
-    matches!(spec.ready, None | Some(Ready::Attached(_)))
 }

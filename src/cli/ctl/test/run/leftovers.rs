@@ -2,22 +2,32 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::stage::{Stage, segments};
 use crate::sys::command::DIRECTORY;
 
-/// The processes in the background that have more descriptors open than when they were ready, a line each.
+/// How long a process in the background may take to close the descriptors of clients that have just ended.
+const CLOSING: Duration = Duration::from_millis(500);
+
+/// The processes in the background that keep more descriptors open than when they were ready, as the file says; a line
+/// each.
 pub fn descriptors(stage: &Stage<'_>, _except: &[String]) -> Vec<String> {
-    let mut left = Vec::new();
+    let (start, mut left) = (Instant::now(), Vec::new());
     for one in stage.instances.iter().filter(|one| stage.program(one).background && one.ended.is_none()) {
-        let (before, now) = (one.descriptors, one.process.descriptors());
-        if let (Some(before), Some(now)) = (before, now)
-            && now > before
-        {
-            left.push(format!(
-                "{} has {now} descriptors open, {before} when it was ready",
-                one.process.name()
-            ));
+        let Some(before) = one.descriptors.filter(|_| !stage.program(one).is_ready_at_once()) else {
+            continue;
+        };
+        let more = loop {
+            match one.process.descriptors().filter(|now| *now > before) {
+                Some(_) if start.elapsed() < CLOSING => thread::sleep(Duration::from_millis(5)),
+                more => break more,
+            }
+        };
+        if let Some(now) = more {
+            let name = one.process.name();
+            left.push(format!("{name} has {now} descriptors open, {before} when it was ready"));
         }
     }
     left

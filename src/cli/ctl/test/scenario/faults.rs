@@ -94,12 +94,16 @@ fn read(table: &Table<'_>, text: &str, names: &Names, programs: &[ProgramSpec]) 
     let (on, number, program) = read_target(table, names, programs)?;
     let when = read_when(table, &action, &on, names)?;
     let at_point = matches!(when, When::Every { .. } | When::Syscall { .. });
+    if !matches!(action.as_str(), "kill" | "restart") || !at_point && !matches!(when, When::Instruction(_)) {
+        table.refuse(&["group"], "group beside a kill or a restart at a system call or an instruction")?;
+    }
     let fault = FaultSpec {
         text: String::new(),
         line: u32::try_from(place(text, table.node.at()).0).unwrap_or(u32::MAX),
         action: read_action(table, &action, at_point, names)?,
         who: read_who(table, number, program)?,
         repeat: read_repeat(table)?,
+        group: table.read("group", values::truth)?.unwrap_or(true),
         must_strike: table.read("must-strike", values::truth)?.unwrap_or(true),
         on,
         when,

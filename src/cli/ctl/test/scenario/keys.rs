@@ -305,6 +305,12 @@ pub static FAULT: Section = Section {
         key("repeat", Kind::Whole(1, 1_000_000), "How often it strikes [default: 1]", "5"),
         key("pause", Kind::Duration, "With repeat: the time in between [default: 0s]", r#""100ms""#),
         key(
+            "group",
+            Kind::Truth,
+            "The whole instance is killed; false: only the process that has reached the point [default: true]",
+            "false",
+        ),
+        key(
             "must-strike",
             Kind::Truth,
             "A run in which it does not strike is inconclusive [default: true]",

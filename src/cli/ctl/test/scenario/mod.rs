@@ -91,6 +91,12 @@ pub struct ProgramSpec {
 }
 
 impl ProgramSpec {
+    /// Whether the file does not say when it is ready. Its points are then counted from its first instruction on, so that
+    /// their numbers repeat.
+    pub fn is_ready_at_once(&self) -> bool {
+        matches!(self.ready, None | Some(Ready::Attached(_)))
+    }
+
     /// The programs that are started before it.
     pub fn waits_for(&self) -> impl Iterator<Item = &str> {
         self.after.iter().chain(&self.after_end).map(String::as_str)
@@ -174,6 +180,8 @@ pub struct FaultSpec {
     pub when: When,
     /// How often it strikes, and the time in between. Default: once.
     pub repeat: (u32, Duration),
+    /// At a point: whether the whole instance is killed, or only the process that has reached the point.
+    pub group: bool,
     /// Whether a run in which it does not strike is inconclusive. Default: yes.
     pub must_strike: bool,
 }

@@ -15,7 +15,7 @@ const FILES: &[Row] = &[
     ),
     (
         "[process.p]\nrun = \"x\"\ncoutn = 2\n",
-        r#"3:1: unknown key "coutn"; expected one of run, count, env, cwd, stdin, ready, after, background, stop"#,
+        r#"3:1: unknown key "coutn"; expected one of run, count, env, cwd, stdin, ready, after, after-end, background, stop"#,
         r#"did you mean "count"?"#,
     ),
     ("name = 5\n[process.p]\nrun = \"true\"\n", "1:8: name: this is a whole number; expected a text", ""),
@@ -92,7 +92,7 @@ const PROCESSES: &[Row] = &[
     ),
     (
         "[[fault]]\ndo = \"kill\"\non = \"p\"\nat = \"1s\"\nwhom = \"all\"\n",
-        r#"6:1: unknown key "whom"; expected one of do, on, who, at, every, max, within, signal, error, calls, path, times, for, limit, repeat, pause, must-strike"#,
+        r#"6:1: unknown key "whom"; expected one of do, on, who, at, every, max, within, signal, error, calls, path, times, for, limit, repeat, pause, group, must-strike"#,
         r#"did you mean "who"?"#,
     ),
     (

@@ -61,6 +61,7 @@ const PLACES: &[Place] = &[
                 "[[fault]]\ndo = \"fail\"\ncalls = [\"read\"]\nerror = \"EIO\"\non = \"other\"\nat = \"9s\"\n%\n"
             }
             "for" => "[[fault]]\ndo = \"stop\"\non = \"other\"\nat = \"9s\"\n%\n",
+            "group" => "[[fault]]\ndo = \"kill\"\non = \"other\"\nat = { syscall = 9 }\n%\n",
             "pause" => "[[fault]]\ndo = \"stop\"\nrepeat = 9\non = \"other\"\nat = \"9s\"\n%\n",
             _ => "[[fault]]\ndo = \"kill\"\non = \"other\"\nat = \"9s\"\n%\n",
         },
