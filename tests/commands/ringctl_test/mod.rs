@@ -4,8 +4,10 @@ mod ends;
 mod expectations;
 mod faults;
 mod histories;
+mod known_faults;
 mod points;
 mod programs;
+mod scenarios;
 
 use std::fs;
 use std::path::PathBuf;

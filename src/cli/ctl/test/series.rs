@@ -14,6 +14,9 @@ use super::shrink;
 use crate::StopFlag;
 use crate::cli::common::exit::Failure;
 
+/// How often a run is made for a point that the process may not reach.
+const TRIES: u32 = 4;
+
 /// What a report is told, as it happens.
 #[derive(Debug)]
 pub enum Event<'a> {
@@ -148,16 +151,15 @@ impl Series<'_, '_> {
         if count.verdict() != Verdict::Passed {
             return Ok(());
         }
-        let points = spread(count.points.unwrap_or(0), max);
+        let all = count.points.unwrap_or(0);
+        let points = spread(all, max);
         let mut foreseen = Vec::new();
-        for point in &points {
-            let point = Some(Point::At(*point));
-            let plan = self.plan(point);
-            let Some(mut outcome) = run::run(self.scenario, &plan, self.stop)? else { break };
+        for (place, point) in points.iter().enumerate() {
+            let Some((plan, mut outcome)) = self.run_point(*point, all)? else { break };
             let least = self.shrink(&plan, &outcome)?;
             // What the scenario must break, one of the points must break.
             foreseen.append(&mut outcome.foreseen.clone());
-            let is_last = points.last().copied().map(Point::At) == point || start.elapsed() > within;
+            let is_last = place + 1 == points.len() || start.elapsed() > within;
             if is_last || self.is_enough() {
                 self.add_unbroken(&foreseen, &mut outcome);
             }
@@ -167,6 +169,25 @@ impl Series<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// A run with the fault at one of `all` points. If the process reaches fewer points than it did when they were
+    /// counted, it is run again with the fault at a point in proportion.
+    fn run_point(&self, mut point: u64, all: u64) -> Result<Option<(Plan, Outcome)>, Failure> {
+        for tries in 1.. {
+            let plan = self.plan(Some(Point::At(point)));
+            let Some(outcome) = run::run(self.scenario, &plan, self.stop)? else { return Ok(None) };
+            let missed = outcome.points.filter(|_| outcome.verdict() == Verdict::Inconclusive);
+            match missed.filter(|reached| *reached < point && tries < TRIES) {
+                None => return Ok(Some((plan, outcome))),
+                Some(reached) => {
+                    point = in_proportion(point, reached, all);
+                    // What cannot be removed stays among the temporary files.
+                    let _ = std::fs::remove_dir_all(&plan.folder);
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn is_enough(&self) -> bool {
@@ -284,6 +305,12 @@ fn spread(all: u64, max: u64) -> Vec<u64> {
     (0..count).map(|run| (u128::from(run) * u128::from(all) / u128::from(count)) as u64 + 1).collect()
 }
 
+/// The point among `reached` that corresponds to a point among `all`.
+fn in_proportion(point: u64, reached: u64, all: u64) -> u64 {
+    let scaled = u128::from(point) * u128::from(reached) / u128::from(all.max(1));
+    u64::try_from(scaled).unwrap_or(u64::MAX).clamp(1, reached.max(1))
+}
+
 /// Whether a program is found.
 fn is_in_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -301,6 +328,15 @@ mod tests {
         assert_eq!(spread(100, 4), [1, 26, 51, 76]);
         assert_eq!(spread(0, 4), Vec::<u64>::new());
         assert_eq!(spread(u64::MAX, 2), [1, u64::MAX / 2 + 1]);
+    }
+
+    #[test]
+    fn a_point_that_is_not_reached_has_one_in_proportion() {
+        assert_eq!(in_proportion(90, 50, 100), 45);
+        assert_eq!(in_proportion(100, 99, 100), 99);
+        assert_eq!(in_proportion(1, 0, 100), 1);
+        assert_eq!(in_proportion(5, 3, 0), 3);
+        assert_eq!(in_proportion(u64::MAX, u64::MAX - 1, u64::MAX), u64::MAX - 1);
     }
 
     #[test]

@@ -98,8 +98,8 @@ pub fn read_fails(file: &Table<'_>) -> Result<Vec<String>, Wrong> {
     let one = |node: Node<'_>| {
         let key = values::word(node)?;
         // Every run has a timeout, and every process an expected exit.
-        let is_there = matches!(&*key, "timeout" | "exit")
-            || expected.is_some_and(|table| table.get(&key).is_some());
+        let is_there =
+            matches!(&*key, "timeout" | "exit") || expected.is_some_and(|table| table.get(&key).is_some());
         match is_there {
             true => Ok(key),
             false => Err(node.wrong(format!("{key} is not expected"), format!("{key} = ... in [expect]"))),
