@@ -4,9 +4,11 @@ mod ends;
 mod expectations;
 mod faults;
 mod histories;
+mod known_faults;
 mod points;
 mod programs;
 mod reports;
+mod scenarios;
 
 use std::fs;
 use std::path::PathBuf;

@@ -16,6 +16,8 @@ use crate::cli::common::exit::Failure;
 
 /// The most characters of a scenario's name in that of a folder.
 const NAME: usize = 80;
+/// How often a run is made for a point that the process may not reach.
+const TRIES: u32 = 4;
 
 /// What a report is told, as it happens.
 #[derive(Debug, Clone, Copy)]
@@ -188,12 +190,12 @@ impl Series<'_, '_> {
         if count.verdict() != Verdict::Passed {
             return Ok(true);
         }
-        let points = spread(count.points.unwrap_or(0), max);
+        let all = count.points.unwrap_or(0);
+        let points = spread(all, max);
         // What the scenario must break, one of the points must break.
         let mut foreseen = Vec::new();
         for (place, point) in points.iter().enumerate() {
-            let plan = self.plan(Some(Point::At(*point)));
-            let Some(mut outcome) = run::run(self.scenario, &plan, self.stop)? else { return Ok(false) };
+            let Some((plan, mut outcome)) = self.run_point(*point, all)? else { return Ok(false) };
             foreseen.extend(outcome.foreseen.iter().cloned());
             let is_last = place + 1 == points.len() || start.elapsed() > within || self.is_enough();
             if is_last {
@@ -205,6 +207,25 @@ impl Series<'_, '_> {
             }
         }
         Ok(!self.stop.is_raised())
+    }
+
+    /// A run with the fault at one of `all` points. If the process reaches fewer points than it did when they were
+    /// counted, it is run again with the fault at a point in proportion.
+    fn run_point(&self, mut point: u64, all: u64) -> Result<Option<(Plan, Outcome)>, Failure> {
+        for tries in 1.. {
+            let plan = self.plan(Some(Point::At(point)));
+            let Some(outcome) = run::run(self.scenario, &plan, self.stop)? else { return Ok(None) };
+            let missed = outcome.points.filter(|_| outcome.verdict() == Verdict::Inconclusive);
+            match missed.filter(|reached| *reached < point && tries < TRIES) {
+                None => return Ok(Some((plan, outcome))),
+                Some(reached) => {
+                    point = in_proportion(point, reached, all);
+                    // What cannot be removed stays among the temporary files.
+                    let _ = std::fs::remove_dir_all(&plan.folder);
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn is_enough(&self) -> bool {
@@ -340,6 +361,12 @@ fn missing(scenario: &Scenario) -> Option<&String> {
     scenario.needs.iter().find(|program| !is_in_path(program))
 }
 
+/// The point among `reached` that corresponds to a point among `all`.
+fn in_proportion(point: u64, reached: u64, all: u64) -> u64 {
+    let scaled = u128::from(point) * u128::from(reached) / u128::from(all.max(1));
+    u64::try_from(scaled).unwrap_or(u64::MAX).clamp(1, reached.max(1))
+}
+
 /// Whether a program is found.
 fn is_in_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -364,6 +391,15 @@ mod tests {
         assert_eq!(file_name("two-workers"), "two-workers");
         assert_eq!(file_name("../a b\u{1b}'#ü"), "___a_b____");
         assert_eq!(file_name(&"x".repeat(1000)).len(), NAME);
+    }
+
+    #[test]
+    fn a_point_that_is_not_reached_has_one_in_proportion() {
+        assert_eq!(in_proportion(90, 50, 100), 45);
+        assert_eq!(in_proportion(100, 99, 100), 99);
+        assert_eq!(in_proportion(1, 0, 100), 1);
+        assert_eq!(in_proportion(5, 3, 0), 3);
+        assert_eq!(in_proportion(u64::MAX, u64::MAX - 1, u64::MAX), u64::MAX - 1);
     }
 
     #[test]

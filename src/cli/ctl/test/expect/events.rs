@@ -62,6 +62,11 @@ impl Events {
         }
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.last.is_none()
+    }
+
     /// The number of items that were received.
     pub fn received(&self) -> u64 {
         self.items.values().filter(|(_, received)| received.is_some()).count() as u64

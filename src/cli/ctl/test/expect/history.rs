@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::Complaints;
 use super::events::{Events, percentile};
-use super::{Complaints, mapping};
+use super::mapping::{self, Names};
 use crate::cli::common::exit::Failure;
 use crate::cli::ctl::check;
 use crate::cli::ctl::test::run::outcome::{Items, Outcome};
@@ -20,7 +21,14 @@ const SHOWN: usize = 3;
 /// A log cannot be read.
 pub fn judge(scenario: &Scenario, stage: &Stage<'_>, outcome: &mut Outcome) -> Result<Complaints, Failure> {
     let expect = &scenario.expect;
-    let logs = logs(scenario, stage)?;
+    let own = own_logs(stage);
+    let (mut logs, mut names) = (own.clone(), Names::new());
+    if !scenario.history.is_empty()
+        && let Some((log, items)) = mapping::write(scenario, stage)?
+    {
+        logs.push(log);
+        names = items;
+    }
     if logs.is_empty() {
         if needs_history(expect) {
             outcome.gaps.push(NOTHING.into());
@@ -38,13 +46,18 @@ pub fn judge(scenario: &Scenario, stage: &Stage<'_>, outcome: &mut Outcome) -> R
         return Ok(Complaints::new());
     }
     let events = Events::read(&logs).map_err(failed)?;
-    let mut complaints = counts(expect, &report, &events);
-    complaints.extend(times(expect, &events, outcome));
+    let mut complaints = counts(expect, &report, &names, &events);
+    // The mapped history has no times.
+    let own = if names.is_empty() { events } else { Events::read(&own).map_err(failed)? };
+    complaints.extend(times(expect, &own, outcome));
     Ok(complaints)
 }
 
 const NOTHING: &str = "no process has logged an item: nothing can be said about lost or duplicated items \
                        (docs/TESTING.md shows how programs write histories)";
+
+const NO_TIMES: &str = "lines of output have no times: stall and latency need a history that a program writes \
+                        (docs/TESTING.md shows how)";
 
 fn needs_history(expect: &Expect) -> bool {
     let Expect { lost, unexpected, duplicated, corrupted, order, received, stall, latency, .. } = expect;
@@ -52,21 +65,18 @@ fn needs_history(expect: &Expect) -> bool {
     counts || duplicated.is_some() || *order || stall.is_some() || !latency.is_empty()
 }
 
-/// The files with the history: those that the programs wrote, and the one that is made of their output.
-fn logs(scenario: &Scenario, stage: &Stage<'_>) -> Result<Vec<PathBuf>, Failure> {
+/// The files with the history that the programs have written.
+fn own_logs(stage: &Stage<'_>) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(stage.history()).into_iter().flatten().flatten();
     let mut logs: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     logs.sort();
-    if !scenario.history.is_empty() {
-        logs.extend(mapping::write(scenario, stage)?);
-    }
-    Ok(logs)
+    logs
 }
 
-fn counts(expect: &Expect, report: &Report, events: &Events) -> Complaints {
+fn counts(expect: &Expect, report: &Report, names: &Names, events: &Events) -> Complaints {
     let mut complaints = Complaints::new();
     let described = |key: &'static str, faults: &[Fault]| -> Complaints {
-        described(report, faults).into_iter().map(|line| (key, line)).collect()
+        described(report, names, faults).into_iter().map(|line| (key, line)).collect()
     };
     let mut at_most = |key: &'static str, what: &str, most: Option<u64>, faults: &[Fault]| {
         let found: u64 = faults.iter().map(|fault| report.count(*fault)).sum();
@@ -120,8 +130,8 @@ fn counts(expect: &Expect, report: &Report, events: &Events) -> Complaints {
     complaints
 }
 
-/// The first faults of these kinds, a line each.
-fn described(report: &Report, faults: &[Fault]) -> Vec<String> {
+/// The first faults of these kinds, a line each. An item of a mapped output has its name there.
+fn described(report: &Report, names: &Names, faults: &[Fault]) -> Vec<String> {
     let found = report.found.iter().filter(|found| faults.contains(&found.fault)).take(SHOWN);
     let place = |found: &history::Found| match found.place {
         Some(place) => match report.files.get(place.file as usize) {
@@ -131,20 +141,25 @@ fn described(report: &Report, faults: &[Fault]) -> Vec<String> {
         None => String::new(),
     };
     let line = |found: &history::Found| {
-        let what = found.fault.name();
-        format!(
-            "  {what}: item {} of producer {}: {}{}",
-            found.sequence,
-            found.producer,
-            found.text,
-            place(found)
-        )
+        let (what, text) = (found.fault.name(), &found.text);
+        match names.get(&(found.producer, found.sequence)) {
+            Some(id) => format!("  {what}: item {id:?}: {text}"),
+            None => {
+                let (number, producer) = (found.sequence, found.producer);
+                format!("  {what}: item {number} of producer {producer}: {text}{}", place(found))
+            }
+        }
     };
     found.map(line).collect()
 }
 
 fn times(expect: &Expect, events: &Events, outcome: &mut Outcome) -> Complaints {
     let mut complaints = Complaints::new();
+    let needs_times = expect.stall.is_some() || !expect.latency.is_empty();
+    if needs_times && events.is_empty() {
+        outcome.gaps.push(NO_TIMES.into());
+        return complaints;
+    }
     if let Some(most) = expect.stall.filter(|most| events.longest_gap > *most) {
         let line = format!("for {:.3?} no item moved, expected at most {most:?}", events.longest_gap);
         complaints.push(("stall", line));

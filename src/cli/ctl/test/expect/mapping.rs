@@ -19,6 +19,9 @@ use crate::testing::history::{Event, EventKind};
 /// The group of a pattern that names the item.
 const ITEM: &str = "id";
 
+/// What the output calls each item, by its producer and its number there.
+pub type Names = HashMap<(u64, u64), String>;
+
 /// What a line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Word {
@@ -31,7 +34,7 @@ enum Word {
 ///
 /// # Errors
 /// An output cannot be read, or the file cannot be written.
-pub fn write(scenario: &Scenario, stage: &Stage<'_>) -> Result<Option<PathBuf>, Failure> {
+pub fn write(scenario: &Scenario, stage: &Stage<'_>) -> Result<Option<(PathBuf, Names)>, Failure> {
     let mut history = History::default();
     let mut read = Vec::new();
     for (place, instance) in stage.instances.iter().enumerate() {
@@ -70,7 +73,8 @@ pub fn write(scenario: &Scenario, stage: &Stage<'_>) -> Result<Option<PathBuf>, 
     }
     let path = stage.plan.folder.join("mapped.log");
     fs::write(&path, history.text).map_err(|error| Failure::io(format!("{path:?}"), &error))?;
-    Ok(Some(path))
+    let names = history.items.into_iter().map(|(id, (producer, sequence, _))| ((producer, sequence), id));
+    Ok(Some((path, names.collect())))
 }
 
 fn lines(mapping: &Mapping, stage: &Stage<'_>, instance: &Instance) -> Result<Vec<String>, Failure> {

@@ -222,7 +222,7 @@ impl<'s> Faults<'s> {
                     }
                     Ok(Outcome { count, .. }) => {
                         let spec = &self.scenario.faults[fault];
-                        if matches!((&spec.when, self.plan.point), (When::Every { .. }, Some(Point::Count))) {
+                        if matches!(spec.when, When::Every { .. }) {
                             self.points = Some(self.points.unwrap_or(0).max(count));
                         }
                         let name = stage.instances[index].process.name();

@@ -48,7 +48,7 @@ pub struct Outcome {
     pub history: Option<Items>,
     /// How long the run took.
     pub duration: Duration,
-    /// The points that were counted, for [`Point::Count`].
+    /// The points that were counted, for [`Point::Count`], and for a point that was not reached.
     pub points: Option<u64>,
     /// The folder with the output of every process.
     pub folder: PathBuf,

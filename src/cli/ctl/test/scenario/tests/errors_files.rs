@@ -74,6 +74,21 @@ const FILES: &[Row] = &[
         "3:9: after: these programs wait for each other; expected an order without a circle",
         "",
     ),
+    (
+        "fails = [\"lsot\"]\n[process.p]\nrun = \"true\"\n",
+        r#"1:10: fails: unknown value "lsot"; expected "timeout", "lost", "unexpected", "duplicated", "corrupted", "order", "received", "exit", "stdout", "stderr", "equal", "sha256", "stall", "latency", "leftovers", "within""#,
+        r#"did you mean "lost"?"#,
+    ),
+    (
+        "fails = []\n[process.p]\nrun = \"true\"\n",
+        "1:9: fails: the list is too short; expected at least 1 element",
+        "",
+    ),
+    (
+        "fails = [\"timeout\", \"lost\"]\n[process.p]\nrun = \"true\"\n[expect]\nreceived = 1\n",
+        "1:21: fails: lost is not expected; expected lost = ... in [expect]",
+        "",
+    ),
     ("", "1:1: the scenario starts no program; expected a table such as [process.server]", ""),
 ];
 

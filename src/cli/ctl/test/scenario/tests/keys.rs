@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::super::keys::{
-    CONSUMER, EXPECT, FAULT, FILE, HISTORY, INPUT, LEFTOVERS, MAPPING, MOMENT, POINTS, PROCESS, PRODUCER,
-    READINESS, RING, STOPPING,
+    CONSUMER, EXPECT, EXPECTATIONS, FAULT, FILE, HISTORY, INPUT, LEFTOVERS, MAPPING, MOMENT, POINTS, PROCESS,
+    PRODUCER, READINESS, RING, STOPPING,
 };
 use super::super::kind::{Kind, Section};
 use super::{parsed, right};
@@ -191,6 +191,19 @@ fn the_example_of_every_key_of_the_file_is_read_and_has_an_effect() {
         };
         let with = format!("{:?}", right(&text));
         assert_ne!(with, format!("{:?}", right(rest)), "{} has no effect", key.name);
+    }
+}
+
+#[test]
+fn a_scenario_can_say_of_each_expectation_that_it_fails() {
+    let keys = EXPECT.keys.iter().map(|key| key.name);
+    assert_eq!(["timeout"].into_iter().chain(keys).collect::<Vec<_>>(), EXPECTATIONS);
+    for key in EXPECT.keys {
+        let text = format!(
+            "fails = [{:?}]\nprocess.p.run = \"x\"\n[expect]\n{} = {}\n",
+            key.name, key.name, key.example
+        );
+        assert_eq!(right(&text).fails, [key.name]);
     }
 }
 
