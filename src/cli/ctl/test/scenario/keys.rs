@@ -325,7 +325,7 @@ pub static FAULT: Section = Section {
 pub static MOMENT: Section = Section {
     about: "The event at which a fault strikes",
     keys: &[
-        key("line", Kind::Pattern, "A line of standard output matches", r#""^committed""#),
+        key("line", Kind::Pattern, "A line of its output matches, standard error included", r#""^committed""#),
         key("of", Kind::Word, "With line: the program whose output it is [default: on]", r#""worker""#),
         key("nth", FROM_ONE, "With line: the n-th such line [default: 1]", "2"),
         key("acknowledged", FROM_ONE, "This many items were acknowledged", "1000"),
@@ -336,7 +336,7 @@ pub static MOMENT: Section = Section {
             r#""results""#,
         ),
         key("full", Kind::Word, "This ring has no free slot", r#""jobs""#),
-        key("empty", Kind::Word, "This ring has no item", r#""jobs""#),
+        key("empty", Kind::Word, "This ring has had an item, and has none", r#""jobs""#),
         key("held", Kind::Word, "The struck instance holds an item of this ring", r#""jobs""#),
         key("syscall", FROM_ONE, "The n-th system call after it is ready", "17"),
         key(
@@ -462,7 +462,7 @@ const EXPECT_KEYS: &[Key] = &[
         "The longest time from sending to receiving, by percentile",
         r#"{ p50 = "1ms", p99 = "10ms", max = "100ms" }"#,
     ),
-    key("leftovers", Kind::Either(LEFT), "No segment, process or file stays", r#""none""#),
+    key("leftovers", Kind::Either(LEFT), "No segment that a process had mapped, no process, no file and no descriptor stays", r#""none""#),
     key("within", Kind::Duration, "The longest time that a run takes", r#""30s""#),
 ];
 
