@@ -184,7 +184,7 @@ fn json_has_an_object_for_each_run() {
 
 #[test]
 fn json_has_faults_points_and_the_history() {
-    let text = "[ring.r]\n[producer.p]\nitems = 50\n[consumer.c]\ncount = 2\n\
+    let text = "[ring.r]\n[producer.p]\nitems = 50\n[consumer.c]\ncount = 2\ndelay = \"5ms\"\n\
                 [[fault]]\ndo = \"restart\"\non = \"c.1\"\nat = { acknowledged = 5 }\n[expect]\nlost = 0\n";
     let row = Bench::new(text).run(&["--report", "json", "--keep", "kept"]).succeeds().json();
     let strike = &row["strikes"][0];
