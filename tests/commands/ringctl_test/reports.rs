@@ -190,7 +190,7 @@ fn json_has_faults_points_and_the_history() {
     let strike = &row["strikes"][0];
     assert_eq!(
         (&strike["action"], &strike["instance"], &strike["line"]),
-        (&"restart".into(), &"c-1".into(), &6.into())
+        (&"restart".into(), &"c-1".into(), &7.into())
     );
     assert_eq!((&row["history"]["lost"], &row["history"]["sent"]), (&0.into(), &50.into()), "{row}");
     assert!(row["folder"].as_str().unwrap().ends_with("/kept/scenario"), "{row}");
