@@ -97,8 +97,7 @@ pub fn segments(pid: Pid) -> Vec<String> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let folder = format!(" {DIRECTORY}/");
     let name = |line: &str| Some(line.split_once(&folder)?.1.to_string());
-    let mut names: Vec<String> =
-        maps.lines().filter_map(name).filter(|name| !name.ends_with(" (deleted)")).collect();
+    let mut names: Vec<String> = maps.lines().filter_map(name).filter(|name| !name.ends_with(" (deleted)")).collect();
     names.sort_unstable();
     names.dedup();
     names

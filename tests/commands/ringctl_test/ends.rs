@@ -21,11 +21,9 @@ fn started(bench: &Bench) -> (String, String) {
     let mut found = None;
     wait_until("the scenario runs", || {
         let ring = fs::read_to_string(bench.path("kept/scenario/dir/started")).unwrap_or_default();
-        found = ring
-            .trim()
-            .strip_prefix("ringpipe-test-")
-            .and_then(|rest| rest.split_once('-'))
-            .map(|(id, _)| (format!("RINGPIPE_TEST_{id}="), ring.trim().to_string()));
+        found = ring.trim().strip_prefix("ringpipe-test-").and_then(|rest| rest.split_once('-')).map(|(id, _)| {
+            (format!("RINGPIPE_TEST_{id}="), ring.trim().to_string())
+        });
         found.is_some()
     });
     found.unwrap()
@@ -33,12 +31,8 @@ fn started(bench: &Bench) -> (String, String) {
 
 /// How many processes have this in their environment.
 fn members(marker: &str) -> usize {
-    let processes = fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| fs::read(entry.unwrap().path().join("environ")).ok());
-    processes
-        .filter(|environment| environment.windows(marker.len()).any(|part| part == marker.as_bytes()))
-        .count()
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.unwrap().path().join("environ")).ok());
+    processes.filter(|environment| environment.windows(marker.len()).any(|part| part == marker.as_bytes())).count()
 }
 
 #[test]
@@ -86,8 +80,7 @@ fn folders_stay_only_of_runs_that_did_not_pass() {
     assert_eq!(count(&bench), 1, "the scenario alone");
     let bench = Bench::new("[process.x]\nrun = \"echo out; exit 1\"\n");
     let ended = bench.run(&[]).with_code(10);
-    let folder =
-        ended.lines().into_iter().find_map(|line| line.trim().strip_prefix("output: ")).unwrap().to_string();
+    let folder = ended.lines().into_iter().find_map(|line| line.trim().strip_prefix("output: ")).unwrap().to_string();
     assert_eq!(fs::read_to_string(format!("{folder}/x-1.stdout")).unwrap(), "out\n");
 }
 
@@ -103,10 +96,5 @@ fn many_scenarios_run_side_by_side() {
         .current_dir(bench.folder.path())
         .run()
         .succeeds();
-    assert_eq!(
-        ended.lines().iter().filter(|line| line.starts_with("passed")).count(),
-        21,
-        "{}",
-        ended.text()
-    );
+    assert_eq!(ended.lines().iter().filter(|line| line.starts_with("passed")).count(), 21, "{}", ended.text());
 }

@@ -33,10 +33,7 @@ fn items_are_doubled_or_not() {
     passes(&printed(r"PUT a\nGOT a\n", "duplicated = 0"));
     fails(&printed(r"PUT a\nGOT a\nGOT a\n", "duplicated = 0"), "items received more than once: 1");
     passes(&printed(r"PUT a\nGOT a\nGOT a\n", "duplicated = 1"));
-    fails(
-        &printed(r"PUT a\nGOT a\nGOT a\n", "duplicated = \"redelivered\""),
-        "received again after they were done: 1",
-    );
+    fails(&printed(r"PUT a\nGOT a\nGOT a\n", "duplicated = \"redelivered\""), "received again after they were done: 1");
 }
 
 #[test]
@@ -53,9 +50,7 @@ fn enough_items_are_received_or_not() {
 
 #[test]
 fn a_history_without_items_proves_nothing() {
-    for expect in
-        ["lost = 0", "unexpected = 0", "duplicated = 0", "order = true", "received = 1", "stall = \"1s\""]
-    {
+    for expect in ["lost = 0", "unexpected = 0", "duplicated = 0", "order = true", "received = 1", "stall = \"1s\""] {
         is_open(&line("true", expect), "no process has logged an item");
     }
 }
@@ -94,18 +89,12 @@ fn processes_end_as_expected_or_not() {
     passes(&line("kill -INT $$", "exit = { x = \"INT\" }"));
     fails(&line("exit 3", ""), "x-1 ended with code 3, expected code 0");
     fails(&line("true", "exit = 3"), "x-1 ended with code 0, expected code 3");
-    fails(
-        &line("kill -9 $$", "exit = { x = [0, \"INT\"] }"),
-        "x-1 was ended by KILL, expected code 0 or INT",
-    );
+    fails(&line("kill -9 $$", "exit = { x = [0, \"INT\"] }"), "x-1 was ended by KILL, expected code 0 or INT");
 }
 
 #[test]
 fn output_matches_or_not() {
-    passes(&line(
-        "echo one; echo two >&2",
-        "stdout = { x = \"^one\\n$\" }\nstderr = { x = [\"two\", \"w\"] }",
-    ));
+    passes(&line("echo one; echo two >&2", "stdout = { x = \"^one\\n$\" }\nstderr = { x = [\"two\", \"w\"] }"));
     fails(&line("echo one", "stdout = { x = \"two\" }"), "standard output of x does not match \"two\"");
     fails(&line("echo one", "stderr = { x = \"one\" }"), "standard error of x does not match \"one\"");
 }
@@ -136,10 +125,7 @@ fn a_run_takes_no_longer_than_expected_or_does() {
 fn nothing_is_left_or_something_is() {
     passes(&line("echo 1 > file; rm file; sleep 0.01 & wait", "leftovers = \"none\""));
     passes(&line("echo 1 > file", "leftovers = { except = [\"file\"] }"));
-    fails(
-        &line("echo 1 > file; mkdir d; echo 2 > d/f", "leftovers = { except = [\"d/f\"] }"),
-        "file \"file\" is left",
-    );
+    fails(&line("echo 1 > file; mkdir d; echo 2 > d/f", "leftovers = { except = [\"d/f\"] }"), "file \"file\" is left");
     fails(&line("sleep 1000 & true", "leftovers = \"none\""), "is left: sleep 1000");
     fails(&line("setsid sleep 1000 & true", "leftovers = \"none\""), "is left: setsid sleep 1000");
     let server = |leak: &str| {
@@ -158,10 +144,7 @@ fn nothing_is_left_or_something_is() {
 fn a_segment_that_a_program_leaves_is_found() {
     let producer = |then: &str| {
         let ring = format!("ringpipe-left-{}-$$", std::process::id());
-        line(
-            &format!("r={ring}; (echo 1; sleep 0.2) | producer $r --timestamps; {then}"),
-            "leftovers = \"none\"",
-        )
+        line(&format!("r={ring}; (echo 1; sleep 0.2) | producer $r --timestamps; {then}"), "leftovers = \"none\"")
     };
     passes(&producer("consumer $r"));
     // The producer is no child of the test's own; its ring is in its descendants' maps.

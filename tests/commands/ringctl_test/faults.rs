@@ -15,10 +15,7 @@ const FOR_EVER: &str = "while :; do sleep 0.01; done";
 #[test]
 fn a_process_is_killed() {
     passes(&with(FOR_EVER, "do = \"kill\"\nat = \"10ms\"", "exit = { x = \"KILL\" }"));
-    is_open(
-        &with("true", "do = \"kill\"\nat = \"1h\"", ""),
-        "did not strike (kill x at 1h): its moment did not come",
-    );
+    is_open(&with("true", "do = \"kill\"\nat = \"1h\"", ""), "did not strike (kill x at 1h): its moment did not come");
     // Without must-strike, the run passes.
     passes(&with("true", "do = \"kill\"\nat = \"1h\"\nmust-strike = false", ""));
 }
@@ -26,8 +23,7 @@ fn a_process_is_killed() {
 #[test]
 fn a_process_is_suspended_and_continued() {
     let text = "for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.02; done";
-    let ended =
-        passes(&with(text, "do = \"stop\"\nfor = \"300ms\"\nat = \"20ms\"", "stdout = { x = \"9\" }"));
+    let ended = passes(&with(text, "do = \"stop\"\nfor = \"300ms\"\nat = \"20ms\"", "stdout = { x = \"9\" }"));
     assert!(ended.text().contains("stop x-1"), "{}", ended.text());
     let slow = with(text, "do = \"stop\"\nfor = \"2s\"\nat = \"20ms\"", "within = \"1s\"");
     fails(&slow, "expected at most 1s");
@@ -39,11 +35,7 @@ fn a_process_is_suspended_and_continued() {
 fn a_process_gets_a_signal() {
     let trapped = "trap 'echo trapped; exit 5' TERM HUP; while :; do sleep 0.01; done";
     passes(&with(trapped, "do = \"term\"\nat = \"10ms\"", "stdout = { x = \"trapped\" }\nexit = 5"));
-    passes(&with(
-        trapped,
-        "do = \"signal\"\nsignal = \"HUP\"\nat = \"10ms\"",
-        "stdout = { x = \"trapped\" }",
-    ));
+    passes(&with(trapped, "do = \"signal\"\nsignal = \"HUP\"\nat = \"10ms\"", "stdout = { x = \"trapped\" }"));
 }
 
 #[test]
@@ -92,8 +84,7 @@ fn a_fault_strikes_at_an_event_of_the_ring() {
              duplicated = \"redelivered\"\nreceived = 40\n"
         )
     };
-    for at in ["{ acknowledged = 10, ring = \"r\" }", "{ full = \"r\" }", "{ held = \"r\" }", "\"5ms..20ms\""]
-    {
+    for at in ["{ acknowledged = 10, ring = \"r\" }", "{ full = \"r\" }", "{ held = \"r\" }", "\"5ms..20ms\""] {
         let ended = passes(&scenario(at));
         assert!(ended.text().contains("restart c-"), "{at}: {}", ended.text());
     }
@@ -128,12 +119,8 @@ fn the_same_seed_makes_the_same_choices() {
                 [[fault]]\ndo = \"kill\"\non = \"x\"\nwho = 3\nat = \"1ms..50ms\"\n";
     let struck = |seed: &str| {
         let ended = Bench::new(text).run(&["--seed", seed]).succeeds();
-        let mut names: Vec<String> = ended
-            .text()
-            .split_whitespace()
-            .filter(|word| word.starts_with("x-"))
-            .map(str::to_string)
-            .collect();
+        let mut names: Vec<String> =
+            ended.text().split_whitespace().filter(|word| word.starts_with("x-")).map(str::to_string).collect();
         names.sort();
         names
     };

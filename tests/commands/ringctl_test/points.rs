@@ -40,8 +40,7 @@ fn a_planted_bug_is_found_at_its_system_call() {
 #[test]
 fn a_program_without_the_bug_passes_at_every_system_call() {
     // The points of the shell alone: a child that is killed makes the shell go on.
-    let ended =
-        passes(&save(true, "every = { syscall = [\"openat\", \"write\", \"renameat2\", \"rename\"] }"));
+    let ended = passes(&save(true, "every = { syscall = [\"openat\", \"write\", \"renameat2\", \"rename\"] }"));
     assert!(ended.text().contains("points"), "{}", ended.text());
 }
 
@@ -49,8 +48,7 @@ fn a_program_without_the_bug_passes_at_every_system_call() {
 fn a_point_that_failed_can_be_run_again() {
     let bench = Bench::new(&save(false, "every = \"syscall\"\nmax = 400"));
     let ended = bench.run(&[]).with_code(10);
-    let again =
-        ended.lines().into_iter().find_map(|line| line.trim().strip_prefix("again: ringctl test ")).unwrap();
+    let again = ended.lines().into_iter().find_map(|line| line.trim().strip_prefix("again: ringctl test ")).unwrap();
     let arguments: Vec<&str> = again.split_whitespace().skip(1).collect();
     assert!(arguments.contains(&"--point"), "{again}");
     bench.run(&arguments).with_code(10);

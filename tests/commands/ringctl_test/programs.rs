@@ -84,9 +84,6 @@ fn a_process_in_the_background_is_asked_to_end() {
     };
     passes(&with("trap 'exit 0' INT; echo ready; while :; do sleep 0.01; done"));
     passes(&with("echo ready; exec sleep 1000"));
-    fails(
-        &with("trap '' INT; echo ready; while :; do sleep 0.01; done"),
-        "x-1 did not end within 200ms of INT",
-    );
+    fails(&with("trap '' INT; echo ready; while :; do sleep 0.01; done"), "x-1 did not end within 200ms of INT");
     fails(&with("trap 'exit 7' INT; echo ready; while :; do sleep 0.01; done"), "x-1 ended with code 7");
 }

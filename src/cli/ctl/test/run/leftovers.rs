@@ -21,10 +21,7 @@ pub fn descriptors(stage: &Stage<'_>, _except: &[String]) -> Vec<String> {
         if let (Some(before), Some(now)) = (before, now)
             && now > before
         {
-            left.push(format!(
-                "{} has {now} descriptors open, {before} when it was ready",
-                one.process.name()
-            ));
+            left.push(format!("{} has {now} descriptors open, {before} when it was ready", one.process.name()));
         }
     }
     left
