@@ -76,7 +76,7 @@ Examples:
   ringctl event built wait               wait until another process has set it
 
 Exit codes: 0 done, 1 runtime error, 2 usage, 3 empty or not found, 4 timed out, 5 closed,
-6 damaged or incompatible, 10 an assertion failed, 128+n ended by signal n.";
+6 damaged or incompatible, 10 an assertion failed, 11 a test was inconclusive, 128+n ended by signal n.";
 
 // A process has only one value of this type.
 #[allow(clippy::large_enum_variant)]

@@ -186,6 +186,7 @@ pub fn listed_values(arg: &Arg) -> Option<Vec<String>> {
 pub fn good_values(kind: &str) -> &'static [&'static str] {
     match kind {
         "COUNT" | "N" | "SLOTS" => &["2", "1", "64"],
+        "LINE" => &["2"],
         "SIZE" | "BYTES" => &["64", "1K"],
         "DURATION" => &["1ms", "2ms"],
         "RATE" => &["1000", "5000/s"],

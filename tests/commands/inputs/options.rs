@@ -61,7 +61,7 @@ fn bad_values(arg: &Arg) -> Vec<OsString> {
     ];
     match value_name(arg).as_str() {
         _ if listed_values(arg).is_some() => bad.push("no-such-choice"),
-        "COUNT" | "N" | "SLOTS" => {
+        "COUNT" | "N" | "LINE" | "SLOTS" => {
             bad.extend(["1.5", "10k", "1K", "5s", "18446744073709551616", "-9223372036854775809", &long]);
         }
         "SIZE" | "BYTES" => bad.extend(["K", "1X", "1K5", "64KK", "-64", "5s", "99999999999999G", &long]),
@@ -132,7 +132,7 @@ fn bad_values(arg: &Arg) -> Vec<OsString> {
 /// Values of the right form that may be too much, or too little.
 fn extreme_values(kind: &str) -> &'static [&'static str] {
     match kind {
-        "COUNT" | "N" | "SLOTS" => {
+        "COUNT" | "N" | "LINE" | "SLOTS" => {
             &["0", "1", "2147483647", "4294967295", "4294967296", "18446744073709551615"]
         }
         "SIZE" | "BYTES" => &["0", "1", "7", "1T", "15E", "16777215T", "18446744073709551615"],

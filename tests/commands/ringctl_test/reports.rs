@@ -76,12 +76,12 @@ struct Point {
     yaml: BTreeMap<String, String>,
 }
 
-/// Reads TAP 14, and checks its form: version, numbers, plan at the end. The second value: the report bailed out.
+/// Reads TAP 13, and checks its form: version, numbers, plan at the end. The second value: the report bailed out.
 #[track_caller]
 fn read_tap(text: &str) -> (Vec<Point>, bool) {
     is_plain(text);
     let mut lines = text.lines().peekable();
-    assert_eq!(lines.next(), Some("TAP version 14"));
+    assert_eq!(lines.next(), Some("TAP version 13"));
     let (mut points, mut bailed_out, mut plan) = (Vec::new(), false, None);
     while let Some(line) = lines.next() {
         assert_eq!(plan, None, "after the plan: {line}");
@@ -184,13 +184,13 @@ fn json_has_an_object_for_each_run() {
 
 #[test]
 fn json_has_faults_points_and_the_history() {
-    let text = "[ring.r]\n[producer.p]\nitems = 50\n[consumer.c]\ncount = 2\n\
+    let text = "[ring.r]\n[producer.p]\nitems = 50\n[consumer.c]\ncount = 2\ndelay = \"5ms\"\n\
                 [[fault]]\ndo = \"restart\"\non = \"c.1\"\nat = { acknowledged = 5 }\n[expect]\nlost = 0\n";
     let row = Bench::new(text).run(&["--report", "json", "--keep", "kept"]).succeeds().json();
     let strike = &row["strikes"][0];
     assert_eq!(
         (&strike["action"], &strike["instance"], &strike["line"]),
-        (&"restart".into(), &"c-1".into(), &6.into())
+        (&"restart".into(), &"c-1".into(), &7.into())
     );
     assert_eq!((&row["history"]["lost"], &row["history"]["sent"]), (&0.into(), &50.into()), "{row}");
     assert!(row["folder"].as_str().unwrap().ends_with("/kept/scenario"), "{row}");

@@ -83,7 +83,7 @@ pub struct Args {
     pub omit: Vec<u32>,
     /// Report as tap or json on standard output, or as junit=FILE; may be repeated [default: a table]
     ///
-    /// tap is the Test Anything Protocol, version 14; json an object per run, on a line; junit the XML of JUnit, with
+    /// tap is the Test Anything Protocol, version 13; json an object per run, on a line; junit the XML of JUnit, with
     /// a case for each run, which is written at the end, also of a test that was interrupted. With tap or json, the table
     /// goes to standard error, and has only what did not pass.
     #[arg(long, value_name = "FORM")]

@@ -1,4 +1,4 @@
-//! The Test Anything Protocol, version 14: a test point for each run, the plan at the end.
+//! The Test Anything Protocol, version 13: a test point for each run, the plan at the end.
 
 use super::describe::{self, Description};
 use super::{End, Form, Out};
@@ -23,7 +23,7 @@ impl<'s> Tap<'s> {
     }
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
-        let version = if self.has_begun { "" } else { "TAP version 14\n" };
+        let version = if self.has_begun { "" } else { "TAP version 13\n" };
         self.has_begun = true;
         self.out.write(&format!("{version}{text}"))
     }

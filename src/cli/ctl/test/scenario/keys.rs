@@ -325,7 +325,12 @@ pub static FAULT: Section = Section {
 pub static MOMENT: Section = Section {
     about: "The event at which a fault strikes",
     keys: &[
-        key("line", Kind::Pattern, "A line of its output matches, standard error included", r#""^committed""#),
+        key(
+            "line",
+            Kind::Pattern,
+            "A line of its output matches, standard error included",
+            r#""^committed""#,
+        ),
         key("of", Kind::Word, "With line: the program whose output it is [default: on]", r#""worker""#),
         key("nth", FROM_ONE, "With line: the n-th such line [default: 1]", "2"),
         key("acknowledged", FROM_ONE, "This many items were acknowledged", "1000"),
@@ -462,7 +467,12 @@ const EXPECT_KEYS: &[Key] = &[
         "The longest time from sending to receiving, by percentile",
         r#"{ p50 = "1ms", p99 = "10ms", max = "100ms" }"#,
     ),
-    key("leftovers", Kind::Either(LEFT), "No segment that a process had mapped, no process, no file and no descriptor stays", r#""none""#),
+    key(
+        "leftovers",
+        Kind::Either(LEFT),
+        "No segment that a process had mapped, no process, no file and no descriptor stays",
+        r#""none""#,
+    ),
     key("within", Kind::Duration, "The longest time that a run takes", r#""30s""#),
 ];
 
