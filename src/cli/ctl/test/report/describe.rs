@@ -81,6 +81,11 @@ impl Description {
     }
 }
 
+/// What the scenario says that it breaks, and the run has broken. All texts are on one line.
+pub fn foreseen(outcome: &Outcome) -> Vec<String> {
+    outcome.foreseen.iter().map(|(_, line)| escape::text(line)).collect()
+}
+
 /// The name of a run: that of its scenario, and what makes it differ from the scenario's other runs.
 pub fn run_name(scenario: &Scenario, outcome: &Outcome, round: u64) -> String {
     let point = match outcome.point {

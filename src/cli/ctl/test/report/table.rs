@@ -52,6 +52,8 @@ struct Tally {
     failed: u64,
     inconclusive: u64,
     described: u64,
+    /// What the runs at points broke as the scenario says: the lines of the first that did.
+    foreseen: Vec<String>,
     is_broken: bool,
     is_interrupted: bool,
 }
@@ -117,11 +119,18 @@ impl<'s> Table<'s> {
         tally.described += u64::from(verdict != Verdict::Passed);
         let name = describe::run_name(event.scenario, outcome, event.round);
         let mut text = self.row(tone(verdict), &name, Some(outcome.duration), &facts(outcome));
+        text += &self.foreseen(&describe::foreseen(outcome));
         if verdict != Verdict::Passed {
             let description = Description::new(event.scenario, outcome, least, settings);
             text += &self.description(&description, is_described);
         }
         self.print(&text)
+    }
+
+    /// What the scenario says that it breaks, and is broken.
+    fn foreseen(&self, lines: &[String]) -> String {
+        let width = self.out.columns().unwrap_or(usize::MAX);
+        lines.iter().map(|line| self.line(2, &format!("as expected: {}", line.trim_start()), width)).collect()
     }
 
     /// What follows the row of a run that did not pass. If not `in_full`, only the reason and how to repeat it.
@@ -178,7 +187,8 @@ impl<'s> Table<'s> {
         let facts = if is_series { vec![tally.text()] } else { Vec::new() };
         let name = describe::name(event.scenario, event.round);
         let text = self.row(verdict, &name, Some(tally.began.elapsed()), &facts);
-        self.print(&text)
+        let foreseen = self.foreseen(&tally.foreseen);
+        self.print(&(text + &foreseen))
     }
 }
 
@@ -227,10 +237,17 @@ impl Form for Table<'_> {
 
 impl Tally {
     fn new() -> Self {
-        let (points, runs, failed, inconclusive, described) = (None, 0, 0, 0, 0);
-        let (is_broken, is_interrupted) = (false, false);
-        let began = Instant::now();
-        Tally { began, points, runs, failed, inconclusive, described, is_broken, is_interrupted }
+        Tally {
+            began: Instant::now(),
+            points: None,
+            runs: 0,
+            failed: 0,
+            inconclusive: 0,
+            described: 0,
+            foreseen: Vec::new(),
+            is_broken: false,
+            is_interrupted: false,
+        }
     }
 
     fn count(&mut self, outcome: &Outcome) {
@@ -238,6 +255,9 @@ impl Tally {
             Some(Point::Count) => self.points = outcome.points,
             Some(Point::At(_)) => {
                 self.runs += 1;
+                if self.foreseen.is_empty() {
+                    self.foreseen = describe::foreseen(outcome);
+                }
                 self.failed += u64::from(outcome.verdict() == Verdict::Failed);
                 self.inconclusive += u64::from(outcome.verdict() == Verdict::Inconclusive);
             }
