@@ -90,6 +90,8 @@ struct Run {
     points: Option<u64>,
     duration_ns: u64,
     complaints: Vec<String>,
+    /// What was false as the key `fails` of the scenario says.
+    foreseen: Vec<String>,
     gaps: Vec<String>,
     strikes: Vec<StrikeRow>,
     instances: Vec<InstanceRow>,
@@ -155,6 +157,7 @@ impl Run {
             points: outcome.points,
             duration_ns: nanoseconds(outcome.duration),
             complaints: outcome.complaints.clone(),
+            foreseen: outcome.foreseen.iter().map(|(_, line)| line.clone()).collect(),
             gaps: outcome.gaps.clone(),
             strikes: outcome.strikes.iter().map(strike).collect(),
             instances: outcome.instances.iter().map(instance).collect(),

@@ -110,13 +110,18 @@ impl<'s> Table<'s> {
         tally.count(outcome);
         // The points of a fault are told together, at the end.
         let is_told_later = outcome.point.is_some() && settings.point.is_none();
-        if verdict == Verdict::Passed && (is_told_later || self.only_bad) {
+        let is_described = tally.described < DESCRIBED;
+        let shows_known_fault = !outcome.foreseen.is_empty() && is_described;
+        if verdict == Verdict::Passed && (is_told_later && !shows_known_fault || self.only_bad) {
             return Ok(());
         }
-        let is_described = tally.described < DESCRIBED;
-        tally.described += u64::from(verdict != Verdict::Passed);
+        tally.described += u64::from(verdict != Verdict::Passed || is_told_later);
         let name = describe::run_name(event.scenario, outcome, event.round);
         let mut text = self.row(tone(verdict), &name, Some(outcome.duration), &facts(outcome));
+        for (_, line) in &outcome.foreseen {
+            let width = self.out.columns().unwrap_or(usize::MAX);
+            text += &self.line(2, &format!("as expected: {}", escape::text(line.trim_start())), width);
+        }
         if verdict != Verdict::Passed {
             let description = Description::new(event.scenario, outcome, least, settings);
             text += &self.description(&description, is_described);
