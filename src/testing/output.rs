@@ -76,10 +76,13 @@ pub struct Follow {
 
 /// The most bytes that one call of [`Follow::lines`] reads.
 const MOST: u64 = 1 << 20;
+/// The longest line that is kept whole, in bytes.
+const LONGEST: usize = 16 << 20;
 
 impl Follow {
-    /// The lines that were completed since the last call, without their ends; a few thousand at most, then the next call
-    /// has more. A missing file has none, and a file that has become shorter is read from its beginning.
+    /// The lines that were completed since the last call, without their ends: about a mebibyte at most, then the next call
+    /// has more. A missing file has none, and a file that has become shorter is read from its beginning. Of a line that is
+    /// longer than 16 MiB, only an end is returned.
     ///
     /// # Errors
     /// The error of the system.
@@ -93,8 +96,17 @@ impl Follow {
             self.rest.clear();
         }
         file.seek(SeekFrom::Start(self.offset))?;
-        self.offset += file.take(MOST).read_to_end(&mut self.rest)? as u64;
-        let Some(end) = self.rest.iter().rposition(|&byte| byte == b'\n') else { return Ok(Vec::new()) };
+        let end = loop {
+            let old = self.rest.len();
+            let read = (&mut file).take(MOST).read_to_end(&mut self.rest)?;
+            self.offset += read as u64;
+            match self.rest[old..].iter().rposition(|&byte| byte == b'\n') {
+                Some(end) => break old + end,
+                None if read == 0 => return Ok(Vec::new()),
+                None if self.rest.len() > LONGEST => drop(self.rest.drain(..self.rest.len() / 2)),
+                None => {}
+            }
+        };
         let rest = self.rest.split_off(end + 1);
         let complete = std::mem::replace(&mut self.rest, rest);
         let lines = complete[..end].split(|&byte| byte == b'\n');

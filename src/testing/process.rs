@@ -118,7 +118,15 @@ impl Process {
     pub fn is_ready(&mut self) -> io::Result<bool> {
         let ready = match &mut self.waiting {
             Waiting::Over => return Ok(true),
-            Waiting::Line(follow, condition) => follow.lines()?.iter().any(|line| condition(line)),
+            Waiting::Line(follow, condition) => loop {
+                // All that there is: after the end of the process there is no other check.
+                let lines = follow.lines()?;
+                match lines.iter().any(|line| condition(line)) {
+                    true => break true,
+                    false if lines.is_empty() => break false,
+                    false => {}
+                }
+            },
             Waiting::File(file) => file.exists(),
             Waiting::Tcp(address) => accepts(address),
             Waiting::Descriptor(pipe) => wrote(pipe)?,

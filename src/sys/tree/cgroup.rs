@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use nix::unistd::Pid;
+
 /// A group of version 2.
 #[derive(Debug)]
 pub(super) struct Cgroup {
@@ -45,6 +47,12 @@ impl Cgroup {
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Its members.
+    pub(super) fn processes(&self) -> Vec<Pid> {
+        let ids = fs::read_to_string(self.folder.join("cgroup.procs")).unwrap_or_default();
+        ids.lines().filter_map(|id| id.parse().ok()).map(Pid::from_raw).collect()
     }
 
     pub(super) fn kill(&self) {

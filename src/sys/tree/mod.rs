@@ -173,11 +173,16 @@ impl Tree {
         let mut found = Vec::new();
         for _ in 0..UNSURE_SCANS {
             found.clear();
-            if scan::each(traits, |pid| found.push(pid)) == 0 {
+            let unsure = scan::each(traits, |pid| found.push(pid));
+            let members = self.cgroup.as_ref().map(Cgroup::processes).unwrap_or_default();
+            found.extend(members.into_iter().filter(|pid| scan::is_alive(*pid)));
+            if unsure == 0 {
                 break;
             }
             thread::sleep(Duration::from_millis(1));
         }
+        found.sort_unstable();
+        found.dedup();
         found
     }
 

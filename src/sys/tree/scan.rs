@@ -22,12 +22,14 @@ pub(super) fn each(traits: Traits<'_>, mut found: impl FnMut(Pid)) -> usize {
     // SAFETY: system calls without memory.
     let this = unsafe { libc::getpid() };
     let mut unsure = 0;
-    each_process(|pid| match if pid == this { Membership::None } else { membership(pid, traits) } {
-        Membership::Member => found(Pid::from_raw(pid)),
-        Membership::Unsure => unsure += 1,
-        Membership::None => {}
-    });
-    unsure
+    let looked =
+        each_process(|pid| match if pid == this { Membership::None } else { membership(pid, traits) } {
+            Membership::Member => found(Pid::from_raw(pid)),
+            Membership::Unsure => unsure += 1,
+            Membership::None => {}
+        });
+    // Without a descriptor for the scan, there may be some.
+    if looked { unsure } else { unsure + 1 }
 }
 
 /// Kills each live process with these traits, and returns how many it found, with those that may have them.
@@ -74,6 +76,11 @@ fn membership(pid: i32, traits: Traits<'_>) -> Membership {
             Stage::Running => Membership::None,
         },
     }
+}
+
+/// Whether the process has not ended.
+pub(super) fn is_alive(pid: Pid) -> bool {
+    !matches!(stage(pid.as_raw()), Stage::Ended)
 }
 
 fn pidfd(pid: i32) -> Result<RawFd, Errno> {
@@ -191,20 +198,20 @@ fn read(fd: RawFd, buffer: &mut [u8]) -> usize {
 /// The header of an entry of `getdents64`: inode, offset, length, type; then the name.
 const NAME: usize = 19;
 
-/// Calls `each` with the id of each process.
-fn each_process(mut each: impl FnMut(c_int)) {
+/// Calls `each` with the id of each process. False: the system refused.
+fn each_process(mut each: impl FnMut(c_int)) -> bool {
     // SAFETY: the path is a constant string.
     let fd = unsafe { libc::open(c"/proc".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) };
     if fd < 0 {
-        return;
+        return false;
     }
     let mut entries = MaybeUninit::<[u64; 1024]>::uninit();
-    loop {
+    let whole = loop {
         let bytes = size_of_val(&entries);
         // SAFETY: the buffer is valid for its length, and aligned as the entries are.
         let read = unsafe { libc::syscall(libc::SYS_getdents64, fd, entries.as_mut_ptr(), bytes) };
         if read <= 0 {
-            break;
+            break read == 0;
         }
         // SAFETY: the kernel has written this number of bytes.
         let mut rest = unsafe { std::slice::from_raw_parts(entries.as_ptr().cast::<u8>(), read as usize) };
@@ -219,7 +226,8 @@ fn each_process(mut each: impl FnMut(c_int)) {
             }
             rest = &rest[len..];
         }
-    }
+    };
     // SAFETY: the descriptor was opened above, and nothing else has it.
     unsafe { libc::close(fd) };
+    whole
 }

@@ -4,6 +4,7 @@ mod ends;
 mod expectations;
 mod faults;
 mod histories;
+mod judgements;
 mod known_faults;
 mod points;
 mod programs;

@@ -1,11 +1,11 @@
 //! Which runs the scenarios need, and in which order.
 
-use std::env;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Instant;
+use std::{env, fs, iter, thread};
 
 use super::run::outcome::{Outcome, Point, Verdict};
 use super::run::{self, Plan};
@@ -213,7 +213,7 @@ impl Series<'_, '_> {
     /// counted, it is run again with the fault at a point in proportion.
     fn run_point(&self, mut point: u64, all: u64) -> Result<Option<(Plan, Outcome)>, Failure> {
         for tries in 1.. {
-            let plan = self.plan(Some(Point::At(point)));
+            let plan = self.plan(Some(Point::At(point)))?;
             let Some(outcome) = run::run(self.scenario, &plan, self.stop)? else { return Ok(None) };
             let missed = outcome.points.filter(|_| outcome.verdict() == Verdict::Inconclusive);
             match missed.filter(|reached| *reached < point && tries < TRIES) {
@@ -234,27 +234,30 @@ impl Series<'_, '_> {
 
     /// One run. `None`: it was stopped.
     fn run_once(&self, point: Option<Point>) -> Result<Option<Outcome>, Failure> {
-        let plan = self.plan(point);
+        let plan = self.plan(point)?;
         let Some(mut outcome) = run::run(self.scenario, &plan, self.stop)? else { return Ok(None) };
         if point != Some(Point::Count) {
             let foreseen = outcome.foreseen.clone();
             self.add_unbroken(&foreseen, &mut outcome);
         } else if outcome.points.unwrap_or(0) == 0 && outcome.complaints.is_empty() {
-            outcome.gaps.push("no point was counted at which the fault could strike".into());
+            let line = "no point was counted at which the fault could strike";
+            if outcome.gaps.is_empty() {
+                outcome.gaps.push(line.into());
+            }
         }
         self.conclude(&plan, &outcome)?;
         Ok(Some(outcome))
     }
 
-    fn plan(&self, point: Option<Point>) -> Plan {
+    fn plan(&self, point: Option<Point>) -> Result<Plan, Failure> {
         let omitted = self.scenario.faults.iter().enumerate();
         let omitted = omitted.filter(|(_, fault)| self.settings.omit.contains(&fault.line));
-        Plan {
+        Ok(Plan {
             seed: self.settings.seed.wrapping_add(self.round),
             point,
             omitted: omitted.map(|(place, _)| place).collect(),
-            folder: self.folder(point),
-        }
+            folder: self.folder(point)?,
+        })
     }
 
     /// Complains of the expectations that had to be broken and were not. An inconclusive run says nothing about them.
@@ -286,7 +289,7 @@ impl Series<'_, '_> {
     }
 
     /// The folder of a run: the scenario's name, then what makes the run differ.
-    fn folder(&self, point: Option<Point>) -> PathBuf {
+    fn folder(&self, point: Option<Point>) -> Result<PathBuf, Failure> {
         let mut name = file_name(&self.scenario.name);
         if self.round > 0 {
             name += &format!("-round-{}", self.round + 1);
@@ -296,7 +299,7 @@ impl Series<'_, '_> {
             Some(Point::Count) => name += "-count",
             Some(Point::At(point)) => name += &format!("-point-{point}"),
         }
-        unused(&self.settings.folder, &name)
+        make(&self.settings.folder, &name)
     }
 
     fn tell(&self, what: What<'_>) {
@@ -335,11 +338,19 @@ fn file_name(name: &str) -> String {
     name.chars().take(NAME).map(plain).collect()
 }
 
-/// The folder of this name, or the first one with a number that does not exist: two scenarios may have one name.
-fn unused(folder: &Path, name: &str) -> PathBuf {
-    let numbered = (2..).map(|number| folder.join(format!("{name}.{number}")));
-    let mut all = std::iter::once(folder.join(name)).chain(numbered);
-    all.find(|path| !path.exists()).unwrap_or_else(|| folder.join(name))
+/// Makes a folder of this name, or of the first one with a number that does not exist: other runs may have the name, also
+/// those of another process.
+fn make(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
+    let failed = |path: &Path, error| Failure::io(format!("folder of the run {path:?}"), &error);
+    fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    let numbered = (2_u64..).map(|number| folder.join(format!("{name}.{number}")));
+    for path in iter::once(folder.join(name)).chain(numbered) {
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| path.clone()).map_err(|error| failed(&path, error)),
+        }
+    }
+    Ok(folder.join(name))
 }
 
 /// The most runs of a fault with `every`, and how long they may take.
@@ -350,15 +361,24 @@ fn points_of(fault: &FaultSpec) -> Option<(u64, std::time::Duration)> {
     }
 }
 
-/// Up to `max` points of all, at equal distances, the first one included.
-fn spread(all: u64, max: u64) -> Vec<u64> {
-    let count = all.min(max);
-    (0..count).map(|run| (u128::from(run) * u128::from(all) / u128::from(count)) as u64 + 1).collect()
-}
-
 /// A program that the scenario needs and that is not found.
 fn missing(scenario: &Scenario) -> Option<&String> {
     scenario.needs.iter().find(|program| !is_in_path(program))
+}
+
+/// Up to `max` points of all, at equal distances, the first one included. They are in an order of which each beginning
+/// is spread over all points, since there may not be time for the rest.
+fn spread(all: u64, max: u64) -> Vec<u64> {
+    let count = all.min(max);
+    let point = |run: u64| (u128::from(run) * u128::from(all) / u128::from(count)) as u64 + 1;
+    // The numbers with their bits in reverse order: the half, the quarters, the eighths.
+    let bits = u64::BITS - count.saturating_sub(1).leading_zeros();
+    let reversed = |number: u64| number.reverse_bits().checked_shr(u64::BITS - bits).unwrap_or(0);
+    (0..1_u64.checked_shl(bits).unwrap_or(count))
+        .map(reversed)
+        .filter(|run| *run < count)
+        .map(point)
+        .collect()
 }
 
 /// The point among `reached` that corresponds to a point among `all`.
@@ -380,8 +400,14 @@ mod tests {
 
     #[test]
     fn points_are_spread_over_all() {
-        assert_eq!(spread(5, 100), [1, 2, 3, 4, 5]);
-        assert_eq!(spread(100, 4), [1, 26, 51, 76]);
+        assert_eq!(spread(5, 100), [1, 5, 3, 2, 4]);
+        assert_eq!(spread(100, 4), [1, 51, 26, 76]);
+        let mut all = spread(1000, 300);
+        assert!(all.len() == 300 && all[..4] == [1, 854, 427, 214], "{all:?}");
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 300);
+        assert_eq!(spread(1, 9), [1]);
         assert_eq!(spread(0, 4), Vec::<u64>::new());
         assert_eq!(spread(u64::MAX, 2), [1, u64::MAX / 2 + 1]);
     }

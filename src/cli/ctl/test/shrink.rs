@@ -58,9 +58,8 @@ pub fn shrink(
         runs += 1;
         // What cannot be removed stays among the temporary files.
         let _ = std::fs::remove_dir_all(folder);
-        let is_same = |again: Outcome| {
-            again.verdict() == Verdict::Failed && again.state.is_some() == outcome.state.is_some()
-        };
+        let is_same =
+            |again: Outcome| again.verdict() == Verdict::Failed && outcome.broken.is_subset(&again.broken);
         if !again.is_some_and(is_same) {
             omitted.pop();
         }

@@ -14,12 +14,12 @@ type Key = (u64, u64);
 pub struct Events {
     /// When each item was first sent and first received.
     items: HashMap<Key, (Option<u64>, Option<u64>)>,
-    /// Deliveries after an item's first.
-    pub repeated: u64,
+    /// How often each item was delivered after its first delivery.
+    repeated: HashMap<Key, u64>,
     /// What each process has received, and neither acknowledged nor given back.
     in_hand: HashMap<u64, HashSet<Key>>,
-    /// Deliveries that were given back.
-    pub returned: u64,
+    /// How often each item was given back.
+    returned: HashMap<Key, u64>,
     last: Option<u64>,
     /// The longest time between two events.
     pub longest_gap: Duration,
@@ -48,12 +48,16 @@ impl Events {
             EventKind::Attempt => _ = self.items.entry(key).or_default().0.get_or_insert(event.time),
             EventKind::Got => {
                 let received = &mut self.items.entry(key).or_default().1;
-                self.repeated += u64::from(received.is_some());
+                if received.is_some() {
+                    *self.repeated.entry(key).or_insert(0) += 1;
+                }
                 received.get_or_insert(event.time);
                 self.in_hand.entry(event.process).or_default().insert(key);
             }
             EventKind::Acked | EventKind::Returning => {
-                self.returned += u64::from(event.kind == EventKind::Returning);
+                if event.kind == EventKind::Returning {
+                    *self.returned.entry(key).or_insert(0) += 1;
+                }
                 if let Some(items) = self.in_hand.get_mut(&event.process) {
                     items.remove(&key);
                 }
@@ -72,9 +76,21 @@ impl Events {
         self.items.values().filter(|(_, received)| received.is_some()).count() as u64
     }
 
-    /// How many items processes had in hand when their logs ended.
-    pub fn in_hand(&self) -> u64 {
-        self.in_hand.values().map(|items| items.len() as u64).sum()
+    /// Deliveries after an item's first.
+    pub fn repeated(&self) -> u64 {
+        self.repeated.values().sum()
+    }
+
+    /// Deliveries after an item's first for which there is no reason: no process that was struck had the item in hand, and
+    /// it was not given back.
+    pub fn without_reason(&self, is_struck: impl Fn(u64) -> bool) -> u64 {
+        let struck: Vec<&HashSet<Key>> =
+            self.in_hand.iter().filter(|(process, _)| is_struck(**process)).map(|(_, items)| items).collect();
+        let reasons = |key: &Key| {
+            let held = struck.iter().filter(|items| items.contains(key)).count() as u64;
+            held + self.returned.get(key).copied().unwrap_or(0)
+        };
+        self.repeated.iter().map(|(key, count)| count.saturating_sub(reasons(key))).sum()
     }
 
     /// The times from the first attempt to send to the first receipt, in ascending order.

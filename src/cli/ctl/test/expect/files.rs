@@ -71,31 +71,24 @@ fn path(stage: &Stage<'_>, file: &str) -> Result<PathBuf, Failure> {
 
 /// Compares the sorted lines of two files.
 fn compare(stage: &Stage<'_>, left: &str, right: &str) -> Result<Option<String>, Failure> {
-    let read = |file: &str| -> Result<io::Result<Vec<String>>, Failure> {
-        let bytes = fs::read(path(stage, file)?);
-        Ok(bytes.map(|bytes| {
-            let mut lines: Vec<String> =
-                String::from_utf8_lossy(&bytes).lines().map(str::to_string).collect();
-            lines.sort_unstable();
-            lines
-        }))
-    };
+    let read = |file: &str| Ok::<_, Failure>(fs::read(path(stage, file)?));
     let (first, second) = match (read(left)?, read(right)?) {
         (Ok(first), Ok(second)) => (first, second),
         (Err(error), _) => return Ok(Some(format!("{left}: {error}"))),
         (_, Err(error)) => return Ok(Some(format!("{right}: {error}"))),
     };
+    let (first, second) = (sorted(&first), sorted(&second));
     if first == second {
         return Ok(None);
     }
-    let only = |these: &[String], others: &[String]| -> Vec<String> {
+    let only = |these: &[&[u8]], others: &[&[u8]]| -> Vec<String> {
         let (mut rest, mut only) = (others.iter().peekable(), Vec::new());
         for line in these {
             while rest.peek().is_some_and(|other| *other < line) {
                 rest.next();
             }
             if rest.next_if(|other| *other == line).is_none() {
-                only.push(line.clone());
+                only.push(String::from_utf8_lossy(line).into_owned());
             }
         }
         only
@@ -112,6 +105,16 @@ fn compare(stage: &Stage<'_>, left: &str, right: &str) -> Result<Option<String>,
     let (in_first, in_second) = (only(&first, &second), only(&second, &first));
     let lines = [list(left, in_first), list(right, in_second)].concat();
     Ok(Some(format!("the sorted lines of {left} and {right} differ{lines}")))
+}
+
+/// The lines of a file, sorted; a last one without an end is a line.
+fn sorted(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    if lines.last().is_some_and(|line| line.is_empty()) {
+        lines.pop();
+    }
+    lines.sort_unstable();
+    lines
 }
 
 fn hash(path: &PathBuf) -> io::Result<String> {

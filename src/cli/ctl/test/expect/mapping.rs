@@ -3,7 +3,7 @@
 //! Lines of outputs have no times. So the history has all sends first, then what was received: first by processes that a
 //! fault struck, then by the others. This is an order that a correct queue can have had, if there is one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -36,29 +36,40 @@ enum Word {
 /// An output cannot be read, or the file cannot be written.
 pub fn write(scenario: &Scenario, stage: &Stage<'_>) -> Result<Option<(PathBuf, Names)>, Failure> {
     let mut history = History::default();
-    let mut read = Vec::new();
-    for (place, instance) in stage.instances.iter().enumerate() {
+    let (mut read, mut files) = (Vec::new(), BTreeSet::new());
+    for instance in &stage.instances {
         let name = &stage.program(instance).name;
-        let mappings = scenario.history.iter().filter(|one| one.of.is_empty() || one.of.contains(name));
-        for mapping in mappings {
-            let lines = lines(mapping, stage, instance)?;
+        for (place, mapping) in scenario.history.iter().enumerate() {
+            if !mapping.of.is_empty() && !mapping.of.contains(name) {
+                continue;
+            }
+            let mut outputs = outputs(mapping, stage, instance)?;
+            // Several instances may write to one file.
+            outputs.retain(|output| files.insert((place, output.path().to_owned())));
+            let lines = lines(&outputs)?;
             let events: Vec<(Word, String)> = lines.iter().flat_map(|line| words(mapping, line)).collect();
+            let process = u64::from(instance.process.id());
             let sent = events.iter().filter(|(word, _)| *word == Word::Sent);
-            sent.for_each(|(_, id)| history.sent(place as u64 + 1, id));
-            read.push((instance.struck, place as u64 + 1, mapping.acknowledged.is_some(), events));
+            sent.for_each(|(_, id)| history.sent(process, id));
+            read.push((instance.struck, process, mapping.acknowledged.is_some(), events));
         }
     }
     // A stable sort: those that were struck come first.
     read.sort_by_key(|(struck, ..)| !struck);
     let may_redeliver = scenario.expect.duplicated == Some(Duplicated::Redelivered);
+    // Acknowledgements by a process that did not receive the item.
+    let mut others = Vec::new();
     for (struck, process, acknowledges, events) in &read {
         let last = events.iter().rposition(|(word, _)| *word == Word::Received);
+        let mut received = HashSet::new();
         for (place, (word, id)) in events.iter().enumerate() {
             match word {
                 Word::Sent => {}
-                Word::Acknowledged => history.acknowledged(*process, id),
+                Word::Acknowledged if received.contains(id) => history.acknowledged(*process, id),
+                Word::Acknowledged => others.push(id),
                 Word::Received => {
                     history.received(*process, id);
+                    received.insert(id);
                     // The last one may still have been in hand when the process was struck.
                     let in_hand = *struck && may_redeliver && Some(place) == last;
                     if !acknowledges && !in_hand {
@@ -67,6 +78,10 @@ pub fn write(scenario: &Scenario, stage: &Stage<'_>) -> Result<Option<(PathBuf, 
                 }
             }
         }
+    }
+    for id in others {
+        let process = history.receivers.get(id).copied().unwrap_or(0);
+        history.acknowledged(process, id);
     }
     if history.text.is_empty() {
         return Ok(None);
@@ -77,7 +92,8 @@ pub fn write(scenario: &Scenario, stage: &Stage<'_>) -> Result<Option<(PathBuf, 
     Ok(Some((path, names.collect())))
 }
 
-fn lines(mapping: &Mapping, stage: &Stage<'_>, instance: &Instance) -> Result<Vec<String>, Failure> {
+/// The files whose lines a mapping reads.
+fn outputs(mapping: &Mapping, stage: &Stage<'_>, instance: &Instance) -> Result<Vec<Output>, Failure> {
     let mut outputs = Vec::new();
     if mapping.files.is_empty() {
         outputs.push(instance.process.stdout().clone());
@@ -86,6 +102,10 @@ fn lines(mapping: &Mapping, stage: &Stage<'_>, instance: &Instance) -> Result<Ve
         let file = stage.names.fill(file, instance.number).map_err(|error| Failure::io(file, &error))?;
         outputs.push(Output::new(stage.names.folder().join(file)));
     }
+    Ok(outputs)
+}
+
+fn lines(outputs: &[Output]) -> Result<Vec<String>, Failure> {
     let mut lines = Vec::new();
     for output in outputs {
         let text = output.text().map_err(|error| Failure::io(format!("{:?}", output.path()), &error))?;
@@ -117,6 +137,8 @@ struct History {
     /// The producer and the number of each item that was sent, and how often it was received.
     items: HashMap<String, (u64, u64, u64)>,
     sequences: HashMap<u64, u64>,
+    /// The process that received each item last.
+    receivers: HashMap<String, u64>,
 }
 
 impl History {
@@ -128,11 +150,14 @@ impl History {
     }
 
     fn sent(&mut self, process: u64, id: &str) {
-        // An item that is sent again under its name is a second one: that is found when it is received.
+        // A producer that does not know whether its item has arrived sends it again.
+        if self.items.contains_key(id) {
+            return;
+        }
         let sequence = self.sequences.entry(process).or_insert(0);
         let item = (process, *sequence, 0);
         *sequence += 1;
-        self.items.entry(id.into()).or_insert(item);
+        self.items.insert(id.into(), item);
         self.event(process, EventKind::Attempt, item);
         self.event(process, EventKind::Sent, item);
     }
@@ -147,6 +172,7 @@ impl History {
         let item = self.item(id);
         item.2 += 1;
         let item = *item;
+        self.receivers.insert(id.into(), process);
         self.event(process, EventKind::Got, item);
     }
 

@@ -14,6 +14,9 @@ use crate::cli::common::exit::Failure;
 /// What was expected and is false: the key of the expectation, and a line.
 type Complaints = Vec<(&'static str, String)>;
 
+/// The key of what every run expects: that programs become ready. No scenario can say that it fails.
+const READY: &str = "ready";
+
 /// Adds to the outcome what was expected and is false, and what could not be judged.
 ///
 /// # Errors
@@ -28,8 +31,9 @@ pub fn judge(
     let mut found = Complaints::new();
     // The exits and files of a run that was cut off say nothing more.
     let is_whole = outcome.state.is_none();
-    if !is_whole && outcome.duration >= scenario.timeout {
-        found.extend(outcome.complaints.drain(..).map(|line| ("timeout", line)));
+    if !is_whole {
+        let key = if outcome.timed_out { "timeout" } else { READY };
+        found.extend(outcome.complaints.drain(..).map(|line| (key, line)));
     }
     if is_whole {
         for (place, line) in exits::judge(expect, stage) {
@@ -49,6 +53,7 @@ pub fn judge(
     let is_foreseen = |(key, _): &(&str, String)| scenario.fails.iter().any(|name| name == key);
     let (foreseen, others): (Complaints, Complaints) = found.into_iter().partition(is_foreseen);
     outcome.foreseen.extend(foreseen);
+    outcome.broken = others.iter().map(|(key, _)| *key).collect();
     outcome.complaints.extend(others.into_iter().map(|(_, line)| line));
     Ok(())
 }

@@ -44,8 +44,10 @@ struct State {
     lines: u64,
     /// How often it has struck after a line or a number of items.
     done: u64,
-    /// The numbers of the instances that are traced for it.
-    targets: Vec<u32>,
+    /// The numbers of the instances that are traced for it, and how often it may strike each yet.
+    targets: BTreeMap<u32, u32>,
+    /// That it struck fewer processes than it should have.
+    short: Option<String>,
     /// Why it did not strike, as far as that is known.
     reason: Option<String>,
 }
@@ -68,7 +70,11 @@ impl<'s> Faults<'s> {
                 followed: BTreeMap::new(),
                 lines: 0,
                 done: 0,
-                targets: choose(spec.who, numbers, &mut random),
+                targets: choose(spec.who, numbers, &mut random)
+                    .into_iter()
+                    .map(|one| (one, spec.repeat.0))
+                    .collect(),
+                short: None,
                 reason: None,
             }
         });
@@ -132,7 +138,7 @@ impl<'s> Faults<'s> {
         let mut wanted = Vec::new();
         for (fault, spec) in self.scenario.faults.iter().enumerate() {
             let state = &self.states[fault];
-            if spec.on != *name || state.left == 0 || !state.targets.contains(&number) {
+            if spec.on != *name || state.targets.get(&number).is_none_or(|left| *left == 0) {
                 continue;
             }
             let Some((unit, at)) = self.traced(spec, at_start) else { continue };
@@ -144,7 +150,10 @@ impl<'s> Faults<'s> {
             };
             wanted.push((fault, below(plan, spec, stage, number)?));
             if matches!(spec.when, When::After(..)) {
-                self.states[fault].left -= 1;
+                // From the first instruction on, so not at a time as well.
+                self.states[fault].left = 0;
+                self.states[fault].done = spec.repeat.0.into();
+                self.spend(fault, number);
             }
         }
         if wanted.len() > 1 {
@@ -247,8 +256,17 @@ impl<'s> Faults<'s> {
         let place = format!("before {unit} {}{call}{code}", struck.number);
         let at = struck.at.saturating_duration_since(stage.all_ready.unwrap_or(stage.began));
         self.record(fault, &stage.instances[index], at, Some(place));
-        self.states[fault].left = self.states[fault].left.saturating_sub(1);
+        if !matches!(spec.when, When::After(..)) && is_traced(&spec.when) {
+            self.spend(fault, stage.instances[index].number);
+        }
         self.follow_up(fault, index, stage);
+    }
+
+    /// Notes that a fault has struck an instance that is traced for it.
+    fn spend(&mut self, fault: usize, number: u32) {
+        if let Some(left) = self.states[fault].targets.get_mut(&number) {
+            *left = left.saturating_sub(1);
+        }
     }
 
     fn record(&mut self, fault: usize, instance: &Instance, at: Duration, place: Option<String>) {
@@ -325,6 +343,11 @@ impl<'s> Faults<'s> {
             return Ok(());
         }
         let state = &mut self.states[fault];
+        if let Who::Some(count) = spec.who
+            && chosen.len() < count as usize
+        {
+            state.short = Some(format!("struck {} of {count} processes, as no more ran", chosen.len()));
+        }
         state.left -= 1;
         state.done += 1;
         state.not_before = Some(after(Instant::now(), spec.repeat.1));
@@ -378,7 +401,13 @@ impl<'s> Faults<'s> {
             thread::sleep(Duration::from_millis(1));
         }
         self.collect(stage);
-        stage.instances.iter().flat_map(|one| &one.traces).for_each(|(_, trace)| trace.release());
+        for instance in &stage.instances {
+            for (fault, trace) in &instance.traces {
+                trace.release();
+                let reason = format!("{} or a child of it still ran", instance.process.name());
+                self.states[*fault].reason.get_or_insert(reason);
+            }
+        }
         // A process that had ended before it was killed was not struck. What a trace strikes may be a child of it.
         for instance in &mut stage.instances {
             let Some((ended @ Ended::Code(_), _)) = instance.ended else { continue };
@@ -399,17 +428,40 @@ impl<'s> Faults<'s> {
 
     /// The strikes, and the faults that did not strike.
     pub fn into_records(self) -> (Vec<Record>, Vec<String>) {
+        let counts = |spec: &FaultSpec| {
+            matches!((&spec.when, self.plan.point), (When::Every { .. }, None | Some(Point::Count)))
+        };
+        let short = |(fault, spec): (usize, &FaultSpec)| {
+            let state = &self.states[fault];
+            let struck = self.records.iter().any(|record| record.fault == fault);
+            if !struck || !spec.must_strike || counts(spec) {
+                return None;
+            }
+            let some_left = state.targets.values().any(|left| *left == spec.repeat.0);
+            let why = match &state.short {
+                Some(short) => short.clone(),
+                None if is_traced(&spec.when) && some_left => "did not strike all processes".into(),
+                None => return None,
+            };
+            Some(format!("the fault in line {} {why} ({})", spec.line, spec.text))
+        };
+        let short: Vec<String> = self.scenario.faults.iter().enumerate().filter_map(short).collect();
         let missed = self.scenario.faults.iter().enumerate().filter(|(fault, spec)| {
-            let counts =
-                matches!((&spec.when, self.plan.point), (When::Every { .. }, None | Some(Point::Count)));
             let struck = self.records.iter().any(|record| record.fault == *fault);
-            !struck && !counts && spec.must_strike && !self.plan.omitted.contains(fault)
+            !struck && !counts(spec) && spec.must_strike && !self.plan.omitted.contains(fault)
         });
         let text = |(fault, spec): (usize, &FaultSpec)| {
             let reason = self.states[fault].reason.as_deref().unwrap_or("its moment did not come");
             format!("the fault in line {} did not strike ({}): {reason}", spec.line, spec.text)
         };
-        let gaps = missed.map(text).collect();
+        let uncounted = self.scenario.faults.iter().enumerate().filter(|(_, spec)| {
+            matches!(spec.when, When::Every { .. })
+                && self.plan.point == Some(Point::Count)
+                && self.points.is_none()
+        });
+        let uncounted = uncounted.filter_map(|(fault, _)| self.states[fault].reason.as_ref());
+        let uncounted = uncounted.map(|reason| format!("the points could not be counted: {reason}"));
+        let gaps = missed.map(text).chain(short).chain(uncounted).collect();
         (self.records, gaps)
     }
 }
@@ -496,4 +548,9 @@ fn word(action: &Action) -> String {
         Action::Fail { errno, .. } => format!("{:?}", nix::errno::Errno::from_raw(*errno)),
         Action::Memory(_) => "memory".into(),
     }
+}
+
+/// Whether a fault is carried out by tracing from the beginning.
+fn is_traced(when: &When) -> bool {
+    matches!(when, When::Syscall { .. } | When::Instruction(_) | When::Every { .. })
 }

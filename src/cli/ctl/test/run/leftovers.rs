@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use super::stage::{Stage, segments};
 use crate::sys::command::DIRECTORY;
 
-/// How long a process in the background may take to close the descriptors of clients that have just ended.
+/// How long processes may take to end, and those in the background to close the descriptors of clients that have just
+/// ended.
 const CLOSING: Duration = Duration::from_millis(500);
 
 /// The processes in the background that keep more descriptors open than when they were ready, as the file says; a line
 /// each.
-pub fn descriptors(stage: &Stage<'_>, _except: &[String]) -> Vec<String> {
+pub fn descriptors(stage: &Stage<'_>) -> Vec<String> {
     let (start, mut left) = (Instant::now(), Vec::new());
     for one in stage.instances.iter().filter(|one| stage.program(one).background && one.ended.is_none()) {
         let Some(before) = one.descriptors.filter(|_| !stage.program(one).is_ready_at_once()) else {
@@ -37,17 +38,18 @@ pub fn descriptors(stage: &Stage<'_>, _except: &[String]) -> Vec<String> {
 /// `except`, and segments that a process of the run was seen to have mapped.
 pub fn find(stage: &Stage<'_>, except: &[String]) -> Vec<String> {
     let mut left = Vec::new();
-    let stopped = |pid: u32| {
-        stage
-            .instances
-            .iter()
-            .any(|one| one.stopped_for_good && one.process.id() == pid && one.ended.is_none())
-    };
-    for observed in stage.session.observe() {
-        if !stopped(observed.id) {
-            left.push(format!("process {} is left: {}", observed.id, observed.command));
+    // A process that was suspended for good, or has not ended when it was asked to, is reported elsewhere.
+    let known = |pid: u32| stage.instances.iter().any(|one| one.process.id() == pid && one.ended.is_none());
+    let start = Instant::now();
+    let processes = loop {
+        let all = stage.session.observe().into_iter().filter(|one| !known(one.id)).collect::<Vec<_>>();
+        // Some may be ending, or have just been killed.
+        if all.is_empty() || start.elapsed() > CLOSING {
+            break all;
         }
-    }
+        thread::sleep(Duration::from_millis(5));
+    };
+    left.extend(processes.iter().map(|one| format!("process {} is left: {}", one.id, one.command)));
     left.extend(files(stage.names.folder(), Path::new(""), except));
     let exist = segments();
     let stays = |name: &&String| !stage.segments_before.contains(*name) && exist.contains(*name);
@@ -67,10 +69,20 @@ fn files(root: &Path, below: &Path, except: &[String]) -> Vec<String> {
             continue;
         }
         match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            true => left.extend(files(root, &path, except)),
+            true => left.extend(match files(root, &path, except) {
+                inside if inside.is_empty() && !holds(except, &path) => {
+                    vec![format!("folder {path:?} is left")]
+                }
+                inside => inside,
+            }),
             false => left.push(format!("file {path:?} is left")),
         }
     }
     left.sort();
     left
+}
+
+/// Whether an excepted file is below this folder.
+fn holds(except: &[String], folder: &Path) -> bool {
+    except.iter().any(|name| Path::new(name).starts_with(folder))
 }

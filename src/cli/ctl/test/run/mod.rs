@@ -8,6 +8,7 @@ pub mod outcome;
 pub mod stage;
 mod state;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,17 +62,16 @@ pub fn run(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<Option<O
         thread::sleep(POLL);
     };
     let mut leftovers = Vec::new();
+    let timed_out = matches!(ended, Ended::TimedOut(_));
     let stalled = match ended {
         Ended::Over => {
-            let find = |find: fn(&Stage<'_>, &[String]) -> Vec<String>, stage: &Stage<'_>| {
-                scenario.expect.leftovers.as_ref().map(|except| find(stage, except)).unwrap_or_default()
-            };
-            leftovers.extend(find(leftovers::descriptors, &stage));
+            let except = scenario.expect.leftovers.as_deref();
+            leftovers.extend(except.map(|_| leftovers::descriptors(&stage)).unwrap_or_default());
             stage.end_background(stop);
-            leftovers.extend(find(leftovers::find, &stage));
+            leftovers.extend(except.map(|except| leftovers::find(&stage, except)).unwrap_or_default());
             None
         }
-        Ended::Stalled(why) => Some((state::write(&stage, &why)?, why)),
+        Ended::Stalled(why) | Ended::TimedOut(why) => Some((state::write(&stage, &why)?, why)),
     };
     faults.finish(&mut stage);
     let duration = stage.began.elapsed();
@@ -82,6 +82,8 @@ pub fn run(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<Option<O
     let mut outcome = Outcome {
         seed: plan.seed,
         point: plan.point,
+        timed_out,
+        broken: BTreeSet::new(),
         complaints: complaint.into_iter().collect(),
         foreseen: Vec::new(),
         gaps,
@@ -102,8 +104,10 @@ pub fn run(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<Option<O
 pub enum Ended {
     /// All programs that it waits for have ended.
     Over,
-    /// It can go no further, or took too long: the reason.
+    /// It can go no further: the reason.
     Stalled(String),
+    /// It took too long: what still ran.
+    TimedOut(String),
 }
 
 /// The moment after a duration; far in the future if there is no such moment.

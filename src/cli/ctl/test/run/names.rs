@@ -19,7 +19,7 @@ pub struct Names {
     file: PathBuf,
     /// `{seed}`
     seed: u64,
-    /// `{port.NAME}`, chosen when it is first used; the listeners keep other processes from the port until then.
+    /// `{port.NAME}`, chosen when it is first used. Another process may take the port before the program does.
     ports: Mutex<BTreeMap<String, u16>>,
 }
 
@@ -89,7 +89,12 @@ impl Names {
         if let Some(port) = ports.get(name) {
             return Ok(*port);
         }
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = loop {
+            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            if !ports.values().any(|other| *other == port) {
+                break port;
+            }
+        };
         ports.insert(name.into(), port);
         Ok(port)
     }

@@ -1,5 +1,6 @@
 //! What became of a run.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +35,10 @@ pub struct Outcome {
     pub seed: u64,
     /// Where the fault with `every` struck.
     pub point: Option<Point>,
+    /// Whether it was not over in time.
+    pub timed_out: bool,
+    /// The keys of what was expected and is false.
+    pub broken: BTreeSet<&'static str>,
     /// What was expected and is false, a line each.
     pub complaints: Vec<String>,
     /// What was expected and is false as the key `fails` of the scenario says: the key of the expectation, and a line.

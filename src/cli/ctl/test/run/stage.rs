@@ -35,10 +35,11 @@ const SEGMENTS: Duration = Duration::from_millis(20);
 pub struct Stage<'s> {
     pub scenario: &'s Scenario,
     pub plan: &'s Plan,
-    pub session: Session,
     pub names: Names,
     pub rings: BTreeMap<String, Arc<RingObserver>>,
     pub instances: Vec<Instance>,
+    /// Ended after the pipes of the instances are closed.
+    pub session: Session,
     /// How many instances of each program were started.
     started: Vec<u32>,
     pub began: Instant,
@@ -196,11 +197,15 @@ impl<'s> Stage<'s> {
             program = program.env(name, fill(value)?);
         }
         let folder = spec.cwd.as_ref().map(fill).transpose()?;
+        let folder =
+            folder.map(|folder| there(self.names.folder().join(folder), Path::is_dir)).transpose()?;
         program = program.current_dir(folder.map_or(self.names.folder().into(), PathBuf::from));
         program = match &spec.stdin {
             Stdin::Null => program,
             Stdin::Text(text) => program.stdin(fill(text)?),
-            Stdin::File(file) => program.stdin_file(self.names.folder().join(fill(file)?)),
+            Stdin::File(file) => {
+                program.stdin_file(there(self.names.folder().join(fill(file)?), Path::is_file)?)
+            }
             Stdin::Items { count, size } => program.stdin_file(self.items(spec, number, *count, *size)?),
         };
         program = match &spec.ready {
@@ -301,7 +306,9 @@ impl<'s> Stage<'s> {
         let started =
             self.started.iter().zip(&self.scenario.programs).all(|(count, one)| *count == one.count);
         let waits = |one: &Instance| !self.program(one).background && one.is_active();
-        if started && !self.instances.iter().any(waits) && !will_restart {
+        // A process that was started again must come to be ready, or end.
+        let becomes_ready = |one: &Instance| one.ready.is_none() && one.ended.is_none();
+        if started && !self.instances.iter().any(|one| waits(one) || becomes_ready(one)) && !will_restart {
             return Some(Ended::Over);
         }
         let timeout = self.scenario.timeout;
@@ -311,7 +318,10 @@ impl<'s> Stage<'s> {
         let left: Vec<&str> =
             self.instances.iter().filter(|one| waits(one)).map(|one| one.process.name()).collect();
         let ready = if self.all_ready.is_none() { ", not all programs are ready" } else { "" };
-        Some(Ended::Stalled(format!("not over after {timeout:?}{ready}, still running: {}", left.join(", "))))
+        Some(Ended::TimedOut(format!(
+            "not over after {timeout:?}{ready}, still running: {}",
+            left.join(", ")
+        )))
     }
 
     /// Asks the processes of the background to end, and kills those that do not.
@@ -345,6 +355,15 @@ impl<'s> Stage<'s> {
     /// The instances of a program, by its name in the file.
     pub fn instances_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Instance> {
         self.instances.iter().filter(move |one| self.program(one).name == name)
+    }
+}
+
+/// The path, if it is of the right kind: the system's own error would not say which path is missing.
+fn there(path: PathBuf, is_right: fn(&Path) -> bool) -> io::Result<PathBuf> {
+    match is_right(&path) || path.exists() && !path.is_dir() && !path.is_file() {
+        true => Ok(path),
+        false if path.exists() => Err(io::Error::other(format!("{path:?} is of another kind"))),
+        false => Err(io::Error::other(format!("{path:?} does not exist"))),
     }
 }
 

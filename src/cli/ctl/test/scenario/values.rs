@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use regex_lite::Regex;
+use regex_lite::{Regex, RegexBuilder};
 use toml::de::DeValue;
 
 use super::node::Node;
@@ -164,7 +164,9 @@ pub fn sizes(node: Node<'_>) -> Result<(u64, u64), Wrong> {
 /// It is none.
 pub fn pattern(node: Node<'_>) -> Result<Regex, Wrong> {
     let text = node.value.as_str().ok_or_else(|| node.mistyped(PATTERN))?;
-    Regex::new(text).map_err(|error| node.wrong(format!("{text:?} is not understood: {error}"), PATTERN))
+    // As line by line: outputs are matched whole.
+    let pattern = RegexBuilder::new(text).multi_line(true).build();
+    pattern.map_err(|error| node.wrong(format!("{text:?} is not understood: {error}"), PATTERN))
 }
 
 fn named_signal(name: &str) -> Option<Signal> {
