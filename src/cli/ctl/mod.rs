@@ -16,6 +16,7 @@ mod man;
 mod objects;
 mod own_ring;
 mod peek;
+mod picture;
 mod recovery_report;
 mod repair;
 mod requeue;

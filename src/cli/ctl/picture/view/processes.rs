@@ -4,10 +4,10 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::{Screen, rate};
+use crate::cli::ctl::picture::deaths::Death;
+use crate::cli::ctl::picture::model::Rates;
+use crate::cli::ctl::picture::observation::items_of;
 use crate::cli::ctl::show;
-use crate::cli::ctl::watch::deaths::Death;
-use crate::cli::ctl::watch::model::Rates;
-use crate::cli::ctl::watch::observation::items_of;
 use crate::{Activity, Liveness, ParticipantInfo, Role, SlotState};
 
 /// The columns of a process, the most important first: a narrow screen cuts off the last.

@@ -39,15 +39,36 @@ pub struct Choices {
     pub help: Option<u16>,
     /// The number of sentences by which the log is scrolled back.
     pub back: usize,
-    /// Whether to show the keys.
-    pub keys: bool,
+    /// The keys, and what the help says of them.
+    pub guide: &'static Guide,
+}
+
+/// The keys of a picture.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Guide {
+    /// The keys to show, with a word for each, the most important first.
+    pub keys: &'static [(&'static str, &'static str)],
+    /// What the help says of the keys.
+    pub help: &'static str,
+}
+
+impl Guide {
+    /// For a picture without keys.
+    pub const SILENT: Guide = Guide { keys: &[], help: "" };
+}
+
+impl Choices {
+    /// The picture as it is at first.
+    pub fn new(theme: Theme, interval: Duration, guide: &'static Guide) -> Self {
+        Choices { theme, interval, paused: false, help: None, back: 0, guide }
+    }
 }
 
 /// The whole picture.
 #[derive(Debug)]
 pub struct Screen<'m> {
-    pub model: &'m Model,
-    pub choices: Choices,
+    model: &'m Model,
+    choices: Choices,
 }
 
 /// The areas of the parts; a part without height is left out.
@@ -91,7 +112,7 @@ impl Places {
         let log_title = rows.take(2) / 2;
         let slots_title = rows.take(1);
         let legend = rows.take(1);
-        let keys = rows.take(screen.choices.keys as u16);
+        let keys = rows.take(!screen.choices.guide.keys.is_empty() as u16);
         // Boxes show more than the list of processes does; the log gets the remaining rows.
         let spare = if rows.0 > both + LOG { rows.0 - both - LOG } else { rows.0 / 2 };
         let slots = Rect { height: spare + slots_least, ..area };
@@ -138,8 +159,14 @@ impl Widget for Screen<'_> {
         self.log(places.log_title, places.log, buf);
         self.keys(area.width as usize).render(places.keys, buf);
         if let Some(top) = self.choices.help {
-            help::draw(self.choices.theme, top, area, buf);
+            help::draw(self.choices, top, area, buf);
         }
+    }
+}
+
+impl<'m> Screen<'m> {
+    pub fn new(model: &'m Model, choices: Choices) -> Self {
+        Screen { model, choices }
     }
 }
 
@@ -233,7 +260,6 @@ impl Screen<'_> {
     /// As many keys as fit, and the interval.
     fn keys(&self, width: usize) -> Line<'static> {
         let theme = self.choices.theme;
-        let pause = if self.choices.paused { "go on" } else { "pause" };
         let pace = match self.choices.paused {
             true => Span::styled("paused", theme.notable()),
             false => {
@@ -241,9 +267,8 @@ impl Screen<'_> {
             }
         };
         let mut line = Line::default();
-        for (key, does) in
-            [("q", "quit"), ("?", "help"), ("space", pause), ("↑ ↓", "scroll"), ("+ -", "pace")]
-        {
+        for &(key, does) in self.choices.guide.keys {
+            let does = if does == "pause" && self.choices.paused { "go on" } else { does };
             let key = Span::styled(format!(" {key} "), theme.heading().add_modifier(Modifier::REVERSED));
             let does = Span::styled(format!(" {does}  "), theme.dim());
             if line.width() + key.width() + does.width() <= width {

@@ -9,7 +9,7 @@ use ratatui::widgets::{Paragraph, Widget};
 
 use super::Screen;
 use super::wrap::wrap;
-use crate::cli::ctl::watch::model::Event;
+use crate::cli::ctl::picture::model::Event;
 
 /// The minimum width of a sentence: a narrower screen shows no times.
 const LEAST: usize = 30;

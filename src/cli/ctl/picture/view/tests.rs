@@ -22,14 +22,20 @@ fn with_model(what: &str, capacity: u64, test: impl FnOnce(&Model)) {
     ring.remove().unwrap();
 }
 
+/// As `ringctl watch` has it.
+const GUIDE: Guide = Guide {
+    keys: &[("q", "quit"), ("?", "help"), ("space", "pause"), ("↑ ↓", "scroll"), ("+ -", "pace")],
+    help: "q: quit. Any other key closes this.",
+};
+
 fn choices(colours: bool) -> Choices {
     let interval = Duration::from_millis(100);
-    Choices { theme: Theme::new(colours), interval, paused: false, help: None, back: 0, keys: true }
+    Choices::new(Theme::new(colours), interval, &GUIDE)
 }
 
 fn drawn(model: &Model, choices: Choices, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| frame.render_widget(Screen { model, choices }, frame.area())).unwrap();
+    terminal.draw(|frame| frame.render_widget(Screen::new(model, choices), frame.area())).unwrap();
     terminal.backend().to_string()
 }
 
@@ -82,10 +88,10 @@ fn a_large_ring_is_a_row_of_heat_that_says_its_scale() {
 fn without_colours_nothing_is_coloured() {
     with_model("plain", 8, |model| {
         let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
-        Screen { model, choices: choices(false) }.render(buffer.area, &mut buffer);
+        Screen::new(model, choices(false)).render(buffer.area, &mut buffer);
         let coloured = |cell: &&ratatui::buffer::Cell| cell.fg != ratatui::style::Color::Reset;
         assert_eq!(buffer.content.iter().find(coloured), None);
-        Screen { model, choices: choices(true) }.render(buffer.area, &mut buffer);
+        Screen::new(model, choices(true)).render(buffer.area, &mut buffer);
         assert!(buffer.content.iter().any(|cell| coloured(&cell)));
     });
 }
@@ -154,13 +160,12 @@ fn a_small_screen_stays_readable() {
 fn the_help_scrolls_until_its_last_line_is_shown() {
     with_model("help", 4, |model| {
         for (width, height) in [(80, 24), (40, 12), (30, 6)] {
-            let theme = Theme::new(false);
-            let last = help::last_top(theme, Rect::new(0, 0, width, height));
+            let last = help::last_top(choices(false), Rect::new(0, 0, width, height));
             let page = |top| drawn(model, Choices { help: Some(top), ..choices(false) }, width, height);
             assert!(last > 0 && page(0).contains("more"), "{}", page(0));
             assert!(page(last).contains("closes"), "{}", page(last));
             assert_eq!(page(last), page(u16::MAX), "no further");
         }
-        assert_eq!(help::last_top(Theme::new(false), Rect::new(0, 0, 120, 60)), 0);
+        assert_eq!(help::last_top(choices(false), Rect::new(0, 0, 120, 60)), 0);
     });
 }
