@@ -8,6 +8,7 @@ mod clean;
 mod close;
 mod completions;
 mod create;
+mod demo;
 mod event;
 mod inspect;
 mod list;
@@ -65,6 +66,7 @@ Examples:
   ringctl watch jobs                     see its slots, semaphores and processes as items move
   ringctl wait jobs --until empty        wait until everything was received and acknowledged
   ringctl run -p 3 -c 3 /var/log/*.log   send files through a ring, and verify what arrives
+  ringctl demo                           kill processes that use a ring, and see that nothing is lost
   ringctl bench                          measure how fast rings are on this machine
   ringctl check logs/*                   check the logs of a run for lost or doubled items
   ringctl test jobs.toml                 run a test of several processes
@@ -104,6 +106,7 @@ enum Verb {
     Clean(clean::Args),
     Wait(wait::Args),
     Run(run::Args),
+    Demo(demo::Args),
     Bench(bench::Args),
     Check(check::Args),
     Test(test::Args),
@@ -188,6 +191,7 @@ impl Verb {
             Verb::Clean(args) => clean::run(args, ui),
             Verb::Wait(args) => wait::run(args, ui),
             Verb::Run(args) => run::run(args, ui),
+            Verb::Demo(args) => demo::run(args, ui),
             Verb::Bench(args) => bench::run(args, ui),
             Verb::Check(args) => check::run(args, ui),
             Verb::Test(args) => test::run(args, ui),

@@ -7,6 +7,7 @@ pub mod slots;
 pub mod theme;
 mod wrap;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use ratatui::buffer::Buffer;
@@ -64,16 +65,31 @@ impl Choices {
     }
 }
 
+/// What a command that has started the processes of the ring adds to the picture.
+#[derive(Debug, Default)]
+pub struct Extras<'m> {
+    /// A row below the header.
+    pub status: Option<Line<'m>>,
+    /// Its processes, by their ids, in the order in which they are listed. Others follow.
+    pub order: &'m [u32],
+    /// The one among them that keys act on.
+    pub selected: Option<u32>,
+    /// What is said of dead processes, by their ids, instead of what they held.
+    pub fates: HashMap<u32, String>,
+}
+
 /// The whole picture.
 #[derive(Debug)]
 pub struct Screen<'m> {
     model: &'m Model,
     choices: Choices,
+    extras: Extras<'m>,
 }
 
 /// The areas of the parts; a part without height is left out.
 struct Places {
     header: Rect,
+    status: Rect,
     slots_title: Rect,
     slots: Rect,
     legend: Rect,
@@ -102,24 +118,44 @@ impl Places {
         let people = lines.len() as u16 + 1;
         let widest = lines.iter().map(Line::width).max().unwrap_or(0);
         let beside = area.width.saturating_sub(SEMAPHORES + SPACE) as usize;
-        let side_by_side = area.width >= SIDE_BY_SIDE && widest <= beside;
+        // The processes of the command keep their place when a line becomes longer.
+        let has_own = !screen.extras.order.is_empty();
+        let side_by_side = area.width >= SIDE_BY_SIDE && widest <= beside && !has_own;
         let semaphores = screen.semaphores(area.width).len() as u16 + 1;
         let both = if side_by_side { people.max(semaphores) } else { people + semaphores };
         // In the order of importance: a small screen leaves out the last ones first.
         let mut rows = Rows(area.height);
         let header = rows.take(1);
         let slots_least = rows.take(1);
+        let status = rows.take(screen.extras.status.is_some() as u16);
         let log_title = rows.take(2) / 2;
-        let slots_title = rows.take(1);
-        let legend = rows.take(1);
-        let keys = rows.take(!screen.choices.guide.keys.is_empty() as u16);
+        // The processes of the command come before what explains the slots.
+        let own = if has_own { people.min(rows.0.saturating_sub(1)) } else { 0 };
+        let mut rest = Rows(rows.0 - own);
+        let (slots_title, legend, keys) = match own {
+            0 => (rest.take(1), rest.take(1), rest.take(!screen.choices.guide.keys.is_empty() as u16)),
+            _ => {
+                let keys = rest.take(1);
+                (rest.take(1), rest.take(1), keys)
+            }
+        };
+        let mut rows = Rows(rest.0 + own);
         // Boxes show more than the list of processes does; the log gets the remaining rows.
-        let spare = if rows.0 > both + LOG { rows.0 - both - LOG } else { rows.0 / 2 };
+        let spare = match own {
+            _ if rows.0 > both + LOG => rows.0 - both - LOG,
+            0 => rows.0 / 2,
+            _ => rows.0.saturating_sub(people + LOG),
+        };
         let slots = Rect { height: spare + slots_least, ..area };
         let slots = slots_least + rows.take(screen.slots(slots).height().saturating_sub(slots_least));
-        let both = rows.take(both.min(rows.0));
-        let [header, slots_title, slots, legend, middle, log_title, log, keys] = Layout::vertical([
+        let both = match own {
+            // Without the semaphores, if both do not fit.
+            1.. if rows.0 < both + LOG => rows.take(people.min(rows.0)),
+            _ => rows.take(both.min(rows.0)),
+        };
+        let [header, status, slots_title, slots, legend, middle, log_title, log, keys] = Layout::vertical([
             Constraint::Length(header),
+            Constraint::Length(status),
             Constraint::Length(slots_title),
             Constraint::Length(slots),
             Constraint::Length(legend),
@@ -135,11 +171,12 @@ impl Places {
                 Layout::horizontal(parts).spacing(SPACE).areas(middle)
             }
             false => {
-                let semaphores = if both > semaphores + 1 { semaphores } else { 0 };
+                let least = if own > 0 { people } else { 2 };
+                let semaphores = if both >= semaphores + least { semaphores } else { 0 };
                 Layout::vertical([Constraint::Length(semaphores), Constraint::Min(0)]).areas(middle)
             }
         };
-        Places { header, slots_title, slots, legend, semaphores, processes, log_title, log, keys }
+        Places { header, status, slots_title, slots, legend, semaphores, processes, log_title, log, keys }
     }
 }
 
@@ -151,6 +188,7 @@ impl Widget for Screen<'_> {
         let places = Places::new(&self, area);
         let rates = self.model.rates();
         self.header(rates.as_ref(), area.width as usize).render(places.header, buf);
+        self.extras.status.clone().render(places.status, buf);
         let slots = self.slots(places.slots);
         self.title("Slots", &self.fill(&slots), places.slots_title, buf);
         slots.render(places.slots, buf);
@@ -166,7 +204,11 @@ impl Widget for Screen<'_> {
 
 impl<'m> Screen<'m> {
     pub fn new(model: &'m Model, choices: Choices) -> Self {
-        Screen { model, choices }
+        Screen { model, choices, extras: Extras::default() }
+    }
+
+    pub fn with(self, extras: Extras<'m>) -> Self {
+        Screen { extras, ..self }
     }
 }
 

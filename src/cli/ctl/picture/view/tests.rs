@@ -69,6 +69,26 @@ fn any_size_can_be_drawn_on() {
 }
 
 #[test]
+fn the_processes_of_a_command_are_listed_in_its_order_on_any_size() {
+    with_model("extras", 8, |model| {
+        let pid = std::process::id();
+        let sizes = [1, 5, 6, 7, 8, 13, 20, 40, 80, 120];
+        for (width, height) in sizes.into_iter().flat_map(|width| (1..15).map(move |height| (width, height)))
+        {
+            let status = Some(Line::raw("sent 2 · done 0"));
+            let extras = Extras { status, order: &[7, pid], selected: Some(pid), fates: HashMap::new() };
+            let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+            Screen::new(model, choices(true)).with(extras).render(buffer.area, &mut buffer);
+            let picture = crate::cli::ctl::picture::text::text(&buffer, false);
+            assert_eq!(picture.contains("sent 2"), width >= 6 && height >= 3, "{width}x{height}\n{picture}");
+            if width >= 20 && height >= 10 {
+                assert_eq!(picture.matches('▸').count(), 3, "{width}x{height}\n{picture}");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_tiny_screen_still_shows_the_slots_and_what_happens() {
     with_model("20x5", 8, |model| {
         let picture = drawn(model, choices(false), 20, 5);
