@@ -127,6 +127,9 @@ enum Internal {
     /// A process that `bench` measures with
     #[command(hide = true)]
     BenchWorker(bench::worker::Args),
+    /// A process on the buffer of the textbooks, for `demo`
+    #[command(hide = true)]
+    DemoWorker(demo::worker::Args),
     /// As the command `producer`: for `run`, where that is not installed
     #[command(hide = true)]
     Producer(producer::Options),
@@ -170,6 +173,7 @@ impl AnyVerb {
         match self {
             AnyVerb::Public(verb) => verb.run(ui),
             AnyVerb::Internal(Internal::BenchWorker(args)) => bench::worker::run(args, ui),
+            AnyVerb::Internal(Internal::DemoWorker(args)) => demo::worker::run(args),
             AnyVerb::Internal(Internal::Producer(options)) => producer::run(options, ui),
             AnyVerb::Internal(Internal::Consumer(options)) => consumer::run(options, ui),
         }

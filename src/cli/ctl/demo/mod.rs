@@ -3,6 +3,8 @@ mod ledger;
 mod scene;
 mod script;
 mod stage;
+mod textbook;
+pub mod worker;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,14 +29,16 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// Starts two producers and three workers on a ring of its own, and shows them as ringctl watch does, with the items
 /// that were sent and done, the processes that were killed, and the items that were lost. A key kills a worker with the
 /// item that it has; the picture shows which worker gets the item, and how long after the kill. The counts come from
-/// logs that all processes write. In the end, all logs are checked. Everything that it started ends with it.
+/// logs that all processes write. In the end, all logs are checked. Another key shows the same with the ring of the
+/// textbooks, which a kill stops, and says why. Everything that it started ends with it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Keys: k kills the selected process, or a worker that has an item; s stops it, c continues it, r starts
-dead processes again. Tab, left and right select a process, q quits, ? explains the picture.
+dead processes again. Tab, left and right select a process, q quits, ? explains the picture. t shows the
+ring of the textbooks, three semaphores, where k kills the process that has the mutex: it stops for good.
 
 A script has a step per line: wait TEXT (until a row of the picture has it), limit DURATION (for each
-later wait; 30 seconds at first), key NAME (k, s, c, r, tab, left, right), print (the picture), quit,
+later wait; 30 seconds at first), key NAME (k, s, c, r, t, tab, left, right), print (the picture), quit,
 # a comment. For example:
   wait lost 0
   key k

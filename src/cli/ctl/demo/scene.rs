@@ -12,6 +12,7 @@ use ratatui::widgets::Widget;
 
 use super::ledger::{Handover, Key, Ledger};
 use super::stage::Stage;
+use super::textbook::Book;
 use crate::cli::common::exit::Failure;
 use crate::cli::ctl::picture::model::Model;
 use crate::cli::ctl::picture::screen::Scene;
@@ -29,15 +30,16 @@ pub const GUIDE: Guide = Guide {
         ("q", "quit"),
         ("k", "kill"),
         ("r", "restart"),
+        ("t", "textbook"),
         ("s", "stop"),
         ("c", "resume"),
-        ("tab", "select"),
         ("?", "help"),
+        ("tab", "select"),
         ("space", "pause"),
     ],
     help: "k: kill -9 of the selected process (▸), or of a worker that has an item. s: stop it as kill -STOP does. \
-        c: continue what is stopped. r: start again what is dead. Tab, left and right: select a process, or none. q, \
-        Ctrl-C: end all processes, check their logs and quit. Space: pause the picture, not the processes. + and -: \
+        c: continue what is stopped. r: start again what is dead. Tab, left and right: select a process, or none. t: the ring \
+        of the textbooks instead of ours, where k kills the process that has the mutex; or back to ours. q, Ctrl-C: end all processes, check their logs and quit. Space: pause the picture, not the processes. + and -: \
         look more or less often. Arrows, Page Up and Down, Home, End: scroll the list of events, and this help, which \
         any other key closes.",
 };
@@ -58,6 +60,8 @@ pub struct Demo {
     fates: HashMap<u32, Handover>,
     /// The place where the search for a worker begins: another one each time.
     next: usize,
+    /// The ring of the textbooks, while it is shown.
+    book: Option<Book>,
     /// What a key could not do.
     failure: Option<Failure>,
 }
@@ -78,6 +82,7 @@ impl Demo {
             selected: None,
             fates: HashMap::new(),
             next: 0,
+            book: None,
             failure: None,
         };
         demo.list();
@@ -227,6 +232,20 @@ impl Demo {
     }
 
     fn act(&mut self, key: KeyCode) -> Result<bool, Failure> {
+        let selected = self.selected;
+        match (key, &mut self.book) {
+            (KeyCode::Char('t'), Some(_)) => self.book = None,
+            (KeyCode::Char('t'), None) => self.book = Some(Book::start(&self.stage)?),
+            (KeyCode::Char('k'), Some(book)) => book.signal(selected, Signal::SIGKILL),
+            (KeyCode::Char('s'), Some(book)) => book.signal(selected, Signal::SIGSTOP),
+            (KeyCode::Char('c'), Some(book)) => book.go_on(),
+            (KeyCode::Char('r'), Some(book)) => book.restart(&self.stage)?,
+            _ => return self.act_on_ours(key),
+        }
+        Ok(true)
+    }
+
+    fn act_on_ours(&mut self, key: KeyCode) -> Result<bool, Failure> {
         match key {
             KeyCode::Char('k') => self.kill()?,
             KeyCode::Char('s') => self.stop()?,
@@ -293,14 +312,23 @@ impl Scene for Demo {
         self.read()?;
         let in_ring = self.in_ring();
         self.ledger.compare(&before, &in_ring);
+        if let Some(book) = &mut self.book {
+            book.look_again()?;
+        }
         Ok(go_on)
     }
 
     fn events(&self) -> (usize, u64) {
-        (self.model.events.len(), self.model.told)
+        match &self.book {
+            Some(book) => (book.events.len(), book.told),
+            None => (self.model.events.len(), self.model.told),
+        }
     }
 
     fn draw(&self, choices: Choices, area: Rect, buf: &mut Buffer) {
+        if let Some(book) = &self.book {
+            return book.draw(self.selected, choices, area, buf);
+        }
         let fates = self.fates.iter().map(|(pid, handover)| (*pid, Self::fate(handover, area.width)));
         let extras = Extras {
             status: Some(self.counts(choices.theme, area.width)),

@@ -1,6 +1,7 @@
 //! The processes of the demonstration: each has a place, where one process runs at a time.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -79,6 +80,10 @@ impl Place {
     }
 }
 
+fn textbook_name(ring: &OwnRing) -> String {
+    format!("{}-textbook", ring.name())
+}
+
 /// The ring, and all processes.
 pub struct Stage {
     pub places: Vec<Place>,
@@ -98,7 +103,8 @@ impl Stage {
         let folder = std::env::temp_dir().join(ring.name());
         fs::create_dir(&folder).map_err(|error| Failure::io(format!("folder {folder:?}"), &error))?;
         // Also if this command is killed.
-        let left = vec![Path::new(DIRECTORY).join(ring.name()), folder.clone()];
+        let shared = Path::new(DIRECTORY);
+        let left = vec![shared.join(ring.name()), shared.join(textbook_name(&ring)), folder.clone()];
         let session = Session::removing(&folder, |_| left).map_err(|error| {
             let _ = fs::remove_dir(&folder);
             not_started("guard", &error)
@@ -110,6 +116,21 @@ impl Stage {
             stage.places.push(place);
         }
         Ok(stage)
+    }
+
+    /// The name of the buffer of the textbooks.
+    pub fn textbook_name(&self) -> String {
+        textbook_name(&self.ring)
+    }
+
+    /// Starts a process on the buffer of the textbooks.
+    pub fn start_on_textbook(&self, role: Role) -> io::Result<Process> {
+        let program = Program::new(std::env::current_exe()?).named("textbook").arg("demo-worker");
+        let program = program.arg(self.textbook_name());
+        self.session.start(&match role {
+            Role::Producer => program.arg("--produce"),
+            Role::Consumer => program,
+        })
     }
 
     /// The command of this role, with a log of its own.

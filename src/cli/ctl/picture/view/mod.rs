@@ -1,11 +1,11 @@
 //! Draws one picture of the model, of any size, for the terminal and for `--once`.
 pub mod help;
-mod log;
+pub mod log;
 mod processes;
 mod semaphores;
 pub mod slots;
 pub mod theme;
-mod wrap;
+pub mod wrap;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -195,7 +195,7 @@ impl Widget for Screen<'_> {
         slots::legend(&self.model.watched.last, self.choices.theme, area.width).render(places.legend, buf);
         self.middle(rates.as_ref(), &places, buf);
         self.log(places.log_title, places.log, buf);
-        self.keys(area.width as usize).render(places.keys, buf);
+        keys(self.choices, area.width as usize).render(places.keys, buf);
         if let Some(top) = self.choices.help {
             help::draw(self.choices, top, area, buf);
         }
@@ -249,17 +249,8 @@ impl Screen<'_> {
         line
     }
 
-    /// Draws a heading, a remark, and a rule to the end of the line.
     fn title(&self, title: &str, remark: &str, area: Rect, buf: &mut Buffer) {
-        let theme = self.choices.theme;
-        let used = title.chars().count() + remark.chars().count() + 2 + !remark.is_empty() as usize;
-        let rule = "─".repeat((area.width as usize).saturating_sub(used));
-        let spans = vec![
-            Span::styled(format!("{title} "), theme.heading()),
-            Span::raw(if remark.is_empty() { String::new() } else { format!("{remark} ") }),
-            Span::styled(rule, theme.dim()),
-        ];
-        Line::from(spans).render(area, buf);
+        heading(title, remark, self.choices.theme, area, buf);
     }
 
     fn fill(&self, slots: &SlotPicture<'_>) -> String {
@@ -298,30 +289,40 @@ impl Screen<'_> {
             Paragraph::new(lines).render(rest, buf);
         }
     }
+}
 
-    /// As many keys as fit, and the interval.
-    fn keys(&self, width: usize) -> Line<'static> {
-        let theme = self.choices.theme;
-        let pace = match self.choices.paused {
-            true => Span::styled("paused", theme.notable()),
-            false => {
-                Span::styled(format!("a look every {}", show::given(self.choices.interval)), theme.dim())
-            }
-        };
-        let mut line = Line::default();
-        for &(key, does) in self.choices.guide.keys {
-            let does = if does == "pause" && self.choices.paused { "go on" } else { does };
-            let key = Span::styled(format!(" {key} "), theme.heading().add_modifier(Modifier::REVERSED));
-            let does = Span::styled(format!(" {does}  "), theme.dim());
-            if line.width() + key.width() + does.width() <= width {
-                line.spans.extend([key, does]);
-            }
+/// Draws a heading, a remark, and a rule to the end of the line.
+pub fn heading(title: &str, remark: &str, theme: Theme, area: Rect, buf: &mut Buffer) {
+    let used = title.chars().count() + remark.chars().count() + 2 + !remark.is_empty() as usize;
+    let rule = "─".repeat((area.width as usize).saturating_sub(used));
+    let spans = vec![
+        Span::styled(format!("{title} "), theme.heading()),
+        Span::raw(if remark.is_empty() { String::new() } else { format!("{remark} ") }),
+        Span::styled(rule, theme.dim()),
+    ];
+    Line::from(spans).render(area, buf);
+}
+
+/// As many keys as fit, and the interval.
+pub fn keys(choices: Choices, width: usize) -> Line<'static> {
+    let theme = choices.theme;
+    let pace = match choices.paused {
+        true => Span::styled("paused", theme.notable()),
+        false => Span::styled(format!("a look every {}", show::given(choices.interval)), theme.dim()),
+    };
+    let mut line = Line::default();
+    for &(key, does) in choices.guide.keys {
+        let does = if does == "pause" && choices.paused { "go on" } else { does };
+        let key = Span::styled(format!(" {key} "), theme.heading().add_modifier(Modifier::REVERSED));
+        let does = Span::styled(format!(" {does}  "), theme.dim());
+        if line.width() + key.width() + does.width() <= width {
+            line.spans.extend([key, does]);
         }
-        if line.width() + pace.width() <= width {
-            line.spans.push(pace);
-        }
-        line
     }
+    if line.width() + pace.width() <= width {
+        line.spans.push(pace);
+    }
+    line
 }
 
 fn titled(area: Rect) -> [Rect; 2] {

@@ -2,11 +2,12 @@
 //! indices, a row of slots. Nothing in it knows which processes are alive.
 //!
 //! The documents' ordinary variables are atomics that are read and written apart from each other, which is what the
-//! same program does in C, and no more.
-#![allow(dead_code, reason = "each program uses its part")]
+//! same program does in C, and no more. `ringctl demo` and the examples show how it fails.
+#![allow(unsafe_code)]
 
+use std::io;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 
 use libc::{pthread_cond_t, pthread_mutex_t, sem_t};
 use shared_memory::{Shmem, ShmemConf};
@@ -46,6 +47,8 @@ pub struct Variables {
     pub put: AtomicU64,
     /// See `put`.
     pub taken: AtomicU64,
+    /// For observers: the process that has the mutex; 0: none.
+    pub owner: AtomicU32,
 }
 
 #[repr(C)]
@@ -65,12 +68,16 @@ pub struct Textbook {
 
 impl Textbook {
     /// An empty buffer of this name.
-    pub fn create(name: &str) -> Result<Self, Box<dyn std::error::Error>> {
-        let memory = ShmemConf::new().os_id(name).size(size_of::<Layout>()).create()?;
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn create(name: &str) -> io::Result<Self> {
+        let memory =
+            ShmemConf::new().os_id(name).size(size_of::<Layout>()).create().map_err(io::Error::other)?;
         let textbook = Textbook { memory };
         let layout = textbook.layout();
-        // SAFETY: the memory is as long as a `Layout` (it was made so), zeroed, aligned to a page, and nobody else
-        // has it yet; each object is initialised once, with an attribute that lives until it is destroyed.
+        // SAFETY: the memory is as long as a `Layout` (it was made so), zeroed, aligned to a page, and no other
+        // process has it yet; each object is initialised once, with an attribute that lives until it is destroyed.
         unsafe {
             libc::sem_init(&raw mut (*layout).room, 1, BUFFERSIZE as u32);
             libc::sem_init(&raw mut (*layout).items, 1, 0);
@@ -90,8 +97,15 @@ impl Textbook {
     }
 
     /// The buffer of this name.
-    pub fn open(name: &str) -> Result<Self, Box<dyn std::error::Error>> {
-        Ok(Textbook { memory: ShmemConf::new().os_id(name).open()? })
+    ///
+    /// # Errors
+    /// The error of the system; `InvalidData`: a shorter segment has this name.
+    pub fn open(name: &str) -> io::Result<Self> {
+        let memory = ShmemConf::new().os_id(name).open().map_err(io::Error::other)?;
+        match memory.len() < size_of::<Layout>() {
+            true => Err(io::ErrorKind::InvalidData.into()),
+            false => Ok(Textbook { memory }),
+        }
     }
 
     /// Its name.
