@@ -2,9 +2,9 @@
 //! the naive one fails, and that ours does not.
 //!
 //! `cargo run --example naive` runs all experiments, `cargo run --example naive -- lost-items` one of them. Each starts
-//! real processes on the documents' buffer in raw shared memory (`src/sys/command/textbook.rs`) and then the same ones on a ring.
-//! It exits with 0 only if the first failed as is claimed here and the second did not. Where chance decides, the
-//! first has a few rounds.
+//! real processes on the documents' buffer in raw shared memory (`src/sys/command/textbook.rs`) and then the same ones
+//! on a ring. It exits with 0 only if the first failed as is claimed here and the second did not. Where chance decides,
+//! the first has a few rounds.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -65,8 +65,8 @@ pub trait Scene {
     }
 }
 
-/// Whether there is a terminal to draw on, with keys. A background job that no shell can bring to the foreground gets no
-/// screen.
+/// Whether there is a terminal to draw on, with keys. A background job that no shell can bring to the foreground gets
+/// no screen.
 pub fn is_possible() -> bool {
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
     let has_screen = io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb;
