@@ -22,8 +22,6 @@
 //! -- wrong-signal` counts instead of showing.
 
 mod common;
-#[path = "naive/textbook.rs"]
-mod textbook;
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
@@ -32,8 +30,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use common::{Actor, Cast, Part, Result, ensure, perform, say};
+use ringpipe::internal::sys::command::textbook::{BUFFERSIZE, Semaphore::*, Textbook};
 use ringpipe::{Discipline, Error, RingOptions};
-use textbook::{BUFFERSIZE, Semaphore::*, Textbook};
 
 /// Document 001: the consumer signals items where room is meant
 #[derive(Parser)]

@@ -2,9 +2,9 @@
 //! the naive one fails, and that ours does not.
 //!
 //! `cargo run --example naive` runs all experiments, `cargo run --example naive -- lost-items` one of them. Each starts
-//! real processes on the documents' buffer in raw shared memory (`textbook.rs`) and then the same ones on a ring.
-//! It exits with 0 only if the first failed as is claimed here and the second did not. Where chance decides, the
-//! first has a few rounds.
+//! real processes on the documents' buffer in raw shared memory (`src/sys/command/textbook.rs`) and then the same ones
+//! on a ring. It exits with 0 only if the first failed as is claimed here and the second did not. Where chance decides,
+//! the first has a few rounds.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -13,7 +13,6 @@ mod kills;
 mod lifo;
 mod ours;
 mod polling;
-mod textbook;
 mod wrong_signal;
 
 use std::process::ExitCode;
@@ -21,6 +20,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use common::{Part, Result, perform, say, wait_until};
+use ringpipe::internal::sys::command::textbook;
 
 /// Where the documents' algorithms fail, and ringpipe does not
 #[derive(Parser)]

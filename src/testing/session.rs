@@ -53,7 +53,8 @@ impl Session {
     }
 
     /// As [`in_folder`](Self::in_folder). When its processes have ended, the session also removes these files, such as
-    /// shared memory that they have made, even if the process of the test is killed. `files` gets the session's id.
+    /// shared memory that they have made, and these folders with the files in them, even if the process of the test is
+    /// killed. `files` gets the session's id.
     ///
     /// # Errors
     /// The error of the system.

@@ -32,6 +32,7 @@ mod ringctl_barrier;
 mod ringctl_bench;
 mod ringctl_chaos;
 mod ringctl_check;
+mod ringctl_demo;
 mod ringctl_event;
 mod ringctl_holders;
 mod ringctl_lock;

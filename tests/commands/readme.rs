@@ -66,6 +66,8 @@ checks! {
     "--resume jobs" => a_killed_producer_goes_on_where_it_was,
     "--until-consumers-gone" => a_producer_ends_with_its_consumers,
     "ringctl watch jobs" => items_are_watched_as_they_move,
+    "on a terminal: k kills" => a_key_kills_a_worker,
+    "kill.demo" => a_script_kills_a_worker,
     "--sync polling" => disciplines_are_as_they_were_asked_for,
     "ringctl sem create" => a_script_waits_for_another,
     "ringctl bench --only" => the_machine_is_measured,
@@ -436,6 +438,25 @@ fn items_are_watched_as_they_move(example: &Example) {
     });
     example.shell(&format!("ringctl rm {}", ring.name)).run().with_code(0);
     watching.end().with_code(0);
+}
+
+fn a_key_kills_a_worker(example: &Example) {
+    let terminal = terminal::Terminal::new(80);
+    let run = example.shell(&example.text).env("TERM", "xterm");
+    let running = run.stdin(terminal.side()).stdout(terminal.side()).spawn();
+    terminal.wait_for("has item");
+    terminal.type_keys("k");
+    terminal.wait_for("got it after");
+    terminal.type_keys("q");
+    running.end().with_code(0);
+    terminal.wait_for("0 lost");
+}
+
+fn a_script_kills_a_worker(example: &Example) {
+    example.run().with_code(0);
+    let picture = example.read("picture.txt");
+    assert!(picture.contains(", 1 process killed, "), "{picture}");
+    assert!(picture.contains("got it after") && picture.lines().count() > 30, "{picture}");
 }
 
 /// The last line takes a minute: a stand-in has it measure for a moment.

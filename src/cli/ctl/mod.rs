@@ -8,6 +8,7 @@ mod clean;
 mod close;
 mod completions;
 mod create;
+mod demo;
 mod event;
 mod inspect;
 mod list;
@@ -16,6 +17,7 @@ mod man;
 mod objects;
 mod own_ring;
 mod peek;
+mod picture;
 mod recovery_report;
 mod repair;
 mod requeue;
@@ -64,6 +66,7 @@ Examples:
   ringctl watch jobs                     see its slots, semaphores and processes as items move
   ringctl wait jobs --until empty        wait until everything was received and acknowledged
   ringctl run -p 3 -c 3 /var/log/*.log   send files through a ring, and verify what arrives
+  ringctl demo                           kill processes that use a ring, and see that nothing is lost
   ringctl bench                          measure how fast rings are on this machine
   ringctl check logs/*                   check the logs of a run for lost or doubled items
   ringctl test jobs.toml                 run a test of several processes
@@ -103,6 +106,7 @@ enum Verb {
     Clean(clean::Args),
     Wait(wait::Args),
     Run(run::Args),
+    Demo(demo::Args),
     Bench(bench::Args),
     Check(check::Args),
     Test(test::Args),
@@ -123,6 +127,9 @@ enum Internal {
     /// A process that `bench` measures with
     #[command(hide = true)]
     BenchWorker(bench::worker::Args),
+    /// A process on the buffer of the textbooks, for `demo`
+    #[command(hide = true)]
+    DemoWorker(demo::worker::Args),
     /// As the command `producer`: for `run`, where that is not installed
     #[command(hide = true)]
     Producer(producer::Options),
@@ -166,6 +173,7 @@ impl AnyVerb {
         match self {
             AnyVerb::Public(verb) => verb.run(ui),
             AnyVerb::Internal(Internal::BenchWorker(args)) => bench::worker::run(args, ui),
+            AnyVerb::Internal(Internal::DemoWorker(args)) => demo::worker::run(args),
             AnyVerb::Internal(Internal::Producer(options)) => producer::run(options, ui),
             AnyVerb::Internal(Internal::Consumer(options)) => consumer::run(options, ui),
         }
@@ -187,6 +195,7 @@ impl Verb {
             Verb::Clean(args) => clean::run(args, ui),
             Verb::Wait(args) => wait::run(args, ui),
             Verb::Run(args) => run::run(args, ui),
+            Verb::Demo(args) => demo::run(args, ui),
             Verb::Bench(args) => bench::run(args, ui),
             Verb::Check(args) => check::run(args, ui),
             Verb::Test(args) => test::run(args, ui),

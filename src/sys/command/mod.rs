@@ -12,6 +12,7 @@
 //! | [`signal`] | the signals that ask this process to end |
 //! | [`stdio`] | which standard descriptors this process was started with |
 //! | [`stream_lock`] | the right to write to a shared pipe |
+//! | [`textbook`] | the buffer of the textbooks, in which a death is never noticed |
 //! | [`trace`] | how many system calls a process makes |
 
 pub mod child;
@@ -23,6 +24,7 @@ pub mod relay;
 pub mod signal;
 pub mod stdio;
 pub mod stream_lock;
+pub mod textbook;
 pub mod trace;
 
 pub use super::segment::{DIRECTORY, check_directory};

@@ -1,6 +1,6 @@
 //! The process that kills a tree when the process that started it has ended.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -42,7 +42,7 @@ struct Prepared {
 }
 
 impl Guard {
-    /// Starts a guard for the processes with this marker, which removes these files after them.
+    /// Starts a guard for the processes with this marker, which removes these files and folders after them.
     pub(super) fn start(marker: &[u8], cgroup: Option<&Cgroup>, files: &[PathBuf]) -> io::Result<Self> {
         let (pipe, groups) = io::pipe()?;
         let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).ok();
@@ -105,13 +105,23 @@ fn watch(prepared: &mut Prepared) -> ! {
     }
     kill_all(prepared);
     let folder = prepared.cgroup.as_ref().map(|(_, folder)| folder);
-    // SAFETY: system calls whose paths end with a zero.
-    unsafe {
-        prepared.files.iter().for_each(|file| _ = libc::unlink(file.as_ptr()));
-        folder.map(|folder| libc::rmdir(folder.as_ptr()));
-    }
+    prepared.files.iter().for_each(|file| remove(file));
+    // SAFETY: a system call whose path ends with a zero.
+    folder.map(|folder| unsafe { libc::rmdir(folder.as_ptr()) });
     // SAFETY: ends this process, without running the parent's exit handlers.
     unsafe { libc::_exit(0) }
+}
+
+/// Removes a file, or a folder with the files in it.
+fn remove(path: &CStr) {
+    // SAFETY: a system call whose path ends with a zero.
+    if unsafe { libc::unlink(path.as_ptr()) } == 0 || Errno::last() != Errno::EISDIR {
+        return;
+    }
+    // SAFETY: as above; the names are read from the folder, whose descriptor is open meanwhile.
+    scan::each_name(path, |folder, name| _ = unsafe { libc::unlinkat(folder, name.as_ptr(), 0) });
+    // SAFETY: as above.
+    unsafe { libc::rmdir(path.as_ptr()) };
 }
 
 fn kill_all(prepared: &Prepared) {

@@ -78,7 +78,7 @@ impl Tree {
     }
 
     /// As [`new`](Self::new). When the processes have ended with the tree, these files are removed, too, by the guard if
-    /// need be. `files` gets the tree's id.
+    /// need be, and so are these folders with the files in them. `files` gets the tree's id.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -222,7 +222,12 @@ impl Drop for Tree {
         }
         for file in &self.files {
             // As a rule, they are removed by now.
-            let _ = std::fs::remove_file(file);
+            match std::fs::remove_file(file) {
+                Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                    let _ = std::fs::remove_dir_all(file);
+                }
+                _ => {}
+            }
         }
     }
 }
@@ -256,6 +261,10 @@ fn begin(
         if libc::getppid() as u32 != parent {
             return Err(Errno::ESRCH.into());
         }
+        // Otherwise it would inherit the signals that this process has blocked.
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
         for signal in 1..=LAST_SIGNAL {
             libc::signal(signal, libc::SIG_DFL);
         }

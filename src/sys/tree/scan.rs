@@ -200,8 +200,23 @@ const NAME: usize = 19;
 
 /// Calls `each` with the id of each process. False: the system refused.
 fn each_process(mut each: impl FnMut(c_int)) -> bool {
-    // SAFETY: the path is a constant string.
-    let fd = unsafe { libc::open(c"/proc".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) };
+    each_name(c"/proc", |_, name| {
+        let digits = name.to_bytes();
+        let number = digits.iter().all(u8::is_ascii_digit).then(|| {
+            digits.iter().fold(0, |number: c_int, digit| {
+                number.wrapping_mul(10).wrapping_add(c_int::from(digit - b'0'))
+            })
+        });
+        if let Some(pid) = number.filter(|pid| *pid > 0) {
+            each(pid);
+        }
+    })
+}
+
+/// Calls `each` with the descriptor of a folder and each name in it. False: the system refused.
+pub(super) fn each_name(folder: &CStr, mut each: impl FnMut(RawFd, &CStr)) -> bool {
+    // SAFETY: the path ends with a zero.
+    let fd = unsafe { libc::open(folder.as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) };
     if fd < 0 {
         return false;
     }
@@ -217,12 +232,8 @@ fn each_process(mut each: impl FnMut(c_int)) -> bool {
         let mut rest = unsafe { std::slice::from_raw_parts(entries.as_ptr().cast::<u8>(), read as usize) };
         while rest.len() > NAME {
             let len = u16::from_ne_bytes([rest[16], rest[17]]) as usize;
-            let digits = rest[NAME..len].iter().take_while(|byte| **byte != 0);
-            let number = digits.clone().all(u8::is_ascii_digit).then(|| {
-                digits.fold(0, |number: c_int, digit| number.wrapping_mul(10) + c_int::from(digit - b'0'))
-            });
-            if let Some(pid) = number.filter(|pid| *pid > 0) {
-                each(pid);
+            if let Ok(name) = CStr::from_bytes_until_nul(&rest[NAME..len]) {
+                each(fd, name);
             }
             rest = &rest[len..];
         }

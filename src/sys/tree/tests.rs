@@ -3,7 +3,7 @@ use std::io::Write;
 use std::os::fd::FromRawFd;
 use std::os::unix::process::CommandExt;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 
 use super::*;
 use crate::sys::testing::wait_until;
@@ -111,7 +111,10 @@ fn ends_with_its_family(tree: Tree, note: &Note) {
 fn starts_a_family_and_waits() {
     let note = Note(std::env::var_os("RINGPIPE_NOTE").unwrap().into());
     let file = note.0.with_extension("file");
-    let tree = Tree::with(|_| None, |_| vec![file.clone()]).unwrap();
+    let folder = note.0.with_extension("folder");
+    let tree = Tree::with(|_| None, |_| vec![file.clone(), folder.clone()]).unwrap();
+    fs::create_dir(&folder).unwrap();
+    (0..1000).for_each(|n| fs::write(folder.join(n.to_string()), "").unwrap());
     fs::write(file, "").unwrap();
     tree.start(shell(&family(&note)), vec![], None).unwrap();
     // A process that is not of the tree, with a copy of all descriptors: the guard must notice the end without it.
@@ -134,10 +137,11 @@ fn all_descendants_end_when_the_process_that_started_them_is_killed() {
     let mut actor = actor.env("RINGPIPE_NOTE", &note.0).stdout(process::Stdio::null()).spawn().unwrap();
     let ids = note.ids(FAMILY + 1);
     let file = note.0.with_extension("file");
-    assert!(file.exists());
+    let folder = note.0.with_extension("folder");
+    assert!(file.exists() && folder.exists());
     actor.kill().unwrap();
     actor.wait().unwrap();
-    wait_until(|| ids.iter().filter(|id| !is_gone(**id)).count() == 1 && !file.exists());
+    wait_until(|| ids.iter().filter(|id| !is_gone(**id)).count() == 1 && !file.exists() && !folder.exists());
     let other = *ids.iter().find(|id| !is_gone(**id)).unwrap();
     let program = fs::read_to_string(format!("/proc/{other}/cmdline")).unwrap();
     assert_eq!(program.split('\0').collect::<Vec<_>>(), ["sleep", "60", ""]);
@@ -189,6 +193,8 @@ fn a_process_has_the_descriptors_that_it_is_given_under_their_numbers() {
 
 #[test]
 fn a_process_has_the_default_actions_for_signals() {
+    let blocked: SigSet = [Signal::SIGTSTP, Signal::SIGUSR1].into_iter().collect();
+    blocked.thread_block().unwrap();
     let tree = Tree::new().unwrap();
     let (mut reader, writer) = io::pipe().unwrap();
     // SAFETY: a copy of a descriptor that is closed below.
@@ -197,6 +203,7 @@ fn a_process_has_the_default_actions_for_signals() {
     command.stdout(copy);
     tree.start(command, vec![], None).unwrap();
     drop(writer);
+    blocked.thread_unblock().unwrap();
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     let masks =

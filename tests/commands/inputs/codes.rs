@@ -95,6 +95,22 @@ const TABLE: &[(&str, u8, &str)] = &[
         "d=$(mktemp -d); cp $BIN/ringctl $d; ln -s $BIN/producer $d; printf '#!/bin/sh\\n%s \"$@\" | tail -n +2\\n' $BIN/consumer > $d/consumer; chmod +x $d/consumer; $d/ringctl run --lines 999 -p 1 -c 1; c=$?; rm -r $d; exit $c",
     ),
     ("ringctl run", 143, "ringctl run < $F & sleep 0.3; kill -TERM $!; wait $!"),
+    ("ringctl demo", 0, "ringctl demo --script /dev/null"),
+    ("ringctl demo", 1, "TMPDIR=/no/such/folder ringctl demo --script /dev/null"),
+    ("ringctl demo", 2, "ringctl demo"),
+    (
+        "ringctl demo",
+        3,
+        "ringctl demo --script <(echo wait never) & until rm /dev/shm/ringpipe-demo-$!-* 2> $T; do sleep 0.01; done; wait $!",
+    ),
+    ("ringctl demo", 4, "printf '%s\n' 'limit 10ms' 'wait never' > $T; ringctl demo --script $T"),
+    // The last consumer leaves what is in the ring: found out by the check of the logs.
+    (
+        "ringctl demo",
+        10,
+        "d=$(mktemp -d); cp $BIN/ringctl $d; ln -s $BIN/producer $d; printf '#!/bin/sh\ncase \"$*\" in *--drain*) exit;; esac\nexec %s \"$@\"\n' $BIN/consumer > $d/consumer; chmod +x $d/consumer; printf '%s\n' 'key k' 'key k' 'key k' 'wait READY 2' > $T; $d/ringctl demo --script $T; c=$?; rm -r $d; exit $c",
+    ),
+    ("ringctl demo", 143, "ringctl demo --script <(echo wait never) & until ls /dev/shm/ringpipe-demo-$!-* > $T; do sleep 0.01; done; kill -TERM $!; wait $!"),
     ("ringctl bench", 0, "ringctl bench --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.001"),
     (
         "ringctl bench",
@@ -242,7 +258,7 @@ fn documented(leaf: &Leaf) -> BTreeSet<u8> {
 
 #[test]
 fn every_documented_exit_code_is_reached() {
-    let hidden = ["ringctl producer", "ringctl consumer", "ringctl bench-worker"];
+    let hidden = ["ringctl producer", "ringctl consumer", "ringctl bench-worker", "ringctl demo-worker"];
     for leaf in leaves().iter().filter(|leaf| !hidden.contains(&leaf.name().as_str())) {
         let name = leaf.name();
         let of = |table: &[(&str, u8, &str)]| -> BTreeSet<u8> {

@@ -118,6 +118,7 @@ impl Leaf {
                 &[&["--timeout", "1ms"]]
             }
             "ringctl watch" => &[&["--json"], &["--count", "1"]],
+            "ringctl demo" => &[&["--script", "/dev/null"]],
             "ringctl run" => &[&["--lines", "3"], &["--producers", "1"], &["--consumers", "1"]],
             "ringctl bench" => &[
                 &["--only", "throughput"],
@@ -193,6 +194,7 @@ pub fn good_values(kind: &str) -> &'static [&'static str] {
         "MODE" => &["600"],
         "USER" => &["root", "0"],
         "BYTE" => &[",", "\\x1e"],
+        "COLUMNSxROWS" => &["80x24", "1x1"],
         "CONDITION" => &["gone", "exists", "empty", "closed", "items=0", "producers=0", "consumers=1+"],
         "SECONDS" => &["0.001"],
         "FILE.svg" => &["inputs.svg"],

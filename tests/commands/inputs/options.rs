@@ -88,6 +88,9 @@ fn bad_values(arg: &Arg) -> Vec<OsString> {
             "exists=1",
         ]),
         "SECONDS" => bad.extend(["0", "1s", "3601", "1e9"]),
+        "COLUMNSxROWS" => {
+            bad.extend(["80", "80x", "x24", "0x24", "80x0", "1001x24", "80x24x1", "+80x24", &long])
+        }
         "FILE.svg" => bad.extend(["plot.png", "svg", "plot.svg/"]),
         "DISCIPLINE" => bad.extend(["adaptive;semaphore", "none", "ALL!"]),
         "JOB" => bad.extend(["[]", "{\"kind\":1}"]),
@@ -149,6 +152,7 @@ fn extreme_values(kind: &str) -> &'static [&'static str] {
         "FILE" | "SCENARIO" => &["", "/", ".", "/dev/full", "/proc/self/mem", "no/such/file"],
         "TEXT" => &["", "-", "--", "\n", "\u{1b}[31m"],
         "SECONDS" => &["0.001"],
+        "COLUMNSxROWS" => &["1x1", "1x1000", "1000x1000"],
         "USER" => &["0", "4294967295"],
         "TOKEN" => &["4294967295-ffffffffffffffffffffffffffffffff"],
         "PID" => &["1", "2147483647"],

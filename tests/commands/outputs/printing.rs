@@ -39,6 +39,7 @@ const PRINTING: &[(&str, &str)] = &[
     ("ringctl run", "ringctl run --output - --lines 99 -p 1 -c 1"),
     ("ringctl run", "ringctl run --chaos --lines 2000 -p 1 -c 1"),
     ("ringctl run", "ringctl run --chaos --json --lines 2000 -p 1 -c 1"),
+    ("ringctl demo", "ringctl demo --script /dev/null"),
     ("ringctl bench", "ringctl bench --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.05"),
     ("ringctl bench", "ringctl bench --json --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.05"),
     ("ringctl requeue", "ringctl requeue $R $N"),
@@ -100,7 +101,7 @@ fn run_to(line: &str, redirection: &str, stdout: Option<Stdio>) -> Ended {
 
 #[test]
 fn every_command_is_listed_as_printing_or_silent() {
-    let hidden = ["ringctl producer", "ringctl consumer", "ringctl bench-worker"];
+    let hidden = ["ringctl producer", "ringctl consumer", "ringctl bench-worker", "ringctl demo-worker"];
     let known: BTreeSet<&str> =
         PRINTING.iter().map(|&(command, _)| command).chain(SILENT.iter().copied()).collect();
     let leaves: Vec<String> = leaves().iter().map(|leaf| leaf.name()).collect();

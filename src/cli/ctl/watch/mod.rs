@@ -1,12 +1,6 @@
 //! `ringctl watch`: shows a ring while items move through it.
-mod changes;
-mod deaths;
-mod model;
-mod observation;
 mod plain;
-mod screen;
-mod steps;
-mod view;
+mod watching;
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -16,14 +10,10 @@ use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
+use crate::cli::ctl::picture::model::Model;
+use crate::cli::ctl::picture::{INTERVALS, screen};
 use crate::{Error, ErrorKind, Ring, RingObserver, StopFlag};
-use model::Model;
-use screen::terminal;
 
-/// The shortest and longest time between two observations.
-const INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(3600));
-/// Observing a large ring takes long: observations use at most this share of the time (1/5).
-const SHARE: u32 = 5;
 /// How often to check whether the ring exists.
 const WAIT_LOOK: Duration = Duration::from_millis(50);
 
@@ -93,8 +83,7 @@ fn interval(given: &str) -> Result<DurationArg, String> {
 
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let lines = args.once || args.json || args.events;
-    // A background job that no shell can bring to the foreground gets no screen.
-    let on_screen = !lines && has_screen() && (terminal::can_be_stopped() || !terminal::is_in_background());
+    let on_screen = !lines && screen::is_possible();
     if on_screen {
         // Before a second thread exists, which would get the signals.
         screen::hold_signals()?;
@@ -106,15 +95,9 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
         return plain::once(&model, args, ui.paint(), &stop);
     }
     match on_screen {
-        true => screen::watch(model, args, ui, &stop),
+        true => watching::watch(model, args, ui, &stop),
         false => plain::watch(model, args, &stop),
     }
-}
-
-/// Whether there is a terminal to draw on, with keys.
-fn has_screen() -> bool {
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
-    io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb
 }
 
 /// The ring; waits until it exists if that was requested. `None`: a signal came first.
@@ -148,10 +131,4 @@ fn failed(args: &Args, error: &Error) -> Failure {
         }
         _ => failure,
     }
-}
-
-/// How long to wait after an observation that took `look`.
-fn pause(interval: Duration, look: Duration) -> Duration {
-    // A process that was stopped during the observation must not sleep for long.
-    interval.max(look.saturating_mul(SHARE).min(Duration::from_secs(1)))
 }

@@ -5,19 +5,13 @@ use std::io::IsTerminal;
 use std::time::Instant;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use ratatui::buffer::{Buffer, Cell};
+use ratatui::buffer::Buffer;
 use ratatui::crossterm::terminal;
 use ratatui::layout::Rect;
-use ratatui::style::{Color, Modifier};
 use ratatui::widgets::Widget;
 use serde::Serialize;
 
-use super::deaths::Death;
-use super::model::Model;
-use super::observation::{Observation, STATES, Seen, items_of};
-use super::view::theme::{Theme, word};
-use super::view::{Choices, Screen};
-use super::{Args, failed, pause};
+use super::{Args, failed};
 use crate::cli::common::escape;
 use crate::cli::common::exit::Failure;
 use crate::cli::common::paint::Paint;
@@ -25,6 +19,13 @@ use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::stdout::{Cut, Output};
 use crate::cli::common::ui::json_line;
+use crate::cli::ctl::picture::deaths::Death;
+use crate::cli::ctl::picture::model::Model;
+use crate::cli::ctl::picture::observation::{Observation, STATES, Seen, items_of};
+use crate::cli::ctl::picture::pause;
+use crate::cli::ctl::picture::text::text;
+use crate::cli::ctl::picture::view::theme::{Theme, word};
+use crate::cli::ctl::picture::view::{Choices, Guide, Screen};
 use crate::cli::ctl::recovery_report::RecoveryReport;
 use crate::cli::ctl::semaphores::Semaphores;
 use crate::cli::ctl::show;
@@ -67,15 +68,8 @@ pub fn once(model: &Model, args: &Args, paint: Paint, stop: &StopFlag) -> Result
         Ok((width, _)) if std::io::stdout().is_terminal() && width > 0 => width,
         _ => std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(COLUMNS),
     };
-    let choices = Choices {
-        theme: Theme::new(paint.is_on()),
-        interval: args.interval.0,
-        paused: false,
-        help: None,
-        back: 0,
-        keys: false,
-    };
-    let screen = Screen { model, choices };
+    let choices = Choices::new(Theme::new(paint.is_on()), args.interval.0, &Guide::SILENT);
+    let screen = Screen::new(model, choices);
     // A limit of memory: larger than any picture that is really printed.
     let area =
         Rect { x: 0, y: 0, width: width.clamp(1, 1000), height: screen.height(width).clamp(1, 10_000) };
@@ -96,60 +90,6 @@ fn write(out: &mut Output, bytes: &[u8]) -> Result<Option<End>, Failure> {
 
 fn sentences(model: &Model, told: u64) -> String {
     model.events_after(told).map(|event| event.text.clone() + "\n").collect()
-}
-
-/// The lines of a picture, without trailing blanks and trailing empty lines.
-fn text(buffer: &Buffer, colours: bool) -> String {
-    let mut text = String::new();
-    for y in 0..buffer.area.height {
-        let mut line = String::new();
-        let mut blanks = String::new();
-        let mut style = String::new();
-        let mut covered = 0;
-        for x in 0..buffer.area.width {
-            let cell = &buffer[(x, y)];
-            // A wide character also covers the next cell.
-            if covered > 0 {
-                covered -= 1;
-                continue;
-            }
-            covered = ratatui::text::Span::raw(cell.symbol()).width().saturating_sub(1);
-            if cell.symbol() == " " && !cell.modifier.contains(Modifier::REVERSED) {
-                blanks.push(' ');
-                continue;
-            }
-            line += &std::mem::take(&mut blanks);
-            let wanted = if colours { codes(cell) } else { String::new() };
-            if wanted != style {
-                line += &format!("\x1b[0{wanted}m");
-                style = wanted;
-            }
-            line += cell.symbol();
-        }
-        if !style.is_empty() {
-            line += "\x1b[0m";
-        }
-        text += &(line + "\n");
-    }
-    text.truncate(text.trim_end_matches('\n').len());
-    text + "\n"
-}
-
-/// The terminal's escape codes for the colour and the modifiers of a cell.
-fn codes(cell: &Cell) -> String {
-    let colour = match cell.fg {
-        Color::Red => ";31",
-        Color::Green => ";32",
-        Color::Yellow => ";33",
-        Color::Magenta => ";35",
-        Color::Cyan => ";36",
-        Color::DarkGray => ";90",
-        Color::LightRed => ";91",
-        _ => "",
-    };
-    let modifiers = [(Modifier::BOLD, ";1"), (Modifier::DIM, ";2"), (Modifier::REVERSED, ";7")];
-    let set = modifiers.into_iter().filter(|(modifier, _)| cell.modifier.contains(*modifier));
-    set.map(|(_, code)| code).chain([colour]).collect()
 }
 
 /// An observation. Times are nanoseconds.

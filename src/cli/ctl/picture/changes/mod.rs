@@ -83,6 +83,7 @@ fn unreaped(one: &ParticipantInfo, look: &Observation, alive: Instant) -> Death 
         claims: claims.len() as u64,
         slot: claims.first().map(|held| held.slot),
         is_reaped: false,
+        is_dismissed: false,
     }
 }
 
@@ -189,6 +190,7 @@ impl Changes<'_> {
             claims: mark.abandoned,
             slot: claim.map(|seen| seen.slot.number),
             is_reaped: true,
+            is_dismissed: false,
         }
     }
 

@@ -1,9 +1,9 @@
 //! Determines what happened to each slot between two observations, and which participant did it.
 
 use super::{Changes, Tally, Who};
-use crate::cli::ctl::watch::deaths::{Death, Lost};
-use crate::cli::ctl::watch::observation::{Observation, Seen};
-use crate::cli::ctl::watch::steps::{Origin, Step, What};
+use crate::cli::ctl::picture::deaths::{Death, Lost};
+use crate::cli::ctl::picture::observation::{Observation, Seen};
+use crate::cli::ctl::picture::steps::{Origin, Step, What};
 use crate::{Liveness, ParticipantInfo, Role, SlotState};
 
 /// Which consumer finished an item that a consumer held.

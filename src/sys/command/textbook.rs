@@ -2,11 +2,15 @@
 //! indices, a row of slots. Nothing in it knows which processes are alive.
 //!
 //! The documents' ordinary variables are atomics that are read and written apart from each other, which is what the
-//! same program does in C, and no more.
-#![allow(dead_code, reason = "each program uses its part")]
+//! same program does in C, and no more. `ringctl demo` and the examples show how it fails.
+#![allow(unsafe_code)]
 
+use std::io;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{
+    AtomicI64, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Release},
+};
 
 use libc::{pthread_cond_t, pthread_mutex_t, sem_t};
 use shared_memory::{Shmem, ShmemConf};
@@ -46,6 +50,8 @@ pub struct Variables {
     pub put: AtomicU64,
     /// See `put`.
     pub taken: AtomicU64,
+    /// For observers: the process that has the mutex; 0: none.
+    pub owner: AtomicU32,
 }
 
 #[repr(C)]
@@ -56,7 +62,12 @@ struct Layout {
     lock: pthread_mutex_t,
     condition: pthread_cond_t,
     variables: Variables,
+    /// [`MARK`], once all of it is initialised.
+    mark: AtomicU64,
 }
+
+/// Tells a buffer from other segments: with those, the C library would end the process.
+const MARK: u64 = u64::from_ne_bytes(*b"textbook");
 
 /// The buffer, mapped; its creator removes its name when dropping it.
 pub struct Textbook {
@@ -65,12 +76,16 @@ pub struct Textbook {
 
 impl Textbook {
     /// An empty buffer of this name.
-    pub fn create(name: &str) -> Result<Self, Box<dyn std::error::Error>> {
-        let memory = ShmemConf::new().os_id(name).size(size_of::<Layout>()).create()?;
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn create(name: &str) -> io::Result<Self> {
+        let memory =
+            ShmemConf::new().os_id(name).size(size_of::<Layout>()).create().map_err(io::Error::other)?;
         let textbook = Textbook { memory };
         let layout = textbook.layout();
-        // SAFETY: the memory is as long as a `Layout` (it was made so), zeroed, aligned to a page, and nobody else
-        // has it yet; each object is initialised once, with an attribute that lives until it is destroyed.
+        // SAFETY: the memory is as long as a `Layout` (it was made so), zeroed, aligned to a page, and no other
+        // process has it yet; each object is initialised once, with an attribute that lives until it is destroyed.
         unsafe {
             libc::sem_init(&raw mut (*layout).room, 1, BUFFERSIZE as u32);
             libc::sem_init(&raw mut (*layout).items, 1, 0);
@@ -86,12 +101,28 @@ impl Textbook {
             libc::pthread_cond_init(&raw mut (*layout).condition, &raw const attribute);
             libc::pthread_condattr_destroy(&raw mut attribute);
         }
+        textbook.mark().store(MARK, Release);
         Ok(textbook)
     }
 
     /// The buffer of this name.
-    pub fn open(name: &str) -> Result<Self, Box<dyn std::error::Error>> {
-        Ok(Textbook { memory: ShmemConf::new().os_id(name).open()? })
+    ///
+    /// # Errors
+    /// The error of the system; `InvalidData`: another kind of segment has this name.
+    pub fn open(name: &str) -> io::Result<Self> {
+        let memory = ShmemConf::new().os_id(name).open().map_err(io::Error::other)?;
+        let textbook = Textbook { memory };
+        // Acquire: with the Release in `create`, what it has initialised.
+        match textbook.memory.len() >= size_of::<Layout>() && textbook.mark().load(Acquire) == MARK {
+            true => Ok(textbook),
+            false => Err(io::Error::new(io::ErrorKind::InvalidData, "it is no buffer of the textbooks")),
+        }
+    }
+
+    fn mark(&self) -> &AtomicU64 {
+        // SAFETY: within the mapping (`layout` has checked it), which lives with `self`; an atomic, for which all bytes
+        // are values.
+        unsafe { &(*self.layout()).mark }
     }
 
     /// Its name.
@@ -169,5 +200,27 @@ impl Deref for Textbook {
         // SAFETY: within the mapping (`layout` has checked it), which lives with `self`; all of them are atomics,
         // for which zeroed bytes are values.
         unsafe { &(*self.layout()).variables }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_segment_that_is_no_buffer_is_refused() {
+        let name = format!("textbook-{}", std::process::id());
+        let path = format!("{}/{name}", crate::sys::segment::DIRECTORY);
+        for length in [1, size_of::<Layout>() - 1, size_of::<Layout>(), 1 << 16] {
+            fs::write(&path, vec![0; length]).unwrap();
+            assert!(Textbook::open(&name).is_err(), "{length}");
+            fs::remove_file(&path).unwrap();
+        }
+        let made = Textbook::create(&name).unwrap();
+        made.signal(Semaphore::Items);
+        assert_eq!(Textbook::open(&name).unwrap().value(Semaphore::Items), 1);
+        drop(made);
+        assert!(Textbook::open(&name).is_err() && !fs::exists(path).unwrap());
     }
 }

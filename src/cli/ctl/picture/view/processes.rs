@@ -1,17 +1,21 @@
 //! Draws the processes: the participants and what they do, and recent deaths.
 
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::{Screen, rate};
+use crate::cli::ctl::picture::deaths::Death;
+use crate::cli::ctl::picture::model::Rates;
+use crate::cli::ctl::picture::observation::items_of;
 use crate::cli::ctl::show;
-use crate::cli::ctl::watch::deaths::Death;
-use crate::cli::ctl::watch::model::Rates;
-use crate::cli::ctl::watch::observation::items_of;
 use crate::{Activity, Liveness, ParticipantInfo, Role, SlotState};
+
+/// The columns of a role.
+const ROLE: usize = 8;
 
 /// The columns of a process, the most important first: a narrow screen cuts off the last.
 struct Card {
+    pid: u32,
     name: (String, Style),
     doing: (String, Style),
     done: String,
@@ -50,6 +54,10 @@ impl Screen<'_> {
         let mut dead: Vec<&Death> = deaths.shown(self.model.watched.last.at).collect();
         dead.reverse();
         cards.extend(dead.into_iter().map(|one| self.dead(one)));
+        let order = self.extras.order;
+        // A stable sort: processes without a place keep their order.
+        cards.sort_by_key(|card| order.iter().position(|pid| *pid == card.pid).unwrap_or(order.len()));
+        cards.iter_mut().filter(|card| Some(card.pid) == self.extras.selected).for_each(Card::select);
         if cards.is_empty() {
             return vec![Line::styled("no process is attached", self.choices.theme.dim())];
         }
@@ -87,7 +95,10 @@ impl Screen<'_> {
     fn dead(&self, death: &Death) -> Card {
         let theme = self.choices.theme;
         let held = death.held(&self.model.watched).unwrap_or("nothing".into());
-        let text = format!("died, had {held}");
+        let text = match self.extras.fates.get(&death.info.pid) {
+            Some(fate) => fate.clone(),
+            None => format!("died, had {held}"),
+        };
         card(&death.info, theme.bad(), (text, theme.bad()))
     }
 
@@ -108,10 +119,19 @@ impl Screen<'_> {
     }
 }
 
+impl Card {
+    /// Marks the process that keys act on, without colours, too.
+    fn select(&mut self) {
+        self.name.0.replace_range(ROLE..=ROLE, "▸");
+        self.name.1 = self.name.1.add_modifier(Modifier::REVERSED);
+    }
+}
+
 fn card(one: &ParticipantInfo, style: Style, doing: (String, Style)) -> Card {
     let done = if one.role == Role::Producer { "sent" } else { "taken" };
     Card {
-        name: (format!("{:<8} {:>5}", one.role.to_string(), one.pid), style),
+        pid: one.pid,
+        name: (format!("{:<ROLE$} {:>5}", one.role.to_string(), one.pid), style),
         doing,
         done: format!("{} {done:<5}", show::count(items_of(one))),
         rate: String::new(),

@@ -1,11 +1,12 @@
 //! Draws one picture of the model, of any size, for the terminal and for `--once`.
 pub mod help;
-mod log;
+pub mod log;
 mod processes;
 mod semaphores;
 pub mod slots;
 pub mod theme;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use ratatui::buffer::Buffer;
@@ -38,20 +39,56 @@ pub struct Choices {
     pub help: Option<u16>,
     /// The number of sentences by which the log is scrolled back.
     pub back: usize,
-    /// Whether to show the keys.
-    pub keys: bool,
+    /// The keys, and what the help says of them.
+    pub guide: &'static Guide,
+}
+
+/// The keys of a picture.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Guide {
+    /// The keys to show, with a word for each, the most important first.
+    pub keys: &'static [(&'static str, &'static str)],
+    /// What the help says of the keys.
+    pub help: &'static str,
+}
+
+impl Guide {
+    /// For a picture without keys.
+    pub const SILENT: Guide = Guide { keys: &[], help: "" };
+}
+
+impl Choices {
+    /// The picture as it is at first.
+    pub fn new(theme: Theme, interval: Duration, guide: &'static Guide) -> Self {
+        Choices { theme, interval, paused: false, help: None, back: 0, guide }
+    }
+}
+
+/// What a command that has started the processes of the ring adds to the picture.
+#[derive(Debug, Default)]
+pub struct Extras<'m> {
+    /// A row below the header.
+    pub status: Option<Line<'m>>,
+    /// Its processes, by their ids, in the order in which they are listed. Others follow.
+    pub order: &'m [u32],
+    /// The one among them that keys act on.
+    pub selected: Option<u32>,
+    /// What is said of dead processes, by their ids, instead of what they held.
+    pub fates: HashMap<u32, String>,
 }
 
 /// The whole picture.
 #[derive(Debug)]
 pub struct Screen<'m> {
-    pub model: &'m Model,
-    pub choices: Choices,
+    model: &'m Model,
+    choices: Choices,
+    extras: Extras<'m>,
 }
 
 /// The areas of the parts; a part without height is left out.
 struct Places {
     header: Rect,
+    status: Rect,
     slots_title: Rect,
     slots: Rect,
     legend: Rect,
@@ -80,24 +117,44 @@ impl Places {
         let people = lines.len() as u16 + 1;
         let widest = lines.iter().map(Line::width).max().unwrap_or(0);
         let beside = area.width.saturating_sub(SEMAPHORES + SPACE) as usize;
-        let side_by_side = area.width >= SIDE_BY_SIDE && widest <= beside;
+        // The processes of the command keep their place when a line becomes longer.
+        let has_own = !screen.extras.order.is_empty();
+        let side_by_side = area.width >= SIDE_BY_SIDE && widest <= beside && !has_own;
         let semaphores = screen.semaphores(area.width).len() as u16 + 1;
         let both = if side_by_side { people.max(semaphores) } else { people + semaphores };
         // In the order of importance: a small screen leaves out the last ones first.
         let mut rows = Rows(area.height);
         let header = rows.take(1);
         let slots_least = rows.take(1);
+        let status = rows.take(screen.extras.status.is_some() as u16);
         let log_title = rows.take(2) / 2;
-        let slots_title = rows.take(1);
-        let legend = rows.take(1);
-        let keys = rows.take(screen.choices.keys as u16);
+        // The processes of the command come before what explains the slots.
+        let own = if has_own { people.min(rows.0.saturating_sub(1)) } else { 0 };
+        let mut rest = Rows(rows.0 - own);
+        let (slots_title, legend, keys) = match own {
+            0 => (rest.take(1), rest.take(1), rest.take(!screen.choices.guide.keys.is_empty() as u16)),
+            _ => {
+                let keys = rest.take(1);
+                (rest.take(1), rest.take(1), keys)
+            }
+        };
+        let mut rows = Rows(rest.0 + own);
         // Boxes show more than the list of processes does; the log gets the remaining rows.
-        let spare = if rows.0 > both + LOG { rows.0 - both - LOG } else { rows.0 / 2 };
+        let spare = match own {
+            _ if rows.0 > both + LOG => rows.0 - both - LOG,
+            0 => rows.0 / 2,
+            _ => rows.0.saturating_sub(people + LOG),
+        };
         let slots = Rect { height: spare + slots_least, ..area };
         let slots = slots_least + rows.take(screen.slots(slots).height().saturating_sub(slots_least));
-        let both = rows.take(both.min(rows.0));
-        let [header, slots_title, slots, legend, middle, log_title, log, keys] = Layout::vertical([
+        let both = match own {
+            // Without the semaphores, if both do not fit.
+            1.. if rows.0 < both + LOG => rows.take(people.min(rows.0)),
+            _ => rows.take(both.min(rows.0)),
+        };
+        let [header, status, slots_title, slots, legend, middle, log_title, log, keys] = Layout::vertical([
             Constraint::Length(header),
+            Constraint::Length(status),
             Constraint::Length(slots_title),
             Constraint::Length(slots),
             Constraint::Length(legend),
@@ -113,11 +170,12 @@ impl Places {
                 Layout::horizontal(parts).spacing(SPACE).areas(middle)
             }
             false => {
-                let semaphores = if both > semaphores + 1 { semaphores } else { 0 };
+                let least = if own > 0 { people } else { 2 };
+                let semaphores = if both >= semaphores + least { semaphores } else { 0 };
                 Layout::vertical([Constraint::Length(semaphores), Constraint::Min(0)]).areas(middle)
             }
         };
-        Places { header, slots_title, slots, legend, semaphores, processes, log_title, log, keys }
+        Places { header, status, slots_title, slots, legend, semaphores, processes, log_title, log, keys }
     }
 }
 
@@ -129,16 +187,27 @@ impl Widget for Screen<'_> {
         let places = Places::new(&self, area);
         let rates = self.model.rates();
         self.header(rates.as_ref(), area.width as usize).render(places.header, buf);
+        self.extras.status.clone().render(places.status, buf);
         let slots = self.slots(places.slots);
         self.title("Slots", &self.fill(&slots), places.slots_title, buf);
         slots.render(places.slots, buf);
         slots::legend(&self.model.watched.last, self.choices.theme, area.width).render(places.legend, buf);
         self.middle(rates.as_ref(), &places, buf);
         self.log(places.log_title, places.log, buf);
-        self.keys(area.width as usize).render(places.keys, buf);
+        keys(self.choices, area.width as usize).render(places.keys, buf);
         if let Some(top) = self.choices.help {
-            help::draw(self.choices.theme, top, area, buf);
+            help::draw(self.choices, top, area, buf);
         }
+    }
+}
+
+impl<'m> Screen<'m> {
+    pub fn new(model: &'m Model, choices: Choices) -> Self {
+        Screen { model, choices, extras: Extras::default() }
+    }
+
+    pub fn with(self, extras: Extras<'m>) -> Self {
+        Screen { extras, ..self }
     }
 }
 
@@ -179,17 +248,8 @@ impl Screen<'_> {
         line
     }
 
-    /// Draws a heading, a remark, and a rule to the end of the line.
     fn title(&self, title: &str, remark: &str, area: Rect, buf: &mut Buffer) {
-        let theme = self.choices.theme;
-        let used = title.chars().count() + remark.chars().count() + 2 + !remark.is_empty() as usize;
-        let rule = "─".repeat((area.width as usize).saturating_sub(used));
-        let spans = vec![
-            Span::styled(format!("{title} "), theme.heading()),
-            Span::raw(if remark.is_empty() { String::new() } else { format!("{remark} ") }),
-            Span::styled(rule, theme.dim()),
-        ];
-        Line::from(spans).render(area, buf);
+        heading(title, remark, self.choices.theme, area, buf);
     }
 
     fn fill(&self, slots: &SlotPicture<'_>) -> String {
@@ -228,32 +288,40 @@ impl Screen<'_> {
             Paragraph::new(lines).render(rest, buf);
         }
     }
+}
 
-    /// As many keys as fit, and the interval.
-    fn keys(&self, width: usize) -> Line<'static> {
-        let theme = self.choices.theme;
-        let pause = if self.choices.paused { "go on" } else { "pause" };
-        let pace = match self.choices.paused {
-            true => Span::styled("paused", theme.notable()),
-            false => {
-                Span::styled(format!("a look every {}", show::given(self.choices.interval)), theme.dim())
-            }
-        };
-        let mut line = Line::default();
-        for (key, does) in
-            [("q", "quit"), ("?", "help"), ("space", pause), ("↑ ↓", "scroll"), ("+ -", "pace")]
-        {
-            let key = Span::styled(format!(" {key} "), theme.heading().add_modifier(Modifier::REVERSED));
-            let does = Span::styled(format!(" {does}  "), theme.dim());
-            if line.width() + key.width() + does.width() <= width {
-                line.spans.extend([key, does]);
-            }
+/// Draws a heading, a remark, and a rule to the end of the line.
+pub fn heading(title: &str, remark: &str, theme: Theme, area: Rect, buf: &mut Buffer) {
+    let used = title.chars().count() + remark.chars().count() + 2 + !remark.is_empty() as usize;
+    let rule = "─".repeat((area.width as usize).saturating_sub(used));
+    let spans = vec![
+        Span::styled(format!("{title} "), theme.heading()),
+        Span::raw(if remark.is_empty() { String::new() } else { format!("{remark} ") }),
+        Span::styled(rule, theme.dim()),
+    ];
+    Line::from(spans).render(area, buf);
+}
+
+/// As many keys as fit, and the interval.
+pub fn keys(choices: Choices, width: usize) -> Line<'static> {
+    let theme = choices.theme;
+    let pace = match choices.paused {
+        true => Span::styled("paused", theme.notable()),
+        false => Span::styled(format!("a look every {}", show::given(choices.interval)), theme.dim()),
+    };
+    let mut line = Line::default();
+    for &(key, does) in choices.guide.keys {
+        let does = if does == "pause" && choices.paused { "go on" } else { does };
+        let key = Span::styled(format!(" {key} "), theme.heading().add_modifier(Modifier::REVERSED));
+        let does = Span::styled(format!(" {does}  "), theme.dim());
+        if line.width() + key.width() + does.width() <= width {
+            line.spans.extend([key, does]);
         }
-        if line.width() + pace.width() <= width {
-            line.spans.push(pace);
-        }
-        line
     }
+    if line.width() + pace.width() <= width {
+        line.spans.push(pace);
+    }
+    line
 }
 
 fn titled(area: Rect) -> [Rect; 2] {

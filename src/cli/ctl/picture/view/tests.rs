@@ -22,14 +22,20 @@ fn with_model(what: &str, capacity: u64, test: impl FnOnce(&Model)) {
     ring.remove().unwrap();
 }
 
+/// As `ringctl watch` has it.
+const GUIDE: Guide = Guide {
+    keys: &[("q", "quit"), ("?", "help"), ("space", "pause"), ("↑ ↓", "scroll"), ("+ -", "pace")],
+    help: "q: quit. Any other key closes this.",
+};
+
 fn choices(colours: bool) -> Choices {
     let interval = Duration::from_millis(100);
-    Choices { theme: Theme::new(colours), interval, paused: false, help: None, back: 0, keys: true }
+    Choices::new(Theme::new(colours), interval, &GUIDE)
 }
 
 fn drawn(model: &Model, choices: Choices, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| frame.render_widget(Screen { model, choices }, frame.area())).unwrap();
+    terminal.draw(|frame| frame.render_widget(Screen::new(model, choices), frame.area())).unwrap();
     terminal.backend().to_string()
 }
 
@@ -63,6 +69,26 @@ fn any_size_can_be_drawn_on() {
 }
 
 #[test]
+fn the_processes_of_a_command_are_listed_in_its_order_on_any_size() {
+    with_model("extras", 8, |model| {
+        let pid = std::process::id();
+        let sizes = [1, 5, 6, 7, 8, 13, 20, 40, 80, 120];
+        for (width, height) in sizes.into_iter().flat_map(|width| (1..15).map(move |height| (width, height)))
+        {
+            let status = Some(Line::raw("sent 2 · done 0"));
+            let extras = Extras { status, order: &[7, pid], selected: Some(pid), fates: HashMap::new() };
+            let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+            Screen::new(model, choices(true)).with(extras).render(buffer.area, &mut buffer);
+            let picture = crate::cli::ctl::picture::text::text(&buffer, false);
+            assert_eq!(picture.contains("sent 2"), width >= 6 && height >= 3, "{width}x{height}\n{picture}");
+            if width >= 20 && height >= 10 {
+                assert_eq!(picture.matches('▸').count(), 3, "{width}x{height}\n{picture}");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_tiny_screen_still_shows_the_slots_and_what_happens() {
     with_model("20x5", 8, |model| {
         let picture = drawn(model, choices(false), 20, 5);
@@ -82,10 +108,10 @@ fn a_large_ring_is_a_row_of_heat_that_says_its_scale() {
 fn without_colours_nothing_is_coloured() {
     with_model("plain", 8, |model| {
         let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
-        Screen { model, choices: choices(false) }.render(buffer.area, &mut buffer);
+        Screen::new(model, choices(false)).render(buffer.area, &mut buffer);
         let coloured = |cell: &&ratatui::buffer::Cell| cell.fg != ratatui::style::Color::Reset;
         assert_eq!(buffer.content.iter().find(coloured), None);
-        Screen { model, choices: choices(true) }.render(buffer.area, &mut buffer);
+        Screen::new(model, choices(true)).render(buffer.area, &mut buffer);
         assert!(buffer.content.iter().any(|cell| coloured(&cell)));
     });
 }
@@ -154,13 +180,12 @@ fn a_small_screen_stays_readable() {
 fn the_help_scrolls_until_its_last_line_is_shown() {
     with_model("help", 4, |model| {
         for (width, height) in [(80, 24), (40, 12), (30, 6)] {
-            let theme = Theme::new(false);
-            let last = help::last_top(theme, Rect::new(0, 0, width, height));
+            let last = help::last_top(choices(false), Rect::new(0, 0, width, height));
             let page = |top| drawn(model, Choices { help: Some(top), ..choices(false) }, width, height);
             assert!(last > 0 && page(0).contains("more"), "{}", page(0));
             assert!(page(last).contains("closes"), "{}", page(last));
             assert_eq!(page(last), page(u16::MAX), "no further");
         }
-        assert_eq!(help::last_top(Theme::new(false), Rect::new(0, 0, 120, 60)), 0);
+        assert_eq!(help::last_top(choices(false), Rect::new(0, 0, 120, 60)), 0);
     });
 }

@@ -5,10 +5,11 @@ use ratatui::layout::{Margin, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Paragraph, Widget};
 
-use super::theme::{Theme, letter, word};
+use super::Choices;
+use super::theme::{letter, word};
 use crate::SlotState;
 use crate::cli::common::wrap::wrap;
-use crate::cli::ctl::watch::observation::STATES;
+use crate::cli::ctl::picture::observation::STATES;
 
 /// The maximum width: longer lines are hard to read.
 const WIDEST: u16 = 84;
@@ -26,12 +27,9 @@ const SEMAPHORES: &str = "A semaphore is a number that processes wait on: postin
 const PROCESSES: &str = "A process that detaches leaves. A process that was killed died: the items that it held are \
     delivered again, an item that it was writing vanishes. It is shown for ten seconds with what it held.";
 
-const KEYS: &str = "q, Ctrl-C: quit. Space: pause the picture, not the ring. + and -: look more or less often. Arrows, \
-    Page Up and Down, Home, End: scroll the list of events, and this help, which any other key closes.";
-
 /// Draws the help in the middle of `area`, as large as needed and possible, from line `top` on.
-pub fn draw(theme: Theme, top: u16, area: Rect, buf: &mut Buffer) {
-    let (place, lines) = layout(theme, area);
+pub fn draw(choices: Choices, top: u16, area: Rect, buf: &mut Buffer) {
+    let (place, lines) = layout(choices, area);
     let top = top.min(farthest(&lines, place));
     Clear.render(place, buf);
     let mut block = Block::bordered().border_type(BorderType::Rounded).title(" What is to be seen ");
@@ -47,8 +45,8 @@ pub fn draw(theme: Theme, top: u16, area: Rect, buf: &mut Buffer) {
 }
 
 /// The last line from which the help may be shown on a screen of this size.
-pub fn last_top(theme: Theme, area: Rect) -> u16 {
-    let (place, lines) = layout(theme, area);
+pub fn last_top(choices: Choices, area: Rect) -> u16 {
+    let (place, lines) = layout(choices, area);
     farthest(&lines, place)
 }
 
@@ -56,15 +54,15 @@ fn farthest(lines: &[Line<'_>], place: Rect) -> u16 {
     (lines.len() as u16).saturating_sub(place.height.saturating_sub(2))
 }
 
-fn layout(theme: Theme, area: Rect) -> (Rect, Vec<Line<'static>>) {
+fn layout(choices: Choices, area: Rect) -> (Rect, Vec<Line<'static>>) {
     let width = area.width.min(WIDEST);
-    let lines = lines(theme, width.saturating_sub(4) as usize);
+    let lines = lines(choices, width.saturating_sub(4) as usize);
     let height = (lines.len() as u16).saturating_add(2).min(area.height);
     let (x, y) = (area.x + (area.width - width) / 2, area.y + (area.height - height) / 2);
     (Rect { x, y, width, height }, lines)
 }
 
-fn lines(theme: Theme, width: usize) -> Vec<Line<'static>> {
+fn lines(choices: Choices, width: usize) -> Vec<Line<'static>> {
     let mut lines = paragraph(RING, width);
     lines.push(Line::default());
     for state in STATES {
@@ -73,10 +71,10 @@ fn lines(theme: Theme, width: usize) -> Vec<Line<'static>> {
             let before =
                 if n == 0 { format!("{} {:<10} ", letter(state), word(state)) } else { String::new() };
             let before = format!("{before:<indent$}");
-            lines.push(Line::from(vec![Span::styled(before, theme.state(state)), Span::raw(text)]));
+            lines.push(Line::from(vec![Span::styled(before, choices.theme.state(state)), Span::raw(text)]));
         }
     }
-    for text in [PROCESSES, SEMAPHORES, KEYS] {
+    for text in [PROCESSES, SEMAPHORES, choices.guide.help] {
         lines.push(Line::default());
         lines.extend(paragraph(text, width));
     }

@@ -1,26 +1,24 @@
 //! Shows the picture on a terminal, handles keys and signals, and restores the terminal at every kind of end.
 pub mod terminal;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::style::force_color_output;
+use ratatui::layout::Rect;
 
-use super::model::Model;
 use super::view::theme::Theme;
-use super::view::{Choices, Screen, help};
-use super::{Args, INTERVALS, failed, pause};
+use super::view::{Choices, Guide, help};
+use super::{INTERVALS, pause};
 use crate::StopFlag;
 use crate::cli::common::exit::Failure;
 use crate::cli::common::paint::Paint;
-use crate::cli::common::signals;
-use crate::cli::common::start::End;
-use crate::cli::common::ui::Ui;
 use terminal::Canvas;
 
 /// The shortest time between two drawings, however often the ring is observed.
@@ -42,36 +40,67 @@ pub fn hold_signals() -> Result<(), Failure> {
     held.thread_block().map_err(|error| Failure::io("cannot hold signals", &error.into()))
 }
 
-/// Draws the ring until the viewer quits, the ring is gone, or a signal comes.
-pub fn watch(mut model: Model, args: &Args, ui: &Ui, stop: &StopFlag) -> Result<End, Failure> {
-    let paint = ui.paint();
+/// What a session shows.
+pub trait Scene {
+    /// Observes again. False: what is shown is gone, and this was the last observation.
+    ///
+    /// # Errors
+    /// The [`Failure`] that ends the session.
+    fn look_again(&mut self) -> Result<bool, Failure>;
+
+    /// Whether there is no more to show.
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    /// The number of events that are kept, and of all so far.
+    fn events(&self) -> (usize, u64);
+
+    /// Draws everything.
+    fn draw(&self, choices: Choices, area: Rect, buf: &mut Buffer);
+
+    /// Acts on a key. False: the key is none of the scene's own.
+    fn key(&mut self, _key: KeyCode) -> bool {
+        false
+    }
+}
+
+/// Whether there is a terminal to draw on, with keys. A background job that no shell can bring to the foreground gets
+/// no screen.
+pub fn is_possible() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
+    let has_screen = io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb;
+    has_screen && (terminal::can_be_stopped() || !terminal::is_in_background())
+}
+
+/// Draws the scene until the viewer quits, its subject is gone, or a signal comes.
+pub fn show(
+    scene: &mut impl Scene,
+    guide: &'static Guide,
+    interval: Duration,
+    paint: Paint,
+    stop: &StopFlag,
+) -> Result<Outcome, Failure> {
     // `paint` has decided about colours, so the environment must not be checked again.
     force_color_output(paint.is_on());
     if !terminal::wait_for_foreground(stop).map_err(|error| refused(&error))? {
-        return Ok(signals::end());
+        return Ok(Outcome::Stopped);
     }
-    let mut session = Session::new(paint, args, stop).map_err(|error| refused(&error))?;
-    let outcome = session.run(&mut model, args);
-    drop(session);
-    let outcome = outcome?;
-    if outcome == Outcome::Gone
-        && let Some(last) = model.events.back()
-    {
-        ui.note(&format!("{:?}: {}", args.ring.as_str(), last.text));
-    }
-    Ok(if outcome == Outcome::Stopped { signals::end() } else { End::Done })
+    let choices = Choices::new(Theme::new(paint.is_on()), interval, guide);
+    let mut session = Session::new(choices, stop).map_err(|error| refused(&error))?;
+    session.run(scene)
 }
 
 fn refused(error: &io::Error) -> Failure {
     Failure::io("the terminal", error)
 }
 
-/// How watching ended.
+/// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub enum Outcome {
     /// By a key, or after the last requested observation.
     Quit,
-    /// The ring is gone.
+    /// What was shown is gone.
     Gone,
     /// By a signal, or because the terminal is gone.
     Stopped,
@@ -88,38 +117,30 @@ struct Session<'s> {
 }
 
 impl<'s> Session<'s> {
-    fn new(paint: Paint, args: &Args, stop: &'s StopFlag) -> io::Result<Self> {
+    fn new(choices: Choices, stop: &'s StopFlag) -> io::Result<Self> {
         let signals = SignalFd::with_flags(&read_in_turn(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        let choices = Choices {
-            theme: Theme::new(paint.is_on()),
-            interval: args.interval.0,
-            paused: false,
-            help: None,
-            back: 0,
-            keys: true,
-        };
         settle(&signals)?;
         Ok(Session { canvas: terminal::take()?, signals, stop, choices, page: 10 })
     }
 
-    fn run(&mut self, model: &mut Model, args: &Args) -> Result<Outcome, Failure> {
+    fn run(&mut self, scene: &mut impl Scene) -> Result<Outcome, Failure> {
         let mut due = Instant::now() + self.choices.interval;
         let mut drawn: Option<Instant> = None;
         let mut changed = true;
         loop {
             if changed && drawn.is_none_or(|last| last.elapsed() >= REDRAW) {
-                if self.draw(model).is_err() {
+                if self.draw(scene).is_err() {
                     // The terminal is gone.
                     return Ok(Outcome::Stopped);
                 }
                 (drawn, changed) = (Some(Instant::now()), false);
             }
-            if args.count.is_some_and(|most| model.looks >= most.0) {
-                let _ = self.draw(model);
+            if scene.is_over() {
+                let _ = self.draw(scene);
                 return Ok(Outcome::Quit);
             }
             let until = if changed { due.min(Instant::now() + REDRAW) } else { due };
-            match self.wait(until, model).map_err(|error| refused(&error))? {
+            match self.wait(until, scene).map_err(|error| refused(&error))? {
                 Step::Nothing => {}
                 Step::Changed => (drawn, changed) = (None, true),
                 Step::Quit => return Ok(Outcome::Quit),
@@ -130,13 +151,13 @@ impl<'s> Session<'s> {
             }
             let start = Instant::now();
             if !self.choices.paused && start >= due {
-                let before = model.told;
-                if !model.look_again().map_err(|error| failed(args, &error))? {
+                let (_, before) = scene.events();
+                if !scene.look_again()? {
                     return Ok(Outcome::Gone);
                 }
                 if self.choices.back > 0 {
                     // Keeps the lines that the user is reading in place.
-                    self.choices.back += (model.told - before) as usize;
+                    self.choices.back += (scene.events().1 - before) as usize;
                 }
                 due = Instant::now() + pause(self.choices.interval, start.elapsed());
                 changed = true;
@@ -144,14 +165,14 @@ impl<'s> Session<'s> {
         }
     }
 
-    fn draw(&mut self, model: &Model) -> io::Result<()> {
+    fn draw(&mut self, scene: &impl Scene) -> io::Result<()> {
         let choices = self.choices;
-        self.canvas.draw(|frame| frame.render_widget(Screen { model, choices }, frame.area()))?;
+        self.canvas.draw(|frame| scene.draw(choices, frame.area(), frame.buffer_mut()))?;
         Ok(())
     }
 
     /// Waits until the given time, for a key, or for a signal.
-    fn wait(&mut self, until: Instant, model: &Model) -> io::Result<Step> {
+    fn wait(&mut self, until: Instant, scene: &mut impl Scene) -> io::Result<Step> {
         let left = until.saturating_duration_since(Instant::now()).min(SLICE);
         let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::ZERO);
         let stdin = io::stdin();
@@ -174,7 +195,7 @@ impl<'s> Session<'s> {
         let mut step = Step::Nothing;
         // A process that must end reads no more keys: in the background, a read would stop it.
         while keys.contains(PollFlags::POLLIN) && !self.stop.is_raised() && event::poll(Duration::ZERO)? {
-            match self.event(&event::read()?, model)? {
+            match self.event(&event::read()?, scene)? {
                 Step::Nothing => {}
                 Step::Changed => step = Step::Changed,
                 last => return Ok(last),
@@ -215,29 +236,30 @@ impl<'s> Session<'s> {
         Ok(())
     }
 
-    fn event(&mut self, event: &Event, model: &Model) -> io::Result<Step> {
+    fn event(&mut self, event: &Event, scene: &mut impl Scene) -> io::Result<Step> {
         match event {
-            Event::Key(key) if key.kind != KeyEventKind::Release => self.key(*key, model),
+            Event::Key(key) if key.kind != KeyEventKind::Release => self.key(*key, scene),
             Event::Resize(..) => Ok(Step::Changed),
             _ => Ok(Step::Nothing),
         }
     }
 
-    fn key(&mut self, key: KeyEvent, model: &Model) -> io::Result<Step> {
+    fn key(&mut self, key: KeyEvent, scene: &mut impl Scene) -> io::Result<Step> {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
             KeyCode::Char('c') if control => return Ok(Step::Quit),
             KeyCode::Char('z') if control => self.suspend()?,
             code if self.choices.help.is_some() => self.key_in_help(code)?,
-            code => return Ok(self.key_in_picture(code, model)),
+            code if scene.key(code) => {}
+            code => return Ok(self.key_in_picture(code, scene)),
         }
         Ok(Step::Changed)
     }
 
-    fn key_in_picture(&mut self, code: KeyCode, model: &Model) -> Step {
+    fn key_in_picture(&mut self, code: KeyCode, scene: &impl Scene) -> Step {
         let choices = &mut self.choices;
         let page = usize::from(self.page);
-        let farthest = model.events.len();
+        let (farthest, _) = scene.events();
         match code {
             KeyCode::Char('q' | 'Q') | KeyCode::Esc => return Step::Quit,
             KeyCode::Char('?' | 'h') | KeyCode::F(1) => choices.help = Some(0),
@@ -258,7 +280,7 @@ impl<'s> Session<'s> {
     /// Scrolls the help, or closes it.
     fn key_in_help(&mut self, code: KeyCode) -> io::Result<()> {
         let top = self.choices.help.unwrap_or(0);
-        let last = help::last_top(self.choices.theme, self.canvas.size()?.into());
+        let last = help::last_top(self.choices, self.canvas.size()?.into());
         // On a screen that has become larger, fewer lines are above it.
         let top = top.min(last);
         self.choices.help = match code {

@@ -8,8 +8,8 @@ use ratatui::widgets::{Block, BorderType, Paragraph, Widget};
 
 use super::theme::{Theme, letter, word};
 use crate::SlotState;
+use crate::cli::ctl::picture::observation::{Census, Observation, STATES, Seen};
 use crate::cli::ctl::show;
-use crate::cli::ctl::watch::observation::{Census, Observation, STATES, Seen};
 
 /// The widest and narrowest box with text, the narrowest box without, and the narrowest cell.
 const BOX: u16 = 26;

@@ -8,7 +8,7 @@ use super::steps::{self, Origin};
 use crate::cli::ctl::show;
 use crate::{ParticipantInfo, SlotState};
 
-/// The minimum time for which a death is shown among the processes.
+/// The minimum time for which a death is shown among the processes, unless [`Deaths::show_for`] sets another.
 const SHOWN: Duration = Duration::from_secs(10);
 
 /// A participant that died.
@@ -27,6 +27,8 @@ pub struct Death {
     pub slot: Option<u64>,
     /// Whether its entry is free again.
     pub is_reaped: bool,
+    /// Whether it is no longer of interest.
+    pub is_dismissed: bool,
 }
 
 impl Death {
@@ -99,13 +101,36 @@ impl From<&Death> for Lost {
 }
 
 /// What is kept of deaths and of items to be delivered again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Deaths {
     all: Vec<Death>,
     lost: HashMap<ItemId, Lost>,
+    shown_for: Duration,
+}
+
+impl Default for Deaths {
+    fn default() -> Self {
+        Deaths { all: Vec::new(), lost: HashMap::new(), shown_for: SHOWN }
+    }
 }
 
 impl Deaths {
+    /// Shows deaths for this long.
+    pub fn show_for(&mut self, time: Duration) {
+        self.shown_for = time;
+    }
+
+    /// No longer shows the deaths of the process `pid` when its entry is free.
+    pub fn dismiss(&mut self, pid: u32) {
+        let of_process = self.all.iter_mut().filter(|one| one.info.pid == pid);
+        of_process.for_each(|one| one.is_dismissed = true);
+    }
+
+    fn is_shown(&self, death: &Death, now: Instant) -> bool {
+        let is_recent = !death.is_dismissed && now.duration_since(death.seen) < self.shown_for;
+        !death.is_reaped || is_recent
+    }
+
     pub fn add(&mut self, death: Death) {
         self.all.push(death);
     }
@@ -129,7 +154,7 @@ impl Deaths {
 
     /// The deaths to show, in their order.
     pub fn shown(&self, now: Instant) -> impl Iterator<Item = &Death> {
-        self.all.iter().filter(move |one| !one.is_reaped || now.duration_since(one.seen) < SHOWN)
+        self.all.iter().filter(move |one| self.is_shown(one, now))
     }
 
     /// The deaths that this observation has found.
@@ -149,7 +174,8 @@ impl Deaths {
 
     /// Forgets what is no longer needed.
     pub fn tidy(&mut self, look: &Observation) {
-        self.all.retain(|one| !one.is_reaped || look.at.duration_since(one.seen) < SHOWN);
+        let all = std::mem::take(&mut self.all);
+        self.all = all.into_iter().filter(|one| self.is_shown(one, look.at)).collect();
         if !self.lost.is_empty() {
             let waits = |id| {
                 look.firsts().any(|seen| seen.slot.state == SlotState::Redeliver && seen.id() == Some(id))

@@ -3,7 +3,7 @@
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::SlotState;
-use crate::cli::ctl::watch::steps::Mood;
+use crate::cli::ctl::picture::steps::Mood;
 
 /// With colours, or without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

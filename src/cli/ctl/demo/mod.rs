@@ -1,0 +1,124 @@
+//! `ringctl demo`: producers and workers on a ring, and keys that kill, stop and continue them.
+mod ledger;
+mod scene;
+mod script;
+mod stage;
+mod textbook;
+pub mod worker;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::signals;
+use crate::cli::common::start::End;
+use crate::cli::common::ui::Ui;
+use crate::cli::ctl::picture::screen::{self, Outcome};
+use crate::cli::ctl::picture::view::Choices;
+use crate::cli::ctl::picture::view::theme::Theme;
+use crate::cli::ctl::show;
+use crate::testing::history::{Fault, Report};
+use scene::{Demo, GUIDE};
+use script::{Script, SizeArg};
+
+/// The time between two observations.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Kill processes that use a ring, and see that nothing is lost
+///
+/// Starts two producers and three workers on a ring of its own, and shows them as ringctl watch does, with the items
+/// that were sent and done, the processes that were killed, and the items that were lost. A key kills a worker with the
+/// item that it has; the picture shows which worker gets the item, and how long after the kill. The counts come from
+/// logs that all processes write. In the end, all logs are checked. Another key shows the same with the ring of the
+/// textbooks, which a kill stops, and says why. Everything that it started ends with it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Keys: k kills the selected process, or a worker that has an item; s stops it, c continues it, r starts
+dead processes again. Tab, left and right select a process, q quits, ? explains the picture. t shows the
+ring of the textbooks, three semaphores, where k kills the process that has the mutex: it stops for good.
+
+A script has a step per line: wait TEXT (until a row of the picture has it), limit DURATION (for each
+later wait; 30 seconds at first), key NAME (k, s, c, r, t, tab, left, right), print (the picture), quit,
+# a comment. For example:
+  wait lost 0
+  key k
+  wait got it after
+  print
+
+Examples:
+  ringctl demo
+  ringctl demo --script kill.demo --size 120x40 > picture.txt
+
+Exit codes: 0 nothing was lost, 1 runtime error, 2 usage, no terminal, or a line of the script is wrong,
+3 the ring was removed, 4 the picture did not show a text of the script, 10 the check of the logs has
+found a fault, 128+n ended by signal n.")]
+pub struct Args {
+    /// Play the keys of a script, without a terminal
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
+    /// Columns and rows of the picture of a script [default: 80x24]
+    #[arg(long, value_name = "COLUMNSxROWS", requires = "script")]
+    size: Option<SizeArg>,
+}
+
+/// Runs the demonstration.
+pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
+    let script = args.script.as_deref().map(Script::read).transpose()?;
+    if script.is_none() {
+        if !screen::is_possible() {
+            let line =
+                "no terminal to draw on; expected standard input and output on a terminal that has a screen";
+            return Err(Failure::new(code::USAGE, line)
+                .hint("ringctl run --chaos kills processes without a terminal, too"));
+        }
+        // Before a second thread exists, which would get the signals.
+        screen::hold_signals()?;
+    }
+    let stop = signals::catch()?;
+    let mut demo = Demo::start()?;
+    let outcome = match script {
+        None => screen::show(&mut demo, &GUIDE, INTERVAL, ui.paint(), &stop)?,
+        Some(script) => {
+            let size = args.size.map_or_else(|| "80x24".parse(), Ok);
+            let size = size.map_err(|error| Failure::new(code::USAGE, error.to_string()))?;
+            let choices = Choices::new(Theme::new(ui.paint().is_on()), INTERVAL, &GUIDE);
+            script.play(&mut demo, size, choices, ui, &stop)?
+        }
+    };
+    match outcome {
+        Outcome::Stopped => Ok(signals::end()),
+        Outcome::Gone => Err(Failure::new(code::EMPTY, "the ring of the demonstration was removed")
+            .hint("ringctl demo starts another one")),
+        Outcome::Quit => {
+            let killed = demo.stage.killed;
+            let report = demo.stage.end()?;
+            ui.emit((summary(&report, killed) + "\n").as_bytes())?;
+            judge(&report)
+        }
+    }
+}
+
+/// The result in one line.
+fn summary(report: &Report, killed: u64) -> String {
+    let counts = &report.counts;
+    format!(
+        "{} sent, {} killed, {} delivered again, {} lost",
+        show::counted(counts.sent + counts.recovered, "item"),
+        match killed {
+            1 => "1 process".into(),
+            n => format!("{} processes", show::count(n)),
+        },
+        show::count(counts.redelivered),
+        show::count(report.count(Fault::Lost)),
+    )
+}
+
+fn judge(report: &Report) -> Result<End, Failure> {
+    if report.is_clean() {
+        return Ok(End::Done);
+    }
+    let faults = report.to_string();
+    let line = faults.lines().last().unwrap_or_default();
+    Err(Failure::new(code::ASSERTION, format!("the check of the logs: {line}; expected none"))
+        .hint("ringctl run --chaos --log DIR keeps its logs, for ringctl check"))
+}
