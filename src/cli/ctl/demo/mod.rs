@@ -33,13 +33,14 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// textbooks, which a kill stops, and says why. Everything that it started ends with it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Keys: k kills the selected process, or a worker that has an item; s stops it, c continues it, r starts
-dead processes again. Tab, left and right select a process, q quits, ? explains the picture. t shows the
-ring of the textbooks, three semaphores, where k kills the process that has the mutex: it stops for good.
+Keys: k kills the selected process, or a worker that has an item; s stops it, c continues it,
+r starts dead processes again. Tab, left and right select a process, q quits, ? explains the picture.
+t shows the ring of the textbooks, three semaphores: there k kills the process that has the mutex,
+and the ring stops for good.
 
-A script has a step per line: wait TEXT (until a row of the picture has it), limit DURATION (for each
-later wait; 30 seconds at first), key NAME (k, s, c, r, t, tab, left, right), print (the picture), quit,
-# a comment. For example:
+A script has a step per line: wait TEXT (until a row of the picture has it), limit DURATION (for
+each later wait; 30 seconds at first), key NAME (k, s, c, r, t, tab, left, right), print (the
+picture), quit, # a comment. For example:
   wait lost 0
   key k
   wait got it after
@@ -49,9 +50,9 @@ Examples:
   ringctl demo
   ringctl demo --script kill.demo --size 120x40 > picture.txt
 
-Exit codes: 0 nothing was lost, 1 runtime error, 2 usage, no terminal, or a line of the script is wrong,
-3 the ring was removed, 4 the picture did not show a text of the script, 10 the check of the logs has
-found a fault, 128+n ended by signal n.")]
+Exit codes: 0 nothing was lost; 1 runtime error; 2 usage, no terminal, or a wrong line of the script;
+3 the ring was removed; 4 the picture did not show a text of the script; 10 the check of the logs
+found a fault; 128+n ended by signal n.")]
 pub struct Args {
     /// Play the keys of a script, without a terminal
     #[arg(long, value_name = "FILE")]
