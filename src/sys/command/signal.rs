@@ -22,8 +22,8 @@ static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// The descriptor that the first signal makes readable, for good; -1 for none.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
-/// The thread that [`interrupt`] interrupts.
-static SLEEPER: OnceLock<libc::pthread_t> = OnceLock::new();
+/// The thread that [`interrupt`] interrupts: a `pthread_t`, which is a number or a pointer.
+static SLEEPER: OnceLock<usize> = OnceLock::new();
 /// The signal that interrupts it. It is ignored by default, and other programs do not send it.
 const POKE: i32 = libc::SIGURG;
 
@@ -40,7 +40,7 @@ pub fn set_flag(flag: Arc<AtomicBool>) {
     // If the system refuses, the signal stays ignored: it interrupts nothing, and sleeps last their full time.
     if set_action(POKE, nothing as extern "C" fn(i32) as usize).is_ok() {
         // SAFETY: no arguments, and it cannot fail.
-        let _ = SLEEPER.set(unsafe { libc::pthread_self() });
+        let _ = SLEEPER.set(unsafe { libc::pthread_self() } as usize);
     }
 }
 
@@ -55,7 +55,7 @@ pub fn wake_fd() -> Option<BorrowedFd<'static>> {
 pub fn interrupt() {
     if let Some(&thread) = SLEEPER.get() {
         // SAFETY: it is the main thread, which is there as long as the process: only it sets a flag.
-        unsafe { libc::pthread_kill(thread, POKE) };
+        unsafe { libc::pthread_kill(thread as libc::pthread_t, POKE) };
     }
 }
 

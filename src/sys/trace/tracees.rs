@@ -14,7 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libc::{c_int, c_long, c_uint};
+#[cfg(not(target_env = "gnu"))]
+use libc::c_int as Request;
+#[cfg(target_env = "gnu")]
+use libc::c_uint as Request;
+use libc::{c_int, c_long};
 use nix::{
     errno::Errno,
     sys::ptrace::{self, Options},
@@ -387,18 +391,17 @@ fn blank() -> libc::siginfo_t {
 }
 
 /// A request that takes the number of a signal. The signals for real time are among those, unlike in `nix`.
-fn request(request: c_uint, thread: Pid, signal: c_int) -> nix::Result<()> {
+fn request(request: Request, thread: Pid, signal: c_int) -> nix::Result<()> {
     let data = ptr::without_provenance_mut::<libc::c_void>(signal as usize);
     // SAFETY: these requests read and write no memory of this process.
-    let result =
-        unsafe { libc::ptrace(request as _, thread.as_raw(), ptr::null_mut::<libc::c_void>(), data) };
+    let result = unsafe { libc::ptrace(request, thread.as_raw(), ptr::null_mut::<libc::c_void>(), data) };
     Errno::result(result).map(drop)
 }
 
 /// The bit by which PTRACE_O_TRACESYSGOOD marks the stops at system calls.
 const SYSCALL_GOOD: c_int = 0x80;
 
-const PTRACE_GET_SYSCALL_INFO: c_uint = 0x420e;
+const PTRACE_GET_SYSCALL_INFO: Request = 0x420e;
 const ENTRY: u64 = 1;
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u64 = 0xc000_003e;
