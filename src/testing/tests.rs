@@ -76,7 +76,8 @@ fn a_suspended_process_continues() {
     process.stop().unwrap();
     let stopped = || {
         let stat = fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
-        stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+        // While its child has not executed its program, the shell waits for it in state D; the child is suspended then.
+        stat.rsplit(')').next().unwrap().trim_start().starts_with(['T', 'D'])
     };
     let settled = |condition: &dyn Fn() -> bool| {
         let start = std::time::Instant::now();

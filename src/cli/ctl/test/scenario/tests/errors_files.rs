@@ -58,7 +58,7 @@ const FILES: &[Row] = &[
     ),
     (
         "[process.p]\n",
-        r#"1:10: p: run is missing; expected a line such as run = ["./server", "--port", "{port.http}"]"#,
+        r#"1:10: p: run is missing; expected a line such as run = ["{file}/server", "--port", "{port.http}"]"#,
         "",
     ),
     ("[process.p]\nrun = []\n", "2:7: run: the list is too short; expected at least 1 element", ""),
