@@ -17,7 +17,7 @@ fn a_process_is_killed() {
     passes(&with(FOR_EVER, "do = \"kill\"\nat = \"10ms\"", "exit = { x = \"KILL\" }"));
     is_open(
         &with("true", "do = \"kill\"\nat = \"1h\"", ""),
-        "did not strike (kill x at 1h): its moment did not come",
+        "did not strike (kill x at 1h): the run was over before its moment",
     );
     // Without must-strike, the run passes.
     passes(&with("true", "do = \"kill\"\nat = \"1h\"\nmust-strike = false", ""));

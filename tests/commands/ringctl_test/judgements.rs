@@ -163,3 +163,40 @@ fn a_missing_folder_or_input_is_named() {
         assert!(ended.stderr.contains("nowhere\" does not exist"), "{key}: {}", ended.stderr);
     }
 }
+
+#[test]
+fn a_fault_with_every_can_be_left_out() {
+    let text = "[process.x]\nrun = \"echo done\"\n[[fault]]\ndo = \"kill\"\non = \"x\"\nevery = \"syscall\"\n\
+                [expect]\nstdout = { x = \"done\" }\n";
+    let bench = Bench::new(text);
+    let ended = bench.run(&["--point", "2"]).with_code(10);
+    assert!(ended.text().contains("fails with line 3"), "{}", ended.text());
+    let ended = bench.run(&["--point", "2", "--omit", "3"]).succeeds();
+    assert!(!ended.text().contains("kill x-1"), "{}", ended.text());
+    let wrong = bench.run(&["--omit", "4"]).with_code(2);
+    assert!(
+        wrong.stderr.contains("--omit 4: no fault begins in this line; expected one of 3"),
+        "{}",
+        wrong.stderr
+    );
+    let wrong = Bench::new("[process.x]\nrun = \"true\"\n").run(&["--point", "1"]).with_code(2);
+    assert!(wrong.stderr.contains("--point 1: no fault has every"), "{}", wrong.stderr);
+}
+
+#[test]
+fn one_name_for_items_of_two_processes_is_noticed() {
+    let programs =
+        "[process.p]\ncount = 2\nrun = \"echo PUT 1\"\n[process.c]\nrun = \"echo GOT 1; echo DONE 1\"\n";
+    is_open(&mapped(programs, "lost = 0"), "two processes sent an item \"1\"");
+}
+
+#[test]
+fn what_a_run_waits_for_and_what_a_mapping_lacks_is_named() {
+    let unready =
+        "timeout = \"300ms\"\n[process.s]\nrun = \"exec sleep 1000\"\nready = { stdout = \"never\" }\n";
+    fails(unready, "not over after 300ms, not ready: s-1");
+    let other = mapped("[process.p]\nrun = \"echo SENT 1\"\n", "lost = 0");
+    is_open(&other, "no line that was read matches a pattern of [history]");
+    let late = "[process.x]\nrun = \"true\"\n[[fault]]\ndo = \"kill\"\non = \"x\"\nat = \"1h\"\n";
+    is_open(late, "the run was over before its moment");
+}

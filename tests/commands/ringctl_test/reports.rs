@@ -58,7 +58,7 @@ fn the_table_describes_what_did_not_pass() {
         "  stderr of x-1:\n    to stderr: 1\n",
         "  ends: code 3: x-1\n",
         "no-such-program was not found in PATH",
-        "its moment did not come",
+        "the run was over before its moment",
         "  again: ringctl test scenario.toml --seed 5\n",
         "1 passed, 1 failed, 1 inconclusive, 1 broken, 1 skipped; seed 5\n",
     ] {

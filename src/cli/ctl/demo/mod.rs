@@ -35,8 +35,8 @@ const INTERVAL: Duration = Duration::from_millis(20);
 #[command(after_help = "\
 Keys: k kills the selected process, or a worker that has an item; s stops it, c continues it,
 r starts dead processes again. Tab, left and right select a process, q quits, ? explains the picture.
-t shows the ring of the textbooks, three semaphores: there k kills the process that has the mutex,
-and the ring stops for good.
+t shows the ring of the textbooks, three semaphores: there k kills the selected process, or the one
+that has the mutex; then the ring stops for good.
 
 A script has a step per line: wait TEXT (until a row of the picture has it), limit DURATION (for
 each later wait; 30 seconds at first), key NAME (k, s, c, r, t, tab, left, right), print (the

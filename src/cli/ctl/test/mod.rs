@@ -121,6 +121,7 @@ fn run_scenarios(args: &Args, ui: &Ui) -> Result<End, Failure> {
         let line = format!("no scenario of {all} has a name with {}", args.only.join(" or "));
         return Err(Failure::new(code::USAGE, line));
     }
+    check_faults(args, &scenarios)?;
     let stop = signals::catch()?;
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     let folder = args.keep.clone().unwrap_or_else(|| {
@@ -156,6 +157,24 @@ fn run_scenarios(args: &Args, ui: &Ui) -> Result<End, Failure> {
         }
         (None, _) => Ok(End::Done),
     }
+}
+
+/// Fails if an option names a fault that no scenario has.
+fn check_faults(args: &Args, scenarios: &[Scenario]) -> Result<(), Failure> {
+    let faults = || scenarios.iter().flat_map(|scenario| &scenario.faults);
+    if let Some(line) = args.omit.iter().find(|line| !faults().any(|fault| fault.line == **line)) {
+        let mut lines: Vec<String> = faults().map(|fault| fault.line.to_string()).collect();
+        lines.dedup();
+        let line =
+            format!("--omit {line}: no fault begins in this line; expected one of {}", lines.join(", "));
+        return Err(Failure::new(code::USAGE, line));
+    }
+    let has_every = faults().any(|fault| matches!(fault.when, scenario::When::Every { .. }));
+    if let Some(point) = args.point.filter(|_| !has_every) {
+        let line = format!("--point {point}: no fault has every; expected a scenario with such a fault");
+        return Err(Failure::new(code::USAGE, line));
+    }
+    Ok(())
 }
 
 /// The files that were given; for a folder, the scenario files in it by name.

@@ -1,5 +1,6 @@
 //! Which runs the scenarios need, and in which order.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -194,8 +195,15 @@ impl Series<'_, '_> {
         let points = spread(all, max);
         // What the scenario must break, one of the points must break.
         let mut foreseen = Vec::new();
+        let mut done = BTreeSet::new();
         for (place, point) in points.iter().enumerate() {
-            let Some((plan, mut outcome)) = self.run_point(*point, all)? else { return Ok(false) };
+            let Some((plan, mut outcome)) = self.run_point(*point, all, &mut done)? else {
+                match self.stop.is_raised() {
+                    true => return Ok(false),
+                    // The process has fewer points than were counted, and each of them was one already.
+                    false => continue,
+                }
+            };
             foreseen.extend(outcome.foreseen.iter().cloned());
             let is_last = place + 1 == points.len() || start.elapsed() > within || self.is_enough();
             if is_last {
@@ -210,20 +218,29 @@ impl Series<'_, '_> {
     }
 
     /// A run with the fault at one of `all` points. If the process reaches fewer points than it did when they were
-    /// counted, it is run again with the fault at a point in proportion.
-    fn run_point(&self, mut point: u64, all: u64) -> Result<Option<(Plan, Outcome)>, Failure> {
+    /// counted, it is run again with the fault at a point in proportion, which is not yet among `done`. `None`: there is
+    /// none, or the run was stopped.
+    fn run_point(
+        &self,
+        mut point: u64,
+        all: u64,
+        done: &mut BTreeSet<u64>,
+    ) -> Result<Option<(Plan, Outcome)>, Failure> {
         for tries in 1.. {
             let plan = self.plan(Some(Point::At(point)))?;
             let Some(outcome) = run::run(self.scenario, &plan, self.stop)? else { return Ok(None) };
             let missed = outcome.points.filter(|_| outcome.verdict() == Verdict::Inconclusive);
-            match missed.filter(|reached| *reached < point && tries < TRIES) {
-                None => return Ok(Some((plan, outcome))),
-                Some(reached) => {
-                    point = in_proportion(point, reached, all);
-                    // What cannot be removed stays among the temporary files.
-                    let _ = std::fs::remove_dir_all(&plan.folder);
-                }
-            }
+            let Some(reached) = missed.filter(|reached| *reached < point && tries < TRIES) else {
+                done.insert(point);
+                return Ok(Some((plan, outcome)));
+            };
+            // What cannot be removed stays among the temporary files.
+            let _ = fs::remove_dir_all(&plan.folder);
+            let scaled = in_proportion(point, reached, all);
+            let Some(other) = (scaled..=reached).chain(1..scaled).find(|other| !done.contains(other)) else {
+                break;
+            };
+            point = other;
         }
         Ok(None)
     }

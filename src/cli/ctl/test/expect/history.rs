@@ -24,14 +24,18 @@ pub fn judge(scenario: &Scenario, stage: &Stage<'_>, outcome: &mut Outcome) -> R
     let own = own_logs(stage);
     let (mut logs, mut names) = (own.clone(), Names::new());
     if !scenario.history.is_empty()
-        && let Some((log, items)) = mapping::write(scenario, stage)?
+        && let Some((log, items, clash)) = mapping::write(scenario, stage)?
     {
         logs.push(log);
         names = items;
+        let line =
+            |id| format!("two processes sent an item {id:?}: names must differ in the whole run ([history])");
+        outcome.gaps.extend(clash.map(line));
     }
+    let nothing = if scenario.history.is_empty() { NOTHING } else { NO_LINE };
     if logs.is_empty() {
         if needs_history(expect) {
-            outcome.gaps.push(NOTHING.into());
+            outcome.gaps.push(nothing.into());
         }
         return Ok(Complaints::new());
     }
@@ -42,7 +46,7 @@ pub fn judge(scenario: &Scenario, stage: &Stage<'_>, outcome: &mut Outcome) -> R
         return Ok(Complaints::new());
     }
     if report.counts.events == 0 {
-        outcome.gaps.push(NOTHING.into());
+        outcome.gaps.push(nothing.into());
         return Ok(Complaints::new());
     }
     let events = Events::read(&logs).map_err(failed)?;
@@ -58,6 +62,9 @@ const NOTHING: &str = "no process has logged an item: nothing can be said about 
 
 const NO_TIMES: &str = "lines of output have no times: stall and latency need a history that a program writes \
                         (docs/TESTING.md shows how)";
+
+const NO_LINE: &str = "no line that was read matches a pattern of [history], and no process has logged an item: nothing can \
+                       be said about lost or duplicated items";
 
 fn needs_history(expect: &Expect) -> bool {
     let Expect { lost, unexpected, duplicated, corrupted, order, received, stall, latency, .. } = expect;

@@ -30,11 +30,15 @@ enum Word {
     Acknowledged,
 }
 
-/// Writes the history, and returns its file; `None`: no line matches.
+/// Writes the history, and returns its file, the names of its items, and the first name that two instances gave to an
+/// item; `None`: no line matches.
 ///
 /// # Errors
 /// An output cannot be read, or the file cannot be written.
-pub fn write(scenario: &Scenario, stage: &Stage<'_>) -> Result<Option<(PathBuf, Names)>, Failure> {
+pub fn write(
+    scenario: &Scenario,
+    stage: &Stage<'_>,
+) -> Result<Option<(PathBuf, Names, Option<String>)>, Failure> {
     let mut history = History::default();
     let (mut read, mut files) = (Vec::new(), BTreeSet::new());
     for instance in &stage.instances {
@@ -50,7 +54,8 @@ pub fn write(scenario: &Scenario, stage: &Stage<'_>) -> Result<Option<(PathBuf, 
             let events: Vec<(Word, String)> = lines.iter().flat_map(|line| words(mapping, line)).collect();
             let process = u64::from(instance.process.id());
             let sent = events.iter().filter(|(word, _)| *word == Word::Sent);
-            sent.for_each(|(_, id)| history.sent(process, id));
+            let sender = (instance.program, instance.number);
+            sent.for_each(|(_, id)| history.sent(process, sender, id));
             read.push((instance.struck, process, mapping.acknowledged.is_some(), events));
         }
     }
@@ -89,7 +94,7 @@ pub fn write(scenario: &Scenario, stage: &Stage<'_>) -> Result<Option<(PathBuf, 
     let path = stage.plan.folder.join("mapped.log");
     fs::write(&path, history.text).map_err(|error| Failure::io(format!("{path:?}"), &error))?;
     let names = history.items.into_iter().map(|(id, (producer, sequence, _))| ((producer, sequence), id));
-    Ok(Some((path, names.collect())))
+    Ok(Some((path, names.collect(), history.clash)))
 }
 
 /// The files whose lines a mapping reads.
@@ -137,6 +142,10 @@ struct History {
     /// The producer and the number of each item that was sent, and how often it was received.
     items: HashMap<String, (u64, u64, u64)>,
     sequences: HashMap<u64, u64>,
+    /// The program and the number of the instance that sent each item.
+    senders: HashMap<String, (usize, u32)>,
+    /// The first item that two instances sent.
+    clash: Option<String>,
     /// The process that received each item last.
     receivers: HashMap<String, u64>,
 }
@@ -149,11 +158,15 @@ impl History {
             .append_to(&mut self.text);
     }
 
-    fn sent(&mut self, process: u64, id: &str) {
+    fn sent(&mut self, process: u64, sender: (usize, u32), id: &str) {
         // A producer that does not know whether its item has arrived sends it again.
-        if self.items.contains_key(id) {
+        if let Some(first) = self.senders.get(id) {
+            if *first != sender {
+                self.clash.get_or_insert_with(|| id.into());
+            }
             return;
         }
+        self.senders.insert(id.into(), sender);
         let sequence = self.sequences.entry(process).or_insert(0);
         let item = (process, *sequence, 0);
         *sequence += 1;

@@ -138,7 +138,8 @@ impl<'s> Faults<'s> {
         let mut wanted = Vec::new();
         for (fault, spec) in self.scenario.faults.iter().enumerate() {
             let state = &self.states[fault];
-            if spec.on != *name || state.targets.get(&number).is_none_or(|left| *left == 0) {
+            let is_omitted = self.plan.omitted.contains(&fault);
+            if is_omitted || spec.on != *name || state.targets.get(&number).is_none_or(|left| *left == 0) {
                 continue;
             }
             let Some((unit, at)) = self.traced(spec, at_start) else { continue };
@@ -451,7 +452,14 @@ impl<'s> Faults<'s> {
             !struck && !counts(spec) && spec.must_strike && !self.plan.omitted.contains(fault)
         });
         let text = |(fault, spec): (usize, &FaultSpec)| {
-            let reason = self.states[fault].reason.as_deref().unwrap_or("its moment did not come");
+            let state = &self.states[fault];
+            let moment = match spec.when {
+                When::After(..) => {
+                    format!("the run was over before its moment, {:?} after all were ready", state.moment)
+                }
+                _ => "its moment did not come".into(),
+            };
+            let reason = state.reason.as_ref().unwrap_or(&moment);
             format!("the fault in line {} did not strike ({}): {reason}", spec.line, spec.text)
         };
         let uncounted = self.scenario.faults.iter().enumerate().filter(|(_, spec)| {

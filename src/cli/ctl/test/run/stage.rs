@@ -168,8 +168,10 @@ impl<'s> Stage<'s> {
         let process = self.session.start_prepared(&launched, prepare).map_err(|error| {
             let failure = failed(&error);
             match error.kind() {
-                io::ErrorKind::NotFound => Failure { code: code::USAGE, ..failure }
-                    .hint("run = [PROGRAM, ...] takes a path, or a name that is found in PATH"),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
+                    Failure { code: code::USAGE, ..failure }
+                        .hint("run = [PROGRAM, ...] takes a path, or a name that is found in PATH")
+                }
                 _ => failure,
             }
         })?;
@@ -315,13 +317,16 @@ impl<'s> Stage<'s> {
         if Instant::now() < after(self.began, timeout) {
             return None;
         }
-        let left: Vec<&str> =
-            self.instances.iter().filter(|one| waits(one)).map(|one| one.process.name()).collect();
-        let ready = if self.all_ready.is_none() { ", not all programs are ready" } else { "" };
-        Some(Ended::TimedOut(format!(
-            "not over after {timeout:?}{ready}, still running: {}",
-            left.join(", ")
-        )))
+        let names = |is_meant: &dyn Fn(&Instance) -> bool| {
+            let meant = self.instances.iter().filter(|one| is_meant(one));
+            meant.map(|one| one.process.name()).collect::<Vec<_>>().join(", ")
+        };
+        let part = |what: &str, names: String| {
+            if names.is_empty() { String::new() } else { format!(", {what}: {names}") }
+        };
+        let unready = part("not ready", names(&|one| one.ready.is_none() && one.ended.is_none()));
+        let running = part("still running", names(&waits));
+        Some(Ended::TimedOut(format!("not over after {timeout:?}{unready}{running}")))
     }
 
     /// Asks the processes of the background to end, and kills those that do not.
