@@ -118,6 +118,10 @@ impl Process {
     pub fn is_ready(&mut self) -> io::Result<bool> {
         let ready = match &mut self.waiting {
             Waiting::Over => return Ok(true),
+            // A process that writes without end must not keep this call: the next one goes on.
+            Waiting::Line(follow, condition) if self.child.ended()?.is_none() => {
+                follow.lines()?.iter().any(|line| condition(line))
+            }
             Waiting::Line(follow, condition) => loop {
                 // All that there is: after the end of the process there is no other check.
                 let lines = follow.lines()?;

@@ -63,8 +63,10 @@ impl Session {
         files: impl FnOnce(&str) -> Vec<PathBuf>,
     ) -> io::Result<Self> {
         let folder = folder.into();
+        // The guard first: the folder may be among what it removes.
+        let tree = Tree::removing(files)?;
         fs::create_dir_all(&folder)?;
-        let (tree, folder) = (Tree::removing(files)?, folder.canonicalize()?);
+        let folder = folder.canonicalize()?;
         Ok(Session { tree, folder, temporary: false, started: Mutex::default() })
     }
 

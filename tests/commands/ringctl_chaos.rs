@@ -127,6 +127,33 @@ fn files_go_whole_to_the_producers() {
 }
 
 #[test]
+fn the_input_is_read_to_its_end_even_if_one_file_ends_early() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = vec![b'x'; 65_000];
+    let lines: Vec<u8> =
+        (0..1200).flat_map(|line| [format!("{line} ").as_bytes(), &long, b"\n"].concat()).collect();
+    // More than a round has room for, beside a file that ends in the first one.
+    let files = [file(&folder, "short", b"one\n"), file(&folder, "long", &lines)];
+    let arguments = ["--json", "-p", "2", "-c", "2", &files[0], &files[1]];
+    is_verified(&chaos(&arguments).run().json(), 1201);
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_no_logs() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut running = chaos(&["10m"]).env("TMPDIR", temporary.path()).spawn();
+    wait_until("it has logs", || !is_empty(temporary.path()));
+    running.signal(nix::libc::SIGKILL);
+    running.ended();
+    wait_until("its folder is gone", || is_empty(temporary.path()));
+    // Its ring is left to ringctl clean.
+    let ring = |name: &String| name.starts_with(&format!("ringpipe-run-{}-", running.pid()));
+    let rings = || rings_of("run", running.pid() as u32);
+    wait_until("its processes are gone", || rings().iter().filter(|name| ring(name)).count() <= 1);
+    rings().iter().for_each(|name| drop(fs::remove_file(format!("/dev/shm/{name}"))));
+}
+
+#[test]
 fn kept_logs_are_clean_and_show_what_came_again() {
     let dir = tempfile::tempdir().unwrap();
     let logs = dir.path().join("logs").to_str().unwrap().to_string();

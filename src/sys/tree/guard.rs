@@ -18,6 +18,9 @@ use super::scan::{self, Traits};
 /// The most process groups that a guard remembers.
 const MOST: usize = 1 << 16;
 
+/// How often the removal of a folder is tried, 20 ms apart.
+const FOLDER_TRIES: usize = 500;
+
 /// How many scans in a row must find no process.
 const EMPTY_SCANS: usize = 2;
 /// Processes that the kernel does not end within this many scans, 5 ms apart, are left: they wait for a device.
@@ -118,10 +121,18 @@ fn remove(path: &CStr) {
     if unsafe { libc::unlink(path.as_ptr()) } == 0 || Errno::last() != Errno::EISDIR {
         return;
     }
-    // SAFETY: as above; the names are read from the folder, whose descriptor is open meanwhile.
-    scan::each_name(path, |folder, name| _ = unsafe { libc::unlinkat(folder, name.as_ptr(), 0) });
-    // SAFETY: as above.
-    unsafe { libc::rmdir(path.as_ptr()) };
+    for _ in 0..FOLDER_TRIES {
+        // SAFETY: as above; the names are read from the folder, whose descriptor is open meanwhile.
+        scan::each_name(path, |folder, name| _ = unsafe { libc::unlinkat(folder, name.as_ptr(), 0) });
+        // SAFETY: as above.
+        let removed = unsafe { libc::rmdir(path.as_ptr()) } == 0;
+        if removed || Errno::last() != Errno::ENOTEMPTY {
+            return;
+        }
+        // Another process of the parent, one that is not of the tree, still writes there and will end.
+        // SAFETY: a system call without memory.
+        unsafe { libc::poll(std::ptr::null_mut(), 0, 20) };
+    }
 }
 
 fn kill_all(prepared: &Prepared) {

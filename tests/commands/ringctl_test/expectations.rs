@@ -1,6 +1,7 @@
 //! Each expectation, with a scenario that meets it and one that breaks it.
 
 use super::{fails, is_open, passes};
+use crate::support::TestName;
 
 /// A program that prints these lines, which a mapping reads.
 fn printed(lines: &str, expect: &str) -> String {
@@ -156,14 +157,12 @@ fn nothing_is_left_or_something_is() {
 
 #[test]
 fn a_segment_that_a_program_leaves_is_found() {
+    let ring = TestName::new("left").stays();
     let producer = |then: &str| {
-        let ring = format!("ringpipe-left-{}-$$", std::process::id());
-        line(
-            &format!("r={ring}; (echo 1; sleep 0.2) | producer $r --timestamps; {then}"),
-            "leftovers = \"none\"",
-        )
+        let name = &ring.name;
+        line(&format!("(echo 1; sleep 0.2) | producer {name} --timestamps; {then}"), "leftovers = \"none\"")
     };
-    passes(&producer("consumer $r"));
-    // The producer is no child of the test's own; its ring is in its descendants' maps.
+    passes(&producer(&format!("consumer {}", ring.name)));
+    // The producer is no instance itself; its ring is in the maps of a descendant.
     fails(&producer("true"), "is left in /dev/shm");
 }

@@ -200,3 +200,20 @@ fn what_a_run_waits_for_and_what_a_mapping_lacks_is_named() {
     let late = "[process.x]\nrun = \"true\"\n[[fault]]\ndo = \"kill\"\non = \"x\"\nat = \"1h\"\n";
     is_open(late, "the run was over before its moment");
 }
+
+#[test]
+fn a_program_that_writes_without_end_does_not_keep_a_run_from_its_limit() {
+    let text = "timeout = \"500ms\"\n[process.x]\nrun = \"yes no | head -c 50000000; exec sleep 1000\"\nready = { stdout = \"never\" }\n\
+                [expect]\nwithin = \"20s\"\n";
+    fails(text, "not over after 500ms, not ready: x-1");
+}
+
+#[test]
+fn a_shared_file_without_acknowledgements_says_nothing_about_what_was_in_hand() {
+    let text = "[process.p]\nrun = \"echo PUT 1; echo PUT 2\"\n\
+                [process.x]\nrun = \"if [ -e log ]; then echo GOT 2 >> log; else echo GOT 1 >> log; echo one; exec sleep 1000; fi\"\n\
+                [[fault]]\ndo = \"restart\"\non = \"x\"\nat = { line = \"one\", of = \"x\" }\n\
+                [history.p]\nsent = 'PUT (?<id>\\w+)'\n[history.x]\nfiles = [\"log\"]\nreceived = 'GOT (?<id>\\w+)'\n\
+                [expect]\nduplicated = \"redelivered\"\n";
+    is_open(text, "[history] reads a file of x-2 that another process writes, too");
+}

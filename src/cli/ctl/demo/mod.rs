@@ -91,8 +91,7 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
         Outcome::Gone => Err(Failure::new(code::EMPTY, "the ring of the demonstration was removed")
             .hint("ringctl demo starts another one")),
         Outcome::Quit => {
-            let killed = demo.stage.killed;
-            let report = demo.stage.end()?;
+            let (report, killed) = demo.end()?;
             ui.emit((summary(&report, killed) + "\n").as_bytes())?;
             judge(&report)
         }

@@ -21,7 +21,7 @@ use crate::cli::ctl::picture::view::theme::Theme;
 use crate::cli::ctl::picture::view::{Choices, Extras, Guide, Screen};
 use crate::cli::ctl::show;
 use crate::sys::command::clock;
-use crate::testing::history::producer_in_ring;
+use crate::testing::history::{Report, producer_in_ring};
 use crate::{Role, SlotState};
 
 /// The keys of `ringctl demo`.
@@ -49,6 +49,8 @@ const WIDE: u16 = 60;
 
 /// The demonstration.
 pub struct Demo {
+    /// The ring of the textbooks, while it is shown. Its processes are the session's: they end before that reaps them.
+    book: Option<Book>,
     pub stage: Stage,
     model: Model,
     ledger: Ledger,
@@ -60,13 +62,17 @@ pub struct Demo {
     fates: HashMap<u32, Handover>,
     /// The place where the search for a worker begins: another one each time.
     next: usize,
-    /// The ring of the textbooks, while it is shown.
-    book: Option<Book>,
     /// What a key could not do.
     failure: Option<Failure>,
 }
 
 impl Demo {
+    /// Ends all processes, and checks the logs; the second value is the number of killed processes.
+    pub fn end(mut self) -> Result<(Report, u64), Failure> {
+        self.book = None;
+        self.stage.end()
+    }
+
     /// Starts the processes, and observes their ring.
     pub fn start() -> Result<Self, Failure> {
         let stage = Stage::new()?;

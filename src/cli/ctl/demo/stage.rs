@@ -204,8 +204,9 @@ impl Stage {
         Ok(events)
     }
 
-    /// Ends all processes, receives what is left in the ring by another consumer, and checks all logs.
-    pub fn end(mut self) -> Result<Report, Failure> {
+    /// Ends all processes, receives what is left in the ring by another consumer, and checks all logs. The second value is the number of killed
+    /// processes.
+    pub fn end(mut self) -> Result<(Report, u64), Failure> {
         // A worker ends when its command has ended, so that its item is not delivered again.
         for signal in [Signal::SIGCONT, Signal::SIGTERM] {
             (0..self.places.len()).for_each(|place| self.signal(place, signal));
@@ -215,6 +216,7 @@ impl Stage {
             thread::sleep(POLL);
             self.ended()?;
         }
+        let killed = self.killed;
         self.session.kill().map_err(|error| Failure::io("ending the processes", &error))?;
         let (program, _) = self.program(Role::Consumer)?;
         let program = program.args(["--drain", "--ack=write"]);
@@ -227,6 +229,7 @@ impl Stage {
         }
         // A process that was killed at its start has no log.
         self.logs.retain(|log| log.exists());
-        history::check(&self.logs, Checker::new().capacity(self.ring.capacity())).map_err(check::failure)
+        let checker = Checker::new().capacity(self.ring.capacity());
+        Ok((history::check(&self.logs, checker).map_err(check::failure)?, killed))
     }
 }

@@ -156,6 +156,11 @@ impl Source {
         Source { inputs: inputs.into_iter().collect(), current: None, framing, limit }
     }
 
+    /// Whether all inputs were read to their ends.
+    pub fn is_exhausted(&self) -> bool {
+        self.inputs.is_empty() && self.current.is_none()
+    }
+
     /// Distributes inputs to `producers`. With at least as many inputs as producers, each gets whole inputs, in
     /// turn; otherwise all share them, a block of items at a time.
     pub fn deal(

@@ -79,7 +79,7 @@ pub fn run(
         let mut verdict = judge(round.lives(), &round.unsure, round.slots, shared.framing)?;
         folder.forget(round.lives().map(|life| &life.log));
         left = mem::take(&mut verdict.unsent);
-        is_dry |= round.is_dry;
+        is_dry = rounds.is_dry();
         report.add(&round.producers, &round.consumers, verdict);
         if report.has_fault() {
             break;
@@ -121,7 +121,6 @@ struct Ended {
     producers: Vec<Life>,
     consumers: Vec<Life>,
     unsure: Vec<produce::Unsure>,
-    is_dry: bool,
     /// Slots of its ring.
     slots: u64,
 }
@@ -133,6 +132,12 @@ impl Ended {
 }
 
 impl Rounds<'_> {
+    /// Whether no input has anything left: each producer may have inputs of its own.
+    fn is_dry(&self) -> bool {
+        let is_late = self.shared.input_ends.is_some_and(|end| Instant::now() >= end);
+        is_late || self.sources.iter().all(|source| lock(source).is_exhausted())
+    }
+
     /// Runs a round, which sends `left` before the inputs. `None`: a signal came, and all processes were ended.
     fn run(
         &mut self,
@@ -239,7 +244,6 @@ impl Round {
         for produced in finished(&mut self.producers)? {
             self.ended.producers.extend(produced.lives);
             self.ended.unsure.extend(produced.unsure);
-            self.ended.is_dry |= produced.is_dry;
         }
         for lives in finished(&mut self.consumers)? {
             self.ended.consumers.extend(lives);

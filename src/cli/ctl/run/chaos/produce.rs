@@ -30,8 +30,6 @@ pub struct Unsure {
 pub struct Produced {
     pub lives: Vec<Life>,
     pub unsure: Vec<Unsure>,
-    /// The input has ended.
-    pub is_dry: bool,
 }
 
 /// Feeds producers, one after the other, until the round has its share or the input ends. `first` is sent before the
@@ -53,7 +51,7 @@ pub fn produce(
         };
         let mut given = left;
         let fed = match pipe {
-            Some(pipe) => feed(stage, source, pipe, &mut given, &mut produced.is_dry),
+            Some(pipe) => feed(stage, source, pipe, &mut given),
             None => Ok(()),
         };
         let ending = slot.wait(stage);
@@ -81,7 +79,6 @@ fn feed(
     source: &Mutex<Source>,
     mut pipe: impl Write,
     given: &mut Block,
-    is_dry: &mut bool,
 ) -> Result<(), Failure> {
     if !write(&mut pipe, given)? {
         return Ok(());
@@ -90,7 +87,6 @@ fn feed(
     while !stage.has_enough() {
         let has_time = stage.shared.input_ends.is_none_or(|end| Instant::now() < end);
         if !has_time || !lock(source).next_block(&mut block)? {
-            *is_dry = true;
             return Ok(());
         }
         let mut digest = Digest::default();

@@ -18,6 +18,7 @@ use crate::Role;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::ctl::children::Process;
 use crate::framing::Framing;
+use crate::testing::Session;
 
 /// The time between two checks of a process or a round: short, since a ring moves a thousand items in a millisecond.
 pub const POLL: Duration = Duration::from_micros(500);
@@ -189,18 +190,23 @@ impl Slot {
 pub struct Folder {
     path: PathBuf,
     is_temporary: bool,
+    /// Its guard removes a temporary folder even if this process is killed.
+    _guard: Option<Session>,
 }
 
 impl Folder {
     /// The folder that the user named, or a temporary one.
     pub fn new(named: Option<&Path>) -> Result<Self, Failure> {
         if let Some(path) = named {
-            return Ok(Folder { path: path.into(), is_temporary: false });
+            return Ok(Folder { path: path.into(), is_temporary: false, _guard: None });
         }
         let name = format!("ringctl-run-{}-{:06x}", std::process::id(), fastrand::u32(..1 << 24));
         let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).map_err(|error| Failure::io(format!("log folder {path:?}"), &error))?;
-        Ok(Folder { path, is_temporary: true })
+        // The guard comes before the folder, but not for one whose parents are missing.
+        let parent = fs::metadata(std::env::temp_dir());
+        let made = parent.and_then(|_| Session::removing(&path, |_| vec![path.clone()]));
+        let guard = made.map_err(|error| Failure::io(format!("log folder {path:?}"), &error))?;
+        Ok(Folder { path, is_temporary: true, _guard: Some(guard) })
     }
 
     pub fn path(&self) -> &Path {

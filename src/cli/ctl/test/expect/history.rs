@@ -24,13 +24,11 @@ pub fn judge(scenario: &Scenario, stage: &Stage<'_>, outcome: &mut Outcome) -> R
     let own = own_logs(stage);
     let (mut logs, mut names) = (own.clone(), Names::new());
     if !scenario.history.is_empty()
-        && let Some((log, items, clash)) = mapping::write(scenario, stage)?
+        && let Some((log, items, doubt)) = mapping::write(scenario, stage)?
     {
         logs.push(log);
         names = items;
-        let line =
-            |id| format!("two processes sent an item {id:?}: names must differ in the whole run ([history])");
-        outcome.gaps.extend(clash.map(line));
+        outcome.gaps.extend(doubt);
     }
     let nothing = if scenario.history.is_empty() { NOTHING } else { NO_LINE };
     if logs.is_empty() {

@@ -30,8 +30,8 @@ enum Word {
     Acknowledged,
 }
 
-/// Writes the history, and returns its file, the names of its items, and the first name that two instances gave to an
-/// item; `None`: no line matches.
+/// Writes the history, and returns its file, the names of its items, and why it may be
+/// wrong; `None`: no line matches.
 ///
 /// # Errors
 /// An output cannot be read, or the file cannot be written.
@@ -40,6 +40,7 @@ pub fn write(
     stage: &Stage<'_>,
 ) -> Result<Option<(PathBuf, Names, Option<String>)>, Failure> {
     let mut history = History::default();
+    let may_redeliver = scenario.expect.duplicated == Some(Duplicated::Redelivered);
     let (mut read, mut files) = (Vec::new(), BTreeSet::new());
     for instance in &stage.instances {
         let name = &stage.program(instance).name;
@@ -48,8 +49,16 @@ pub fn write(
                 continue;
             }
             let mut outputs = outputs(mapping, stage, instance)?;
-            // Several instances may write to one file.
+            // Several instances may write to one file: then it is not known which line is whose.
+            let all = outputs.len();
             outputs.retain(|output| files.insert((place, output.path().to_owned())));
+            if outputs.len() < all && may_redeliver && mapping.acknowledged.is_none() {
+                let name = instance.process.name();
+                let line = format!("[history] reads a file of {name} that another process writes, too");
+                history
+                    .doubt
+                    .get_or_insert(line + ": without acknowledged, it is not known what was in hand");
+            }
             let lines = lines(&outputs)?;
             let events: Vec<(Word, String)> = lines.iter().flat_map(|line| words(mapping, line)).collect();
             let process = u64::from(instance.process.id());
@@ -61,7 +70,6 @@ pub fn write(
     }
     // A stable sort: those that were struck come first.
     read.sort_by_key(|(struck, ..)| !struck);
-    let may_redeliver = scenario.expect.duplicated == Some(Duplicated::Redelivered);
     // Acknowledgements by a process that did not receive the item.
     let mut others = Vec::new();
     for (struck, process, acknowledges, events) in &read {
@@ -94,7 +102,7 @@ pub fn write(
     let path = stage.plan.folder.join("mapped.log");
     fs::write(&path, history.text).map_err(|error| Failure::io(format!("{path:?}"), &error))?;
     let names = history.items.into_iter().map(|(id, (producer, sequence, _))| ((producer, sequence), id));
-    Ok(Some((path, names.collect(), history.clash)))
+    Ok(Some((path, names.collect(), history.doubt)))
 }
 
 /// The files whose lines a mapping reads.
@@ -144,8 +152,8 @@ struct History {
     sequences: HashMap<u64, u64>,
     /// The program and the number of the instance that sent each item.
     senders: HashMap<String, (usize, u32)>,
-    /// The first item that two instances sent.
-    clash: Option<String>,
+    /// Why the history may be wrong.
+    doubt: Option<String>,
     /// The process that received each item last.
     receivers: HashMap<String, u64>,
 }
@@ -162,7 +170,11 @@ impl History {
         // A producer that does not know whether its item has arrived sends it again.
         if let Some(first) = self.senders.get(id) {
             if *first != sender {
-                self.clash.get_or_insert_with(|| id.into());
+                self.doubt.get_or_insert_with(|| {
+                    format!(
+                        "two processes sent an item {id:?}: names must differ in the whole run ([history])"
+                    )
+                });
             }
             return;
         }

@@ -417,12 +417,15 @@ impl<'s> Faults<'s> {
                 let kills = ["kill", "restart"].contains(&&*record.action);
                 record.instance == name && record.place.is_none() && kills
             };
-            if let Some(place) = self.records.iter().position(missed) {
-                let record = self.records.remove(place);
-                instance.struck = self.records.iter().any(|other| other.instance == name);
-                let reason = format!("{name} {} meanwhile", ended_text(ended));
-                self.states[record.fault].reason = Some(reason);
-            }
+            let states = &mut self.states;
+            self.records.retain(|record| {
+                let is_missed = missed(record);
+                if is_missed {
+                    states[record.fault].reason = Some(format!("{name} {} meanwhile", ended_text(ended)));
+                }
+                !is_missed
+            });
+            instance.struck = self.records.iter().any(|other| other.instance == name);
         }
         self.records.sort_by_key(|record| record.at);
     }
