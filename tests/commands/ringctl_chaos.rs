@@ -41,12 +41,16 @@ fn is_verified(report: &Value, items: u64) {
     assert!(number(report, "delivered_again") == 0 || consumers > 0, "{report}");
 }
 
-/// The children of all threads of a process.
+/// The children of all threads of a process, without the guard of its folder.
 fn children_of_threads(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    let is_guard = |id: &u32| {
+        fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.trim_end() == "ringpipe-guard")
+    };
     lists
         .flat_map(|list| list.split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<u32>>())
+        .filter(|id| !is_guard(id))
         .collect()
 }
 
