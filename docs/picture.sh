@@ -64,6 +64,9 @@ show "ringctl create jobs --capacity 4"
 show "producer jobs --item 'resize 1.png' --item 'resize 2.png' --item 'resize 3.png'"
 producer "$ring" --item 'resize 1.png' --item 'resize 2.png' --item 'resize 3.png'
 
+# An event before that would not be seen.
+until_so grep -q '^ring ' "$events"
+
 # The reader takes nothing, so the consumer holds the first item.
 sleep 1000 < <(exec consumer -q "$ring") &
 reader=$!
