@@ -57,7 +57,7 @@ impl Shared {
     }
 }
 
-/// Tells those that wait for an outcome if the tracer panics.
+/// If the tracer panics, its waiting callers get an error.
 struct PublishAtEnd(Arc<Shared>);
 
 impl Drop for PublishAtEnd {

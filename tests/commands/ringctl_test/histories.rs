@@ -1,4 +1,4 @@
-//! Histories that programs write themselves, and those that are made of their output.
+//! Histories that programs write themselves, and histories that are made of their output.
 
 use super::{Bench, fails, passes};
 

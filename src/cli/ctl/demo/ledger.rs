@@ -6,7 +6,7 @@ use crate::testing::history::{Event, EventKind};
 
 /// The last digits of the number of a process in a log are its id.
 const IDS: u64 = 10_000_000;
-/// An item counts as lost when it is missing in so many observations in a row: a slot that changes while it is read
+/// An item counts as lost when it is missing in this number of observations in a row: a slot that changes while it is read
 /// shows no item.
 const LOST_AFTER: u32 = 3;
 

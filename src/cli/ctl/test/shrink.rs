@@ -37,7 +37,7 @@ pub fn shrink(
 ) -> Result<Option<Least>, Failure> {
     let mut omitted = plan.omitted.clone();
     let struck = |fault: usize| outcome.strikes.iter().any(|strike| strike.fault == fault);
-    // Those that did not strike are not needed.
+    // A fault that did not strike is not needed.
     omitted
         .extend((0..scenario.faults.len()).filter(|fault| !plan.omitted.contains(fault) && !struck(*fault)));
     // Without a fault that ends a process, a run may go on for ever: that is another failure.

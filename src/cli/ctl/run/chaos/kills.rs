@@ -33,7 +33,7 @@ impl Kills {
         self.next = received + self.random.u64(1..2 * mean);
     }
 
-    /// The pause before the next kill, if it is due after so many received items.
+    /// The pause before the next kill, if it is due after this number of received items.
     pub fn due(&mut self, received: u64) -> Option<Duration> {
         if received < self.next || !self.has_time() {
             return None;

@@ -216,7 +216,7 @@ impl Folder {
     /// Removes logs that were checked, unless the user asked for them.
     pub fn forget<'l>(&self, logs: impl Iterator<Item = &'l PathBuf>) {
         if self.is_temporary {
-            // Those that cannot be removed now go with the folder.
+            // A log that cannot be removed now goes with the folder.
             logs.for_each(|log| drop(fs::remove_file(log)));
         }
     }

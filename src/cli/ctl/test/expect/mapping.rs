@@ -68,7 +68,7 @@ pub fn write(
             read.push((instance.struck, process, mapping.acknowledged.is_some(), events));
         }
     }
-    // A stable sort: those that were struck come first.
+    // A stable sort: struck processes come first.
     read.sort_by_key(|(struck, ..)| !struck);
     // Acknowledgements by a process that did not receive the item.
     let mut others = Vec::new();

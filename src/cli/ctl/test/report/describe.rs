@@ -14,7 +14,7 @@ use crate::cli::ctl::test::series::Settings;
 use crate::cli::ctl::test::shrink::Least;
 use crate::testing::Output;
 
-/// The most faults that a list of those that struck has.
+/// The most strikes that a list has.
 const STRIKES: usize = 20;
 /// The most instances that a list has for each way to end.
 const NAMES: usize = 8;

@@ -59,7 +59,7 @@ struct Tally {
 }
 
 impl<'s> Table<'s> {
-    /// A table of the runs of these scenarios; with `only_bad`, of those that do not pass.
+    /// A table of the runs of these scenarios; with `only_bad`, of the runs that do not pass.
     pub fn new(out: Out, scenarios: &[Scenario], settings: &'s Settings, only_bad: bool) -> Self {
         let width = |scenario: &Scenario| escape::text(&scenario.name).chars().count();
         let names = scenarios.iter().map(width).max().unwrap_or(0).min(NAME);

@@ -13,7 +13,7 @@ pub struct Names {
     pub programs: Vec<String>,
 }
 
-/// Fails if a name is not one of those that are defined.
+/// Fails if a name is not defined.
 fn defined(node: Node<'_>, at: usize, what: &str, given: &str, known: &[String]) -> Result<(), Wrong> {
     if known.iter().any(|name| name == given) {
         return Ok(());

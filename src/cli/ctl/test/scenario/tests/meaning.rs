@@ -173,7 +173,7 @@ fn a_fault_strikes_at_the_moment_that_the_file_says() {
         if calls[..] == ["write"] && *within == seconds(2)));
     assert!(matches!(at("every = \"instruction\"").when, When::Every { instructions: true, max: 100, .. }));
     assert_eq!(at("at = 1\nrepeat = 5\npause = 2").repeat, (5, seconds(2)));
-    // The calls that fail are those that are counted.
+    // The calls that fail are the ones that are counted.
     let failing = fault("do = \"fail\"\nerror = \"EIO\"\ncalls = [\"read\"]\nat = { syscall = 3 }\n");
     assert!(matches!(&failing.when, When::Syscall { calls, .. } if calls[..] == ["read"]));
     assert_eq!(failing.text, "fail read with EIO in p at system call 3 of read");
