@@ -69,7 +69,7 @@ fn a_killed_worker_shows_what_it_had_and_which_process_got_it_after_how_long() {
     let sizes =
         [("80x24", "got it after", "4 consumers came"), ("120x40", "got it after", "4 consumers came")];
     for (size, fate, came) in sizes.into_iter().chain([("40x12", " to ", "6 came")]) {
-        let (wait, came) = (format!("wait {fate}"), format!("wait {came}"));
+        let (wait, came) = (format!("wait \"{fate}\""), format!("wait {came}"));
         let all = if size == "40x12" { "wait 5 came" } else { "wait 2 producers and 3 consumers came" };
         let steps = [all, "wait has item", "print", "key k", &wait, "print", "key r", &came, "print"];
         let (pictures, last) = Demo::new().play(&steps, size);
@@ -99,6 +99,16 @@ fn a_killed_worker_shows_what_it_had_and_which_process_got_it_after_how_long() {
         assert!(heir.is_some(), "{killed}");
         assert!(!again.contains(fate), "a process that was started again is in its place: {again}");
         assert!(last.ends_with(", 1 process killed, 1 delivered again, 0 lost"), "{size}: {last}");
+    }
+}
+
+/// At the first moment, the workers are still starting.
+#[test]
+fn a_kill_waits_for_a_worker_with_an_item_which_the_picture_then_shows() {
+    for _ in 0..5 {
+        let (pictures, last) = Demo::new().play(&["key k", "wait got it after", "print"], "120x40");
+        assert_eq!((count(&pictures[0], "killed"), count(&pictures[0], "lost")), (1, 0), "{}", pictures[0]);
+        assert!(last.ends_with(", 1 process killed, 1 delivered again, 0 lost"), "{last}");
     }
 }
 

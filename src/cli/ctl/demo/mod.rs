@@ -38,9 +38,9 @@ r starts dead processes again. Tab, left and right select a process, q quits, ? 
 t shows the ring of the textbooks, three semaphores: there k kills the selected process, or the one
 that has the mutex; then the ring stops for good.
 
-A script has a step per line: wait TEXT (until a row of the picture has it), limit DURATION (for
-each later wait; 30 seconds at first), key NAME (k, s, c, r, t, tab, left, right), print (the
-picture), quit, # a comment. For example:
+A script has a step per line: wait TEXT (until a row of the picture has it; quotes keep spaces),
+limit DURATION (for each later wait; 30 seconds at first), key NAME (k, s, c, r, t, tab, left,
+right), print (the picture), quit, # a comment. For example:
   wait lost 0
   key k
   wait got it after

@@ -1,7 +1,8 @@
 //! The picture of the demonstration: the ring with its processes, the counts, and what the keys do.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use ratatui::buffer::Buffer;
@@ -11,7 +12,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::ledger::{Handover, Key, Ledger};
-use super::stage::Stage;
+use super::stage::{PATIENCE, POLL, Stage, stop_and_wait};
 use super::textbook::Book;
 use crate::cli::common::exit::Failure;
 use crate::cli::ctl::picture::model::Model;
@@ -123,27 +124,60 @@ impl Demo {
             .collect()
     }
 
-    /// The place that a key acts on: the selected one, or a worker that has an item, or any that runs.
-    fn target(&mut self) -> Option<usize> {
-        let places = &self.stage.places;
+    /// The place that a key acts on: the selected one; or a worker that has an item, which is stopped then, so that it
+    /// keeps the item; or, if no worker has one for a moment, any that runs.
+    fn target(&mut self) -> Result<Option<usize>, Failure> {
         if let Some(selected) = self.selected {
-            return places[selected].is_running().then_some(selected);
+            return Ok(self.stage.places[selected].is_running().then_some(selected));
         }
-        let running = |place: &usize| places[*place].is_running() && !places[*place].is_stopped();
-        let all: Vec<usize> =
-            (0..places.len()).map(|n| (self.next + n) % places.len()).filter(running).collect();
-        let has_item = |place: &&usize| self.ledger.has_item(places[**place].pid());
-        let is_worker = |place: &&usize| places[**place].role == Role::Consumer;
-        let busy = all.iter().filter(is_worker).find(has_item);
-        let found = busy.or_else(|| all.iter().find(is_worker)).or(all.first()).copied();
+        let start = Instant::now();
+        let found = loop {
+            // What the logs have by now decides which worker has an item.
+            self.look_again()?;
+            let running = self.running();
+            let is_worker = |place: &usize| self.stage.places[*place].role == Role::Consumer;
+            let workers: Vec<usize> = running.iter().copied().filter(is_worker).collect();
+            if workers.is_empty() || start.elapsed() > PATIENCE {
+                break workers.first().or(running.first()).copied();
+            }
+            if let Some(busy) = self.stop_busy(&workers)? {
+                break Some(busy);
+            }
+            thread::sleep(POLL);
+        };
         self.next = found.map_or(self.next, |place| place + 1);
-        found
+        Ok(found)
+    }
+
+    /// The places whose processes run, from the next one on.
+    fn running(&self) -> Vec<usize> {
+        let places = &self.stage.places;
+        let running = |place: &usize| places[*place].is_running() && !places[*place].is_stopped();
+        (0..places.len()).map(|n| (self.next + n) % places.len()).filter(running).collect()
+    }
+
+    /// Stops the first of the workers that has an item and that the picture shows: it shows no process that comes and dies
+    /// between two observations.
+    fn stop_busy(&mut self, workers: &[usize]) -> Result<Option<usize>, Failure> {
+        for &place in workers {
+            let pid = self.stage.places[place].pid();
+            let is_shown = self.model.watched.last.snapshot.participants.iter().any(|one| one.pid == pid);
+            if !is_shown || !self.ledger.has_item(pid) {
+                continue;
+            }
+            let has_stopped = stop_and_wait(pid);
+            // It may have finished meanwhile.
+            self.read()?;
+            if has_stopped && self.ledger.has_item(pid) {
+                return Ok(Some(place));
+            }
+            self.stage.signal(place, Signal::SIGCONT);
+        }
+        Ok(None)
     }
 
     fn kill(&mut self) -> Result<(), Failure> {
-        // What the logs have by now decides which worker has an item.
-        self.read()?;
-        let Some(place) = self.target() else {
+        let Some(place) = self.target()? else {
             self.say("k: no process to kill; r starts them again");
             return Ok(());
         };
@@ -155,8 +189,7 @@ impl Demo {
     }
 
     fn stop(&mut self) -> Result<(), Failure> {
-        self.read()?;
-        let Some(place) = self.target() else {
+        let Some(place) = self.target()? else {
             self.say("s: no process to stop");
             return Ok(());
         };

@@ -118,6 +118,9 @@ impl Script {
         };
         let mut patience = PATIENCE;
         for (number, step) in &self.steps {
+            if stop.is_raised() {
+                return Ok(Outcome::Stopped);
+            }
             match step {
                 Step::Limit(limit) => patience = *limit,
                 Step::Key(key) => _ = scene.key(*key),
@@ -140,7 +143,12 @@ impl Script {
             }
         }
         // A key may have failed.
-        Ok(if scene.look_again()? { Outcome::Quit } else { Outcome::Gone })
+        let goes_on = scene.look_again()?;
+        Ok(match stop.is_raised() {
+            true => Outcome::Stopped,
+            false if goes_on => Outcome::Quit,
+            false => Outcome::Gone,
+        })
     }
 
     fn late(&self, number: usize, wanted: &str, patience: Duration) -> Failure {
@@ -158,7 +166,11 @@ fn step(line: &str) -> Result<Option<Step>, String> {
         ("", _) => return Ok(None),
         _ if line.starts_with('#') => return Ok(None),
         ("wait", "") => return Err("wait without a text; expected wait TEXT".into()),
-        ("wait", text) => Step::Wait(text.into()),
+        ("wait", text) => {
+            // Quotes keep spaces.
+            let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+            Step::Wait(quoted.unwrap_or(text).into())
+        }
         ("limit", time) => {
             Step::Limit(time.parse::<DurationArg>().map_err(|error| format!("{time:?}: {error}"))?.0)
         }
@@ -189,6 +201,8 @@ mod tests {
             ("", None),
             ("# wait for nothing", None),
             ("wait  two words", Some(Step::Wait("two words".into()))),
+            ("wait \" to \"", Some(Step::Wait(" to ".into()))),
+            ("wait \"", Some(Step::Wait("\"".into()))),
             ("limit 2m", Some(Step::Limit(Duration::from_secs(120)))),
             ("key k", Some(Step::Key(KeyCode::Char('k')))),
             ("key tab", Some(Step::Key(KeyCode::Tab))),

@@ -26,11 +26,13 @@ const PRODUCERS: usize = 2;
 /// The lines that a producer has to send: enough for a day.
 const LINES: u32 = 150_000;
 const CAPACITY: u64 = 8;
-/// How long the processes may take to end when asked, and the time between two checks.
+/// How long the processes may take to end when asked.
 const GRACE: Duration = Duration::from_secs(3);
-const POLL: Duration = Duration::from_millis(2);
+/// How long a key waits for a process that it is meant for, and the time between two checks.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+pub const POLL: Duration = Duration::from_millis(1);
 /// How long the last consumer may take for the items that are left in a ring of this size.
-const PATIENCE: Duration = Duration::from_secs(30);
+const LAST: Duration = Duration::from_secs(30);
 
 /// A place: a producer or a worker, which can be killed and started again.
 #[derive(Debug)]
@@ -76,6 +78,27 @@ impl Place {
                 let said = said.lines().last().map_or(String::new(), |line| format!(": {line}"));
                 Some(format!("{who} ended with code {number}{said}"))
             }
+        }
+    }
+}
+
+/// The state of a process, as /proc has it.
+pub fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(')').next()?.trim_start().chars().next()
+}
+
+/// Stops a process, and waits until it has stopped. False: it has not, or is dead.
+pub fn stop_and_wait(pid: u32) -> bool {
+    // The session reaps it in the end: until then, the id belongs to it.
+    let _ = kill(Pid::from_raw(pid as i32), Signal::SIGSTOP);
+    let start = Instant::now();
+    loop {
+        match state(pid) {
+            Some('T') => return true,
+            None | Some('Z' | 'X') => return false,
+            _ if start.elapsed() > PATIENCE => return false,
+            _ => thread::sleep(POLL),
         }
     }
 }
@@ -221,7 +244,7 @@ impl Stage {
         let (program, _) = self.program(Role::Consumer)?;
         let program = program.args(["--drain", "--ack=write"]);
         let last = self.session.start(&program).map_err(|error| not_started("consumer", &error))?;
-        let ended = last.wait(PATIENCE).map_err(|error| Failure::io("the last consumer", &error))?;
+        let ended = last.wait(LAST).map_err(|error| Failure::io("the last consumer", &error))?;
         if ended != Some(Ended::Code(0)) {
             let said = last.stderr().text().unwrap_or_default();
             let said = said.lines().last().unwrap_or("it has not ended");

@@ -16,7 +16,7 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
 
-use super::stage::Stage;
+use super::stage::{PATIENCE, POLL, Stage, state, stop_and_wait};
 use crate::Role;
 use crate::cli::common::exit::Failure;
 use crate::cli::common::wrap::wrap;
@@ -31,9 +31,6 @@ use crate::testing::{Ended, Follow, Process};
 const ROLES: [Role; 5] = [Role::Producer, Role::Producer, Role::Consumer, Role::Consumer, Role::Consumer];
 /// The buffer counts as wedged if no item has moved for this long.
 const STILL: Duration = Duration::from_secs(1);
-/// How long a kill waits for a process to have the mutex, and the time between two checks.
-const PATIENCE: Duration = Duration::from_secs(1);
-const POLL: Duration = Duration::from_millis(1);
 /// The number of sentences that are kept.
 const MOST_EVENTS: usize = 1000;
 /// Screens of less rows have no headings, and no list of events below an explanation.
@@ -259,18 +256,26 @@ impl Book {
         ))
     }
 
-    /// The process of a place, or the one that has the mutex: waits a moment for one.
+    /// The process of a place; or the one that has the mutex, for which this waits a moment, and which is stopped then,
+    /// so that it keeps the mutex.
     fn target(&self, selected: Option<usize>) -> Option<usize> {
+        if selected.is_some() {
+            return selected;
+        }
         let start = Instant::now();
-        loop {
-            let owner = self.buffer.owner.load(Relaxed);
-            let has_mutex = |player: &Player| player.ended.is_none() && player.pid() == owner;
-            let found = selected.or_else(|| self.players.iter().position(has_mutex));
-            if found.is_some() || self.why.is_some() || start.elapsed() > PATIENCE {
-                return found;
+        while self.why.is_none() && start.elapsed() < PATIENCE {
+            let owner = || self.buffer.owner.load(Relaxed);
+            let has_mutex = |player: &Player| player.ended.is_none() && player.pid() == owner();
+            if let Some(place) = self.players.iter().position(has_mutex) {
+                let player = &self.players[place];
+                if stop_and_wait(player.pid()) && player.pid() == owner() {
+                    return Some(place);
+                }
+                player.signal(Signal::SIGCONT);
             }
             thread::sleep(POLL);
         }
+        None
     }
 
     /// Sends a signal to the process of a place, or to the one that has the mutex.
@@ -428,12 +433,6 @@ impl Drop for Book {
         // The processes do not end by themselves.
         self.players.iter().for_each(|player| player.signal(Signal::SIGKILL));
     }
-}
-
-/// The state of a process, as /proc has it.
-fn state(pid: u32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit(')').next()?.trim_start().chars().next()
 }
 
 #[cfg(test)]

@@ -120,15 +120,19 @@ impl Deaths {
         self.shown_for = time;
     }
 
-    /// No longer shows the deaths of the process `pid` when its entry is free.
+    /// No longer shows the deaths of the process `pid`.
     pub fn dismiss(&mut self, pid: u32) {
         let of_process = self.all.iter_mut().filter(|one| one.info.pid == pid);
         of_process.for_each(|one| one.is_dismissed = true);
     }
 
     fn is_shown(&self, death: &Death, now: Instant) -> bool {
-        let is_recent = !death.is_dismissed && now.duration_since(death.seen) < self.shown_for;
-        !death.is_reaped || is_recent
+        !death.is_dismissed && (!death.is_reaped || now.duration_since(death.seen) < self.shown_for)
+    }
+
+    /// The number of deaths whose entries are not free yet.
+    pub fn unreaped(&self) -> u64 {
+        self.all.iter().filter(|one| !one.is_reaped).count() as u64
     }
 
     pub fn add(&mut self, death: Death) {
@@ -175,7 +179,7 @@ impl Deaths {
     /// Forgets what is no longer needed.
     pub fn tidy(&mut self, look: &Observation) {
         let all = std::mem::take(&mut self.all);
-        self.all = all.into_iter().filter(|one| self.is_shown(one, look.at)).collect();
+        self.all = all.into_iter().filter(|one| !one.is_reaped || self.is_shown(one, look.at)).collect();
         if !self.lost.is_empty() {
             let waits = |id| {
                 look.firsts().any(|seen| seen.slot.state == SlotState::Redeliver && seen.id() == Some(id))

@@ -29,9 +29,7 @@ impl Screen<'_> {
         let snapshot = &self.model.watched.last.snapshot;
         let producers = show::counted(snapshot.producers_ever, "producer");
         let consumers = show::counted(snapshot.consumers_ever, "consumer");
-        let unreaped =
-            self.model.tally.deaths.shown(self.model.watched.last.at).filter(|one| !one.is_reaped).count();
-        let died = match snapshot.recovered.participants + unreaped as u64 {
+        let died = match snapshot.recovered.participants + self.model.tally.deaths.unreaped() {
             0 => String::new(),
             n => format!(", {} died", show::count(n)),
         };
