@@ -29,6 +29,7 @@ pub struct Process {
     pub(super) started: Instant,
     pub(super) stdout: Output,
     pub(super) stderr: Output,
+    pub(super) log: Option<Output>,
     pub(super) waiting: Waiting,
 }
 
@@ -86,6 +87,11 @@ impl Process {
     /// What it has written to its standard error.
     pub fn stderr(&self) -> &Output {
         &self.stderr
+    }
+
+    /// What it has written to the descriptor of [`Program::log`](super::Program::log).
+    pub fn log(&self) -> Option<&Output> {
+        self.log.as_ref()
     }
 
     /// How it ended; `None` while it runs.

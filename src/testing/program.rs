@@ -18,6 +18,8 @@ pub struct Program {
     pub(super) folder: Option<PathBuf>,
     pub(super) input: Input,
     pub(super) ready: Ready,
+    /// The number of a descriptor, and the folder of the file to which it writes.
+    pub(super) log: Option<(i32, PathBuf)>,
 }
 
 /// What a process reads as its standard input.
@@ -41,6 +43,7 @@ impl Program {
             folder: None,
             input: Input::Nothing,
             ready: Ready::Started,
+            log: None,
         }
     }
 
@@ -94,6 +97,13 @@ impl Program {
     /// When a process is ready, instead of as soon as it is started.
     pub fn ready(mut self, ready: Ready) -> Self {
         self.ready = ready;
+        self
+    }
+
+    /// The descriptor with this number, from 3 up, writes to the end of a file of each process: NAME-N.fd.log in this
+    /// folder, which is made. The children of a process inherit the descriptor.
+    pub fn log(mut self, number: i32, folder: impl Into<PathBuf>) -> Self {
+        self.log = Some((number, folder.into()));
         self
     }
 }

@@ -113,13 +113,20 @@ impl Session {
             pipe = Some(reader);
             also.push((writer.into(), number));
         }
+        let mut log = None;
+        if let Some((number, folder)) = &program.log {
+            fs::create_dir_all(folder)?;
+            let file = Output::new(folder.join(format!("{name}.fd.log")));
+            also.push((create(&file)?.into(), *number));
+            log = Some(file);
+        }
         let before = |pid: Pid| prepare.map_or(Ok(()), |prepare| prepare(pid.as_raw() as u32));
         let before: Option<&dyn Fn(Pid) -> io::Result<()>> =
             if prepare.is_some() { Some(&before) } else { None };
         let waiting = Waiting::new(&program.ready, &stdout, &stderr, pipe);
         let started = Instant::now();
         let child = self.tree.start(command, also, before)?;
-        Ok(Process { name, child, started, stdout, stderr, waiting })
+        Ok(Process { name, child, started, stdout, stderr, log, waiting })
     }
 
     fn next_name(&self, name: &str) -> String {

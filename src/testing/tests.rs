@@ -68,6 +68,29 @@ fn processes_run_in_the_folder_with_their_input_and_their_output() {
 }
 
 #[test]
+fn a_process_and_its_children_write_to_a_descriptor() {
+    let session = Session::new().unwrap();
+    let folder = session.folder().join("logs");
+    // Whatever numbers the descriptors of this process have, each is the right one in the new process.
+    for number in 3..40 {
+        let other = if number == 39 { 3 } else { number + 1 };
+        let line = format!("echo {number} >&{number}; (echo child >&{number}); echo ready >&{other}; cat");
+        // dash knows numbers of one digit only.
+        let program = Program::new("bash")
+            .args(["-c", &line])
+            .named("p")
+            .ready(Ready::Descriptor(other))
+            .log(number, &folder);
+        let mut process = session.start(&program).unwrap();
+        assert!(process.wait_ready(LONG).unwrap());
+        assert_eq!(process.wait(LONG).unwrap(), Some(Ended::Code(0)));
+        let log = process.log().unwrap();
+        assert_eq!(log.text().unwrap(), format!("{number}\nchild\n"));
+        assert_eq!(log.path(), folder.join(format!("{}.fd.log", process.name())));
+    }
+}
+
+#[test]
 fn a_suspended_process_continues() {
     let session = Session::new().unwrap();
     let program = Program::shell("while :; do echo .; sleep 0.01; done").ready(Ready::printed("."));

@@ -82,6 +82,7 @@ checks! {
     "ringctl lock database" => tests_run_one_at_a_time,
     "ringctl barrier connected" => no_client_sends_before_all_are_connected,
     "export READY" => a_client_starts_when_the_server_is_ready,
+    "history attempt" => a_shell_writes_a_history_to_a_descriptor,
 }
 
 /// A block, and a directory to run it in.
@@ -615,4 +616,13 @@ fn a_client_starts_when_the_server_is_ready(example: &Example) {
     example.stand_in("client", "echo connected >> log");
     example.run().with_code(0);
     assert_eq!(example.read("log"), "listens\nconnected\n");
+}
+
+fn a_shell_writes_a_history_to_a_descriptor(example: &Example) {
+    example.file("script.sh", &example.text);
+    let scenario = "[process.x]\nrun = [\"sh\", \"{file}/script.sh\"]\nhistory = { fd = 3 }\n\
+                    [expect]\nlost = 0\nduplicated = 0\nunexpected = 0\nreceived = 1\nstdout = { x = \"job 17\" }\n";
+    example.file("scenario.toml", scenario);
+    example.shell("ringctl test --keep kept scenario.toml").run().succeeds();
+    assert_eq!(example.read("kept/scenario/history/x-1.fd.log").lines().count(), 5);
 }

@@ -116,12 +116,19 @@ impl Tree {
     pub fn start(
         &self,
         mut command: Command,
-        also: Vec<(OwnedFd, RawFd)>,
+        mut also: Vec<(OwnedFd, RawFd)>,
         before: Option<&dyn Fn(Pid) -> io::Result<()>>,
     ) -> io::Result<Child> {
         command.env(format!("{VARIABLE}{}", self.id), "1");
         // The numbers must not be those of descriptors that are made from here on.
         also.iter().try_for_each(|(_, number)| reserve(*number))?;
+        let taken: Vec<RawFd> = also.iter().map(|(_, number)| *number).collect();
+        for (fd, number) in &mut also {
+            // Another one gets this number, and must not replace it before it was handed over.
+            if fd.as_raw_fd() != *number && taken.contains(&fd.as_raw_fd()) {
+                *fd = fd.try_clone()?;
+            }
+        }
         let (mut announced, announce) = io::pipe()?;
         let (go, mut went) = io::pipe()?;
         let groups = self.guard.groups().try_clone_to_owned()?;

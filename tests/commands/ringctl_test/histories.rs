@@ -1,6 +1,6 @@
 //! Histories that programs write themselves, and histories that are made of their output.
 
-use super::{Bench, fails, passes};
+use super::{Bench, fails, is_open, passes, runs};
 
 /// A queue in a file whose readers forget what they hold: `fault` is a fault of the reader.
 fn queue(fault: &str, expect: &str) -> String {
@@ -109,4 +109,50 @@ latency = { p50 = "1m" }
 leftovers = "none"
 "#;
     passes(text);
+}
+
+/// A program that writes to the descriptor of its history.
+fn descriptor(script: &str, rest: &str, expect: &str) -> String {
+    format!("[process.x]\nrun = '''{script}'''\nhistory = {{ fd = 7 }}\n{rest}[expect]\n{expect}\n")
+}
+
+#[test]
+fn each_instance_writes_its_history_to_a_descriptor() {
+    let script = "echo 1 $$ attempt {n} 5 0 aa >&7; echo 2 $$ sent {n} 5 >&$RINGPIPE_LOG_FD; \
+                  echo 3 $$ got {n} 5 1 aa >&7; echo 4 $$ acking {n} 5 1 >&7; echo 5 $$ acked {n} 5 1 >&7";
+    let text = descriptor(script, "count = 3\n", "lost = 0\nunexpected = 0\ncorrupted = 0\nreceived = 3");
+    let bench = Bench::new(&text);
+    bench.run(&["--keep", "kept"]).succeeds();
+    for number in 1..=3 {
+        let log = bench.path(&format!("kept/scenario/history/x-{number}.fd.log"));
+        assert_eq!(std::fs::read_to_string(log).unwrap().lines().count(), 5);
+    }
+    crate::support::ringctl(&["check", bench.path("kept/scenario/history").to_str().unwrap()]).succeeds();
+    // An item that nothing receives, and an event that is not one.
+    fails(&descriptor("echo 1 $$ attempt 1 5 >&7; echo 2 $$ sent 1 5 >&7", "", "lost = 0"), "items lost: 1");
+    let ended = runs(&descriptor("echo nonsense >&7", "", "lost = 0"), 6);
+    assert!(ended.stderr.contains("x-1.fd.log\", line 1: time \"nonsense\""), "{}", ended.stderr);
+}
+
+#[test]
+fn a_history_on_a_descriptor_outlives_a_kill_within_a_line() {
+    let script = "if [ -e first ]; then echo 3 $$ got 1 5 1 >&7; echo 4 $$ acking 1 5 1 >&7; exec 7>&-; echo done; exit 0; fi; \
+                  touch first; echo 1 $$ attempt 1 5 >&7; echo 2 $$ sent 1 5 >&7; printf '3 77 got 1' >&7; echo torn; \
+                  exec sleep 1000";
+    let fault = "[[fault]]\ndo = \"restart\"\non = \"x\"\nat = { line = \"torn\" }\n";
+    let expect = "lost = 0\nunexpected = 0\nreceived = 1\nstdout = { x = \"done\" }";
+    let bench = Bench::new(&descriptor(script, fault, expect));
+    bench.run(&["--keep", "kept"]).succeeds();
+    let torn = std::fs::read_to_string(bench.path("kept/scenario/history/x-1.fd.log")).unwrap();
+    assert!(torn.ends_with("3 77 got 1"), "{torn}");
+}
+
+#[test]
+fn children_write_to_the_descriptor_in_any_order_of_their_times() {
+    let script = "(echo 10 2 got 1 5 1 >&7; echo 11 2 acking 1 5 1 >&7); echo 1 1 attempt 1 5 >&7; echo 2 1 sent 1 5 >&7";
+    passes(&descriptor(script, "", "lost = 0\nunexpected = 0\nreceived = 1"));
+    // Also beside a descriptor that says when it is ready.
+    let ready = "ready = { fd = 8 }\n";
+    passes(&descriptor(&format!("echo >&8; {script}"), ready, "lost = 0\nunexpected = 0\nreceived = 1"));
+    is_open(&descriptor("exec 7>&-", "", "lost = 0"), "no process has logged an item");
 }

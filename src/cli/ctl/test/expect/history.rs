@@ -1,9 +1,8 @@
 //! What must be true of the items of a run.
 
-use std::path::PathBuf;
-
 use super::Complaints;
 use super::events::{Events, percentile};
+use super::logs;
 use super::mapping::{self, Names};
 use crate::cli::common::exit::Failure;
 use crate::cli::ctl::check;
@@ -21,7 +20,7 @@ const SHOWN: usize = 3;
 /// A log cannot be read.
 pub fn judge(scenario: &Scenario, stage: &Stage<'_>, outcome: &mut Outcome) -> Result<Complaints, Failure> {
     let expect = &scenario.expect;
-    let own = own_logs(stage);
+    let own = logs::own(stage)?;
     let (mut logs, mut names) = (own.clone(), Names::new());
     if !scenario.history.is_empty()
         && let Some((log, items, doubt)) = mapping::write(scenario, stage)?
@@ -68,14 +67,6 @@ fn needs_history(expect: &Expect) -> bool {
     let Expect { lost, unexpected, duplicated, corrupted, order, received, stall, latency, .. } = expect;
     let counts = [lost, unexpected, corrupted, received].into_iter().any(Option::is_some);
     counts || duplicated.is_some() || *order || stall.is_some() || !latency.is_empty()
-}
-
-/// The files with the history that the programs have written.
-fn own_logs(stage: &Stage<'_>) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(stage.history()).into_iter().flatten().flatten();
-    let mut logs: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
-    logs.sort();
-    logs
 }
 
 /// Whether a process of a history was struck by a fault. One that the scenario did not start itself, a child of an

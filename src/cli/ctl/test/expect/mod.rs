@@ -4,6 +4,7 @@ mod events;
 mod exits;
 mod files;
 mod history;
+mod logs;
 mod mapping;
 
 use super::run::outcome::Outcome;

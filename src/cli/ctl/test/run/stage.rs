@@ -30,6 +30,9 @@ const POLL: Duration = Duration::from_millis(1);
 /// The time between two looks at the mapped segments.
 const SEGMENTS: Duration = Duration::from_millis(20);
 
+/// Tells a program the number of the descriptor for its history.
+const DESCRIPTOR: &str = "RINGPIPE_LOG_FD";
+
 /// The processes of a run, and where they run.
 #[derive(Debug)]
 pub struct Stage<'s> {
@@ -195,6 +198,9 @@ impl<'s> Stage<'s> {
         };
         program = program.named(&spec.name).env("PATH", path().map_err(failed)?);
         program = program.env(run_log::VARIABLE, self.history());
+        if let Some(number) = spec.history {
+            program = program.log(number, self.history()).env(DESCRIPTOR, number.to_string());
+        }
         for (name, value) in &spec.env {
             program = program.env(name, fill(value)?);
         }

@@ -111,6 +111,12 @@ const READY: Key = key(
     "When an instance is ready [default: when it is started; producers and consumers: when they are attached]",
     r#"{ stdout = "listening" }"#,
 );
+const LOG: Key = key(
+    "history",
+    Kind::Table(&LOGGING),
+    "Where it writes lines of a history itself; RINGPIPE_LOG_FD tells it the number",
+    "{ fd = 3 }",
+);
 const AFTER: Key = key(
     "after",
     WORD_OR_WORDS,
@@ -153,6 +159,7 @@ pub static PROCESS: Section = section(
         CWD,
         STDIN,
         READY,
+        LOG,
         AFTER,
         AFTER_END,
         BACKGROUND,
@@ -177,6 +184,7 @@ pub static PRODUCER: Section = Section {
         CWD,
         STDIN,
         READY,
+        LOG,
         AFTER,
         AFTER_END,
         BACKGROUND,
@@ -203,6 +211,7 @@ pub static CONSUMER: Section = Section {
         CWD,
         STDIN,
         READY,
+        LOG,
         AFTER,
         AFTER_END,
         BACKGROUND,
@@ -237,6 +246,17 @@ pub static READINESS: Section = Section {
     one_of: &["stdout", "stderr", "file", "tcp", "fd"],
     rest: Rest::Nothing,
 };
+
+/// `history = { ... }`.
+pub static LOGGING: Section = section(
+    "Where a program writes lines of a history itself",
+    &[required(
+        "fd",
+        Kind::Whole(3, 255),
+        "This descriptor: a file of each instance, to whose end the instance and its children write",
+        "3",
+    )],
+);
 
 /// `stop = { ... }`.
 pub static STOPPING: Section = section(

@@ -80,6 +80,8 @@ pub struct ProgramSpec {
     pub stdin: Stdin,
     /// When an instance is ready. `None`: as soon as it is started.
     pub ready: Option<Ready>,
+    /// The number of a descriptor to which it writes the lines of a history.
+    pub history: Option<i32>,
     /// Programs that must be ready before this one is started.
     pub after: Vec<String>,
     /// Programs that must have ended before this one is started. Faults do not wait for it.

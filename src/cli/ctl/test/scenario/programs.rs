@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal::SIGTERM;
 
-use super::keys::{CONSUMER, FILE, INPUT, PROCESS, PRODUCER, READINESS, RING, STOPPING};
+use super::keys::{CONSUMER, FILE, INPUT, LOGGING, PROCESS, PRODUCER, READINESS, RING, STOPPING};
 use super::kind::{Program, Section};
 use super::names::Names;
 use super::node::{Node, Table};
@@ -140,6 +140,7 @@ fn read(table: Table<'_>, section: &'static Section, names: &Names) -> Result<Pr
         ),
     };
     let ready = table.read("ready", |node| read_ready(node, names))?;
+    let history = table.read("history", |node| read_log(node, ready.as_ref()))?;
     Ok(ProgramSpec {
         name: table.node.name.into(),
         run,
@@ -148,6 +149,7 @@ fn read(table: Table<'_>, section: &'static Section, names: &Names) -> Result<Pr
         cwd: table.read("cwd", |node| names.template(node))?,
         stdin: stdin.unwrap_or(Stdin::Null),
         ready: ready.or(ring.map(Ready::Attached)),
+        history,
         after: table.read("after", |node| values::each(node, |one| names.program(one)))?.unwrap_or_default(),
         after_end: table
             .read("after-end", |node| values::each(node, |one| names.program(one)))?
@@ -218,6 +220,16 @@ fn read_ready(node: Node<'_>, names: &Names) -> Result<Ready, Wrong> {
     }
     // The kind of the key is 3 to 255.
     table.need("fd", values::small).map(|descriptor| Ready::Descriptor(descriptor as i32))
+}
+
+/// The descriptor of the history.
+fn read_log(node: Node<'_>, ready: Option<&Ready>) -> Result<i32, Wrong> {
+    node.table(&LOGGING)?.need("fd", |fd| match (values::small(fd)? as i32, ready) {
+        (number, Some(Ready::Descriptor(other))) if number == *other => {
+            Err(fd.wrong(format!("ready has descriptor {number} already"), "another number from 3 to 255"))
+        }
+        (number, _) => Ok(number),
+    })
 }
 
 fn read_address(node: Node<'_>, names: &Names) -> Result<String, Wrong> {

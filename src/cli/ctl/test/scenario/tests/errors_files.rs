@@ -15,7 +15,7 @@ const FILES: &[Row] = &[
     ),
     (
         "[process.p]\nrun = \"x\"\ncoutn = 2\n",
-        r#"3:1: unknown key "coutn"; expected one of run, count, env, cwd, stdin, ready, after, after-end, background, stop"#,
+        r#"3:1: unknown key "coutn"; expected one of run, count, env, cwd, stdin, ready, history, after, after-end, background, stop"#,
         r#"did you mean "count"?"#,
     ),
     ("name = 5\n[process.p]\nrun = \"true\"\n", "1:8: name: this is a whole number; expected a text", ""),
@@ -202,6 +202,32 @@ const PROCESSES: &[Row] = &[
     (
         "process.p.ready = { stdout = \"x\", fd = 3 }\n",
         "2:35: stdout and fd exclude each other; expected one of stdout, stderr, file, tcp, fd",
+        "",
+    ),
+    (
+        "process.p.history = \"log\"\n",
+        "2:21: history: this is a text; expected a table with keys such as fd",
+        "",
+    ),
+    ("process.p.history = {}\n", "2:11: history: fd is missing; expected a line such as fd = 3", ""),
+    (
+        "process.p.history = { fd = 2 }\n",
+        "2:28: fd: the number is too small or too large; expected a whole number from 3 to 255",
+        "",
+    ),
+    (
+        "process.p.history = { fd = -1 }\n",
+        "2:28: fd: the number is too small or too large; expected a whole number from 3 to 255",
+        "",
+    ),
+    (
+        "process.p.history = { fd = 256 }\n",
+        "2:28: fd: the number is too small or too large; expected a whole number from 3 to 255",
+        "",
+    ),
+    (
+        "[process.q]\nrun = \"x\"\nready = { fd = 4 }\nhistory = { fd = 4 }\n",
+        "5:18: fd: ready has descriptor 4 already; expected another number from 3 to 255",
         "",
     ),
     ("process.p.after = \"q\"\n", r#"2:19: after: there is no program "q"; expected p"#, ""),

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::super::keys::{
-    CONSUMER, EXPECT, EXPECTATIONS, FAULT, FILE, HISTORY, INPUT, LEFTOVERS, MAPPING, MOMENT, POINTS, PROCESS,
-    PRODUCER, READINESS, RING, STOPPING,
+    CONSUMER, EXPECT, EXPECTATIONS, FAULT, FILE, HISTORY, INPUT, LEFTOVERS, LOGGING, MAPPING, MOMENT, POINTS,
+    PROCESS, PRODUCER, READINESS, RING, STOPPING,
 };
 use super::super::kind::{Kind, Section};
 use super::{parsed, right};
@@ -45,6 +45,7 @@ const PLACES: &[Place] = &[
         },
     },
     Place { section: &READINESS, text: |_| "[process.p]\nrun = \"y\"\nready = { % }\n" },
+    Place { section: &LOGGING, text: |_| "[process.p]\nrun = \"y\"\nhistory = { % }\n" },
     Place { section: &STOPPING, text: |_| "[process.p]\nrun = \"y\"\nstop = { % }\n" },
     Place {
         section: &FAULT,
@@ -109,6 +110,7 @@ const OTHER: &[(&str, &str)] = &[
     ("limit", "\"1M\""),
     ("error", "\"ENOSPC\""),
     ("items", "7"),
+    ("fd", "7"),
     ("stdin", "\"z\""),
     ("sent", "\"(?<id>z)\""),
     ("received", "\"(?<id>z)\""),

@@ -1,8 +1,8 @@
 //! The page of scenario files, docs/TESTING.md: its tables are the table of keys, and its examples are scenarios.
 
 use super::super::keys::{
-    CONSUMER, EXPECT, FAULT, FILE, HISTORY, INPUT, LEFTOVERS, MOMENT, POINTS, PROCESS, PRODUCER, READINESS,
-    STOPPING,
+    CONSUMER, EXPECT, FAULT, FILE, HISTORY, INPUT, LEFTOVERS, LOGGING, MOMENT, POINTS, PROCESS, PRODUCER,
+    READINESS, STOPPING,
 };
 use super::super::kind::{Key, Section};
 use super::right;
@@ -20,6 +20,7 @@ const TABLES: &[(&Section, &str)] = &[
     (&EXPECT, ""),
     (&INPUT, "stdin."),
     (&READINESS, "ready."),
+    (&LOGGING, "history."),
     (&STOPPING, "stop."),
     (&MOMENT, "at."),
     (&POINTS, "every."),
