@@ -19,6 +19,17 @@ impl Output {
         &self.0
     }
 
+    /// How many bytes were written so far. A missing file is empty.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn size(&self) -> io::Result<u64> {
+        match std::fs::metadata(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            about => Ok(about?.len()),
+        }
+    }
+
     /// What was written so far, with replacement characters for bytes that are not UTF-8. A missing file is empty.
     ///
     /// # Errors
@@ -146,11 +157,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let output = Output::new(folder.path().join("output"));
         assert!(output.last_lines(3).unwrap().is_empty(), "a missing file");
+        assert_eq!(output.size().unwrap(), 0);
         let text: String = (1..=100_000).map(|line| format!("{line}\n")).collect();
         std::fs::write(output.path(), text + "\u{ff}\nno end").unwrap();
         assert_eq!(output.last_lines(3).unwrap(), ["100000", "\u{ff}", "no end"]);
         assert_eq!(output.last_lines(0).unwrap(), [""; 0]);
         std::fs::write(output.path(), vec![b'x'; 1 << 20]).unwrap();
         assert_eq!(output.last_lines(3).unwrap(), ["x".repeat(16 << 10)]);
+        assert_eq!(output.size().unwrap(), 1 << 20);
     }
 }

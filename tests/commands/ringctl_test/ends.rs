@@ -110,3 +110,40 @@ fn many_scenarios_run_side_by_side() {
         ended.text()
     );
 }
+
+#[test]
+fn a_program_that_writes_without_end_ends_the_run_as_a_failure() {
+    for (line, stream) in [
+        ("exec yes", "standard output"),
+        ("exec yes >&2", "standard error"),
+        ("exec yes >&3", "the descriptor of its history"),
+        // The one that writes is not the one that was started.
+        ("yes & exec sleep 1000", "standard output"),
+    ] {
+        let text = format!(
+            "timeout = \"1h\"\n[process.x]\nrun = \"{line}\"\nhistory = {{ fd = 3 }}\noutput-limit = \"1M\"\n\
+             [process.other]\nrun = \"exec sleep 1000\"\n[expect]\nlost = 0\n"
+        );
+        let bench = Bench::new(&text);
+        let ended = bench.run(&["--keep", "kept"]).with_code(10);
+        let found =
+            ended.lines().into_iter().find(|line| line.contains("(output-limit)")).unwrap_or_default();
+        assert!(found.contains("x-1 wrote ") && found.contains(" bytes to "), "{}", ended.text());
+        assert!(found.contains(&format!("{stream}, expected at most 1048576")), "{}", ended.text());
+        assert!(fs::exists(bench.path("kept/scenario/state.txt")).unwrap());
+    }
+}
+
+#[test]
+fn the_limit_of_an_output_counts_to_the_end_and_can_be_lifted() {
+    let text =
+        |limit: &str| format!("[process.x]\nrun = \"head -c 3000000 /dev/zero\"\noutput-limit = {limit}\n");
+    let over = "x-1 wrote 3000000 bytes to standard output, expected at most 2999999";
+    super::fails(&text("2999999"), over);
+    super::passes(&text("3000000"));
+    super::passes(&text("\"none\""));
+    let late = "[process.x]\nrun = \"trap 'exec yes' TERM; echo ready; while :; do sleep 0.01; done\"\n\
+                ready = { stdout = \"ready\" }\nbackground = true\noutput-limit = \"1M\"\n\
+                stop = { grace = \"1h\" }\n[process.y]\nafter = \"x\"\nrun = \"true\"\n";
+    super::fails(late, "bytes to standard output, expected at most 1048576 (output-limit)");
+}

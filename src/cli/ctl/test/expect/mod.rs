@@ -7,16 +7,13 @@ mod history;
 mod logs;
 mod mapping;
 
-use super::run::outcome::Outcome;
+use super::run::outcome::{Cut, Outcome};
 use super::run::stage::Stage;
 use super::scenario::Scenario;
 use crate::cli::common::exit::Failure;
 
 /// What was expected and is false: the key of the expectation, and a line.
 type Complaints = Vec<(&'static str, String)>;
-
-/// The key of what every run expects: that programs become ready. No scenario can say that it fails.
-const READY: &str = "ready";
 
 /// Adds to the outcome what was expected and is false, and what could not be judged.
 ///
@@ -31,10 +28,9 @@ pub fn judge(
     let expect = &scenario.expect;
     let mut found = Complaints::new();
     // The exits and files of a run that was cut off say nothing more.
-    let is_whole = outcome.state.is_none();
-    if !is_whole {
-        let key = if outcome.timed_out { "timeout" } else { READY };
-        found.extend(outcome.complaints.drain(..).map(|line| (key, line)));
+    let is_whole = outcome.cut.is_none();
+    if let Some(cut) = outcome.cut {
+        found.extend(outcome.complaints.drain(..).map(|line| (cut.key(), line)));
     }
     if is_whole {
         for (place, line) in exits::judge(expect, stage) {
@@ -42,7 +38,10 @@ pub fn judge(
             found.push(("exit", line));
         }
     }
-    found.extend(history::judge(scenario, stage, outcome)?);
+    // What is too much to be written is too much to be read.
+    if outcome.cut != Some(Cut::Output) {
+        found.extend(history::judge(scenario, stage, outcome)?);
+    }
     if is_whole {
         found.extend(files::judge(expect, stage)?);
         found.extend(leftovers.into_iter().map(|line| ("leftovers", line)));

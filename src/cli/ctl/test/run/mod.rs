@@ -18,7 +18,7 @@ use super::scenario::Scenario;
 use crate::StopFlag;
 use crate::cli::common::exit::Failure;
 use faults::Faults;
-use outcome::{InstanceEnd, Outcome, Point};
+use outcome::{Cut, InstanceEnd, Outcome, Point};
 use stage::Stage;
 
 /// The time between two checks of everything.
@@ -56,33 +56,33 @@ pub fn run(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<Option<O
         }
         faults.look(&mut stage)?;
         stage.note_segments();
-        if let Some(ended) = stage.has_ended(faults.will_restart()) {
+        if let Some(ended) = stage.has_ended(faults.will_restart())? {
             break ended;
         }
         thread::sleep(POLL);
     };
     let mut leftovers = Vec::new();
-    let timed_out = matches!(ended, Ended::TimedOut(_));
-    let stalled = match ended {
+    let cut = match ended {
         Ended::Over => {
             let except = scenario.expect.leftovers.as_deref();
             leftovers.extend(except.map(|_| leftovers::descriptors(&stage)).unwrap_or_default());
             stage.end_background(stop);
             leftovers.extend(except.map(|except| leftovers::find(&stage, except)).unwrap_or_default());
-            None
+            stage.flooded()?.map(|why| (Cut::Output, why))
         }
-        Ended::Stalled(why) | Ended::TimedOut(why) => Some((state::write(&stage, &why)?, why)),
+        Ended::Cut(cut, why) => Some((cut, why)),
     };
+    let state = cut.as_ref().map(|(_, why)| state::write(&stage, why)).transpose()?;
     faults.finish(&mut stage);
     let duration = stage.began.elapsed();
     stage.kill()?;
     let points = faults.points();
     let (strikes, gaps) = faults.into_records();
-    let (state, complaint) = stalled.unzip();
+    let (cut, complaint) = cut.unzip();
     let mut outcome = Outcome {
         seed: plan.seed,
         point: plan.point,
-        timed_out,
+        cut,
         broken: BTreeSet::new(),
         complaints: complaint.into_iter().collect(),
         foreseen: Vec::new(),
@@ -104,10 +104,8 @@ pub fn run(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<Option<O
 pub enum Ended {
     /// All programs that it waits for have ended.
     Over,
-    /// It can go no further: the reason.
-    Stalled(String),
-    /// It took too long: what still ran.
-    TimedOut(String),
+    /// It was cut off, and why.
+    Cut(Cut, String),
 }
 
 /// The moment after a duration; far in the future if there is no such moment.

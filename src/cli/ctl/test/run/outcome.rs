@@ -17,6 +17,28 @@ pub enum Point {
     At(u64),
 }
 
+/// Why a run was cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// It could go no further: a program ended before it was ready.
+    Unready,
+    /// It took too long.
+    TimedOut,
+    /// A program wrote too much.
+    Output,
+}
+
+impl Cut {
+    /// The key of what was expected. Only of the timeout can a scenario say that it fails.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Cut::Unready => "ready",
+            Cut::TimedOut => "timeout",
+            Cut::Output => "output-limit",
+        }
+    }
+}
+
 /// The verdict on a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
@@ -35,8 +57,8 @@ pub struct Outcome {
     pub seed: u64,
     /// Where the fault with `every` struck.
     pub point: Option<Point>,
-    /// Whether it was not over in time.
-    pub timed_out: bool,
+    /// Why it was cut off, if it was.
+    pub cut: Option<Cut>,
     /// The keys of what was expected and is false.
     pub broken: BTreeSet<&'static str>,
     /// What was expected and is false, a line each.
@@ -57,7 +79,7 @@ pub struct Outcome {
     pub points: Option<u64>,
     /// The folder with the output of every process.
     pub folder: PathBuf,
-    /// If the run stalled: the file that says what each process was doing, and how the rings were.
+    /// If the run was cut off: the file that says what each process was doing, and how the rings were.
     pub state: Option<PathBuf>,
 }
 

@@ -14,6 +14,7 @@ use std::{env, thread};
 
 use super::instance::{Instance, ended_text};
 use super::names::{Names, ring_name};
+use super::outcome::Cut;
 use super::{Ended, Plan, after};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::run_log;
@@ -26,6 +27,9 @@ use crate::{Ring, RingName, RingObserver, Role, StopFlag};
 
 /// The time between two checks of a process that was asked to end.
 const POLL: Duration = Duration::from_millis(1);
+
+/// The time between two looks at the sizes of the outputs.
+const SIZES: Duration = Duration::from_millis(20);
 
 /// The time between two looks at the mapped segments.
 const SEGMENTS: Duration = Duration::from_millis(20);
@@ -53,6 +57,7 @@ pub struct Stage<'s> {
     /// The segments that processes of the run were seen to have mapped.
     pub segments: BTreeSet<String>,
     segments_due: Instant,
+    sizes_due: Instant,
 }
 
 impl<'s> Stage<'s> {
@@ -83,6 +88,7 @@ impl<'s> Stage<'s> {
             segments_before,
             segments: BTreeSet::new(),
             segments_due: Instant::now(),
+            sizes_due: Instant::now(),
         };
         for ring in &scenario.rings {
             let observer = stage.make_ring(&ring.name, &ring.options)?;
@@ -304,12 +310,25 @@ impl<'s> Stage<'s> {
     }
 
     /// Whether the run is over, and why.
-    pub fn has_ended(&self, will_restart: bool) -> Option<Ended> {
+    pub fn has_ended(&mut self, will_restart: bool) -> Result<Option<Ended>, Failure> {
+        let ended = self.end(will_restart);
+        let now = Instant::now();
+        if now >= self.sizes_due || ended.is_some() {
+            self.sizes_due = now + SIZES;
+            if let Some(why) = self.flooded()? {
+                return Ok(Some(Ended::Cut(Cut::Output, why)));
+            }
+        }
+        Ok(ended)
+    }
+
+    fn end(&self, will_restart: bool) -> Option<Ended> {
         let failed = |one: &&Instance| one.ready.is_none() && one.ended.is_some() && !one.was_struck_down();
         // Until its trace has said whether a fault struck it, that is open.
         if let Some(one) = self.instances.iter().find(failed).filter(|one| one.traces.is_empty()) {
             let how = one.ended.map(|(ended, _)| ended_text(ended)).unwrap_or_default();
-            return Some(Ended::Stalled(format!("{} {how} before it was ready", one.process.name())));
+            let why = format!("{} {how} before it was ready", one.process.name());
+            return Some(Ended::Cut(Cut::Unready, why));
         }
         let started =
             self.started.iter().zip(&self.scenario.programs).all(|(count, one)| *count == one.count);
@@ -332,7 +351,42 @@ impl<'s> Stage<'s> {
         };
         let unready = part("not ready", names(&|one| one.ready.is_none() && one.ended.is_none()));
         let running = part("still running", names(&waits));
-        Some(Ended::TimedOut(format!("not over after {timeout:?}{unready}{running}")))
+        Some(Ended::Cut(Cut::TimedOut, format!("not over after {timeout:?}{unready}{running}")))
+    }
+
+    /// Whether an output is too large, as far as it was looked at.
+    fn is_flooded(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = now >= self.sizes_due;
+        if is_due {
+            self.sizes_due = now + SIZES;
+        }
+        is_due && !matches!(self.flooded(), Ok(None))
+    }
+
+    /// The first output that has more bytes than its limit, in words.
+    ///
+    /// # Errors
+    /// The size of an output is not known.
+    pub fn flooded(&self) -> Result<Option<String>, Failure> {
+        for one in &self.instances {
+            let Some(most) = self.program(one).output_limit else { continue };
+            let process = &one.process;
+            let history = process.log().map(|log| ("the descriptor of its history", log));
+            let streams = [("standard output", process.stdout()), ("standard error", process.stderr())];
+            for (stream, output) in streams.into_iter().chain(history) {
+                let failed = |error| Failure::io(format!("{:?}", output.path()), &error);
+                let size = output.size().map_err(failed)?;
+                if size > most {
+                    let name = process.name();
+                    let line = format!(
+                        "{name} wrote {size} bytes to {stream}, expected at most {most} (output-limit)"
+                    );
+                    return Ok(Some(line));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Asks the processes of the background to end, and kills those that do not.
@@ -347,10 +401,12 @@ impl<'s> Stage<'s> {
                 let _ = one.process.resume();
             }
         }
-        for (one, spec) in self.instances.iter_mut().zip(&specs) {
-            while one.is_active() && begin.elapsed() < spec.stop.1 && !stop.is_raised() {
-                match one.process.ended() {
-                    Ok(Some(ended)) => one.ended = Some((ended, Instant::now())),
+        for (place, spec) in specs.iter().enumerate() {
+            while self.instances[place].is_active() && begin.elapsed() < spec.stop.1 && !stop.is_raised() {
+                match self.instances[place].process.ended() {
+                    Ok(Some(ended)) => self.instances[place].ended = Some((ended, Instant::now())),
+                    // The caller sees that an output is too large.
+                    Ok(None) if self.is_flooded() => return,
                     Ok(None) => thread::sleep(POLL),
                     Err(_) => break,
                 }

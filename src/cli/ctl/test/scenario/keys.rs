@@ -94,6 +94,7 @@ pub static RING: Section = Section {
 };
 
 const INPUTS: &[Kind] = &[Kind::Text, Kind::Table(&INPUT)];
+const LIMITS: &[Kind] = &[Kind::Size, Kind::Choice(&["none"])];
 const ENDS: &[Kind] = &[Kind::Signal, Kind::Table(&STOPPING)];
 
 const COUNT: Key = key("count", INSTANCES, "Number of instances [default: 1]", "3");
@@ -141,6 +142,12 @@ const STOP: Key = key(
     "The signal that ends it in the background, and the time until KILL [default: TERM and 5s]",
     r#"{ signal = "INT", grace = "1s" }"#,
 );
+const LIMIT: Key = key(
+    "output-limit",
+    Kind::Either(LIMITS),
+    "The most bytes of standard output, of standard error and of the history of an instance, or none [default: 1G]",
+    r#""64M""#,
+);
 const RING_OF: Key =
     key("ring", Kind::Word, "The ring [default: the only ring of the scenario]", r#""results""#);
 
@@ -164,6 +171,7 @@ pub static PROCESS: Section = section(
         AFTER_END,
         BACKGROUND,
         STOP,
+        LIMIT,
     ],
 );
 
@@ -189,6 +197,7 @@ pub static PRODUCER: Section = Section {
         AFTER_END,
         BACKGROUND,
         STOP,
+        LIMIT,
     ],
     one_of: &[],
     rest: Rest::Options(Program::Producer),
@@ -216,6 +225,7 @@ pub static CONSUMER: Section = Section {
         AFTER_END,
         BACKGROUND,
         STOP,
+        LIMIT,
     ],
     one_of: &[],
     rest: Rest::Options(Program::Consumer),

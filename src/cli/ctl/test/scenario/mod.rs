@@ -90,6 +90,8 @@ pub struct ProgramSpec {
     pub background: bool,
     /// The signal that ends it when its time has come, and how long it may take. Default: TERM, 5 s.
     pub stop: (Signal, Duration),
+    /// The most bytes of each of its outputs. Default: 1 GiB.
+    pub output_limit: Option<u64>,
 }
 
 impl ProgramSpec {

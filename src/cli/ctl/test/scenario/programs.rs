@@ -16,6 +16,8 @@ use super::{ProgramSpec, Ready, RingSpec, Run, Signal, Stdin, values};
 /// The size of generated items that have no `size`.
 const ITEM: (u64, u64) = (64, 64);
 const GRACE: Duration = Duration::from_secs(5);
+/// The most bytes of an output of which nothing is said.
+const OUTPUT: u64 = 1 << 30;
 
 /// The entries of `[ring]`, `[process]` and the like, in the order of the file.
 fn entries<'t>(file: &Table<'t>, key: &str) -> Vec<Node<'t>> {
@@ -156,6 +158,7 @@ fn read(table: Table<'_>, section: &'static Section, names: &Names) -> Result<Pr
             .unwrap_or_default(),
         background: table.read("background", values::truth)?.unwrap_or(false),
         stop: table.read("stop", read_stop)?.unwrap_or((Signal(SIGTERM), GRACE)),
+        output_limit: table.read("output-limit", read_limit)?.unwrap_or(Some(OUTPUT)),
     })
 }
 
@@ -252,6 +255,13 @@ fn read_stop(node: Node<'_>) -> Result<(Signal, Duration), Wrong> {
     let table = node.table(&STOPPING)?;
     let signal = table.read("signal", values::signal)?.unwrap_or(Signal(SIGTERM));
     Ok((signal, table.read("grace", values::duration)?.unwrap_or(GRACE)))
+}
+
+fn read_limit(node: Node<'_>) -> Result<Option<u64>, Wrong> {
+    match node.value.as_str() {
+        Some("none") => Ok(None),
+        _ => values::size(node).map(Some),
+    }
 }
 
 /// What a producer runs, and what it reads.

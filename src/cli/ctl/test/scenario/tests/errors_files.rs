@@ -15,7 +15,7 @@ const FILES: &[Row] = &[
     ),
     (
         "[process.p]\nrun = \"x\"\ncoutn = 2\n",
-        r#"3:1: unknown key "coutn"; expected one of run, count, env, cwd, stdin, ready, history, after, after-end, background, stop"#,
+        r#"3:1: unknown key "coutn"; expected one of run, count, env, cwd, stdin, ready, history, after, after-end, background, stop, output-limit"#,
         r#"did you mean "count"?"#,
     ),
     ("name = 5\n[process.p]\nrun = \"true\"\n", "1:8: name: this is a whole number; expected a text", ""),
@@ -228,6 +228,16 @@ const PROCESSES: &[Row] = &[
     (
         "[process.q]\nrun = \"x\"\nready = { fd = 4 }\nhistory = { fd = 4 }\n",
         "5:18: fd: ready has descriptor 4 already; expected another number from 3 to 255",
+        "",
+    ),
+    (
+        "process.p.output-limit = \"much\"\n",
+        r#"2:26: output-limit: this is not understood; expected a number of bytes such as 4096 or "64K", or "none""#,
+        "",
+    ),
+    (
+        "process.p.output-limit = -1\n",
+        r#"2:26: output-limit: "-1" is not understood; expected a number of bytes such as 4096 or "64K""#,
         "",
     ),
     ("process.p.after = \"q\"\n", r#"2:19: after: there is no program "q"; expected p"#, ""),

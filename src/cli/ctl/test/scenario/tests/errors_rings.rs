@@ -16,22 +16,22 @@ const RINGS: &[Row] = &[
     ),
     (
         "[ring.jobs]\n[consumer.c]\njobbs = 4\n",
-        r#"3:1: unknown key "jobbs"; expected one of ring, run, items, count, env, cwd, stdin, ready, history, after, after-end, background, stop, or a long option of consumer without its dashes"#,
+        r#"3:1: unknown key "jobbs"; expected one of ring, run, items, count, env, cwd, stdin, ready, history, after, after-end, background, stop, output-limit, or a long option of consumer without its dashes"#,
         r#"did you mean "jobs"?"#,
     ),
     (
         "[ring.jobs]\n[consumer.c]\nlog = \"x\"\n",
-        r#"3:1: unknown key "log"; expected one of ring, run, items, count, env, cwd, stdin, ready, history, after, after-end, background, stop, or a long option of consumer without its dashes"#,
+        r#"3:1: unknown key "log"; expected one of ring, run, items, count, env, cwd, stdin, ready, history, after, after-end, background, stop, output-limit, or a long option of consumer without its dashes"#,
         "a run writes the history itself",
     ),
     (
         "[ring.jobs]\n[consumer.c]\nhold = true\n",
-        r#"3:1: unknown key "hold"; expected one of ring, run, items, count, env, cwd, stdin, ready, history, after, after-end, background, stop, or a long option of consumer without its dashes"#,
+        r#"3:1: unknown key "hold"; expected one of ring, run, items, count, env, cwd, stdin, ready, history, after, after-end, background, stop, output-limit, or a long option of consumer without its dashes"#,
         "the process that holds the item would outlive the consumer",
     ),
     (
         "[ring.jobs]\n[producer.p]\nitems = 1\nfrobnicate = 4\n",
-        r#"4:1: unknown key "frobnicate"; expected one of ring, items, size, count, env, cwd, stdin, ready, history, after, after-end, background, stop, or a long option of producer without its dashes"#,
+        r#"4:1: unknown key "frobnicate"; expected one of ring, items, size, count, env, cwd, stdin, ready, history, after, after-end, background, stop, output-limit, or a long option of producer without its dashes"#,
         "producer --help lists its options",
     ),
     (

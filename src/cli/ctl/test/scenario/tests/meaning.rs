@@ -108,6 +108,11 @@ fn a_process_is_ready_and_ends_as_the_file_says() {
     let stop = |text: &str| right(&format!("[process.p]\nrun = \"x\"\nstop = {text}\n")).programs[0].stop;
     assert_eq!(stop("\"INT\""), (Signal(SIGINT), seconds(5)));
     assert_eq!(stop("{ signal = \"SIGKILL\", grace = 2 }"), (Signal(SIGKILL), seconds(2)));
+    let limit = |text: &str| right(&format!("[process.p]\nrun = \"x\"\n{text}\n")).programs[0].output_limit;
+    assert_eq!(limit(""), Some(1 << 30));
+    assert_eq!(limit("output-limit = \"64M\""), Some(64 << 20));
+    assert_eq!(limit("output-limit = 0"), Some(0));
+    assert_eq!(limit("output-limit = \"none\""), None);
 }
 
 #[test]
