@@ -10,6 +10,7 @@ mod points;
 mod programs;
 mod reports;
 mod scenarios;
+mod signals;
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! `ringctl test`: tests of several processes, described in files.
 
+mod beside;
 mod expect;
 mod report;
 mod run;

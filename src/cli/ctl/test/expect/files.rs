@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use regex_lite::Regex;
 use sha2::{Digest, Sha256};
 
 use super::Complaints;
 use crate::cli::common::exit::Failure;
+use crate::cli::ctl::test::beside::beside;
 use crate::cli::ctl::test::run::stage::Stage;
 use crate::cli::ctl::test::scenario::Expect;
 use crate::testing::{Output, Process};
@@ -30,11 +31,17 @@ pub fn judge(expect: &Expect, stage: &Stage<'_>) -> Result<Complaints, Failure> 
     add("stdout", outputs(&expect.stdout, "standard output", stage, Process::stdout)?);
     add("stderr", outputs(&expect.stderr, "standard error", stage, Process::stderr)?);
     for (left, right) in &expect.equal {
-        add("equal", compare(stage, left, right)?.into_iter().collect());
+        let (first, second) = (path(stage, left)?, path(stage, right)?);
+        let names = (left.clone(), right.clone());
+        let compared = beside(stage.stop, move || compare((&names.0, &first), (&names.1, &second)));
+        let differ =
+            compared.map_err(|error| Failure::io(format!("comparing {left} and {right}"), &error))?;
+        add("equal", differ.into_iter().collect());
     }
     for (file, sum) in &expect.sha256 {
         let path = path(stage, file)?;
-        let line = match hash(&path) {
+        let hashed = beside(stage.stop, move || hash(&path)).map_err(|error| Failure::io(file, &error))?;
+        let line = match hashed {
             Ok(found) if found == sum.to_lowercase() => continue,
             Ok(found) => format!("SHA-256 of {file} is {found}, expected {sum}"),
             Err(error) => format!("{file}: {error}"),
@@ -52,16 +59,24 @@ fn outputs(
 ) -> Result<Vec<String>, Failure> {
     let mut complaints = Vec::new();
     for (name, patterns) in expected {
-        let mut text = String::new();
-        for instance in stage.instances_of(name) {
-            let output = output(&instance.process);
-            text += &output.text().map_err(|error| Failure::io(format!("{:?}", output.path()), &error))?;
-        }
-        let missing = patterns.iter().filter(|pattern| !pattern.is_match(&text));
+        let outputs = stage.instances_of(name).map(|instance| output(&instance.process).clone()).collect();
+        let patterns = patterns.clone();
+        let missing = beside(stage.stop, move || unmatched(outputs, patterns));
+        let missing = missing.map_err(|error| Failure::io(format!("{what} of {name}"), &error))??;
         complaints
-            .extend(missing.map(|pattern| format!("{what} of {name} does not match {:?}", pattern.as_str())));
+            .extend(missing.iter().map(|pattern| format!("{what} of {name} does not match {pattern:?}")));
     }
     Ok(complaints)
+}
+
+/// The patterns that the text of all these outputs does not match.
+fn unmatched(outputs: Vec<Output>, patterns: Vec<Regex>) -> Result<Vec<String>, Failure> {
+    let mut text = String::new();
+    for output in outputs {
+        text += &output.text().map_err(|error| Failure::io(format!("{:?}", output.path()), &error))?;
+    }
+    let missing = patterns.iter().filter(|pattern| !pattern.is_match(&text));
+    Ok(missing.map(|pattern| pattern.as_str().to_string()).collect())
 }
 
 fn path(stage: &Stage<'_>, file: &str) -> Result<PathBuf, Failure> {
@@ -69,17 +84,16 @@ fn path(stage: &Stage<'_>, file: &str) -> Result<PathBuf, Failure> {
     Ok(stage.names.folder().join(file))
 }
 
-/// Compares the sorted lines of two files.
-fn compare(stage: &Stage<'_>, left: &str, right: &str) -> Result<Option<String>, Failure> {
-    let read = |file: &str| Ok::<_, Failure>(fs::read(path(stage, file)?));
-    let (first, second) = match (read(left)?, read(right)?) {
+/// Compares the sorted lines of two files, which have names and paths.
+fn compare((left, left_path): (&str, &Path), (right, right_path): (&str, &Path)) -> Option<String> {
+    let (first, second) = match (fs::read(left_path), fs::read(right_path)) {
         (Ok(first), Ok(second)) => (first, second),
-        (Err(error), _) => return Ok(Some(format!("{left}: {error}"))),
-        (_, Err(error)) => return Ok(Some(format!("{right}: {error}"))),
+        (Err(error), _) => return Some(format!("{left}: {error}")),
+        (_, Err(error)) => return Some(format!("{right}: {error}")),
     };
     let (first, second) = (sorted(&first), sorted(&second));
     if first == second {
-        return Ok(None);
+        return None;
     }
     let only = |these: &[&[u8]], others: &[&[u8]]| -> Vec<String> {
         let (mut rest, mut only) = (others.iter().peekable(), Vec::new());
@@ -104,7 +118,7 @@ fn compare(stage: &Stage<'_>, left: &str, right: &str) -> Result<Option<String>,
     };
     let (in_first, in_second) = (only(&first, &second), only(&second, &first));
     let lines = [list(left, in_first), list(right, in_second)].concat();
-    Ok(Some(format!("the sorted lines of {left} and {right} differ{lines}")))
+    Some(format!("the sorted lines of {left} and {right} differ{lines}"))
 }
 
 /// The lines of a file, sorted; a last one without an end is a line.

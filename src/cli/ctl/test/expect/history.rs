@@ -1,11 +1,15 @@
 //! What must be true of the items of a run.
 
+use std::io;
+use std::path::PathBuf;
+
 use super::Complaints;
 use super::events::{Events, percentile};
 use super::logs;
 use super::mapping::{self, Names};
 use crate::cli::common::exit::Failure;
 use crate::cli::ctl::check;
+use crate::cli::ctl::test::beside::beside;
 use crate::cli::ctl::test::run::outcome::{Items, Outcome};
 use crate::cli::ctl::test::run::stage::Stage;
 use crate::cli::ctl::test::scenario::{Duplicated, Expect, Scenario};
@@ -37,7 +41,10 @@ pub fn judge(scenario: &Scenario, stage: &Stage<'_>, outcome: &mut Outcome) -> R
         return Ok(Complaints::new());
     }
     let failed = |error: HistoryError| check::failure(error);
-    let report = history::check(&logs, Checker::new().describe(1000)).map_err(failed)?;
+    let unread = |error: io::Error| Failure::io("reading the history", &error);
+    let files = logs.clone();
+    let report = beside(stage.stop, move || history::check(&files, Checker::new().describe(1000)));
+    let report = report.map_err(unread)?.map_err(failed)?;
     outcome.history = Some(Items { counts: report.counts, lost: report.count(Fault::Lost) });
     if !needs_history(expect) {
         return Ok(Complaints::new());
@@ -46,10 +53,14 @@ pub fn judge(scenario: &Scenario, stage: &Stage<'_>, outcome: &mut Outcome) -> R
         outcome.gaps.push(nothing.into());
         return Ok(Complaints::new());
     }
-    let events = Events::read(&logs).map_err(failed)?;
+    let read = |logs: Vec<PathBuf>| {
+        let events = beside(stage.stop, move || Events::read(&logs));
+        events.map_err(unread)?.map_err(failed)
+    };
+    let events = read(logs)?;
     let mut complaints = counts(expect, &report, &names, &events, &|process| is_struck(stage, process));
     // The mapped history has no times.
-    let own = if names.is_empty() { events } else { Events::read(&own).map_err(failed)? };
+    let own = if names.is_empty() { events } else { read(own)? };
     complaints.extend(times(expect, &own, outcome));
     Ok(complaints)
 }

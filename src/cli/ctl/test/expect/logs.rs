@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::common::exit::Failure;
+use crate::cli::ctl::test::beside::beside;
 use crate::cli::ctl::test::run::stage::Stage;
 
 /// The most bytes that are read at once of a file without line breaks.
@@ -17,7 +18,9 @@ const LONGEST: u64 = 4096;
 /// A file cannot be read or written.
 pub fn own(stage: &Stage<'_>) -> Result<Vec<PathBuf>, Failure> {
     for log in stage.instances.iter().filter_map(|one| one.process.log()).filter(|log| log.path().exists()) {
-        put_in_order(log.path()).map_err(|error| Failure::io(format!("{:?}", log.path()), &error))?;
+        let path = log.path().to_owned();
+        let sorted = beside(stage.stop, move || put_in_order(&path)).and_then(|sorted| sorted);
+        sorted.map_err(|error| Failure::io(format!("{:?}", log.path()), &error))?;
     }
     let entries = fs::read_dir(stage.history()).into_iter().flatten().flatten();
     let has_bytes = |path: &PathBuf| fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() > 0);

@@ -4,12 +4,14 @@
 //! fault struck, then by the others. This is an order that a correct queue can have had, if there is one.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::path::PathBuf;
 
 use regex_lite::Regex;
 
 use crate::cli::common::exit::Failure;
+use crate::cli::ctl::test::beside::beside;
 use crate::cli::ctl::test::run::instance::Instance;
 use crate::cli::ctl::test::run::stage::Stage;
 use crate::cli::ctl::test::scenario::{Duplicated, Mapping, Scenario};
@@ -30,18 +32,54 @@ enum Word {
     Acknowledged,
 }
 
+/// The outputs of a process that a mapping reads.
+struct Source {
+    mapping: Mapping,
+    outputs: Vec<Output>,
+    process: u64,
+    /// Its program, and its number there.
+    instance: (usize, u32),
+    is_struck: bool,
+}
+
+/// What a process has done, in its order.
+struct Done {
+    process: u64,
+    is_struck: bool,
+    acknowledges: bool,
+    events: Vec<(Word, String)>,
+}
+
 /// Writes the history, and returns its file, the names of its items, and why it may be
 /// wrong; `None`: no line matches.
 ///
 /// # Errors
-/// An output cannot be read, or the file cannot be written.
+/// An output cannot be read, or the file cannot be written; or a signal has come.
 pub fn write(
     scenario: &Scenario,
     stage: &Stage<'_>,
 ) -> Result<Option<(PathBuf, Names, Option<String>)>, Failure> {
-    let mut history = History::default();
     let may_redeliver = scenario.expect.duplicated == Some(Duplicated::Redelivered);
-    let (mut read, mut files) = (Vec::new(), BTreeSet::new());
+    let (sources, doubt) = sources(scenario, stage, may_redeliver)?;
+    let path = stage.plan.folder.join("mapped.log");
+    let failed = |error: io::Error| Failure::io(format!("{path:?}"), &error);
+    let read = beside(stage.stop, move || read(sources, may_redeliver, doubt)).map_err(failed)?;
+    let history = read?;
+    if history.text.is_empty() {
+        return Ok(None);
+    }
+    fs::write(&path, history.text).map_err(failed)?;
+    let names = history.items.into_iter().map(|(id, (producer, sequence, _))| ((producer, sequence), id));
+    Ok(Some((path, names.collect(), history.doubt)))
+}
+
+/// What is read, and why the history of it may be wrong.
+fn sources(
+    scenario: &Scenario,
+    stage: &Stage<'_>,
+    may_redeliver: bool,
+) -> Result<(Vec<Source>, Option<String>), Failure> {
+    let (mut sources, mut doubt, mut files) = (Vec::new(), None, BTreeSet::new());
     for instance in &stage.instances {
         let name = &stage.program(instance).name;
         for (place, mapping) in scenario.history.iter().enumerate() {
@@ -55,24 +93,38 @@ pub fn write(
             if outputs.len() < all && may_redeliver && mapping.acknowledged.is_none() {
                 let name = instance.process.name();
                 let line = format!("[history] reads a file of {name} that another process writes, too");
-                history
-                    .doubt
-                    .get_or_insert(line + ": without acknowledged, it is not known what was in hand");
+                doubt.get_or_insert(line + ": without acknowledged, it is not known what was in hand");
             }
-            let lines = lines(&outputs)?;
-            let events: Vec<(Word, String)> = lines.iter().flat_map(|line| words(mapping, line)).collect();
-            let process = u64::from(instance.process.id());
-            let sent = events.iter().filter(|(word, _)| *word == Word::Sent);
-            let sender = (instance.program, instance.number);
-            sent.for_each(|(_, id)| history.sent(process, sender, id));
-            read.push((instance.struck, process, mapping.acknowledged.is_some(), events));
+            sources.push(Source {
+                mapping: mapping.clone(),
+                outputs,
+                process: instance.process.id().into(),
+                instance: (instance.program, instance.number),
+                is_struck: instance.struck,
+            });
         }
     }
+    Ok((sources, doubt))
+}
+
+/// Reads the outputs, and makes a history of them.
+fn read(sources: Vec<Source>, may_redeliver: bool, doubt: Option<String>) -> Result<History, Failure> {
+    let (mut history, mut all) = (History { doubt, ..History::default() }, Vec::new());
+    for Source { mapping, outputs, process, instance, is_struck } in sources {
+        let mut events = Vec::new();
+        for output in &outputs {
+            let read = each_line(output, |line| events.extend(words(&mapping, line)));
+            read.map_err(|error| Failure::io(format!("{:?}", output.path()), &error))?;
+        }
+        let sent = events.iter().filter(|(word, _)| *word == Word::Sent);
+        sent.for_each(|(_, id)| history.sent(process, instance, id));
+        all.push(Done { process, is_struck, acknowledges: mapping.acknowledged.is_some(), events });
+    }
     // A stable sort: struck processes come first.
-    read.sort_by_key(|(struck, ..)| !struck);
+    all.sort_by_key(|done| !done.is_struck);
     // Acknowledgements by a process that did not receive the item.
     let mut others = Vec::new();
-    for (struck, process, acknowledges, events) in &read {
+    for Done { process, is_struck, acknowledges, events } in &all {
         let last = events.iter().rposition(|(word, _)| *word == Word::Received);
         let mut received = HashSet::new();
         for (place, (word, id)) in events.iter().enumerate() {
@@ -84,7 +136,7 @@ pub fn write(
                     history.received(*process, id);
                     received.insert(id);
                     // The last one may still have been in hand when the process was struck.
-                    let in_hand = *struck && may_redeliver && Some(place) == last;
+                    let in_hand = *is_struck && may_redeliver && Some(place) == last;
                     if !acknowledges && !in_hand {
                         history.acknowledged(*process, id);
                     }
@@ -96,13 +148,7 @@ pub fn write(
         let process = history.receivers.get(id).copied().unwrap_or(0);
         history.acknowledged(process, id);
     }
-    if history.text.is_empty() {
-        return Ok(None);
-    }
-    let path = stage.plan.folder.join("mapped.log");
-    fs::write(&path, history.text).map_err(|error| Failure::io(format!("{path:?}"), &error))?;
-    let names = history.items.into_iter().map(|(id, (producer, sequence, _))| ((producer, sequence), id));
-    Ok(Some((path, names.collect(), history.doubt)))
+    Ok(history)
 }
 
 /// The files whose lines a mapping reads.
@@ -118,16 +164,22 @@ fn outputs(mapping: &Mapping, stage: &Stage<'_>, instance: &Instance) -> Result<
     Ok(outputs)
 }
 
-fn lines(outputs: &[Output]) -> Result<Vec<String>, Failure> {
-    let mut lines = Vec::new();
-    for output in outputs {
-        let text = output.text().map_err(|error| Failure::io(format!("{:?}", output.path()), &error))?;
+/// Takes each line of an output, without its end. A missing file has none.
+fn each_line(output: &Output, mut take: impl FnMut(&str)) -> io::Result<()> {
+    let mut reader = match File::open(output.path()) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        opened => BufReader::new(opened?),
+    };
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        reader.read_until(b'\n', &mut line)?;
         // Without its end, a line may be incomplete.
-        lines.extend(
-            text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_string),
-        );
+        match line.strip_suffix(b"\n") {
+            Some(text) => take(&String::from_utf8_lossy(text)),
+            None => return Ok(()),
+        }
     }
-    Ok(lines)
 }
 
 /// What a line says, and of which item.

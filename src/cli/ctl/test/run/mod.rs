@@ -42,7 +42,15 @@ pub struct Plan {
 /// # Errors
 /// A [`Failure`] of the test itself: a ring or a process could not be made, a file could not be read.
 pub fn run(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<Option<Outcome>, Failure> {
-    let mut stage = Stage::set(scenario, plan)?;
+    match run_to_the_end(scenario, plan, stop) {
+        // Work that was given up for a signal.
+        Err(_) if stop.is_raised() => Ok(None),
+        ended => ended,
+    }
+}
+
+fn run_to_the_end(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<Option<Outcome>, Failure> {
+    let mut stage = Stage::set(scenario, plan, stop)?;
     let mut faults = Faults::new(scenario, plan);
     let ended = loop {
         if stop.is_raised() {
@@ -66,7 +74,7 @@ pub fn run(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<Option<O
         Ended::Over => {
             let except = scenario.expect.leftovers.as_deref();
             leftovers.extend(except.map(|_| leftovers::descriptors(&stage)).unwrap_or_default());
-            stage.end_background(stop);
+            stage.end_background();
             leftovers.extend(except.map(|except| leftovers::find(&stage, except)).unwrap_or_default());
             stage.flooded()?.map(|why| (Cut::Output, why))
         }

@@ -34,6 +34,9 @@ const SIZES: Duration = Duration::from_millis(20);
 /// The time between two looks at the mapped segments.
 const SEGMENTS: Duration = Duration::from_millis(20);
 
+/// How many bytes are generated between two looks at the time and for signals.
+const CHECKED: usize = 64 << 10;
+
 /// Tells a program the number of the descriptor for its history.
 const DESCRIPTOR: &str = "RINGPIPE_LOG_FD";
 
@@ -42,6 +45,7 @@ const DESCRIPTOR: &str = "RINGPIPE_LOG_FD";
 pub struct Stage<'s> {
     pub scenario: &'s Scenario,
     pub plan: &'s Plan,
+    pub stop: &'s StopFlag,
     pub names: Names,
     pub rings: BTreeMap<String, Arc<RingObserver>>,
     pub instances: Vec<Instance>,
@@ -49,6 +53,8 @@ pub struct Stage<'s> {
     pub session: Session,
     /// How many instances of each program were started.
     started: Vec<u32>,
+    /// Instances whose input was not complete in time.
+    unstarted: Vec<String>,
     pub began: Instant,
     /// When all programs were ready.
     pub all_ready: Option<Instant>,
@@ -62,7 +68,7 @@ pub struct Stage<'s> {
 
 impl<'s> Stage<'s> {
     /// Makes the folder and the rings.
-    pub fn set(scenario: &'s Scenario, plan: &'s Plan) -> Result<Self, Failure> {
+    pub fn set(scenario: &'s Scenario, plan: &'s Plan, stop: &'s StopFlag) -> Result<Self, Failure> {
         let failed = |error: &io::Error| Failure::io(format!("folder of the run {:?}", plan.folder), error);
         let folder = plan.folder.join("dir");
         fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
@@ -78,11 +84,13 @@ impl<'s> Stage<'s> {
         let mut stage = Stage {
             scenario,
             plan,
+            stop,
             session,
             names,
             rings: BTreeMap::new(),
             instances: Vec::new(),
             started: vec![0; scenario.programs.len()],
+            unstarted: Vec::new(),
             began: Instant::now(),
             all_ready: None,
             segments_before,
@@ -164,7 +172,13 @@ impl<'s> Stage<'s> {
     ) -> Result<(), Failure> {
         let spec = &self.scenario.programs[program];
         let failed = |error: &io::Error| Failure::io(format!("starting {}-{number}", spec.name), error);
-        let launched = self.launch(spec, number).map_err(|error| failed(&error))?;
+        let launched = match self.launch(spec, number) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                self.unstarted.push(format!("{}-{number}", spec.name));
+                return Ok(());
+            }
+            launched => launched.map_err(|error| failed(&error))?,
+        };
         let traces = RefCell::new(Vec::new());
         let prepare = |pid: u32| {
             for (fault, plan) in &traced {
@@ -257,11 +271,15 @@ impl<'s> Stage<'s> {
     }
 
     /// Writes the generated lines of an instance to a file.
+    ///
+    /// # Errors
+    /// The error of the system; `TimedOut`: the run takes too long; `Interrupted`: a signal has come.
     fn items(&self, spec: &ProgramSpec, number: u32, count: u64, size: (u64, u64)) -> io::Result<PathBuf> {
         let path = self.plan.folder.join(format!("{}-{number}.stdin", spec.name));
         let name = spec.name.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let mut random = fastrand::Rng::with_seed(self.plan.seed ^ name ^ u64::from(number) << 32);
         let (mut file, mut line) = (BufWriter::new(File::create(&path)?), String::new());
+        let (deadline, mut unchecked) = (after(self.began, self.scenario.timeout), 0);
         for item in 1..=count {
             let size = random.u64(size.0..=size.1) as usize;
             line.clear();
@@ -272,6 +290,15 @@ impl<'s> Stage<'s> {
             }
             // The end of a long name is what differs.
             writeln!(file, "{}", &line[line.len() - size..])?;
+            unchecked += line.len();
+            if unchecked > CHECKED {
+                unchecked = 0;
+                match () {
+                    () if self.stop.is_raised() => return Err(io::ErrorKind::Interrupted.into()),
+                    () if Instant::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
+                    () => {}
+                }
+            }
         }
         file.flush()?;
         Ok(path)
@@ -335,7 +362,8 @@ impl<'s> Stage<'s> {
         let waits = |one: &Instance| !self.program(one).background && one.is_active();
         // A process that was started again must come to be ready, or end.
         let becomes_ready = |one: &Instance| one.ready.is_none() && one.ended.is_none();
-        if started && !self.instances.iter().any(|one| waits(one) || becomes_ready(one)) && !will_restart {
+        let runs = self.instances.iter().any(|one| waits(one) || becomes_ready(one));
+        if started && !runs && !will_restart && self.unstarted.is_empty() {
             return Some(Ended::Over);
         }
         let timeout = self.scenario.timeout;
@@ -351,7 +379,8 @@ impl<'s> Stage<'s> {
         };
         let unready = part("not ready", names(&|one| one.ready.is_none() && one.ended.is_none()));
         let running = part("still running", names(&waits));
-        Some(Ended::Cut(Cut::TimedOut, format!("not over after {timeout:?}{unready}{running}")))
+        let unstarted = part("not started, for want of its input", self.unstarted.join(", "));
+        Some(Ended::Cut(Cut::TimedOut, format!("not over after {timeout:?}{unstarted}{unready}{running}")))
     }
 
     /// Whether an output is too large, as far as it was looked at.
@@ -390,7 +419,7 @@ impl<'s> Stage<'s> {
     }
 
     /// Asks the processes of the background to end, and kills those that do not.
-    pub fn end_background(&mut self, stop: &StopFlag) {
+    pub fn end_background(&mut self) {
         let begin = Instant::now();
         let specs: Vec<&ProgramSpec> = self.instances.iter().map(|one| self.program(one)).collect();
         for (one, spec) in self.instances.iter_mut().zip(&specs) {
@@ -402,7 +431,8 @@ impl<'s> Stage<'s> {
             }
         }
         for (place, spec) in specs.iter().enumerate() {
-            while self.instances[place].is_active() && begin.elapsed() < spec.stop.1 && !stop.is_raised() {
+            while self.instances[place].is_active() && begin.elapsed() < spec.stop.1 && !self.stop.is_raised()
+            {
                 match self.instances[place].process.ended() {
                     Ok(Some(ended)) => self.instances[place].ended = Some((ended, Instant::now())),
                     // The caller sees that an output is too large.
