@@ -72,19 +72,20 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
 /// # Errors
 /// The error of the system, such as a number above `ulimit -n`.
 pub fn reserve(fd: RawFd) -> io::Result<()> {
-    // SAFETY: system calls without memory. A number in use is left as it is.
-    unsafe {
-        if libc::fcntl(fd, libc::F_GETFD) >= 0 {
-            return Ok(());
-        }
-        let null = File::open("/dev/null")?;
-        match null.as_raw_fd() == fd {
-            true => std::mem::forget(null),
-            false if libc::dup3(null.as_raw_fd(), fd, libc::O_CLOEXEC) < 0 => {
-                return Err(io::Error::last_os_error());
-            }
-            false => {}
-        }
+    // SAFETY: a system call without memory.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0 {
+        return Ok(());
+    }
+    // The lowest free number from here on: unlike dup2, this takes no number that another thread is just given.
+    let null = File::open("/dev/null")?;
+    if null.as_raw_fd() == fd {
+        std::mem::forget(null);
+        return Ok(());
+    }
+    let copy = fcntl(&null, FcntlArg::F_DUPFD_CLOEXEC(fd))?;
+    if copy != fd {
+        // SAFETY: a new descriptor of this process. The number is in use by now, and left as it is.
+        drop(unsafe { OwnedFd::from_raw_fd(copy) });
     }
     Ok(())
 }

@@ -16,6 +16,7 @@
 //! | `command` | what only the commands need |
 //! | `tree` | processes that end with this one, and their descendants |
 //! | `descriptors` | closing all but a few, keeping a number free, files in memory |
+//! | `connect` | TCP connections that are begun without waiting |
 //! | `trace` | faults at chosen system calls and instructions of other processes |
 //! | [`copy`] | short copies without a call |
 //! | [`random`] | random identities |
@@ -29,6 +30,8 @@ pub mod abi;
 pub mod clock;
 #[cfg(feature = "cli")]
 pub mod command;
+#[cfg(feature = "testing")]
+pub mod connect;
 pub mod copy;
 #[cfg(feature = "testing")]
 pub mod descriptors;

@@ -18,6 +18,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod connect;
 pub mod history;
 mod output;
 pub mod point;

@@ -85,7 +85,7 @@ pub struct Follow {
     rest: Vec<u8>,
 }
 
-/// The most bytes that one call of [`Follow::lines`] reads.
+/// The most bytes that one call of [`Follow::next_lines`] reads.
 const MOST: u64 = 1 << 20;
 /// The longest line that is kept whole, in bytes.
 const LONGEST: usize = 16 << 20;
@@ -98,8 +98,22 @@ impl Follow {
     /// # Errors
     /// The error of the system.
     pub fn lines(&mut self) -> io::Result<Vec<String>> {
+        loop {
+            match self.next_lines()? {
+                Some(lines) if lines.is_empty() => {}
+                lines => return Ok(lines.unwrap_or_default()),
+            }
+        }
+    }
+
+    /// The lines that the next mebibyte completes, without their ends: none, if it has no end of a line. `None`: nothing
+    /// more was written. Otherwise as [`lines`](Self::lines), which goes on until a line is complete.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn next_lines(&mut self) -> io::Result<Option<Vec<String>>> {
         let mut file = match File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
         if file.metadata()?.len() < self.offset {
@@ -107,21 +121,20 @@ impl Follow {
             self.rest.clear();
         }
         file.seek(SeekFrom::Start(self.offset))?;
-        let end = loop {
-            let old = self.rest.len();
-            let read = (&mut file).take(MOST).read_to_end(&mut self.rest)?;
-            self.offset += read as u64;
-            match self.rest[old..].iter().rposition(|&byte| byte == b'\n') {
-                Some(end) => break old + end,
-                None if read == 0 => return Ok(Vec::new()),
-                None if self.rest.len() > LONGEST => drop(self.rest.drain(..self.rest.len() / 2)),
-                None => {}
+        let old = self.rest.len();
+        let read = file.take(MOST).read_to_end(&mut self.rest)?;
+        self.offset += read as u64;
+        let Some(end) = self.rest[old..].iter().rposition(|&byte| byte == b'\n') else {
+            if self.rest.len() > LONGEST {
+                self.rest.drain(..self.rest.len() / 2);
             }
+            return Ok((read > 0).then(Vec::new));
         };
+        let end = old + end;
         let rest = self.rest.split_off(end + 1);
         let complete = std::mem::replace(&mut self.rest, rest);
         let lines = complete[..end].split(|&byte| byte == b'\n');
-        Ok(lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect())
+        Ok(Some(lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect()))
     }
 }
 
@@ -150,6 +163,21 @@ mod tests {
         file.write_all(b"d\n").unwrap();
         assert_eq!(follow.lines().unwrap(), ["d"], "a file that was written anew");
         assert_eq!(output.text().unwrap(), "d\n");
+    }
+
+    #[test]
+    fn a_line_without_end_is_read_in_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Output::new(folder.path().join("output"));
+        let mut follow = output.follow();
+        assert_eq!(follow.next_lines().unwrap(), None, "a missing file");
+        std::fs::write(output.path(), vec![b'x'; 2 << 20]).unwrap();
+        for part in [Some(vec![]), Some(vec![]), None, None] {
+            assert_eq!(follow.next_lines().unwrap(), part);
+        }
+        assert!(follow.lines().unwrap().is_empty());
+        std::fs::OpenOptions::new().append(true).open(output.path()).unwrap().write_all(b"y\nz").unwrap();
+        assert_eq!(follow.next_lines().unwrap(), Some(vec!["x".repeat(2 << 20) + "y"]));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! A process of a session.
 
 use std::io::{self, PipeReader, Read};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
+use super::connect::Connecting;
 use super::output::{Follow, Output};
 use super::program::{Condition, Ready};
 use crate::sys::tree::{self, Child};
@@ -16,8 +16,6 @@ pub use crate::sys::tree::Ended;
 
 /// The time between two checks of a process.
 const POLL: Duration = Duration::from_millis(1);
-/// How long a connection may take, to a port of this machine as a rule.
-const CONNECT: Duration = Duration::from_millis(200);
 
 /// A process that a [`Session`](super::Session) has started, with the processes of its group.
 ///
@@ -38,7 +36,7 @@ pub(super) enum Waiting {
     Over,
     Line(Follow, Condition<str>),
     File(std::path::PathBuf),
-    Tcp(String),
+    Tcp(Connecting),
     Descriptor(PipeReader),
     When(Condition<u32>),
 }
@@ -55,7 +53,7 @@ impl Waiting {
             (Ready::Stdout(condition), _) => Waiting::Line(stdout.follow(), condition.clone()),
             (Ready::Stderr(condition), _) => Waiting::Line(stderr.follow(), condition.clone()),
             (Ready::File(file), _) => Waiting::File(file.clone()),
-            (Ready::Tcp(address), _) => Waiting::Tcp(address.clone()),
+            (Ready::Tcp(address), _) => Waiting::Tcp(Connecting::to(address)),
             (Ready::When(condition), _) => Waiting::When(condition.clone()),
             (Ready::Descriptor(_), Some(pipe)) => Waiting::Descriptor(pipe),
             (Ready::Started | Ready::Descriptor(_), _) => Waiting::Over,
@@ -117,7 +115,7 @@ impl Process {
         }
     }
 
-    /// Whether it is ready. Once it was, it stays so.
+    /// Whether it is ready. Once it was, it stays so. This does not wait, neither for a server nor for the end of a line.
     ///
     /// # Errors
     /// The error of the system in reading its output.
@@ -126,19 +124,18 @@ impl Process {
             Waiting::Over => return Ok(true),
             // A process that writes without end must not keep this call: the next one goes on.
             Waiting::Line(follow, condition) if self.child.ended()?.is_none() => {
-                follow.lines()?.iter().any(|line| condition(line))
+                follow.next_lines()?.unwrap_or_default().iter().any(|line| condition(line))
             }
             Waiting::Line(follow, condition) => loop {
                 // All that there is: after the end of the process there is no other check.
-                let lines = follow.lines()?;
-                match lines.iter().any(|line| condition(line)) {
-                    true => break true,
-                    false if lines.is_empty() => break false,
-                    false => {}
+                match follow.next_lines()? {
+                    Some(lines) if lines.iter().any(|line| condition(line)) => break true,
+                    Some(_) => {}
+                    None => break false,
                 }
             },
             Waiting::File(file) => file.exists(),
-            Waiting::Tcp(address) => accepts(address),
+            Waiting::Tcp(connecting) => connecting.has_connected(),
             Waiting::Descriptor(pipe) => wrote(pipe)?,
             Waiting::When(condition) => condition(&(self.child.id().as_raw() as u32)),
         };
@@ -223,11 +220,6 @@ impl Process {
     pub fn limit_memory(&self, bytes: u64) -> io::Result<()> {
         tree::limit_memory(self.child.id(), bytes)
     }
-}
-
-fn accepts(address: &str) -> bool {
-    let Ok(mut addresses) = address.to_socket_addrs() else { return false };
-    addresses.any(|address| TcpStream::connect_timeout(&address, CONNECT).is_ok())
 }
 
 /// Whether something was written to a pipe, or all of its writers have closed it.

@@ -304,7 +304,9 @@ impl<'s> Faults<'s> {
                     let outputs = || [process.stdout().follow(), process.stderr().follow()];
                     let followed = state.followed.entry(process.name().into()).or_insert_with(outputs);
                     for output in followed {
-                        let lines = output.lines().map_err(|error| Failure::io(process.name(), &error))?;
+                        let lines =
+                            output.next_lines().map_err(|error| Failure::io(process.name(), &error))?;
+                        let lines = lines.unwrap_or_default();
                         state.lines += lines.iter().filter(|line| pattern.is_match(line)).count() as u64;
                     }
                 }
