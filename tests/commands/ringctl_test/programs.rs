@@ -8,10 +8,10 @@ fn placeholders_stand_for_the_things_of_a_run() {
 [ring.jobs]
 [process.x]
 count = 2
-run = ["/bin/sh", "-c", 'n=7; echo n={n} seed={seed} {other} ${n} $E; echo {port.a} {port.a} {port.b} > port{n}; echo {dir}; pwd; ringctl inspect {ring.jobs} > ring; ls {file}/scenario.toml']
+run = ["/bin/sh", "-c", 'n=7; echo n={n} seed={seed} {{other}} ${n} {{n}} {} $E; echo {port.a} {port.a} {port.b} > port{n}; echo {dir}; pwd; ringctl inspect {ring.jobs} > ring; ls {file}/scenario.toml']
 env = { E = "e{n}" }
 [expect]
-stdout = { x = ['n=1 seed=9 \{other\} 7 e1', 'n=2 seed=9'] }
+stdout = { x = ['n=1 seed=9 \{other\} 7 \{n\} \{\} e1', 'n=2 seed=9'] }
 "#;
     let bench = Bench::new(text);
     bench.run(&["--seed", "9", "--keep", "kept"]).succeeds();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::cli::ctl::test::scenario::Scenario;
+use crate::cli::ctl::test::scenario::placeholders::{Part, parts};
 
 /// What the placeholders of one run stand for.
 #[derive(Debug)]
@@ -47,29 +48,20 @@ impl Names {
         &self.folder
     }
 
-    /// A text with its placeholders replaced; other braces stay as they are, and so do variables of a shell (`${n}`). `number` is that of the instance.
+    /// A text with its placeholders replaced. `number` is that of the instance.
     ///
     /// # Errors
     /// The system has no free port.
     pub fn fill(&self, text: &str, number: u32) -> io::Result<String> {
-        let (mut filled, mut rest) = (String::new(), text);
-        while let Some((before, after)) = rest.split_once('{') {
-            filled += before;
-            rest = after;
-            let inside = after.split_once('}').filter(|_| !filled.ends_with('$'));
-            let Some((name, after)) = inside else {
-                filled.push('{');
-                continue;
-            };
-            match self.value(name, number)? {
-                Some(value) => {
-                    filled += &value;
-                    rest = after;
-                }
-                None => filled.push('{'),
+        let mut filled = String::new();
+        for part in parts(text) {
+            match part {
+                Part::Text(text) => filled += text,
+                // The reader of the file knows the same names.
+                Part::Placeholder(name) => filled += &self.value(name, number)?.unwrap_or_default(),
             }
         }
-        Ok(filled + rest)
+        Ok(filled)
     }
 
     fn value(&self, name: &str, number: u32) -> io::Result<Option<String>> {

@@ -148,7 +148,7 @@ fn read_pair(node: Node<'_>, names: &Names) -> Result<(String, String), Wrong> {
 fn read_checksums(node: Node<'_>, names: &Names) -> Result<BTreeMap<String, String>, Wrong> {
     let mut sums = BTreeMap::new();
     for entry in node.entries().into_iter().flatten() {
-        names.placeholders(entry, entry.name)?;
+        names.placeholders(entry.of_key(), entry.name)?;
         sums.insert(entry.name.into(), values::sha256(entry)?);
     }
     Ok(sums)

@@ -11,6 +11,7 @@ mod kind;
 mod names;
 mod node;
 mod options;
+pub mod placeholders;
 mod programs;
 mod read;
 pub mod schema;

@@ -1,6 +1,7 @@
 //! The names of rings and programs that a scenario defines, and what refers to them.
 
 use super::node::Node;
+use super::placeholders::{self, KNOWN, Part};
 use super::values;
 use super::wrong::{Wrong, one_of};
 
@@ -75,7 +76,7 @@ impl Names {
     /// A text with placeholders.
     ///
     /// # Errors
-    /// A placeholder names a ring that does not exist, or a port without a name.
+    /// A placeholder is not known, or names a ring that does not exist, or a port without a name.
     pub fn template(&self, node: Node<'_>) -> Result<String, Wrong> {
         let text = values::text(node)?;
         self.placeholders(node, &text)?;
@@ -87,16 +88,17 @@ impl Names {
     /// # Errors
     /// As [`template`](Self::template).
     pub fn placeholders(&self, node: Node<'_>, text: &str) -> Result<(), Wrong> {
-        for (place, _) in text.match_indices('{') {
-            let Some((inside, _)) = text[place + 1..].split_once('}') else { continue };
-            // A variable of a shell.
-            if text[..place].ends_with('$') {
-                continue;
-            }
-            match inside.split_once('.') {
+        for part in placeholders::parts(text) {
+            let Part::Placeholder(placeholder) = part else { continue };
+            match placeholder.split_once('.') {
                 Some(("ring", name)) => defined(node, node.at(), "ring", name, &self.rings)?,
                 Some(("port", "")) => return Err(node.wrong("the port has no name", "{port.NAME}")),
-                _ => {}
+                _ if placeholders::is_known(placeholder) => {}
+                _ => {
+                    let problem = format!("there is no placeholder {{{placeholder}}}");
+                    let hint = placeholders::hint(placeholder, &self.rings);
+                    return Err(node.wrong(problem, KNOWN).hint(hint).at_text(format!("{{{placeholder}}}")));
+                }
             }
         }
         Ok(())

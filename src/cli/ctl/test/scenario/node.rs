@@ -41,6 +41,12 @@ impl<'t> Node<'t> {
         if self.value.is_table() { self.key_at } else { self.value_at }
     }
 
+    /// The same, with faults at its key.
+    pub fn of_key(mut self) -> Self {
+        self.value_at = self.key_at;
+        self
+    }
+
     /// Its value is wrong.
     pub fn wrong(&self, problem: impl AsRef<str>, expected: impl AsRef<str>) -> Wrong {
         Wrong::new(self.at(), format!("{}: {}", self.name, problem.as_ref()), expected)

@@ -10,18 +10,20 @@ pub struct Wrong {
     at: usize,
     line: String,
     hint: Option<String>,
+    /// The fault is where this text stands first from there on.
+    text: Option<String>,
 }
 
 impl Wrong {
     /// A fault at this byte: what is wrong, and the expected form.
     pub fn new(at: usize, problem: impl AsRef<str>, expected: impl AsRef<str>) -> Self {
         let (problem, expected) = (problem.as_ref(), expected.as_ref());
-        Wrong { at, line: format!("{problem}; expected {expected}"), hint: None }
+        Wrong { at, line: format!("{problem}; expected {expected}"), hint: None, text: None }
     }
 
     /// A fault whose message has its expected form already.
     pub fn line(at: usize, line: impl Into<String>) -> Self {
-        Wrong { at, line: line.into(), hint: None }
+        Wrong { at, line: line.into(), hint: None, text: None }
     }
 
     /// A name that is not one of `known`.
@@ -42,9 +44,17 @@ impl Wrong {
         self
     }
 
+    /// The fault is this part of the value.
+    pub fn at_text(mut self, text: String) -> Self {
+        self.text = Some(text);
+        self
+    }
+
     /// The failure of the command: `FILE:LINE:COLUMN: message`, both from 1; a column is a character.
     pub fn failure(self, path: &Path, text: &str) -> Failure {
-        let (line, column) = place(text, self.at);
+        let rest = text.get(self.at..).unwrap_or_default();
+        let within = self.text.as_deref().and_then(|part| rest.find(part)).unwrap_or(0);
+        let (line, column) = place(text, self.at + within);
         let failure = Failure::new(code::USAGE, format!("{}:{line}:{column}: {}", path.display(), self.line));
         self.hint.into_iter().fold(failure, Failure::hint)
     }

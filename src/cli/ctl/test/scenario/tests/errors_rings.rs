@@ -45,6 +45,26 @@ const RINGS: &[Row] = &[
         r#"did you mean "jobs"?"#,
     ),
     (
+        "[ring.jobs]\n[process.p]\nrun = [\"x\", \"--of={rng.jobs}\"]\n",
+        "3:19: run: there is no placeholder {rng.jobs}; expected one of {ring.NAME}, {port.NAME}, {dir}, {file}, {n}, {seed}",
+        "did you mean {ring.jobs}? Braces that stand for themselves are doubled: {{rng.jobs}}",
+    ),
+    (
+        "[ring.jobs]\n[process.p]\nrun = '''\nawk '{ print }'\nawk '{print}''''\n",
+        "5:6: run: there is no placeholder {print}; expected one of {ring.NAME}, {port.NAME}, {dir}, {file}, {n}, {seed}",
+        "Braces that stand for themselves are doubled: {{print}}",
+    ),
+    (
+        "[ring.jobs]\n[producer.p]\nitem = [\"{}\", \"{N}\"]\n",
+        "3:16: item: there is no placeholder {N}; expected one of {ring.NAME}, {port.NAME}, {dir}, {file}, {n}, {seed}",
+        "Braces that stand for themselves are doubled: {{N}}",
+    ),
+    (
+        "[ring.jobs]\n[process.p]\nrun = \"x\"\n[expect.sha256]\n\"{dr}/x\" = \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"\n",
+        "5:2: {dr}/x: there is no placeholder {dr}; expected one of {ring.NAME}, {port.NAME}, {dir}, {file}, {n}, {seed}",
+        "did you mean {dir}? Braces that stand for themselves are doubled: {{dr}}",
+    ),
+    (
         "[process.p]\nrun = \"x\"\n[producer.p]\nitems = 1\n[ring.jobs]\n",
         r#"3:11: two programs have the name "p"; expected different names of processes, producers and consumers"#,
         "",

@@ -218,7 +218,7 @@ fn a_history_is_for_all_programs_or_for_one() {
 #[test]
 fn placeholders_of_rings_are_checked_and_other_braces_stay() {
     let text =
-        "[ring.jobs]\n[process.p]\nrun = ['awk', '{ print $1 }', '{ring.jobs}', '{n}{x.y}{', '${a}']\n";
+        "[ring.jobs]\n[process.p]\nrun = ['awk', '{ print $1 }', '{ring.jobs}', '{n}{{x.y}}{', '${a}']\n";
     assert!(
         matches!(&right(text).programs[0].run, Run::Arguments(arguments) if arguments[1] == "{ print $1 }")
     );
