@@ -156,3 +156,44 @@ fn children_write_to_the_descriptor_in_any_order_of_their_times() {
     passes(&descriptor(&format!("echo >&8; {script}"), ready, "lost = 0\nunexpected = 0\nreceived = 1"));
     is_open(&descriptor("exec 7>&-", "", "lost = 0"), "no process has logged an item");
 }
+
+/// The line of a report that begins with this, and the process ids in it as `#`.
+fn line_of(scenario: &str, beginning: &str) -> String {
+    let ended = runs(scenario, 10);
+    let line = ended.lines().into_iter().find(|line| line.trim_start().starts_with(beginning));
+    let line = line.unwrap_or_else(|| panic!("{beginning:?} is missing in {}", ended.text())).trim();
+    let parts = line.split("process ").map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    parts.collect::<Vec<_>>().join("process #")
+}
+
+#[test]
+fn the_instances_that_had_to_do_with_a_lost_item_are_named() {
+    let restart = "[[fault]]\ndo = \"restart\"\non = \"reader\"\nat = { line = \"GOT 3\", of = \"reader\" }";
+    assert_eq!(
+        line_of(&queue(restart, "lost = 0"), "lost: item \"3\""),
+        "lost: item \"3\" (sent by writer-1, process #; received by reader-1, process #): received in attempt 1, and never \
+         acknowledged"
+    );
+    let sends = descriptor(
+        "echo $(({n} * 10)) $$ attempt {n} 5 >&7; echo 100 $$ sent {n} 5 >&7",
+        "count = 2\n",
+        "lost = 1",
+    );
+    let line = line_of(&sends, "lost: item 5 of producer 2");
+    assert_eq!(line, "lost: item 5 of producer 2 (sent by x-2, process #): sent, and never received");
+}
+
+#[test]
+fn the_instances_that_had_to_do_with_an_item_out_of_order_are_named() {
+    let text = "[process.s]\nrun = \"for i in 1 2; do echo $i $$ attempt 9 $i >&3; echo $i $$ sent 9 $i >&3; done\"\n\
+                history = { fd = 3 }\n[process.r]\nhistory = { fd = 3 }\n\
+                run = \"echo 3 $$ got 9 2 1 >&3; echo 4 $$ got 9 1 1 >&3\"\n[expect]\norder = true\n";
+    let line = line_of(text, "out of order: item 1 of producer 9");
+    let expected = "out of order: item 1 of producer 9 (sent by s-1, process #; received by r-1, process #): process # had \
+                    received item 2 before it (";
+    assert!(line.starts_with(expected), "{line}");
+    // A process that the scenario has not started has no name.
+    let line =
+        line_of(&text.replace("$$ got", "1 got").replace("$$ attempt", "2 attempt"), "out of order: item 1");
+    assert!(line.starts_with("out of order: item 1 of producer 9: process # had"), "{line}");
+}

@@ -7,7 +7,17 @@ use std::time::Duration;
 use crate::testing::history::{Event, EventKind, HistoryError, Logs};
 
 /// An item: its producer and its number there.
-type Key = (u64, u64);
+pub type Key = (u64, u64);
+
+/// The most processes that are noted of an item.
+const NOTED: usize = 3;
+
+/// The processes that had to do with an item, in the order of time.
+#[derive(Debug, Default)]
+pub struct Involved {
+    pub senders: Vec<u64>,
+    pub receivers: Vec<u64>,
+}
 
 /// What one pass over a history found.
 #[derive(Debug, Default)]
@@ -20,18 +30,21 @@ pub struct Events {
     in_hand: HashMap<u64, HashSet<Key>>,
     /// How often each item was given back.
     returned: HashMap<Key, u64>,
+    /// Of the items that are asked for.
+    involved: HashMap<Key, Involved>,
     last: Option<u64>,
     /// The longest time between two events.
     pub longest_gap: Duration,
 }
 
 impl Events {
-    /// Reads all events of these logs.
+    /// Reads all events of these logs, and notes which processes had to do with the items of these keys.
     ///
     /// # Errors
     /// As [`Logs::next`].
-    pub fn read(logs: &[PathBuf]) -> Result<Self, HistoryError> {
-        let (mut logs, mut events) = (Logs::open(logs)?, Events::default());
+    pub fn read(logs: &[PathBuf], keys: impl IntoIterator<Item = Key>) -> Result<Self, HistoryError> {
+        let involved = keys.into_iter().map(|key| (key, Involved::default())).collect();
+        let (mut logs, mut events) = (Logs::open(logs)?, Events { involved, ..Events::default() });
         while let Some((event, _)) = logs.next()? {
             events.take(&event);
         }
@@ -44,6 +57,9 @@ impl Events {
             self.longest_gap = self.longest_gap.max(Duration::from_nanos(event.time.saturating_sub(last)));
         }
         self.last = Some(event.time);
+        if let Some(involved) = self.involved.get_mut(&key) {
+            involved.take(event);
+        }
         match event.kind {
             EventKind::Attempt => _ = self.items.entry(key).or_default().0.get_or_insert(event.time),
             EventKind::Got => {
@@ -64,6 +80,11 @@ impl Events {
             }
             _ => {}
         }
+    }
+
+    /// The processes that had to do with an item that was asked for.
+    pub fn involved(&self, key: Key) -> Option<&Involved> {
+        self.involved.get(&key)
     }
 
     /// Whether there is none.
@@ -100,6 +121,19 @@ impl Events {
         let mut times: Vec<Duration> = times.map(Duration::from_nanos).collect();
         times.sort_unstable();
         times
+    }
+}
+
+impl Involved {
+    fn take(&mut self, event: &Event) {
+        let processes = match event.kind {
+            EventKind::Attempt | EventKind::Forwarding => &mut self.senders,
+            EventKind::Got => &mut self.receivers,
+            _ => return,
+        };
+        if processes.len() < NOTED && !processes.contains(&event.process) {
+            processes.push(event.process);
+        }
     }
 }
 

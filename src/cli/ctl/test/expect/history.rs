@@ -4,12 +4,13 @@ use std::io;
 use std::path::PathBuf;
 
 use super::Complaints;
-use super::events::{Events, percentile};
+use super::events::{Events, Key, percentile};
 use super::logs;
 use super::mapping::{self, Names};
 use crate::cli::common::exit::Failure;
 use crate::cli::ctl::check;
 use crate::cli::ctl::test::beside::beside;
+use crate::cli::ctl::test::run::instance::Instance;
 use crate::cli::ctl::test::run::outcome::{Items, Outcome};
 use crate::cli::ctl::test::run::stage::Stage;
 use crate::cli::ctl::test::scenario::{Duplicated, Expect, Scenario};
@@ -53,14 +54,15 @@ pub fn judge(scenario: &Scenario, stage: &Stage<'_>, outcome: &mut Outcome) -> R
         outcome.gaps.push(nothing.into());
         return Ok(Complaints::new());
     }
-    let read = |logs: Vec<PathBuf>| {
-        let events = beside(stage.stop, move || Events::read(&logs));
+    let read = |logs: Vec<PathBuf>, keys: Vec<Key>| {
+        let events = beside(stage.stop, move || Events::read(&logs, keys));
         events.map_err(unread)?.map_err(failed)
     };
-    let events = read(logs)?;
-    let mut complaints = counts(expect, &report, &names, &events, &|process| is_struck(stage, process));
+    let found = report.found.iter().map(|found| (found.producer, found.sequence)).collect();
+    let events = read(logs, found)?;
+    let mut complaints = counts(stage, &report, &names, &events);
     // The mapped history has no times.
-    let own = if names.is_empty() { events } else { read(own)? };
+    let own = if names.is_empty() { events } else { read(own, Vec::new())? };
     complaints.extend(times(expect, &own, outcome));
     Ok(complaints)
 }
@@ -80,28 +82,41 @@ fn needs_history(expect: &Expect) -> bool {
     counts || duplicated.is_some() || *order || stall.is_some() || !latency.is_empty()
 }
 
-/// Whether a process of a history was struck by a fault. One that the scenario did not start itself, a child of an
-/// instance, may have been struck with it.
-fn is_struck(stage: &Stage<'_>, process: u64) -> bool {
+/// The instance that is a process of a history; `None`: the scenario has not started it itself.
+fn instance<'a>(stage: &'a Stage<'_>, process: u64) -> Option<&'a Instance> {
     // The last digits of a process in logs: src/testing/history/log.rs.
     const IDS: u64 = 10_000_000;
-    let named = |id: u32| u64::from(id) % IDS == process % IDS;
-    match stage.instances.iter().find(|one| named(one.process.id())) {
+    stage.instances.iter().find(|one| u64::from(one.process.id()) % IDS == process % IDS)
+}
+
+/// Whether a process of a history was struck by a fault. A child of an instance may have been struck with it.
+fn is_struck(stage: &Stage<'_>, process: u64) -> bool {
+    match instance(stage, process) {
         Some(instance) => instance.struck,
         None => stage.instances.iter().any(|one| one.struck),
     }
 }
 
-fn counts(
-    expect: &Expect,
-    report: &Report,
-    names: &Names,
-    events: &Events,
-    is_struck: &dyn Fn(u64) -> bool,
-) -> Complaints {
+/// Which instances have sent and received an item, in words; empty: none is known.
+fn involved(stage: &Stage<'_>, events: &Events, key: Key) -> String {
+    let Some(involved) = events.involved(key) else { return String::new() };
+    let list = |what: &str, processes: &[u64]| {
+        let known = processes.iter().filter_map(|process| instance(stage, *process));
+        let known = known.map(|one| format!("{}, process {}", one.process.name(), one.process.id()));
+        let known = known.collect::<Vec<_>>().join(", then ");
+        (!known.is_empty()).then(|| format!("{what} by {known}"))
+    };
+    let parts = [list("sent", &involved.senders), list("received", &involved.receivers)];
+    let parts = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    if parts.is_empty() { parts } else { format!(" ({parts})") }
+}
+
+fn counts(stage: &Stage<'_>, report: &Report, names: &Names, events: &Events) -> Complaints {
+    let expect = &stage.scenario.expect;
     let mut complaints = Complaints::new();
     let described = |key: &'static str, faults: &[Fault]| -> Complaints {
-        described(report, names, faults).into_iter().map(|line| (key, line)).collect()
+        let who = |item| involved(stage, events, item);
+        described(report, names, &who, faults).into_iter().map(|line| (key, line)).collect()
     };
     let mut at_most = |key: &'static str, what: &str, most: Option<u64>, faults: &[Fault]| {
         let found: u64 = faults.iter().map(|fault| report.count(*fault)).sum();
@@ -137,7 +152,7 @@ fn counts(
                 complaints.push((TWICE, line));
                 complaints.extend(described(TWICE, &DOUBLED));
             }
-            let more = events.without_reason(is_struck);
+            let more = events.without_reason(|process| is_struck(stage, process));
             if more > 0 {
                 let line = format!(
                     "items received again: {more} that no process had in hand when a fault struck it, or gave back"
@@ -155,7 +170,7 @@ fn counts(
 }
 
 /// The first faults of these kinds, a line each. An item of a mapped output has its name there.
-fn described(report: &Report, names: &Names, faults: &[Fault]) -> Vec<String> {
+fn described(report: &Report, names: &Names, who: &dyn Fn(Key) -> String, faults: &[Fault]) -> Vec<String> {
     let found = report.found.iter().filter(|found| faults.contains(&found.fault)).take(SHOWN);
     let place = |found: &history::Found| match found.place {
         Some(place) => match report.files.get(place.file as usize) {
@@ -165,12 +180,13 @@ fn described(report: &Report, names: &Names, faults: &[Fault]) -> Vec<String> {
         None => String::new(),
     };
     let line = |found: &history::Found| {
-        let (what, text) = (found.fault.name(), &found.text);
-        match names.get(&(found.producer, found.sequence)) {
-            Some(id) => format!("  {what}: item {id:?}: {text}"),
+        let key = (found.producer, found.sequence);
+        let (what, text, who) = (found.fault.name(), &found.text, who(key));
+        match names.get(&key) {
+            Some(id) => format!("  {what}: item {id:?}{who}: {text}"),
             None => {
                 let (number, producer) = (found.sequence, found.producer);
-                format!("  {what}: item {number} of producer {producer}: {text}{}", place(found))
+                format!("  {what}: item {number} of producer {producer}{who}: {text}{}", place(found))
             }
         }
     };
