@@ -11,7 +11,7 @@ use std::{
 use libc::c_long;
 use nix::unistd::Pid;
 
-use super::tracees::Call;
+use super::request::Call;
 
 /// Where a call has its file: the index of an argument, or of two.
 #[derive(Debug, Clone, Copy)]

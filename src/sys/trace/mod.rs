@@ -6,6 +6,8 @@
 //! | [`tracees`] | the traced threads, their stops, and what those mean |
 //! | [`plan`] | what is counted, where a fault strikes, and what it does |
 //! | [`strike`] | the thread that carries out a plan |
+//! | [`request`] | requests to the kernel about them, and signals |
+//! | `relatives` | what /proc shows of a thread |
 //! | [`gate`] | a child that waits before its program begins |
 //! | [`names`] | names and numbers of system calls |
 //! | [`registers`] | a call that does not happen, for each processor |
@@ -16,6 +18,8 @@ pub mod gate;
 pub mod names;
 pub mod plan;
 pub mod registers;
+mod relatives;
+pub mod request;
 pub mod strike;
 pub mod tracees;
 
@@ -34,7 +38,7 @@ use nix::{sys::signal::SigSet, unistd::Pid};
 
 use gate::Gate;
 pub use plan::{Begin, Calls, Lasting, Outcome, Plan, Strike, Struck, Unit, UnknownCall};
-pub use tracees::has_ended;
+pub use request::has_ended;
 
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,7 @@ use std::{
 use libc::c_long;
 use nix::unistd::Pid;
 
-use super::{
-    files, names,
-    tracees::{Call, Run},
-};
+use super::{files, names, request::Call, tracees::Run};
 
 /// Where counting begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

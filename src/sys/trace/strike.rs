@@ -8,7 +8,8 @@ use super::{
     Shared, files, names,
     plan::{Begin, Lasting, Outcome, Plan, Strike, Struck},
     registers,
-    tracees::{self, Call, Next, Run, Scope, Stop, Tracees, Why, survived},
+    request::{self, Call, survived},
+    tracees::{Next, Run, Scope, Stop, Tracees, Why},
 };
 
 /// What remains to be done where a thread leaves a skipped call.
@@ -143,7 +144,7 @@ impl Follower {
         let Some((_, strike)) = self.plan.strike.filter(|&(number, _)| number == self.count) else {
             return Ok(());
         };
-        let place = tracees::place(stop.thread).ok().and_then(|address| files::place(stop.thread, address));
+        let place = request::place(stop.thread).ok().and_then(|address| files::place(stop.thread, address));
         self.struck = Some(Struck {
             number: self.count,
             process: stop.process.as_raw() as u32,
@@ -162,20 +163,20 @@ impl Follower {
             // The kernel makes no call for a thread that is being killed.
             Strike::Kill => {
                 self.is_done = true;
-                tracees::send(stop.process, libc::SIGKILL)
+                request::send(stop.process, libc::SIGKILL)
             }
             Strike::KillGroup => {
                 self.is_done = true;
                 let group = getpgid(Some(self.root)).ok().filter(|group| *group != getpgrp());
                 if let Some(group) = group {
-                    tracees::send(Pid::from_raw(-group.as_raw()), libc::SIGKILL)?;
+                    request::send(Pid::from_raw(-group.as_raw()), libc::SIGKILL)?;
                 }
-                tracees::send(stop.process, libc::SIGKILL)
+                request::send(stop.process, libc::SIGKILL)
             }
             Strike::Signal(signal) => self.interpose(stop, call, signal),
             Strike::Stop { resume_after } => {
                 if let Some(time) = resume_after
-                    && let Some(process) = tracees::pidfd(stop.process)?
+                    && let Some(process) = request::pidfd(stop.process)?
                 {
                     self.asleep = Some((process, Instant::now() + time));
                 }
@@ -197,7 +198,7 @@ impl Follower {
     /// Sends a signal which the process gets before the call.
     fn interpose(&mut self, stop: &Stop, call: Option<Call>, signal: i32) -> io::Result<()> {
         self.is_done = true;
-        tracees::send(stop.process, signal)?;
+        request::send(stop.process, signal)?;
         if let Some(call) = call
             && survived(registers::skip_call(stop.thread))?
         {
@@ -233,7 +234,7 @@ impl Follower {
     fn wake(&mut self) {
         if let Some((process, _)) = self.asleep.take() {
             // Fails only if it has ended.
-            let _ = tracees::send_to(&process, libc::SIGCONT);
+            let _ = request::send_to(&process, libc::SIGCONT);
         }
     }
 }

@@ -402,13 +402,13 @@ fn a_traced_process_stops_and_continues_from_outside() {
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     for text in ["one\n", "two\n"] {
-        tracees::send(pid(&child), libc::SIGSTOP).unwrap();
+        request::send(pid(&child), libc::SIGSTOP).unwrap();
         wait_until("the stop", || {
             fs::read_to_string(format!("/proc/{}/wchan", child.id())).is_ok() && is_stopped(child.id())
         });
         input.write_all(text.as_bytes()).unwrap();
         assert!(is_stopped(child.id()), "{}", state(child.id()));
-        tracees::send(pid(&child), libc::SIGCONT).unwrap();
+        request::send(pid(&child), libc::SIGCONT).unwrap();
         output.read_line(&mut line).unwrap();
     }
     assert_eq!(line, "one\ntwo\n");
@@ -463,7 +463,7 @@ fn a_process_stopped_before_a_call_makes_it_when_it_continues() {
     let struck = trace.outcome().unwrap().struck.unwrap();
     wait_until("the stop", || state(struck.process) == 'T');
     assert_eq!(fs::read(&file).unwrap(), b"");
-    tracees::send(pid(&child), libc::SIGCONT).unwrap();
+    request::send(pid(&child), libc::SIGCONT).unwrap();
     assert!(end(child).success());
     assert_eq!(fs::read(&file).unwrap(), b"text\n");
     let begin = Instant::now();

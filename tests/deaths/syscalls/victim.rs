@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-pub use ringpipe::internal::sys::trace::tracees::Call;
+pub use ringpipe::internal::sys::trace::request::Call;
 use ringpipe::internal::sys::trace::tracees::{Next, Run, Scope, Stop, Tracees, Why};
 use ringpipe::internal::sys::trace::{files, registers};
 
