@@ -137,6 +137,10 @@ fn a_run_takes_no_longer_than_expected_or_does() {
 fn nothing_is_left_or_something_is() {
     passes(&line("echo 1 > file; rm file; sleep 0.01 & wait", "leftovers = \"none\""));
     passes(&line("echo 1 > file", "leftovers = { except = [\"file\"] }"));
+    passes(&line(
+        "mkdir d; echo 1 > d/f1; echo > {{n}}",
+        "leftovers = { except = [\"{dir}/d/f{n}\", \"{{n}}\"] }",
+    ));
     fails(
         &line("echo 1 > file; mkdir d; echo 2 > d/f", "leftovers = { except = [\"d/f\"] }"),
         "file \"file\" is left",

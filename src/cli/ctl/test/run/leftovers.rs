@@ -1,7 +1,7 @@
 //! What the programs of a run have left behind.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,9 @@ pub fn find(stage: &Stage<'_>, except: &[String]) -> Vec<String> {
         thread::sleep(Duration::from_millis(5));
     };
     left.extend(processes.iter().map(|one| format!("process {} is left: {}", one.id, one.command)));
-    left.extend(files(stage.names.folder(), Path::new(""), except));
+    let folder = stage.names.folder();
+    let except: Vec<PathBuf> = except.iter().map(|name| named(stage, name)).collect();
+    left.extend(files(folder, Path::new(""), &except));
     let exist = segments();
     let stays = |name: &&String| !stage.segments_before.contains(*name) && exist.contains(*name);
     let own = |name: &String| stage.rings.keys().any(|ring| stage.names.ring(ring) == name);
@@ -59,13 +61,20 @@ pub fn find(stage: &Stage<'_>, except: &[String]) -> Vec<String> {
     left
 }
 
+/// The path of an excepted file below the working directory.
+fn named(stage: &Stage<'_>, name: &str) -> PathBuf {
+    // Without a free port, no file has the name of one.
+    let path = PathBuf::from(stage.names.fill(name, 1).unwrap_or_default());
+    path.strip_prefix(stage.names.folder()).map(Path::to_owned).unwrap_or(path)
+}
+
 /// The files below a folder that are not excepted.
-fn files(root: &Path, below: &Path, except: &[String]) -> Vec<String> {
+fn files(root: &Path, below: &Path, except: &[PathBuf]) -> Vec<String> {
     let entries = fs::read_dir(root.join(below)).into_iter().flatten().flatten();
     let mut left = Vec::new();
     for entry in entries {
         let path = below.join(entry.file_name());
-        if except.iter().any(|name| Path::new(name) == path) {
+        if except.contains(&path) {
             continue;
         }
         match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -83,6 +92,6 @@ fn files(root: &Path, below: &Path, except: &[String]) -> Vec<String> {
 }
 
 /// Whether an excepted file is below this folder.
-fn holds(except: &[String], folder: &Path) -> bool {
-    except.iter().any(|name| Path::new(name).starts_with(folder))
+fn holds(except: &[PathBuf], folder: &Path) -> bool {
+    except.iter().any(|path| path.starts_with(folder))
 }
