@@ -36,9 +36,7 @@ impl Scene {
             let plan = Plan::count(Unit::Instruction).from_now();
             let plan = if let Some(number) = point { plan.at(number, Strike::Kill) } else { plan };
             let outcome = self.play(&name, plan)?;
-            if point.is_none() || outcome.struck.is_some() {
-                judge(&name, prepared);
-            }
+            judge(&name, prepared);
             let place = outcome.struck.as_ref().map(|struck| struck.place.clone().unwrap_or_default());
             Some((outcome.count, place))
         };
