@@ -1,5 +1,7 @@
 //! `ringctl demo`: producers and workers on a ring, and keys that kill, stop and continue them.
 mod ledger;
+mod player;
+mod record;
 mod scene;
 mod script;
 mod stage;
@@ -17,7 +19,10 @@ use crate::cli::ctl::picture::screen::{self, Outcome};
 use crate::cli::ctl::picture::view::Choices;
 use crate::cli::ctl::picture::view::theme::Theme;
 use crate::cli::ctl::show;
+use crate::cli::ctl::svg_file::SvgFile;
 use crate::testing::history::{Fault, Report};
+use player::Player;
+use record::Recorder;
 use scene::{Demo, GUIDE};
 use script::{Script, SizeArg};
 
@@ -46,9 +51,18 @@ right), print (the picture), quit, # a comment. For example:
   wait got it after
   print
 
+--record makes one SVG file of the pictures that these steps take, which plays them again and again:
+frame DURATION (the picture of this moment, shown for that time), film DURATION (what happens in the
+next time, at its real pace, 5 pictures a second), caption TEXT (above the next pictures). Other steps
+take no time in it, so a wait is cut and a frame stretches a moment. A key is named above the next
+picture. A single frame is a still; without any, it is the last picture. The last picture is also the
+one that a viewer sees who has asked for less motion. The file is written at the end: not if the script
+fails, or after a signal.
+
 Examples:
   ringctl demo
   ringctl demo --script kill.demo --size 120x40 > picture.txt
+  ringctl demo --script kill.demo --record kill.svg
 
 Exit codes: 0 nothing was lost; 1 runtime error; 2 usage, no terminal, or a wrong line of the script;
 3 the ring was removed; 4 the picture did not show a text of the script; 10 the check of the logs
@@ -60,11 +74,17 @@ pub struct Args {
     /// Columns and rows of the picture of a script [default: 80x24]
     #[arg(long, value_name = "COLUMNSxROWS", requires = "script")]
     size: Option<SizeArg>,
+    /// Write the pictures that the script takes to this file, as an animation
+    #[arg(long, value_name = "FILE.svg", requires = "script")]
+    record: Option<SvgFile>,
 }
 
 /// Runs the demonstration.
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let script = args.script.as_deref().map(Script::read).transpose()?;
+    let size = args.size.map_or_else(|| "80x24".parse(), Ok);
+    let area = size.map_err(|error| Failure::new(code::USAGE, error.to_string()))?.area();
+    let recorder = args.record.as_ref().map(|file| Recorder::new(file, area)).transpose()?;
     if script.is_none() {
         if !screen::is_possible() {
             let line =
@@ -77,14 +97,11 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     }
     let stop = signals::catch()?;
     let mut demo = Demo::start()?;
+    let choices = Choices::new(Theme::new(ui.paint().is_on()), INTERVAL, &GUIDE);
+    let mut player = Player { area, choices, recorder, ui, stop: &stop };
     let outcome = match script {
         None => screen::show(&mut demo, &GUIDE, INTERVAL, ui.paint(), &stop)?,
-        Some(script) => {
-            let size = args.size.map_or_else(|| "80x24".parse(), Ok);
-            let size = size.map_err(|error| Failure::new(code::USAGE, error.to_string()))?;
-            let choices = Choices::new(Theme::new(ui.paint().is_on()), INTERVAL, &GUIDE);
-            script.play(&mut demo, size, choices, ui, &stop)?
-        }
+        Some(script) => player.play(&script, &mut demo)?,
     };
     match outcome {
         Outcome::Stopped => Ok(signals::end()),
@@ -92,6 +109,7 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
             .hint("ringctl demo starts another one")),
         Outcome::Quit => {
             let (report, killed) = demo.end()?;
+            player.recorder.map_or(Ok(()), |recorder| recorder.write())?;
             ui.emit((summary(&report, killed) + "\n").as_bytes())?;
             judge(&report)
         }
