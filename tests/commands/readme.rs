@@ -69,6 +69,7 @@ checks! {
     "ringctl watch jobs" => items_are_watched_as_they_move,
     "on a terminal: k kills" => a_key_kills_a_worker,
     "kill.demo" => a_script_kills_a_worker,
+    "film.demo" => a_script_is_recorded,
     "--sync polling" => disciplines_are_as_they_were_asked_for,
     "ringctl sem create" => a_script_waits_for_another,
     "ringctl bench --only" => the_machine_is_measured,
@@ -458,6 +459,14 @@ fn a_key_kills_a_worker(example: &Example) {
     terminal.type_keys("q");
     running.end().with_code(0);
     terminal.wait_for("0 lost");
+}
+
+fn a_script_is_recorded(example: &Example) {
+    let ended = example.run().with_code(0);
+    assert!(ended.text().contains(" 1 process killed, ") && ended.text().ends_with(" 0 lost\n"));
+    let svg = Svg::read(&example.read("film.svg"));
+    let (_, seconds) = svg.length().expect("an animation");
+    assert!(seconds == 6.0 && svg.has(" got it after "), "{svg:?}");
 }
 
 fn a_script_kills_a_worker(example: &Example) {

@@ -51,13 +51,13 @@ right), print (the picture), quit, # a comment. For example:
   wait got it after
   print
 
---record makes one SVG file of the pictures that these steps take, which plays them again and again:
-frame DURATION (the picture of this moment, shown for that time), film DURATION (what happens in the
-next time, at its real pace, 5 pictures a second), caption TEXT (above the next pictures). Other steps
-take no time in it, so a wait is cut and a frame stretches a moment. A key is named above the next
-picture. A single frame is a still; without any, it is the last picture. The last picture is also the
-one that a viewer sees who has asked for less motion. The file is written at the end: not if the script
-fails, or after a signal.
+--record makes an SVG file of the pictures that these steps take, and plays them again and again:
+frame DURATION (the picture of this moment, shown for that time), film DURATION (what happens in that
+time, at its real pace, 5 pictures a second), caption TEXT (above later pictures). Other steps take no
+time in it: a wait is cut out, and a frame stretches a moment. A key is named above the next picture.
+A script with one picture makes a still; without any, of the last thing it shows. The last picture is
+what a viewer sees who asks for less motion. The file is written at the end, also after quit; if the
+script fails or a signal comes, an earlier file stays.
 
 Examples:
   ringctl demo

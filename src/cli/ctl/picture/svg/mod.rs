@@ -80,6 +80,11 @@ impl Banner {
     }
 }
 
+/// When something is visible: the numbers of the first picture that has it and of the first one after that which has not.
+type Times = Vec<(usize, usize)>;
+/// Elements that are visible at the same times.
+type Groups = BTreeMap<(Layer, Times), String>;
+
 /// The pictures, with the times at which each is shown.
 #[derive(Debug)]
 pub struct Film {
@@ -88,8 +93,8 @@ pub struct Film {
     /// When each picture begins, and when the last one ends.
     begins: Vec<Duration>,
     end: Duration,
-    /// The pieces, each with the numbers of the first picture that has it and of the first one after that which has not.
-    pieces: BTreeMap<Piece, Vec<(usize, usize)>>,
+    pieces: BTreeMap<Piece, Times>,
+    /// Those of the last picture.
     last: Vec<Piece>,
 }
 
@@ -120,15 +125,10 @@ impl Film {
         let number = self.begins.len();
         self.begins.push(self.end - lasts);
         for piece in &pieces {
-            if !self.pieces.contains_key(piece) {
-                self.pieces.insert(piece.clone(), Vec::new());
-            }
-            match self.pieces.get_mut(piece) {
-                Some(times) if times.last().is_some_and(|(_, end)| *end == number) => {
-                    times.last_mut().expect("checked").1 = number + 1;
-                }
-                Some(times) => times.push((number, number + 1)),
-                None => unreachable!("inserted"),
+            let times = self.pieces.entry(piece.clone()).or_default();
+            match times.last_mut() {
+                Some((_, end)) if *end == number => *end += 1,
+                _ => times.push((number, number + 1)),
             }
         }
         self.last = pieces;
@@ -182,9 +182,9 @@ impl Film {
         times == [(0, self.begins.len())]
     }
 
-    /// The elements that are visible at the same times, those below the letters first.
-    fn groups(&self) -> BTreeMap<(Layer, Vec<(usize, usize)>), String> {
-        let mut groups: BTreeMap<_, String> = BTreeMap::new();
+    /// The elements in the order of drawing: those below the letters first.
+    fn groups(&self) -> Groups {
+        let mut groups = Groups::new();
         for (piece, times) in &self.pieces {
             let group = groups.entry((piece.layer(), times.clone())).or_default();
             group.push('\n');
@@ -194,7 +194,7 @@ impl Film {
     }
 
     /// The rules that show each group at its times, for viewers that do not ask for less motion.
-    fn animation(&self, groups: &BTreeMap<(Layer, Vec<(usize, usize)>), String>, svg: &mut String) {
+    fn animation(&self, groups: &Groups, svg: &mut String) {
         if self.begins.len() < 2 {
             return;
         }
