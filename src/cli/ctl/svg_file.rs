@@ -20,6 +20,8 @@ impl FromStr for SvgFile {
     fn from_str(given: &str) -> Result<Self, Self::Err> {
         let path = PathBuf::from(given);
         let is_svg = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
+        // With a slash at its end, it is the name of a folder.
+        let is_svg = is_svg && !given.ends_with('/');
         is_svg.then_some(SvgFile(path)).ok_or("expected the name of a file that ends in .svg")
     }
 }
@@ -88,6 +90,16 @@ mod tests {
     fn what_xml_does_not_allow_in_a_text_is_written_differently() {
         assert_eq!(escape("a<b>&\"c\" é▸"), "a&lt;b&gt;&amp;&quot;c&quot; é▸");
         assert_eq!(escape("\0\x1b[0m\ta\n\u{ffff}"), "��[0m a �");
+    }
+
+    #[test]
+    fn the_name_ends_in_svg_and_is_not_that_of_a_folder() {
+        for right in ["a.svg", "a.SVG", "./b/a.b.svg"] {
+            right.parse::<SvgFile>().unwrap();
+        }
+        for wrong in ["", "-", "a.png", "svg", ".svg", "a.svg/", "a.svg/."] {
+            assert!(wrong.parse::<SvgFile>().is_err(), "{wrong}");
+        }
     }
 
     #[test]
