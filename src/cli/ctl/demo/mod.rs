@@ -38,10 +38,11 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// textbooks, which a kill stops, and says why. Everything that it started ends with it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Keys: k kills the selected process, or a worker that has an item; s stops it, c continues it,
-r starts dead processes again. Tab, left and right select a process, q quits, ? explains the picture.
-t shows the ring of the textbooks, three semaphores: there k kills the selected process, or the one
-that has the mutex; then the ring stops for good.
+Keys: k kills the selected process, or a worker that has an item; s stops it, c continues it, r
+starts dead processes again. Tab, left and right select a process, q quits, ? explains the
+picture.
+t shows the ring of the textbooks, three semaphores: there k kills the selected process, or the
+one that has the mutex; then the ring stops for good.
 
 A script has a step per line: wait TEXT (until a row of the picture has it; quotes keep spaces),
 limit DURATION (for each later wait; 30 seconds at first), key NAME (k, s, c, r, t, tab, left,
@@ -51,22 +52,23 @@ right), print (the picture), quit, # a comment. For example:
   wait got it after
   print
 
---record makes an SVG file of the pictures that these steps take, and plays them again and again:
-frame DURATION (the picture of this moment, shown for that time), film DURATION (what happens in that
-time, at its real pace, 5 pictures a second), caption TEXT (above later pictures). Other steps take no
-time in it: a wait is cut out, and a frame stretches a moment. A key is named above the next picture.
-A script with one picture makes a still; without any, of the last thing it shows. The last picture is
-what a viewer sees who asks for less motion. The file is written at the end, also after quit; if the
-script fails or a signal comes, an earlier file stays.
+--record makes an SVG file of the pictures that a script takes, and plays them again and again.
+These steps are for it; others take no time in it, so that a wait is cut out:
+  frame DURATION   the picture of this moment, shown for that time, which stretches the moment
+  film DURATION    what happens in that time, at its real pace, 5 pictures a second
+  caption TEXT     stands above later pictures, as a key stands above the next one
+A script with one picture makes a still; without any, of the last thing it shows. The last
+picture is what a viewer sees who asks for less motion. The file is written at the end, also
+after quit; if the script fails or a signal comes, an earlier file stays.
 
 Examples:
   ringctl demo
   ringctl demo --script kill.demo --size 120x40 > picture.txt
   ringctl demo --script kill.demo --record kill.svg
 
-Exit codes: 0 nothing was lost; 1 runtime error; 2 usage, no terminal, or a wrong line of the script;
-3 the ring was removed; 4 the picture did not show a text of the script; 10 the check of the logs
-found a fault; 128+n ended by signal n.")]
+Exit codes: 0 nothing was lost; 1 runtime error; 2 usage, no terminal, or a wrong line of the
+script; 3 the ring was removed; 4 the picture did not show a text of the script; 10 the check of
+the logs found a fault; 128+n ended by signal n.")]
 pub struct Args {
     /// Play the keys of a script, without a terminal
     #[arg(long, value_name = "FILE")]
@@ -74,7 +76,7 @@ pub struct Args {
     /// Columns and rows of the picture of a script [default: 80x24]
     #[arg(long, value_name = "COLUMNSxROWS", requires = "script")]
     size: Option<SizeArg>,
-    /// Write the pictures that the script takes to this file, as an animation
+    /// Write the pictures that the script takes to this file, as an animation or a still
     #[arg(long, value_name = "FILE.svg", requires = "script")]
     record: Option<SvgFile>,
 }
