@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::mem::offset_of;
 use std::ops::Deref;
 use std::sync::atomic::{
     AtomicI64, AtomicU32, AtomicU64,
@@ -27,6 +28,56 @@ pub enum Semaphore {
     Items,
     /// 1 while no process touches the buffer.
     Mutex,
+}
+
+/// An object of the buffer on which a process can sleep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Object {
+    /// [`Semaphore::Room`].
+    Room,
+    /// [`Semaphore::Items`].
+    Items,
+    /// [`Semaphore::Mutex`].
+    Mutex,
+    /// The lock of the condition.
+    Lock,
+    /// The condition.
+    Condition,
+}
+
+impl Object {
+    /// Its name in the documents, or what they call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Object::Room => "room",
+            Object::Items => "items",
+            Object::Mutex => "mutex",
+            Object::Lock => "lock",
+            Object::Condition => "condition",
+        }
+    }
+
+    /// It as a semaphore.
+    pub fn semaphore(self) -> Option<Semaphore> {
+        match self {
+            Object::Room => Some(Semaphore::Room),
+            Object::Items => Some(Semaphore::Items),
+            Object::Mutex => Some(Semaphore::Mutex),
+            Object::Lock | Object::Condition => None,
+        }
+    }
+
+    /// The object that has the byte at this distance from the beginning of the buffer.
+    pub fn at(offset: u64) -> Option<Object> {
+        let ends = [
+            (Object::Room, offset_of!(Layout, items)),
+            (Object::Items, offset_of!(Layout, mutex)),
+            (Object::Mutex, offset_of!(Layout, lock)),
+            (Object::Lock, offset_of!(Layout, condition)),
+            (Object::Condition, offset_of!(Layout, variables)),
+        ];
+        ends.into_iter().find(|(_, end)| offset < *end as u64).map(|(object, _)| object)
+    }
 }
 
 /// The documents' variables.

@@ -34,19 +34,20 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// Starts two producers and three workers on a ring of its own, and shows them as ringctl watch does, with the items
 /// that were sent and done, the processes that were killed, and the items that were lost. A key kills a worker with the
 /// item that it has; the picture shows which worker gets the item, and how long after the kill. The counts come from
-/// logs that all processes write. In the end, all logs are checked. Another key shows the same with the ring of the
-/// textbooks, which a kill stops, and says why. Everything that it started ends with it.
+/// logs that all processes write. In the end, all logs are checked. Keys 1 to 4 are lessons: solutions of the textbooks, with
+/// what breaks them, and why. Everything that it started ends with it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Keys: k kills the selected process, or a worker that has an item; s stops it, c continues it, r
 starts dead processes again. Tab, left and right select a process, q quits, ? explains the
-picture.
-t shows the ring of the textbooks, three semaphores: there k kills the selected process, or the
-one that has the mutex; then the ring stops for good.
+picture. 1 to 4 are lessons, with processes on the buffer of the textbooks: 1 two semaphores and
+a mutex, 2 the wrong signal, 3 a condition variable, 4 a semaphore as an event. There k kills the
+selected process, or the one that must not die then; nothing moves any more, and the picture says
+why. t shows lesson 1, or our ring again.
 
 A script has a step per line: wait TEXT (until a row of the picture has it; quotes keep spaces),
-limit DURATION (for each later wait; 30 seconds at first), key NAME (k, s, c, r, t, tab, left,
-right), print (the picture), quit, # a comment. For example:
+limit DURATION (for each later wait; 30 seconds at first), key NAME (k, s, c, r, t, 1 to 4,
+tab, left, right), print (the picture), quit, # a comment. For example:
   wait lost 0
   key k
   wait got it after

@@ -169,11 +169,13 @@ fn lasting(time: &str) -> Result<Duration, String> {
 
 fn key(name: &str) -> Result<KeyCode, String> {
     Ok(match name {
-        "k" | "s" | "c" | "r" | "t" => KeyCode::Char(name.chars().next().unwrap_or_default()),
+        "k" | "s" | "c" | "r" | "t" | "1" | "2" | "3" | "4" => {
+            KeyCode::Char(name.chars().next().unwrap_or_default())
+        }
         "tab" => KeyCode::Tab,
         "left" => KeyCode::Left,
         "right" => KeyCode::Right,
-        _ => return Err(format!("key {name:?}; expected k, s, c, r, t, tab, left or right")),
+        _ => return Err(format!("key {name:?}; expected k, s, c, r, t, 1 to 4, tab, left or right")),
     })
 }
 
