@@ -27,6 +27,7 @@ mod sem;
 mod semaphores;
 mod settle;
 mod show;
+mod svg_file;
 pub mod test;
 mod wait;
 mod watch;

@@ -1,5 +1,6 @@
 //! `ringctl demo`: what the picture shows when processes are killed, stopped and started again, by scripts and on a
 //! terminal; and that it leaves nothing.
+mod record;
 
 use std::fs;
 use std::process::Stdio;
