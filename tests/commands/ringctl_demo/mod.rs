@@ -266,16 +266,22 @@ fn a_kill_between_an_item_and_its_signal_leaves_the_consumer_asleep() {
 #[test]
 fn a_stopped_owner_and_dead_processes_are_told_from_a_wedge() {
     let stop = ["key 1", "wait done 1", "key s", "wait stands still", "print", "key c", "wait moves"];
-    let select: &[&str] = &["key tab", "key tab", "key tab"];
-    let kill =
-        [select, &["key k", "key tab", "key k", "key tab", "key k", "wait All consumers are dead", "print"]]
-            .concat();
-    let again = ["key k", "wait the process is dead", "key r", "wait starts"];
-    let (pictures, _) = Demo::new().play(&[&stop, &kill[..], &again].concat(), "80x24");
+    let kill = [
+        "key 4",
+        "wait done 1",
+        "key tab",
+        "key k",
+        "key tab",
+        "key k",
+        "wait All processes are dead",
+        "print",
+    ];
+    let again = ["key k", "wait the process is dead", "key tab", "key r", "wait starts", "wait has item"];
+    let (pictures, _) = Demo::new().play(&[&stop[..], &kill, &again].concat(), "80x24");
     let words: Vec<String> =
         pictures.iter().map(|picture| picture.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     assert!(words[0].contains("is stopped, and has the mutex. c continues it."), "{}", words[0]);
-    assert!(words[1].contains("All consumers are dead. r starts them again."), "{}", words[1]);
+    assert!(words[1].contains("All processes are dead. r starts them again."), "{}", words[1]);
 }
 
 #[test]
