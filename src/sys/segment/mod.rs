@@ -392,7 +392,10 @@ fn with_removal_lock<T>(name: &RingName, file: &File, act: impl FnOnce() -> Resu
     let patience = Deadline::after(REMOVAL_PATIENCE);
     while !liveness::try_lock(file.as_fd(), REMOVAL)? {
         if patience.passed() {
-            let text = format!("another process is removing ring {:?}, and does not get on", name.as_str());
+            let text = format!(
+                "another process is removing ring {:?}, and has not finished for a second",
+                name.as_str()
+            );
             return Err(Error::Busy(text.into()));
         }
         std::thread::sleep(POLL);

@@ -1,4 +1,4 @@
-//! What is counted, where a fault strikes, what it does, and what became of it.
+//! What is counted, where a fault strikes, what it does, and the outcome.
 
 use std::{
     path::PathBuf,
@@ -173,7 +173,7 @@ impl Plan {
     }
 }
 
-/// What became of a plan.
+/// The outcome of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Points that were reached until the fault struck, or until the end of the last traced process.
@@ -187,14 +187,14 @@ pub struct Outcome {
 pub struct Struck {
     /// The number of the point.
     pub number: u64,
-    /// The process that reached it. Its id.
+    /// The id of the process that reached it.
     pub process: u32,
-    /// The thread that reached it. Its id.
+    /// The id of the thread that reached it.
     pub thread: u32,
     /// The name of the system call.
     pub call: Option<String>,
     /// The place in the code: a mapped file and the offset in it, as `libc.so.6+0x1234`.
     pub place: Option<String>,
-    /// When.
+    /// When the fault struck.
     pub at: Instant,
 }
