@@ -135,8 +135,8 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Opens all of them, and reads the first event of each. A folder stands for the files in it, without those of its
-    /// folders.
+    /// Opens all of them, and reads the first event of each. A folder stands for the files in it, but not for
+    /// the files in its folders.
     ///
     /// # Errors
     /// [`HistoryError`] for a file that cannot be read, a folder without files, or a first line that is no event.
