@@ -17,11 +17,12 @@ const ABOUT: &str = "Write the items of a ring in shared memory to standard outp
 Or run a command for each item: consumer RING -- COMMAND";
 
 const AFTER_HELP: &str = "\
-The stream ends when everything was received, and all producers have left or died after as many came
-as the ring expects, at least one. If the ring does not exist, the consumer waits for it, also after
-the end of an earlier ring of that name: --timeout bounds this wait, --no-wait and --drain do not
-wait. A ring without a place for another consumer is an error; with --timeout, the consumer waits for
-a place. If it ends because the ring was closed or removed, a line says so.
+The stream ends when all items were received and all producers have left or died. Before that, as
+many producers must have come as the ring expects, at least one. If the ring does not exist, the
+consumer waits for it, also after the end of an earlier ring of that name: --timeout bounds this wait,
+--no-wait and --drain do not wait. A ring without a place for another consumer is an error; with
+--timeout, the consumer waits for a place. If the stream ends because the ring was closed or removed,
+a line says so.
 
 Counts are decimal; durations are 250ms, 5s, 2m, 1h, or seconds.
 
@@ -30,7 +31,7 @@ pipe, an item is acknowledged when the reader has taken it out of the pipe; the 
 than the reader takes in some milliseconds, and stays until the last item was taken. Elsewhere, and
 with --ack write, an item is acknowledged after it was written. When a consumer fails, ends or is
 killed, the items that it has not acknowledged go to another one. On the first INT, TERM or HUP it
-takes no more items, writes those that it holds, and leaves; a second signal ends it at once. If the
+takes no more items, writes the items that it holds, and leaves; a second signal ends it at once. If the
 reader leaves, the consumer ends with 0.
 
 With -- COMMAND, a command runs for each item: the item is its standard input, or replaces {} in an
@@ -114,11 +115,12 @@ pub struct Options {
     /// Drop items that this process has acknowledged already: same producer, same sequence
     ///
     /// For items that were sent twice under one key, such as an answer (--reply) of a worker that was killed
-    /// before it could acknowledge. Knows the items that this process has acknowledged since it started, not
-    /// those of other consumers or earlier runs, nor with -j an item for which a command still runs. Items
+    /// before it could acknowledge. Only items that this process has acknowledged since it started count: not
+    /// the items of other consumers or earlier runs, nor, with -j, an item whose command still runs. Items
     /// that failed for good are not dropped, so that ringctl requeue can bring them back. Keys are those of
-    /// the first ring: items that came from several rings may have the same key. Remembers a million runs of
-    /// consecutive sequences, and forgets the lowest first. --stats counts dropped items as duplicates.
+    /// the first ring: items that came from several rings may have the same key. The consumer remembers a
+    /// million runs of consecutive sequences, and forgets the lowest first. --stats counts dropped items as
+    /// duplicates.
     #[arg(long, help_heading = "Output")]
     pub(super) dedup: bool,
 
@@ -199,8 +201,9 @@ impl Options {
     }
 }
 
-/// Whether this is the command line of a worker on `ring` that starts a command for each job, so that an item without a running
-/// command waits for one: not with standing commands, nor if it keeps finished items (`--keep-order`).
+/// Whether this command line starts a worker on `ring` that runs a command for each job, so that an item
+/// without a running command waits for one. False with standing commands, and with `--keep-order`, which
+/// keeps finished items.
 pub fn starts_a_command_for_each_job(line: &[OsString], ring: &str) -> bool {
     let Ok(options) = Options::try_parse_from(line) else { return false };
     let WorkArgs { coprocess, keep_order, dry_run, .. } = options.work;

@@ -87,7 +87,7 @@ pub struct RingCounts {
 /// A process that is attached to a ring.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer {
-    /// Its process id, as it sees it.
+    /// Its process id, in its own PID namespace.
     pub pid: u32,
     /// Whether it is alive.
     pub liveness: Liveness,
