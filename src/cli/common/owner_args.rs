@@ -12,7 +12,7 @@ use crate::{Owners, RingObserver};
 
 const HEADING: &str = "Owner (default: only you or root)";
 
-/// Whose ring the name may stand for.
+/// Whose rings are accepted.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct OwnerArgs {
     /// Accept a ring of any user: its owner can read and change all that goes through it
