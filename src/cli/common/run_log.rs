@@ -22,10 +22,10 @@ pub struct LogArgs {
     /// Write what happens to each item to this file, for ringctl check
     ///
     /// An event is in the file before the call that it announces, so that a history is complete even if
-    /// processes are killed at any moment.
-    /// An item whose event cannot be written is neither sent nor acknowledged. New events go to the end of a file that
-    /// exists; two processes cannot write to one. With the environment variable RINGPIPE_LOG, every producer and consumer
-    /// writes a log of its own into the folder that it names. A producer then copies its items, and reads none in place.
+    /// processes are killed at any moment. An item whose event cannot be written is neither sent nor
+    /// acknowledged. New events go to the end of a file that exists; two processes cannot write to one. With
+    /// the environment variable RINGPIPE_LOG, every producer and consumer writes a log of its own into the
+    /// folder that it names. A producer then copies its items, and reads none in place.
     #[arg(long, value_name = "FILE", help_heading = "History (ringctl check reads it)")]
     log: Option<PathBuf>,
 }

@@ -36,11 +36,12 @@ const SLICE: Duration = Duration::from_millis(20);
 
 /// Run a command while holding a lock
 ///
-/// One process at a time holds the lock NAME. It is made when it is missing, and removed by the last process that uses
-/// it. The lock is released when COMMAND ends. If ringctl is killed, COMMAND is killed, too, and then the next one gets
-/// the lock. A set-user-ID COMMAND is not killed, and keeps the lock until it ends. The next one is told if the last holder died: by a line on
-/// standard error, and its COMMAND by RINGCTL_LOCK_RECOVERED=1 in the environment. The last holder died if ringctl was
-/// killed. It also died if a signal ended COMMAND, unless ringctl got the same signal.
+/// One process at a time holds the lock NAME. It is made when it is missing, and removed by the last process
+/// that uses it. The lock is released when COMMAND ends. If ringctl is killed, COMMAND is killed, too, and
+/// then the next process gets the lock. A set-user-ID COMMAND is not killed, and keeps the lock until it
+/// ends. If the last holder died, the next one is told: by a line on standard error, and its COMMAND by
+/// RINGCTL_LOCK_RECOVERED=1 in the environment. The last holder died if ringctl was killed. It also died if a
+/// signal ended COMMAND, unless ringctl got the same signal.
 ///
 /// INT, TERM, HUP and QUIT are passed on to COMMAND. If ringctl is in the foreground of a terminal, or standard input is a
 /// terminal, COMMAND stays in the process group of ringctl. Otherwise it has a group of its own, and all of that is killed

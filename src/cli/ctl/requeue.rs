@@ -76,7 +76,7 @@ pub struct Args {
     /// Print one JSON object
     ///
     /// Its fields: schema (ringpipe.requeue/1), ring, sent (items), to (for each ring: ring, items), others (items that are
-    /// no dead letters), not_chosen (dead letters that --exit or --reason leave out), kept (the letters of sent
+    /// not dead letters), not_chosen (dead letters that --exit or --reason leave out), kept (the letters of sent
     /// items stay: --keep).
     #[arg(long)]
     json: bool,
@@ -337,8 +337,8 @@ impl Report<'_> {
         }
         match self.others {
             0 => {}
-            1 => parts.push("1 item that is no dead letter stays".into()),
-            others => parts.push(format!("{} items that are no dead letters stay", show::count(others))),
+            1 => parts.push("1 item that is not a dead letter stays".into()),
+            others => parts.push(format!("{} items that are not dead letters stay", show::count(others))),
         }
         format!("{}: {}\n", show::name(self.ring), parts.join(", "))
     }

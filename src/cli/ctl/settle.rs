@@ -136,7 +136,7 @@ fn send<T: Transport>(
         Err(Unsent::Stopped | Unsent::NoRoom) => Ok(signals::end()),
         Err(Unsent::Refused(error)) => {
             let failure = relay::refusal(&sender, &error);
-            // The codes of a missing item and of a missing token must not mean this, too.
+            // The exit code EMPTY means a missing item or token here, and must not mean this, too.
             let code = if failure.code == code::EMPTY { code::RUNTIME } else { failure.code };
             Err(Failure { code, ..failure })
         }

@@ -16,8 +16,8 @@ pub use report::CheckReport;
 /// is lost.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A log has one event a line, its fields separated by one space; empty lines and those that begin
-with # are left out:
+A log has one event a line, its fields separated by one space; empty lines and lines that
+begin with # are left out:
 
   TIME PROCESS EVENT PRODUCER SEQUENCE [ATTEMPT [HASH]]
 
