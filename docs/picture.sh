@@ -64,7 +64,7 @@ show "ringctl create jobs --capacity 4"
 show "producer jobs --item 'resize 1.png' --item 'resize 2.png' --item 'resize 3.png'"
 producer "$ring" --item 'resize 1.png' --item 'resize 2.png' --item 'resize 3.png'
 
-# An event before that would not be seen.
+# `watch` does not report events from before its first line.
 until_so grep -q '^ring ' "$events"
 
 # The reader takes nothing, so the consumer holds the first item.
@@ -75,7 +75,7 @@ until_so grep -q 'takes item 0' "$events"
 worker=$(sed -n 's/^consumer \([0-9]*\) takes item 0 .*/\1/p' "$events")
 show "consumer jobs | sleep 1000 &" "          # a worker that is stuck at its first item: process $worker"
 show "ringctl watch jobs --once"
-# The slots: what the picture is about.
+# Only the upper part, with the slots.
 ringctl watch "$ring" --once --color always | sed -n '1,/next in  /p' | sed "s/$ring/jobs/" >> "$screen"
 
 consumer -q --follow "$ring" > "$work/output" &
