@@ -24,8 +24,8 @@ Examples:
   (make && ringctl event built set) & ringctl event built wait --timeout 10m && ./deploy
   ringctl event built rm
 
-Exit codes: 0 done; 1 the system refused; 2 usage; 3 not set (wait --no-wait), or not found (rm); 4 timed out;
-6 not an event; 128+n ended by signal n.")]
+Exit codes: 0 done; 1 the system refused; 2 usage; 3 not set (wait --no-wait), or not found
+(rm); 4 timed out; 6 not an event; 128+n ended by signal n.")]
 pub struct Args {
     /// Name of the event
     name: RingName,

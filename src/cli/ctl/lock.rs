@@ -54,8 +54,9 @@ Examples:
   ringctl lock tidy --no-wait -- ./tidy || true  not while another one does
   ringctl lock log -- sh -c 'date >> log'        with the shell's own syntax
 
-Exit codes: that of COMMAND, 128+n if signal n ended it; before COMMAND: 1 the system refused; 2 usage;
-3 held by another (--no-wait); 4 timed out; 6 not a lock; 126 COMMAND cannot be executed; 127 it was not found.")]
+Exit codes: that of COMMAND, 128+n if signal n ended it; before COMMAND: 1 the system refused;
+2 usage; 3 held by another (--no-wait); 4 timed out; 6 not a lock; 126 COMMAND cannot be
+executed; 127 it was not found.")]
 pub struct Args {
     /// Name of the lock
     name: RingName,

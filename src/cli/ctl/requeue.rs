@@ -41,7 +41,7 @@ const BLOCKED_PAUSE: Duration = Duration::from_millis(1);
 Examples:
   ringctl requeue failed                       each item to the ring that it came from
   ringctl requeue failed retry -n 100          the oldest 100 to the ring retry
-  ringctl requeue failed --exit 75 --keep      items whose command exited with 75; keep their letters
+  ringctl requeue failed --exit 75 --keep      items whose command exited with 75; keep letters
 
 Exit codes: 0 sent, also when there was none; 1 runtime error; 2 usage; 3 no such ring; 4 no room in
 TO (--timeout), or letters lie behind an item that its producer has not finished; 5 TO is closed;

@@ -129,7 +129,7 @@ impl FromStr for OnExit {
                 "ack" => Verdict::Done,
                 "retry" => Verdict::Retry,
                 "dead" => Verdict::Dead,
-                _ => return Err(bad(format!("{verdict:?} is no verdict"))),
+                _ => return Err(bad(format!("{verdict:?} is not a verdict"))),
             };
             if codes == "*" {
                 on_exit.others = Some(verdict);
@@ -206,8 +206,8 @@ mod tests {
             ("", "\"\" has no '='"),
             ("3", "\"3\" has no '='"),
             ("3=dead,", "\"\" has no '='"),
-            ("3=drop", "\"drop\" is no verdict"),
-            ("3= dead", "\" dead\" is no verdict"),
+            ("3=drop", "\"drop\" is not a verdict"),
+            ("3= dead", "\" dead\" is not a verdict"),
             ("256=dead", "\"256\" is neither"),
             ("+3=dead", "\"+3\" is neither"),
             ("-3=dead", "\"-3\" is neither"),

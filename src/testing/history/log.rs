@@ -220,9 +220,10 @@ fn cut_torn_line(mut file: &File) -> io::Result<()> {
         Some(first) if first.is_ascii_digit() && torn.iter().all(is_event) && (end > 0 || begin == 0) => {
             file.set_len(begin + end as u64)
         }
-        Some(_) => {
-            Err(io::Error::new(ErrorKind::InvalidData, "it ends with a line that is no event and has no end"))
-        }
+        Some(_) => Err(io::Error::new(
+            ErrorKind::InvalidData,
+            "it ends with a line that is not an event and has no newline",
+        )),
     }
 }
 

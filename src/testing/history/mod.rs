@@ -55,7 +55,7 @@ pub use report::{Counts, Fault, Found, Report};
 /// Checks these logs as one history. A folder stands for the files in it.
 ///
 /// # Errors
-/// [`HistoryError`] for a file that cannot be read, or a line that is no event.
+/// [`HistoryError`] for a file that cannot be read, or a line that is not an event.
 pub fn check<P: AsRef<Path>>(paths: &[P], mut checker: Checker) -> Result<Report, HistoryError> {
     let mut logs = Logs::open(paths)?;
     while let Some((event, place)) = logs.next()? {
