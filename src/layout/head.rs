@@ -88,7 +88,7 @@ pub const EVENT_RETURNED: u64 = 1;
 /// What any other event adds to [`EVENTS`]: it counts in the high half.
 pub const EVENT_OTHER: u64 = 1 << 32;
 
-/// A word at [`MUTEX_OWNER`]: a participant's turn. 0 is no turn.
+/// A word at [`MUTEX_OWNER`]: a participant's turn. 0: no participant has the turn.
 ///
 /// ```text
 /// 63                       16 15                     0
@@ -148,7 +148,7 @@ impl RequestWord {
     }
 }
 
-/// A word at [`DEATH_MARKS`]: the participant with this serial number died. A word without bit 63 is no mark;
+/// A word at [`DEATH_MARKS`]: the participant with this serial number died. A word without bit 63 is not a mark;
 /// this bit is needed because serial numbers begin at 0.
 ///
 /// ```text
@@ -184,7 +184,7 @@ impl DeathMark {
         Self::MARKED | abandoned << Self::ABANDONED | returned << Self::RETURNED | u64::from(self.serial)
     }
 
-    /// The mark in a word; `None` for a word that is no mark.
+    /// The mark in a word; `None` for a word that is not a mark.
     pub fn read(word: u64) -> Option<Self> {
         (word & Self::MARKED != 0).then_some(DeathMark {
             serial: word as u32,

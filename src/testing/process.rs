@@ -214,7 +214,7 @@ impl Process {
     /// Limits its address space, and that of the processes that it starts from now on, to this number of bytes.
     ///
     /// # Errors
-    /// The error of the system: it has ended.
+    /// The error of the system: the process has ended.
     pub fn limit_memory(&self, bytes: u64) -> io::Result<()> {
         tree::limit_memory(self.child.id(), bytes)
     }

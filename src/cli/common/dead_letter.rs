@@ -72,7 +72,7 @@ impl DeadLetter {
         letter
     }
 
-    /// Takes a letter apart. `None`: these bytes are no dead letter.
+    /// Takes a letter apart. `None`: these bytes are not a dead letter.
     pub fn parse(letter: &[u8]) -> Option<(DeadLetter, &[u8])> {
         let end = memchr::memchr(b'\n', letter)?;
         let parsed: DeadLetter = serde_json::from_slice(&letter[..end]).ok()?;

@@ -19,7 +19,7 @@ const MAX_HEADER: u32 = 1 << 16;
 
 /// Names a held item: the user of its holder, and random bits.
 ///
-/// Other users can list the names of sockets, so the random bits are no secret: they keep tokens apart. A
+/// Other users can list the names of sockets, so the random bits are not a secret: they keep tokens apart. A
 /// command checks the user in the token, since another user may listen under the same name after the holder's
 /// end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +138,7 @@ pub fn send(mut to: impl Write, header: &impl Serialize, bytes: &[u8]) -> io::Re
 /// Reads a message.
 ///
 /// # Errors
-/// The error of the system; `UnexpectedEof` if the other end has ended, `InvalidData` if this is no such message.
+/// The error of the system; `UnexpectedEof` if the other end has ended, `InvalidData` if it is not such a message.
 pub fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<(T, Vec<u8>)> {
     let mut len = [0; 4];
     from.read_exact(&mut len)?;

@@ -103,7 +103,7 @@ impl RunLog {
     /// The result of a run with this log: if a write has failed, that failure.
     ///
     /// # Errors
-    /// That failure, or else the one of `result`.
+    /// The failure of the log, or else that of `result`.
     pub fn or_failure<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
         let log = self.log();
         match log.failure() {

@@ -214,7 +214,7 @@ impl<S: Sender> Finisher<'_, S> {
             return Err(cut.into());
         }
         if finished.ended.stopped && !matches!(finished.ended.ending, Ending::Told(Verdict::Done, _)) {
-            // The worker ended the command: that is no failure, and exit code 0 says only that the command
+            // The worker ended the command: that is not a failure, and exit code 0 says only that the command
             // ended in an orderly way. The job's items are given back, and it is not logged: `--resume` would
             // take it for done.
             return Ok(After::Settled);

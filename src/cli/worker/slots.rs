@@ -83,7 +83,7 @@ impl Bell {
     }
 }
 
-/// All jobs in hand.
+/// All jobs that the worker has.
 #[derive(Debug)]
 pub struct Jobs<O, S> {
     state: Mutex<State<O, S>>,

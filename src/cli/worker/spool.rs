@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::libc::{O_EXCL, O_TMPFILE};
 use nix::sys::resource::{Resource, getrlimit};
 
-/// What is kept in memory; also the size of the pieces in which a file is read.
+/// How many bytes are kept in memory; also the size of the pieces in which a file is read.
 const IN_MEMORY: usize = 64 << 10;
 /// How many names are tried for a temporary file.
 const NAMES: u32 = 100;

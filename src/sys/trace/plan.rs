@@ -37,10 +37,10 @@ pub enum Unit {
 pub enum Calls {
     /// All of them.
     All,
-    /// Those with these numbers: see [`named`](Self::named).
+    /// The calls with these numbers: see [`named`](Self::named).
     Numbers(Vec<c_long>),
-    /// Those that need room on a disk: writes to regular files, and calls that make a file. Files in `/dev`, `/proc`
-    /// and `/sys` are on no disk. Writes through a memory mapping are no calls.
+    /// Calls that need room on a disk: writes to regular files, and calls that make a file. Files in `/dev`, `/proc`
+    /// and `/sys` are on no disk. Writes through a memory mapping are not calls.
     NeedRoom,
 }
 

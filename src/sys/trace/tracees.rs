@@ -30,7 +30,7 @@ use super::gate::Gate;
 /// The time between two looks, where the tracer cannot sleep until the next stop.
 const SLICE: Duration = Duration::from_micros(200);
 
-/// Which threads and processes are traced, beside those that were seized.
+/// Which threads and processes are traced besides those that were seized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// None.

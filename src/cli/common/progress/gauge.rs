@@ -44,7 +44,7 @@ pub struct Goal {
 /// Whether an empty ring is the goal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Emptied {
-    /// It is not.
+    /// An empty ring is not the goal.
     #[default]
     Never,
     /// As soon as no more items come into the ring.
@@ -117,7 +117,7 @@ pub struct Fill {
     pub items: u64,
     /// Items that were acknowledged since the ring was created.
     pub acknowledged: u64,
-    /// It is closed, or all producers have left.
+    /// The ring is closed, or all producers have left.
     pub no_more_come: bool,
     /// Producers.
     pub producers: usize,

@@ -3,7 +3,7 @@
 //! An event that comes before a call is in the log when the call begins. If the event cannot be written, the
 //! call is not made. Giving an item back is the exception: without its event, the item looks as after a kill.
 //! An event that comes after a call may be missing, because the process was killed in between or the disk was
-//! full: that is no fault of the ring. A failed write is noticed at the next call, and [`RunLog::or_failure`]
+//! full: that is not a fault of the ring. A failed write is noticed at the next call, and [`RunLog::or_failure`]
 //! reports it at the end.
 //!
 //! Other transports do not pay for this: the commands are generic, and a run without a log has no code of it.

@@ -16,7 +16,7 @@ use crate::cli::worker::slots::After;
 use crate::cli::worker::stop::Stop;
 
 impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
-    /// Waits until all jobs in hand are settled, including jobs that are tried again. `Some`: stop early.
+    /// Waits until all jobs of this worker are settled, including jobs that are tried again. `Some`: stop early.
     pub(super) fn wait_for_all(&mut self) -> Option<Stop> {
         loop {
             self.show();

@@ -19,7 +19,7 @@ const MOST_ARGUMENTS: usize = 128 << 10;
 
 /// Why no more items are taken.
 pub(super) enum Over {
-    /// The commands in hand run to their end, and failed items are tried again.
+    /// The commands that run go on to their end, and failed items are tried again.
     Taken,
     /// As `Taken`; then this failure is reported.
     Short(Failure),

@@ -74,7 +74,7 @@ impl Running {
     /// Waits for the end of the first process, kills what is left of the group, and reaps the first process.
     ///
     /// # Errors
-    /// The error of the system. If the first process is no child of this process any more, nothing is killed.
+    /// The error of the system. If the first process is not a child of this process any more, nothing is killed.
     pub fn reap(&mut self) -> io::Result<ExitStatus> {
         self.wait()?;
         if self.group.is_some() {

@@ -51,7 +51,7 @@ pub fn run(
     ui: &Ui,
 ) -> Result<End, Failure> {
     let start = Instant::now();
-    // A time beyond the range of the clock is no limit.
+    // A time beyond the range of the clock does not limit the run.
     let until = args.chaos.flatten().and_then(|DurationArg(time)| start.checked_add(time));
     let folder = Folder::new(args.log.as_deref())?;
     let is_generated = inputs == [Input::Lines(u64::MAX)];
