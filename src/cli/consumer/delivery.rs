@@ -1,8 +1,8 @@
 //! Delivers items: takes them from the ring, writes them, and acknowledges them when they have arrived.
 //!
-//! An item has arrived when it was written, or, with `--ack read`, when the reader of the pipe has taken its last
-//! byte: the bytes that the system counts as unread are the last ones written to the pipe. Other writers' bytes
-//! count as unread, too, so with them an item counts as arrived later, never earlier.
+//! An item has arrived when it was written. With `--ack read`, it has arrived when the reader of the pipe has taken
+//! its last byte: the bytes that the system counts as unread are the last ones written to the pipe. Other writers'
+//! bytes count as unread, too, so with them an item counts as arrived later, never earlier.
 
 use std::collections::VecDeque;
 use std::mem;

@@ -73,8 +73,8 @@ pub struct UnknownCall(pub String);
 pub enum Strike {
     /// SIGKILL for the process that has reached the point.
     Kill,
-    /// SIGKILL for the process that has reached the point, and for the process group of the one that was attached to,
-    /// if that is not the caller's own group: nothing of it sees that another part was killed.
+    /// SIGKILL for the process that has reached the point, and for the process group of the process that was attached
+    /// to, unless that is the caller's own group: no process of the group sees the death of another one.
     KillGroup,
     /// This signal for the process, before the call.
     Signal(i32),

@@ -1,7 +1,7 @@
 //! `ringctl run --chaos`: producers and consumers are killed and started again while real input goes through.
 //!
 //! A run has rounds of a bounded number of items. Each round has a ring, processes and logs of its own, ends when its ring
-//! is drained, and is checked before the next one: so memory and disk do not grow with the input, and what a killed
+//! is drained, and is checked before the next one. So memory and disk do not grow with the input, and what a killed
 //! producer has sent is known for sure.
 mod consume;
 mod judge;
