@@ -37,7 +37,7 @@ use crate::wait::mutex::Turn;
 /// Waits for tokens.
 #[derive(Debug)]
 pub struct Counting {
-    /// The tokens that this process has taken.
+    /// The tokens that this handle has taken.
     tokens: u64,
     turn: Turn,
     /// The last sleep ended with something found.
@@ -50,7 +50,7 @@ impl Counting {
         Counting { tokens: 0, turn: Turn::new(number), content: false }
     }
 
-    /// Takes tokens, as long as there are some, until this process has `needed` of them.
+    /// Takes tokens, as long as there are some, until this handle has `needed` of them.
     fn take(&mut self, own: Sleepers<'_>, needed: u64) -> Result<()> {
         while self.tokens < needed && own.signal.semaphore.try_wait()? {
             self.tokens += 1;
@@ -67,7 +67,7 @@ impl Counting {
         own.add_tokens(left);
     }
 
-    /// Checks in turn, with the tokens that this process has.
+    /// Checks in turn, with the tokens that this handle has.
     fn look<T>(
         &mut self,
         endpoint: Endpoint<'_>,

@@ -136,8 +136,8 @@ impl<O, S> State<O, S> {
 
     /// The slot to wake for the next job that waits: of those asleep, the one with the fewest jobs.
     ///
-    /// A job never waits while all slots sleep: the slot with the fewest jobs of all may always take one. If that slot is
-    /// awake, it looks for a job before it sleeps; if it sleeps, this function returns it.
+    /// A job never waits while all slots sleep: the slot with the fewest jobs of all may always take one. If that slot
+    /// is awake, it looks for a job before it sleeps; if it sleeps, this function returns it.
     fn next_awake(&mut self) -> Option<usize> {
         if self.waiting.is_empty() {
             return None;

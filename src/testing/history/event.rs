@@ -90,7 +90,8 @@ pub struct Event {
     pub producer: u64,
     /// The item's number at its producer. Producer and number together identify the item.
     pub sequence: u64,
-    /// The number of the delivery, from 1; 255 may stand for all deliveries after some number. 0 in a producer's events.
+    /// The number of the delivery, from 1; 255 may stand for all deliveries after some number. 0 in a producer's
+    /// events.
     pub attempt: u8,
     /// The hash of the item's bytes, by a function that is the same in all logs.
     pub hash: Option<u64>,
