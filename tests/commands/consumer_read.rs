@@ -198,7 +198,7 @@ fn without_a_pipe_ack_read_says_that_it_has_no_effect() {
     producer(&ring, &["--item", "x"]).run().with_code(0);
     let out = std::fs::File::create(dir.path().join("out")).unwrap();
     let said = consumer(&ring, &["--ack", "read"]).stdout(out).run().with_code(0).stderr;
-    assert_eq!(said, "consumer: --ack read has no effect: standard output is no pipe\n");
+    assert_eq!(said, "consumer: --ack read has no effect: standard output is not a pipe\n");
 }
 
 #[test]

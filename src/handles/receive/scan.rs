@@ -42,7 +42,7 @@ pub struct Scan {
     unsearched: u64,
     /// Whether the looks belong to a wait, not to a try.
     pub waits: bool,
-    /// The writer in the way, and since when it is.
+    /// The writer in the way, and since when it has been in the way.
     writer: Option<(u64, Word, u64)>,
     /// What the last look for the end of the stream found.
     looked: stream_end::Looked,

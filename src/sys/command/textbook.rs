@@ -1,8 +1,8 @@
-//! The documents' buffer as they write it, in raw shared memory: semaphores, a lock with its condition, two
-//! indices, a row of slots. Nothing in it knows which processes are alive.
+//! The buffer of the classic texts (docs/CLASSICS.md), as they write it, in raw shared memory: semaphores, a
+//! lock with its condition, two indices, a row of slots. Nothing in it knows which processes are alive.
 //!
-//! The documents' ordinary variables are atomics that are read and written apart from each other, which is what the
-//! same program does in C, and no more. `ringctl demo` and the examples show how it fails.
+//! The texts' ordinary variables are atomics here. Each is read and written in separate steps, as the same
+//! program does in C. `ringctl demo` and the examples show how it fails.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -16,7 +16,7 @@ use std::sync::atomic::{
 use libc::{pthread_cond_t, pthread_mutex_t, sem_t};
 use shared_memory::{Shmem, ShmemConf};
 
-/// Slots of the documents' buffer.
+/// Slots of the texts' buffer.
 pub const BUFFERSIZE: u64 = 10;
 
 /// One of the three semaphores.
@@ -24,7 +24,7 @@ pub const BUFFERSIZE: u64 = 10;
 pub enum Semaphore {
     /// Free slots.
     Room,
-    /// What is there.
+    /// Filled slots.
     Items,
     /// 1 while no process touches the buffer.
     Mutex,
@@ -46,7 +46,7 @@ pub enum Object {
 }
 
 impl Object {
-    /// Its name in the documents, or what they call it.
+    /// Its name in the texts, or their word for it.
     pub fn name(self) -> &'static str {
         match self {
             Object::Room => "room",
@@ -57,7 +57,7 @@ impl Object {
         }
     }
 
-    /// It as a semaphore.
+    /// The semaphore, if the object is one.
     pub fn semaphore(self) -> Option<Semaphore> {
         match self {
             Object::Room => Some(Semaphore::Room),
@@ -80,7 +80,7 @@ impl Object {
     }
 }
 
-/// The documents' variables.
+/// The texts' variables.
 #[derive(Default)]
 pub struct Variables {
     /// `in`.
@@ -95,7 +95,7 @@ pub struct Variables {
     pub num: AtomicI64,
     /// For observers: how far a process has come.
     pub stage: AtomicU64,
-    /// For observers: takes while something was being made.
+    /// For observers: the number of takes while an item was being made.
     pub meanwhile: AtomicU64,
     /// For observers: finished puts and takes.
     pub put: AtomicU64,
@@ -126,7 +126,7 @@ pub struct Textbook {
 }
 
 impl Textbook {
-    /// An empty buffer of this name.
+    /// Creates an empty buffer of this name.
     ///
     /// # Errors
     /// The error of the system.
@@ -156,7 +156,7 @@ impl Textbook {
         Ok(textbook)
     }
 
-    /// The buffer of this name.
+    /// Opens the buffer of this name.
     ///
     /// # Errors
     /// The error of the system; `InvalidData`: another kind of segment has this name.
@@ -166,7 +166,10 @@ impl Textbook {
         // Acquire: with the Release in `create`, what it has initialised.
         match textbook.memory.len() >= size_of::<Layout>() && textbook.mark().load(Acquire) == MARK {
             true => Ok(textbook),
-            false => Err(io::Error::new(io::ErrorKind::InvalidData, "it is no buffer of the textbooks")),
+            false => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it is not a buffer of `ringctl demo` or of the examples",
+            )),
         }
     }
 
