@@ -19,9 +19,8 @@ impl FromStr for SvgFile {
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
         let path = PathBuf::from(given);
-        let is_svg = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
-        // With a slash at its end, it is the name of a folder.
-        let is_svg = is_svg && !given.ends_with('/');
+        // The text itself, too: a path leaves out a slash or dot at its end, which names a folder.
+        let is_svg = path.extension().is_some() && given.to_ascii_lowercase().ends_with(".svg");
         is_svg.then_some(SvgFile(path)).ok_or("expected the name of a file that ends in .svg")
     }
 }
