@@ -5,7 +5,7 @@
 //! ```
 //!
 //! One thread sends 32 items of 8 bytes and receives them, again and again, around the whole ring. Rounds are
-//! interleaved; printed are medians, and the ratio to the first line of each table.
+//! interleaved. The bench prints medians, and their ratio to the first line of each table.
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
@@ -16,7 +16,7 @@ use ringpipe::{Consumer, Discipline, Error, Producer, Ring, RingOptions};
 
 /// Items sent before they are received.
 const STRETCH: u64 = 32;
-/// Items in a measurement; more in a large ring, which is gone around.
+/// Items in a measurement; more in a large ring, so that the measurement goes around it.
 const ITEMS: u64 = 1 << 18;
 const ROUNDS: usize = 51;
 const DEATHS: usize = 1000;
@@ -76,13 +76,13 @@ fn by_participants() -> Result<(), Error> {
     Ok(())
 }
 
-/// In each discipline consumers that wait are killed: while they sleep, under most.
+/// In each discipline, waiting consumers are killed: under most disciplines while they sleep.
 fn by_deaths(discipline: Discipline) -> Result<(), Error> {
     let (mut calm, mut struck) = (Pair::new(1024, 1024, discipline)?, Pair::new(1024, 1024, discipline)?);
     for _ in 0..DEATHS / 20 {
         let mut waiters: Vec<Child> = (0..20).map(|_| struck.waiter()).collect();
         for waiter in &mut waiters {
-            // It says when it is about to wait.
+            // The child prints a line when it is about to wait.
             let _ = waiter.stdout.as_mut().map(|out| out.read(&mut [0]));
         }
         std::thread::sleep(Duration::from_millis(2));

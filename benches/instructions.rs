@@ -7,12 +7,12 @@
 //! ```
 //!
 //! Times differ from run to run by some percent on a quiet machine, and by much more on a busy one; counts
-//! do not. Each case is run twice, with few calls and with many: the difference is what the calls took, and
-//! how the process started is none of it.
+//! do not. Each case is run twice, with few calls and with many: the difference is what the calls took, without
+//! the start of the process.
 //!
-//! Counts belong to a compiler and a C library. Where they are those of the file, a count that has grown by
-//! more than 5 % fails; elsewhere the comparison is shown, and nothing fails. They belong to the profile `bench`, which
-//! has the settings of `dist`, too: CARGO_PROFILE_* variables must not be set.
+//! Counts depend on compiler, C library and valgrind. If these are the ones that the file names, a count that has grown
+//! by more than 5 % fails; otherwise the comparison is shown, and nothing fails. Counts also depend on the profile
+//! `bench`, which has the settings of `dist`: CARGO_PROFILE_* variables must not be set.
 
 #[path = "hot/cases.rs"]
 #[allow(dead_code)] // `hot` uses more of it.
@@ -26,9 +26,10 @@ use cases::{Case, Fixture, MOST_CALLS};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
 const FEW: usize = 112;
-/// What a count may grow by.
+/// The factor by which a count may grow.
 const TOLERANCE: f64 = 1.05;
-/// Times that a case is counted that has grown: where a machine lets it stand for some milliseconds, it looks for the dead.
+/// How often a case is counted at most whose count has grown. If a busy machine suspends the process for some
+/// milliseconds, a handle looks for dead participants, which adds instructions.
 const TRIES: usize = 4;
 
 type Answer<T> = Result<T, Box<dyn std::error::Error>>;
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What runs under valgrind.
+/// Runs a case this number of times, under valgrind.
 fn run(case: &str, times: &str) -> Answer<()> {
     let case = Case::all().into_iter().find(|known| known.name() == case).ok_or("no such case")?;
     let mut fixture = Fixture::new(&case)?;
@@ -111,7 +112,7 @@ fn save() -> Answer<()> {
     Ok(std::fs::write(FILE, text)?)
 }
 
-/// False: something grew, and the file is about an environment like this.
+/// False: a count has grown, and the file was written in the same environment.
 fn compare() -> Answer<bool> {
     let text = std::fs::read_to_string(FILE)?;
     let here = environment()?;

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Compares the commands with those that people would pick instead, from the shell, and prints Markdown tables.
+# Compares the commands with other programs for the same task, from the shell, and prints Markdown tables.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
 Usage: benches/shell.sh [OPTIONS]
 
-Builds the commands, makes a file of random bytes and one of short lines, and times who passes them on: in
-interleaved rounds, each in order once per round. Prints the median and the least of the rounds in seconds, the
-rate by the median, and the median of the rounds' ratios. Where others compute on the same processors, a command
-that ever sleeps waits for their time slices to end (some ms each): the least says more then. What is not
-installed is left out. The files are removed afterwards.
+Builds the commands, makes a file of random bytes and one of short lines, and times the programs that pass them
+on: in interleaved rounds, each program once per round. Prints the median and the least of the rounds in seconds,
+the rate by the median, and the median of the rounds' ratios. If other programs use the same processors, a command
+that sleeps waits for their time slices to end (some ms each): then the least time says more than the median.
+Programs that are not installed are left out. The files are removed afterwards.
 
   --bytes SIZE    bytes of the raw file, with K, M or G [default: 1G]
   --lines COUNT   short lines (the numbers from 1 on) [default: 20000000]
@@ -46,10 +46,10 @@ fi
 P=$bin/producer C=$bin/consumer R=ringpipe-shell-$$
 work=$(mktemp -d "$dir/ringpipe-shell.XXXXXX")
 trap 'rm -rf "$work"; rm -f "/dev/shm/$R"' EXIT
-# A shared desktop or build machine has its own sessions to serve; where we may, ours goes first.
+# On a shared machine other sessions compete for the processors: where it is allowed, this session gets priority.
 { echo -15 > /proc/self/autogroup; } 2> /dev/null || true
 
-# What is measured, a function each: FILE is the input, standard output goes nowhere.
+# Each function is one measurement: FILE is the input, standard output goes nowhere.
 ringpipe() { "$P" --raw "$R" < "$FILE" & "$C" -q --raw "$R" > /dev/null; wait; }
 ringpipe_pinned() { "$P" --cpu 0 --raw "$R" < "$FILE" & "$C" --cpu 1 -q --raw "$R" > /dev/null; wait; }
 ringpipe_exclusive() { "$P" --raw --exclusive "$R" < "$FILE" & "$C" -q --raw "$R" > /dev/null; wait; }
@@ -89,7 +89,7 @@ rounds_of() {
     done
 }
 
-# A table of the medians; the ratio is the rate of the first by that of the row.
+# A table of the medians, with the ratio of each time to that of BASE in the same round.
 table() { # BASE UNITS UNIT
     awk -v base="$1" -v units="$2" -v unit="$3" '
         function median(list, count,   i, j, t) {
@@ -108,7 +108,7 @@ table() { # BASE UNITS UNIT
         }'
 }
 
-# As `table`, from lines "round name seconds items": rates, by that of the first in the same round.
+# A table of rates, from lines "round name seconds items", with their ratio to the rate of BASE in the same round.
 rates() { # BASE
     awk -v base="$1" '
         { rate[$2, $1] = $4 / $3; if (!($2 in seen)) { seen[$2]; order[++names] = $2 } if ($1 > last) last = $1 }
@@ -155,7 +155,7 @@ if [[ $only = *lines* ]]; then
 fi
 
 if [[ $only = *start* ]]; then
-    # A ring of the same name, made and left behind each time.
+    # The producer makes a ring of this name each time, and the consumer removes it.
     start_true() { /bin/true; }
     start_cat() { echo x | cat > /dev/null; }
     start_producer() { "$P" "$R" --item x; }
@@ -168,7 +168,7 @@ fi
 
 if [[ $only = *workers* ]]; then
     FEW=$work/few MANY=$work/many
-    # Not awk, which may be mawk: that waits for more input than an item.
+    # Not awk: it may be mawk, which waits for more input than one item.
     ok='s/.*/ok/'
     # The producer makes the ring; the worker drains it. Two commands at a time everywhere.
     workers_command() { "$P" -q "$R" < "$FEW" & "$C" -q -j 2 "$R" -- true {}; wait; }
@@ -179,7 +179,7 @@ if [[ $only = *workers* ]]; then
     parallel_command() { parallel -j 2 true < "$FEW"; }
     rush_command() { rush -j 2 true < "$FEW"; }
     seq 1 "$commands" > "$FEW"
-    # A standing command has done FEW in some hundredths of a second.
+    # A standing command would be done with FEW in some hundredths of a second.
     seq 1 "$((commands * 10))" > "$MANY"
     rows=(xargs_command workers_command workers_standing workers_standing_ahead)
     has parallel && rows+=(parallel_command)

@@ -3,8 +3,8 @@
 #
 #   docs/speed.sh [FILE]      [default: docs/speed.svg]
 #
-# Bars: messages of 64 bytes a second, from one process to one other, one at a time. Left out: what only joins threads, and
-# carriers whose messages came wrong (marked in the table).
+# Bars: messages of 64 bytes a second, from one process to one other, one at a time. Left out: queues that work between threads
+# only, and those whose messages arrived damaged (marked in the table).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-$here/speed.svg}

@@ -1,17 +1,17 @@
-//! Documents 000 and 001, second class: many producers and consumers; semaphores `room` and `items`, and a `mutex`.
+//! Texts 000 and 001, second class: many producers and consumers; semaphores `room` and `items`, and a `mutex`.
 //!
-//! *What it does.* As with one of each, and `mutex` is held while the buffer is touched: taken after `room` or
-//! `items`, never before (a producer that waited for room with the mutex in hand would keep every consumer out, and
-//! none could make room), and given back before the other side is signalled.
+//! *What it does.* The same as with one of each; in addition a process holds `mutex` while it works on the buffer. It
+//! takes `mutex` after `room` or `items`, never before (a producer that waited for room while it holds the mutex would
+//! keep every consumer out, and none could make room), and gives it back before it signals the other side.
 //!
-//! *Right:* any number of each, first in, first out, without polling. *Wrong:* the mutex has no owner. Killed with
-//! it in hand, a process keeps all others out for ever; killed elsewhere between wait and signal, it takes a slot
-//! or hides an item. Nearly half of the instructions of its
-//! `push` leave such damage when the process is killed there.
+//! *Right:* any number of each, first in, first out, without polling. *Wrong:* the mutex has no owner. A process that
+//! is killed while it holds the mutex keeps all others out for ever; a process that is killed elsewhere between wait
+//! and signal costs a slot or hides an item. A kill does such damage at two thirds of the instructions of the
+//! textbook ring's `push` (docs/CLASSICS.md).
 //!
 //! *Here:* `Discipline::Semaphore` on a shared ring: the same three semaphores in the same order. Beside `mutex`
-//! a word names the process that has the turn, and the kernel is asked whether it lives. This example kills a
-//! consumer with `kill -9` while it holds an item, and every item still is consumed once.
+//! a word names the process that has the turn, and the kernel tells whether this process is alive. This example kills a
+//! consumer with `kill -9` while it holds an item, and still every item is consumed once.
 //!
 //! ```sh
 //! ringctl create many --capacity 10 --sync semaphore
@@ -28,7 +28,7 @@ use clap::Parser;
 use common::{Actor, Cast, Part, Result, doze, ensure, perform, say, wait_until};
 use ringpipe::{Discipline, Error, RingOptions};
 
-/// Documents 000 and 001: many producers and consumers, two semaphores and a mutex
+/// Texts 000 and 001: many producers and consumers, two semaphores and a mutex
 #[derive(Parser)]
 struct Options {
     /// Producers, and as many consumers
@@ -58,7 +58,7 @@ fn direct(options: &Options) -> Result {
     let mut cast = Cast::new();
     let name = cast.name("many");
     let ring = RingOptions::new().capacity(10).sync(Discipline::Semaphore).timestamps(false);
-    // The end of the stream is when all of the producers came and went.
+    // The stream ends when all producers have come and gone.
     let ring = ring.expected_producers(u32::try_from(options.each)?).create(&name)?;
     let greedy = Actor::quiet("greedy consumer", 1, &name)?;
     (1..=options.each).try_for_each(|number| cast.start("producer", number, &name))?;
@@ -116,7 +116,7 @@ fn consume(options: &Options) -> Result {
     Ok(())
 }
 
-/// Takes an item, and holds it until killed.
+/// Takes an item, and holds it until the process is killed.
 fn hold(options: &Options) -> Result {
     let mut buffer = options.part.ring()?.consumer()?;
     let item = buffer.recv()?;

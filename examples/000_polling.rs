@@ -1,4 +1,4 @@
-//! Documents 000 and 001, third class: polling. Look, give the processor away, look again.
+//! Texts 000 and 001, third class: polling. Look, give the processor away, look again.
 //!
 //! *What it does.* `while (in + 1) % buffersize == out: sched_yield()`, then write `buffer[in]` and move `in` on; the
 //! consumer likewise while `in == out`.
@@ -9,8 +9,8 @@
 //! makes it happen.) One slot always stays empty. And a waiting process takes a whole processor.
 //!
 //! *Here:* `Discipline::Polling`. The look itself takes the slot, by one compare-exchange on the slot's own word, so
-//! that any number may poll. Each process says at its end how much of its waiting it has spent on a processor: that
-//! part is as the document has it.
+//! that any number may poll. Each consumer prints at its end how much processor time it has used: here, too,
+//! waiting takes a whole processor.
 //!
 //! ```sh
 //! ringctl create polling --capacity 10 --sync polling
@@ -28,7 +28,7 @@ use common::{Cast, Part, Result, ensure, perform, say};
 use nix::sys::resource::{UsageWho, getrusage};
 use ringpipe::{Discipline, Error, RingOptions};
 
-/// Documents 000 and 001: polling, with two producers and two consumers
+/// Texts 000 and 001: polling, with two producers and two consumers
 #[derive(Parser)]
 struct Options {
     /// Items of each producer

@@ -1,4 +1,4 @@
-//! Document 000, first program: a bounded list of 10, a producer and a consumer that sleep at random.
+//! Text 000, first program: a bounded list of 10, a producer and a consumer that sleep at random.
 //!
 //! *What it does.* The semaphore `room` counts free places, `items` counts what is there, a lock guards the list.
 //! Each side takes a token of its own semaphore, changes the list, gives the other side a token, and sleeps for up
@@ -7,7 +7,7 @@
 //! *Right:* no thread polls, and the tokens keep the list between 0 and 10 items. *Wrong:* `queue.append` and
 //! `queue.pop()` work at the same end. That is last in, first out: while new items keep coming, old ones wait for
 //! ever (`cargo run --example naive -- lifo` shows it). The text means a queue, and the later classes of the
-//! same document are one. And neither thread ever ends.
+//! same text are one. And neither thread ever ends.
 //!
 //! *Here:* the two are processes, the list is a ring (10 places become 16, a power of two) with
 //! `Discipline::Semaphore`: `room`, `items` and `mutex` are POSIX semaphores in shared memory. It hands items out
@@ -29,13 +29,13 @@ use clap::Parser;
 use common::{Cast, Part, Result, doze, ensure, perform, say};
 use ringpipe::{Discipline, Error, RingOptions};
 
-/// Document 000: producer and consumer with random sleeps and a bounded list
+/// Text 000: producer and consumer with random sleeps and a bounded list
 #[derive(Parser)]
 struct Options {
     /// How long the producer goes on
     #[arg(long = "for", value_name = "DUR", default_value = "4s", value_parser = humantime::parse_duration)]
     time: Duration,
-    /// What a second of the document takes here
+    /// How long a second of the text lasts here
     #[arg(long, value_name = "DUR", default_value = "500ms", value_parser = humantime::parse_duration)]
     second: Duration,
     #[command(flatten)]

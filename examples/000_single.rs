@@ -1,16 +1,16 @@
-//! Documents 000 and 001, first class: one producer, one consumer, two semaphores.
+//! Texts 000 and 001, first class: one producer, one consumer, two semaphores.
 //!
 //! *What it does.* `room` begins with the number of free slots, `items` with 0. The producer waits for `room`, writes
 //! `buffer[in]`, moves `in` on, and signals `items`; the consumer waits for `items`, reads `buffer[out]`, moves
 //! `out` on, and signals `room`. (`consume` returns `out`, the place, where `item` is meant.)
 //!
 //! *Right:* the two never touch the same slot, and need no lock: `in` belongs to one, `out` to the other. *Wrong:* a
-//! second producer would break it, and nothing keeps one out; and a death between a wait and a signal takes a
-//! token with it for ever.
+//! second producer would break this, and nothing keeps one out; and if a process dies between a wait and a signal,
+//! its token is lost for ever.
 //!
-//! *Here:* an exclusive ring with `Discipline::Semaphore`. The order of operations is the document's, and the two
-//! semaphores are printed as they go up and down; a second producer is refused. Tokens that die with a process
-//! come back, since the slots say what is there: `cargo run --example naive -- lost-capacity`.
+//! *Here:* an exclusive ring with `Discipline::Semaphore`. The order of operations is the text's, and the two
+//! semaphores are printed as they go up and down; a second producer is refused. Tokens of a killed process
+//! are replaced, since the slots say what is there: `cargo run --example naive -- lost-capacity`.
 //!
 //! ```sh
 //! ringctl create single --capacity 10 --sync semaphore --exclusive
@@ -27,7 +27,7 @@ use clap::Parser;
 use common::{Cast, Part, Result, ensure, perform, say, wait_until};
 use ringpipe::{Discipline, Error, ErrorKind, Ring, RingOptions};
 
-/// Documents 000 and 001: one producer, one consumer, two semaphores
+/// Texts 000 and 001: one producer, one consumer, two semaphores
 #[derive(Parser)]
 struct Options {
     /// Items to produce
@@ -77,7 +77,7 @@ fn semaphores(ring: &Ring) -> Result<String> {
 fn produce(options: &Options) -> Result {
     let ring = options.part.ring()?;
     let mut buffer = ring.producer()?.typed::<u64>();
-    // So that the director finds this one here.
+    // Gives the first process time to try a second producer while this one is attached.
     sleep(Duration::from_millis(50));
     for item in 1..=options.count {
         buffer.send(&item)?; // room.wait(), buffer[in] = item, items.signal()

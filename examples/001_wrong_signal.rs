@@ -1,4 +1,4 @@
-//! Document 001: its consumer for many signals `items` where it must signal `room`.
+//! Text 001: its consumer for many signals `items` where it must signal `room`.
 //!
 //! ```text
 //! def consume(self):
@@ -10,16 +10,16 @@
 //!     semaphore_items.signal()      # room is meant
 //! ```
 //!
-//! *What comes of it.* No thread ever signals `room`: when the producer has put as many items in as there are slots it
-//! waits for ever. `items` never goes down: the consumer does not wait when the buffer is empty, but goes round in
-//! it and takes every item again and again. Everything looks well as long as fewer items come than there are
-//! slots. (Document 000 has the same class with the right signal, and a remark at each of these lines.)
+//! *What comes of it.* No thread ever signals `room`: when the producer has put as many items in as there are slots, it
+//! waits for ever. `items` never goes down: the consumer does not wait when the buffer is empty, but goes around in
+//! it and takes every item again and again. Nothing shows the mistake as long as fewer items come than there are
+//! slots. (Text 000 has the same class with the right signal, and a remark at each of these lines.)
 //!
-//! *Here:* `Discipline::Semaphore` signals the other side in one place of the source for each side; and were a token
-//! missing, a waiting process still looks at the slots after 20 ms.
+//! *Here:* for each side, `Discipline::Semaphore` signals the other side in one place of the source. Even if a token
+//! were missing, a waiting process would look at the slots after 20 ms.
 //!
 //! This example runs 001's program word for word (examples/naive), then the same on a ring. `cargo run --example naive
-//! -- wrong-signal` counts instead of showing.
+//! -- wrong-signal` prints only counts.
 
 mod common;
 
@@ -33,7 +33,7 @@ use common::{Actor, Cast, Part, Result, ensure, perform, say};
 use ringpipe::internal::sys::command::textbook::{BUFFERSIZE, Semaphore::*, Textbook};
 use ringpipe::{Discipline, Error, RingOptions};
 
-/// Document 001: the consumer signals items where room is meant
+/// Text 001: the consumer signals items where room is meant
 #[derive(Parser)]
 struct Options {
     /// Items to produce

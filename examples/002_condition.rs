@@ -1,9 +1,9 @@
-//! Document 002: a condition variable. The producer makes goods up to 5, wakes all consumers, and waits; consumers with
-//! money for 7 compete for the goods, and send for the producer when nothing is left.
+//! Text 002: a condition variable. The producer makes goods up to 5, wakes all consumers, and waits; consumers with
+//! money for 7 compete for the goods, and wake the producer when nothing is left.
 //!
 //! What it prints:
 //!
-//! | document | here |
+//! | text | here |
 //! |---|---|
 //! | 生产了1个，现在有{0}个 | produced 1, now there are {0} |
 //! | 已达到5个，不再生产 | there are 5, no more is produced |
@@ -11,17 +11,17 @@
 //! | {0}消费了1个, 剩余{1}个 | {0} consumed 1, {1} left |
 //! | {0}没钱了-回老家 | {0} has no money left - goes home |
 //!
-//! *Right:* waiting lets go of the lock, `notify_all` wakes all waiters, and a consumer takes the lock for each
-//! purchase anew, so that all may compete. *Wrong:* the producer sleeps a second for each piece with the lock in
-//! hand, and consumers starve meanwhile; `if num <= 0: wait()` instead of `while`, so that with two consumers one
-//! takes from an empty shelf; `money` is looked at outside the lock, and two spend the same coin; and no process ends
-//! the producer. (`cargo run --example naive -- lock-while-producing` and `-- if-not-while`.)
+//! *Right:* `wait` releases the lock, `notify_all` wakes all waiters, and a consumer takes the lock anew for each
+//! purchase, so that all may compete. *Wrong:* the producer holds the lock while it sleeps a second for each piece,
+//! and consumers starve meanwhile; `if num <= 0: wait()` instead of `while`, so that of two consumers one takes from
+//! an empty shelf; consumers look at `money` without the lock, and two spend the same coin; and no process ends the
+//! producer. (`cargo run --example naive -- lock-while-producing` and `-- if-not-while`.)
 //!
-//! *Here:* `Discipline::Monitor` with `wake_at: 5` and `resume_at: 0` keeps the document's rhythm: consumers that
-//! found nothing go on at 5, and the producer goes on at 0. No lock is held while something is made, and a woken consumer
-//! looks again. The money is a second ring, with a coin in each of 7 items: no coin is spent twice, and a
-//! consumer that were killed in a purchase would leave both coin and goods to the others. When the consumers have
-//! gone home the ring is closed, and the producer ends.
+//! *Here:* `Discipline::Monitor` with `wake_at: 5` and `resume_at: 0` keeps the text's rhythm: consumers that found
+//! nothing go on at 5, and the producer goes on at 0. No lock is held while something is made, and a woken consumer
+//! looks again. The money is a second ring, with a coin in each of 7 items: no coin is spent twice, and if a consumer
+//! is killed during a purchase, the others get both coin and goods. When the consumers have gone home, the ring is
+//! closed, and the producer ends.
 //!
 //! ```sh
 //! ringctl create goods --sync monitor --wake-at 5 --resume-at 0
@@ -38,13 +38,13 @@ use clap::Parser;
 use common::{Cast, Part, Result, ensure, perform, say};
 use ringpipe::{Discipline, Error, Ring, RingOptions, Thresholds};
 
-/// Document 002: produce up to 5, notify all, wait; consumers with a budget compete
+/// Text 002: produce up to 5, notify all, wait; consumers with a budget compete
 #[derive(Parser)]
 struct Options {
-    /// What a second of the document takes here
+    /// How long a second of the text lasts here
     #[arg(long, value_name = "DUR", default_value = "300ms", value_parser = humantime::parse_duration)]
     second: Duration,
-    /// What all consumers together may buy
+    /// Coins of all consumers together
     #[arg(long, value_name = "N", default_value_t = 7)]
     money: u64,
     /// Consumers
@@ -99,12 +99,12 @@ fn produce(options: &Options) -> Result {
     let (goods, _) = rings(&options.part)?;
     let mut shelf = goods.producer()?.typed::<u64>();
     for piece in 1.. {
-        // In the document the lock is held here, and no other thread can do anything.
+        // In the text the lock is held here, and no other thread can do anything.
         sleep(options.second);
         let before = goods.snapshot()?.ready;
         let there = match shelf.try_send(&piece) {
             Ok(()) => before + 1,
-            // It waits until nothing is left.
+            // The shelf is full: `send` waits until nothing is left.
             Err(Error::Full) => match shelf.send(&piece) {
                 Ok(()) => 1,
                 Err(Error::Closed) => break,

@@ -1,14 +1,15 @@
-//! Document 003, last part: coroutines. What awaits gives the thread to others.
+//! Text 003, last part: coroutines. A task that awaits gives its thread to other tasks.
 //!
-//! *What it says.* An event loop hands the execution from task to task; a coroutine that awaits lets go of the thread; a
-//! future is what will be there later. The document has no program for it; this one is its cookie jar with tasks.
+//! *What it says.* An event loop hands the execution from task to task; a coroutine that awaits gives up the thread;
+//! a future is a value that will be there later. The text has no program for this; this one is its cookie jar with
+//! tasks.
 //!
 //! *Right:* one thread waits for any number of things. *Wrong* as people often write it: a blocking `get()` in a
 //! coroutine stops the whole loop, and a loop around `get_nowait()` polls. And a future that is dropped while it
 //! gets an item may take that item with it.
 //!
 //! *Here:* `AsyncProducer` and `AsyncConsumer` (feature `tokio`) on the same rings as other handles. Each process has
-//! one thread, on which two Homers eat, and a clock ticks meanwhile, which shows that no task blocks it. One Homer gives
+//! one thread. On it two Homers eat, and a clock ticks, which shows that no task blocks the thread. One Homer gives
 //! up waiting again and again (`timeout` drops the future), and still no cookie is lost: the futures are cancel-safe.
 //!
 //! `cargo run --features tokio --example 003_async`
@@ -24,13 +25,13 @@ use common::{Cast, Part, Result, ensure, perform, say};
 use ringpipe::{Error, RingOptions};
 use tokio::time::{sleep, timeout};
 
-/// Document 003: tasks that await cookies (needs --features tokio)
+/// Text 003: tasks that await cookies (needs --features tokio)
 #[derive(Parser)]
 struct Options {
     /// Cookies of each Marge
     #[arg(long, value_name = "N", default_value_t = 6)]
     messages: u64,
-    /// What a second of the document takes here
+    /// How long a second of the text lasts here
     #[arg(long, value_name = "DUR", default_value = "200ms", value_parser = humantime::parse_duration)]
     second: Duration,
     #[command(flatten)]
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// On one thread.
+/// Runs tasks on one thread.
 fn run(tasks: impl Future<Output = Result>) -> Result {
     tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(tasks)
 }

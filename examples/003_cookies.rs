@@ -1,15 +1,15 @@
-//! Document 003, first part: a queue of 10 between Marge, who bakes cookies, and Homer, who eats them.
+//! Text 003, first part: a queue of 10 between Marge, who bakes cookies, and Homer, who eats them.
 //!
 //! *What it does.* Each Marge bakes a cookie every `idnum` seconds and puts it into `queue.Queue(maxsize = 10)`,
-//! which blocks while it is full; each Homer looks every 0.1 seconds, passes when the queue is empty, and prints
-//! what he got otherwise. The sides run at different rates, which is what the queue is for.
+//! which blocks while it is full; each Homer looks every 0.1 seconds, does nothing when the queue is empty, and
+//! prints what he got otherwise. The sides run at different rates, which is what the queue is for.
 //!
 //! *Right:* the queue hides lock and conditions; no other code touches them. *Wrong:* `get()` blocks and so never
-//! raises `queue.Empty`: what is meant is `get_nowait()`, or `get(timeout=...)`. And Homer eats for ever: no
-//! one tells him that Marge has gone.
+//! raises `queue.Empty`: `get_nowait()` or `get(timeout=...)` is meant. And Homer's loop never ends: he does not
+//! learn that Marge has gone.
 //!
 //! *Here:* the default discipline, and all three ways to get, one for each Homer: `recv` blocks, `recv_timeout` waits
-//! for a while, `try_recv` answers `Empty` at once. When every Marge has left and nothing is left, each of them
+//! for a while, `try_recv` answers `Empty` at once. When every Marge has gone and the jar is empty, each of the three
 //! answers `Ended`.
 //!
 //! ```sh
@@ -27,20 +27,20 @@ use clap::Parser;
 use common::{Cast, Part, Result, ensure, perform, say};
 use ringpipe::{Error, RingOptions};
 
-/// Document 003: Marge puts cookies into a queue of 10, Homer gets them
+/// Text 003: Marge puts cookies into a queue of 10, Homer gets them
 #[derive(Parser)]
 struct Options {
     /// Cookies of each Marge
     #[arg(long, value_name = "N", default_value_t = 5)]
     messages: u64,
-    /// What a second of the document takes here
+    /// How long a second of the text lasts here
     #[arg(long, value_name = "DUR", default_value = "200ms", value_parser = humantime::parse_duration)]
     second: Duration,
     #[command(flatten)]
     part: Part,
 }
 
-/// Marges, and as many Homers, each with a way of his own.
+/// The number of Marges, and of Homers. Each Homer gets cookies in another way.
 const EACH: u64 = 3;
 
 fn main() -> ExitCode {

@@ -1,17 +1,18 @@
-//! Document 003, second part: lock, semaphore and condition, each by itself, around a jar of cookies.
+//! Text 003, second part: lock, semaphore and condition, each by itself, around a jar of cookies.
 //!
 //! *What it does.* With a lock: `acquire(); cookies.append(1); print("{}: produced"); release()`. With two semaphores:
 //! `semiproduce.acquire(); produce(); semiconsume.release()`. With a condition: the consumer looks into the jar with
 //! the lock held, says "Nothing in cookiejar." and waits if it is empty, and takes a cookie.
 //!
-//! *Right:* each is what it says. *Wrong:* `if not cookiejar: wait()`: with two consumers the second one wakes up to an
-//! empty jar, and `pop(0)` fails; it must be `while`. An exception between `acquire` and `release` keeps the lock for
-//! ever, and so does `kill -9`. The semaphores leave the choice of the next process to chance.
+//! *Right:* each does what its name says. *Wrong:* `if not cookiejar: wait()`: with two consumers the second one
+//! wakes up to an empty jar, and `pop(0)` fails; it must be `while`. After an exception between `acquire` and
+//! `release` the lock is held for ever, and so it is after `kill -9`. With the semaphores, chance decides which
+//! process is next.
 //!
 //! *Here:* `ringpipe::sync::{Lock, Semaphore, Condition}`, in shared memory, by name. What a lock protects may be
-//! anything; here the jar is a file with a cookie in each line. `wait_while` is the loop. Guards release when they are
-//! dropped. One Marge is killed with the lock in hand: the next one gets it, and is told that the jar may be half
-//! changed (`is_abandoned`).
+//! anything; here the jar is a file with a cookie in each line. `wait_while` is the loop. Guards release when they
+//! are dropped. One Marge is killed while she holds the lock: the next one gets it, and learns that the jar may be
+//! half changed (`is_abandoned`).
 
 mod common;
 
@@ -24,20 +25,20 @@ use clap::Parser;
 use common::{Actor, Cast, Part, Result, doze, ensure, perform, say, wait_until};
 use ringpipe::sync::{Condition, Lock, Semaphore};
 
-/// Document 003: lock, semaphore and condition around a cookie jar
+/// Text 003: lock, semaphore and condition around a cookie jar
 #[derive(Parser)]
 struct Options {
     /// Cookies of each Marge
     #[arg(long, value_name = "N", default_value_t = 3)]
     cookies: u64,
-    /// What a second of the document takes here
+    /// How long a second of the text lasts here
     #[arg(long, value_name = "DUR", default_value = "200ms", value_parser = humantime::parse_duration)]
     second: Duration,
     #[command(flatten)]
     part: Part,
 }
 
-/// Of each kind.
+/// The number of processes of each kind.
 const EACH: u64 = 2;
 /// Longest wait for a process.
 const START: Duration = Duration::from_secs(30);
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// The cookies: lines of a file. It knows nothing of locks.
+/// The cookies: lines of a file. A jar knows nothing of locks.
 struct Jar<'p>(&'p str);
 
 impl Jar<'_> {
@@ -83,12 +84,12 @@ impl Jar<'_> {
         Ok(cookie)
     }
 
-    /// Whether there is none; a process that cannot look into the jar finds out when it takes a cookie.
+    /// Whether there is no cookie. If the file cannot be read, the error comes when a cookie is taken.
     fn is_empty(&self) -> bool {
         self.cookies().is_ok_and(|cookies| cookies.is_empty())
     }
 
-    /// Takes half a cookie out.
+    /// Removes half a cookie.
     fn put_in_order(&self) -> Result {
         let cookies = self.cookies()?;
         self.put(&cookies.into_iter().filter(|cookie| cookie.starts_with("cookie ")).collect::<Vec<_>>())
@@ -152,7 +153,7 @@ fn bake_with_lock(options: &Options, jar: &str, lock: &str) -> Result {
     Ok(())
 }
 
-/// Gets no further than half a cookie.
+/// Puts half a cookie into the jar, and holds the lock until the process is killed.
 fn die_with_lock(jar: &str, lock: &str) -> Result {
     let mut lock = Lock::open(lock)?;
     let guard = lock.lock()?;
@@ -169,7 +170,7 @@ fn bake_in_turn(options: &Options, jar: &str, produce: &str, consume: &str) -> R
         sleep(options.second / 2);
         Jar(jar).append(&format!("cookie {n}"))?;
         say(format_args!("  produced cookie {n}"));
-        // Used up; the consumer makes the next one.
+        // The permit is used up; the consumer makes the next one.
         permit.forget();
         semiconsume.release()?;
     }
@@ -205,7 +206,7 @@ fn eat_when_there(options: &Options, jar: &str, condition: &str) -> Result {
         let mut guard = condition.lock()?;
         if Jar(jar).is_empty() {
             say(format_args!("  {me}: Nothing in cookiejar."));
-            // A loop, where the document has an if.
+            // A loop, where the text has an if.
             guard = guard.wait_while(|| Jar(jar).is_empty())?;
             say(format_args!("  {me}: Producer added cookie."));
         }

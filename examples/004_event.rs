@@ -1,16 +1,15 @@
-//! Document 004: a semaphore that begins with 0 is an event. Five times, a consumer waits for an item that a producer
+//! Text 004: a semaphore that begins with 0 is an event. Five times, a consumer waits for an item that a producer
 //! makes after three seconds.
 //!
 //! *What it does.* `Semaphore(0)`: the consumer's `acquire()` waits until the producer's `release()`, whichever comes
 //! first. The item itself is a global variable.
 //!
-//! *Right:* the release is remembered, so that nothing is lost when the producer is first; a bare condition variable
-//! would lose it. *Wrong:* between processes there is no such variable, and if the producer dies the consumer waits
-//! for ever: `join()` never returns.
+//! *Right:* the semaphore remembers the release, so that nothing is lost when the producer is first; a bare condition
+//! variable would lose it. *Wrong:* processes share no such global variable; and if the producer dies, the consumer
+//! waits for ever: `join()` never returns.
 //!
-//! *Here:* `ringpipe::sync::Event`, set by the producer, taken by the consumer, in shared memory; the item goes through a
-//! ring of two slots, as processes share no variables. Every wait here has a deadline, and the event outlives any
-//! death, set or not.
+//! *Here:* `ringpipe::sync::Event`, set by the producer, taken by the consumer, in shared memory; the item goes
+//! through a ring of two slots. Every wait here has a deadline, and the event outlives any death, set or not.
 //!
 //! From the shell, with a POSIX semaphore:
 //!
@@ -31,20 +30,20 @@ use common::{Cast, Part, Result, perform, say};
 use ringpipe::sync::Event;
 use ringpipe::{Ring, RingOptions};
 
-/// Document 004: an event, waited for and set, five times
+/// Text 004: an event, waited for and set, five times
 #[derive(Parser)]
 struct Options {
     /// Iterations
     #[arg(long, value_name = "N", default_value_t = 5)]
     count: u64,
-    /// What a second of the document takes here
+    /// How long a second of the text lasts here
     #[arg(long, value_name = "DUR", default_value = "200ms", value_parser = humantime::parse_duration)]
     second: Duration,
     #[command(flatten)]
     part: Part,
 }
 
-/// How long the consumer waits at most.
+/// The longest wait of the consumer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 fn direct(options: &Options) -> Result {
     let mut cast = Cast::new();
     let name = cast.name("readings");
-    // Short, so that what it holds is recent.
+    // A short ring, so that its items are recent.
     let ring = RingOptions::new().capacity(8).create(&name)?;
     cast.start("display", 1, &name)?;
     cast.start("sensor", 1, &name)?;

@@ -1,8 +1,8 @@
 //! A log collector: several processes send lines through a ring, and one process writes them to a file.
 //!
-//! The collector acknowledges lines only after they are in the file. It is killed in the middle by `kill -9`, and a new
-//! one continues: no line is missing, and only lines that the killed one had in hand can be in the file twice. The processes
-//! that log go on meanwhile; they wait only when the ring is full.
+//! The collector acknowledges lines only after they are in the file. It is killed in the middle by `kill -9`, and a
+//! new one continues: no line is missing, and only lines that the killed one held can be in the file twice. The
+//! processes that log go on meanwhile; they wait only when the ring is full.
 //!
 //! `cargo run --example log_collector`
 
@@ -99,7 +99,7 @@ fn log(options: &Options) -> Result {
 fn collect(options: &Options) -> Result {
     let mut ring = options.part.ring()?.consumer()?;
     let path = file_of(options.part.name());
-    // A collector that was killed while it wrote may have left half a line. All of that line comes again.
+    // A collector that was killed while it wrote may have left half a line. That whole line comes again.
     let unfinished = std::fs::read(&path).is_ok_and(|text| text.last().is_some_and(|last| *last != b'\n'));
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     if unfinished {
@@ -117,7 +117,8 @@ fn collect(options: &Options) -> Result {
             text.push(b'\n');
         }
         file.write_all(&text)?;
-        // Only now: what is not in the file is delivered again. For a machine that loses power: sync_data first.
+        // Only now, so that lines that are not in the file are delivered again. To survive a loss of power, call
+        // sync_data first.
         batch.ack();
     }
 }

@@ -1,7 +1,8 @@
 //! Two asynchronous tasks on one thread: one sends into a ring, the other receives as a stream.
 //!
-//! The tasks may as well be in two processes, and the other side may be one without tasks, such as the command `consumer`. The
-//! ring is short, so the sender's `await` waits for room again and again: back-pressure without a thread that blocks.
+//! The tasks may as well be in two processes, and the other side may be a process without tasks, such as the command
+//! `consumer`. The ring is short, so the sender's `await` waits for room again and again: back-pressure without a
+//! thread that blocks.
 //!
 //! `cargo run --features tokio --example two_tasks`
 
@@ -30,7 +31,7 @@ async fn send(mut producer: AsyncProducer) -> Result {
     for number in 1..=ITEMS {
         producer.send(&number.to_le_bytes()).await?;
     }
-    // Dropped here: the stream of the other task ends when all items were received.
+    // The producer is dropped here, so the other task's stream ends when all items were received.
     Ok(())
 }
 

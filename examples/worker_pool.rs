@@ -1,8 +1,8 @@
-//! A pool of worker processes: each task goes to one worker, and to another one if that is killed.
+//! A pool of worker processes: each task goes to one worker, and to another one if this worker is killed.
 //!
 //! The first process sends tasks through one ring and gets results through a second one. A worker acknowledges a task
 //! only after it has sent the result. So a killed worker loses no task; at worst a result comes twice, which the first
-//! process sees by the task's number. In the middle of it, one worker is killed by `kill -9`.
+//! process recognises by the task's number. One worker is killed by `kill -9` while it works on a task.
 //!
 //! `cargo run --example worker_pool`
 
@@ -45,7 +45,7 @@ fn direct(options: &Options) -> Result {
     let name = cast.name("tasks");
     let results_name = cast.name("tasks-results");
     let tasks = RingOptions::new().capacity(64).create(&name)?;
-    // Its stream ends when all workers have come and gone.
+    // The stream of results ends when all workers have come and gone.
     let workers = u32::try_from(options.workers)?;
     let results = RingOptions::new().capacity(64).expected_producers(workers).create(&results_name)?;
 
@@ -61,7 +61,7 @@ fn direct(options: &Options) -> Result {
     say("kill -9: a worker with task 0 in hand");
 
     for task in 1..options.tasks {
-        // Waits while the ring is full: workers that are slow slow down what sends.
+        // Waits while the ring is full: slow workers slow the sender down.
         producer.send(task.to_string().as_bytes())?;
     }
     // The stream ends when its only producer has left; workers then end by themselves.

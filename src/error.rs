@@ -80,7 +80,7 @@ pub enum Error {
     },
     /// The item is too large: an item may span up to half of the ring's slots.
     #[error(
-        "an item of {} is too large: this ring takes up to {} (half of its slots); make it with more slots (--capacity) or larger ones (--slot-size)",
+        "an item of {} is too large: this ring takes up to {} (half of its slots); expected a shorter item, or a ring with more or larger slots",
         Size(*len),
         Size(*limit)
     )]

@@ -34,7 +34,7 @@
 //! - `AsyncProducer` and `AsyncConsumer` (feature `tokio`) do the same in asynchronous tasks, also as a `Sink` and a
 //!   `Stream`.
 //! - [`Ring`] closes, removes and repairs a ring; [`RingObserver`] reads it and changes nothing.
-//! - [`sync`] has locks, semaphores, conditions and events between processes, without a ring.
+//! - [`sync`] has locks, semaphores, conditions, events and barriers between processes, without a ring.
 //! - [`Error`] and its [`ErrorKind`] say what went wrong.
 //!
 //! # Several items at a time
@@ -49,21 +49,23 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `cli` | yes | the three programs `producer`, `consumer` and `ringctl`; without it (`default-features = false`), the library alone |
-//! | `testing` | with `cli` | `testing::history`: histories of what the processes of a run did, for any queue; `testing::point`: faults at chosen system calls and instructions of any program |
+//! | `testing` | with `cli` | `testing::Session`: processes that end with their test; `testing::history`: histories of what the processes of a run did, for any queue; `testing::point`: faults at chosen system calls and instructions of any program |
 //! | `tokio` | no | `AsyncProducer` and `AsyncConsumer` |
 //!
 //! # Limits
 //!
-//! 64-bit Linux. An item spans at most half of the ring's slots. An item is delivered again after its consumer died, so its
-//! effects can happen twice: [`Item::attempt`] tells. A handle works in one thread at a time, and not in a forked
-//! child. A reboot destroys all rings. The repository's README has the guarantees, with the experiments that show them.
+//! 64-bit Linux. An item spans at most half of the ring's slots. An item is delivered again after its
+//! consumer died, so its effects can happen twice: [`Item::attempt`] is then 2 or more. A handle works in one
+//! thread at a time, and not in a forked child. A reboot destroys all rings. The repository's README has the
+//! guarantees, with the experiments that show them.
 //!
 //! # How it is built
 //!
-//! Each module uses only those below it: `cli` (the three commands), `testing` (histories, faults), `framing`, `handles` (the types above), [`sync`], `membership`
-//! (participants, and recovery after a death), `wait` (how processes wait), `protocol` (the ring, generic over its memory),
-//! `layout` (the segment's bytes), `sys` (the operating system). docs/ARCHITECTURE.md describes them; docs/PROTOCOL.md
-//! has the table of states, and what a death at each step leaves.
+//! Each module uses only the modules after it in this list: `cli` (the three commands), `testing` (sessions,
+//! histories, faults), `framing`, `handles` (the types above), [`sync`], `membership` (participants, and
+//! recovery after a death), `wait` (how processes wait), `protocol` (the ring, generic over its memory),
+//! `layout` (the segment's bytes), `sys` (the operating system). docs/ARCHITECTURE.md describes them;
+//! docs/PROTOCOL.md has the table of states, and what a death at each step leaves.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 

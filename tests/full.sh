@@ -26,7 +26,8 @@ experiment() {
     recoveries) RINGPIPE_RECOVERIES=1000 cargo test --release --test deaths storm::latency:: -- --nocapture ;;
     wakeups) RINGPIPE_WAKEUPS=10000 cargo test --release --test deaths storm::wakeups:: -- --nocapture ;;
     growth) cargo bench --bench growth ;;
-    primitives) RINGPIPE_PRIMITIVES_KILLS=2000 cargo test --test primitives -- --nocapture ;;
+    primitives)
+        RINGPIPE_PRIMITIVES_KILLS=2000 RINGPIPE_PRIMITIVES_POINTS=500 cargo test --test primitives -- --nocapture ;;
     signals) RINGPIPE_SIGNALS=10000 cargo test --release --test commands signals:: -- --nocapture ;;
     syscalls) RINGPIPE_SYSCALLS=full cargo test --test deaths syscalls:: -- --nocapture ;;
     races) RINGPIPE_RACES=1000 cargo test --test deaths races:: -- --nocapture ;;

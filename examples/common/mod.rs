@@ -1,7 +1,8 @@
 //! What the examples share: a play with a process for each part.
 //!
 //! An example starts itself again for each part, as another process (`--as producer`), which ends when the first
-//! one does. The first one makes what is shared, waits for the others, and removes it, also on Ctrl-C.
+//! process ends. The first process makes the shared objects, waits for the others, and removes the objects, also on
+//! Ctrl-C.
 #![forbid(unsafe_code)]
 #![allow(dead_code, reason = "each example uses its part")]
 
@@ -17,25 +18,25 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::unistd::{Pid, getppid};
 
-/// Whatever goes wrong is said in one line.
+/// An error is printed in one line.
 pub type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 /// No part of any example takes longer.
 const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// Which part this process has; the user gives none of this.
+/// Which part this process has. The first process sets these options; users do not.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Part {
     /// Which part; none: the first process.
     #[arg(long = "as", hide = true)]
     role: Option<String>,
-    /// Name of what is shared.
+    /// Names of the shared objects.
     #[arg(long = "on", hide = true)]
     name: Option<String>,
     /// Which one of several with this part, from 1 on.
     #[arg(long, hide = true, default_value_t = 0)]
     number: u64,
-    /// The first process.
+    /// The process id of the first process.
     #[arg(long, hide = true)]
     parent: Option<i32>,
 }
@@ -51,7 +52,7 @@ impl Part {
         self.number
     }
 
-    /// The name of what is shared.
+    /// The names of the shared objects.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
     }
@@ -79,7 +80,7 @@ pub fn perform(part: &Part, run: impl FnOnce(&Part) -> Result) -> ExitCode {
     }
 }
 
-/// This process is killed when its parent ends.
+/// Has the kernel kill this process when its parent ends.
 fn end_with(parent: i32) -> Result {
     SigSet::all().thread_unblock()?;
     prctl::set_pdeathsig(Signal::SIGKILL)?;
@@ -98,7 +99,7 @@ fn names() -> MutexGuard<'static, Vec<String>> {
 
 fn clean() {
     for name in names().drain(..) {
-        // Most have been removed in good order.
+        // Most were already removed by the example.
         let _ = match name.starts_with('/') {
             true => std::fs::remove_file(name).is_ok(),
             false => shm_unlink(name.as_str()).is_ok(),
@@ -106,7 +107,7 @@ fn clean() {
     }
 }
 
-/// A signal that ends this process removes what is shared first; the others end with this one.
+/// Has a signal that ends this process remove the shared objects first; the other processes end with this one.
 fn clean_on_signals() -> Result {
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
@@ -123,7 +124,7 @@ fn clean_on_signals() -> Result {
     Ok(())
 }
 
-/// Prints a line, in one piece: several processes do so.
+/// Prints a line, in one piece, since several processes print.
 pub fn say(line: impl Display) {
     if std::io::stdout().write_all(format!("{line}\n").as_bytes()).is_err() {
         // The output has no reader any more.
@@ -145,19 +146,19 @@ pub struct Actor {
 }
 
 impl Cast {
-    /// None yet.
+    /// No process yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A unique name for something shared, which is removed at the end.
+    /// A unique name for a shared object, which is removed at the end.
     pub fn name(&self, what: &str) -> String {
         let name = format!("ringpipe-{what}-{}", std::process::id());
         names().push(name.clone());
         name
     }
 
-    /// The path of a file that is not there yet, and that is removed at the end.
+    /// The path of a file that does not exist yet, and is removed at the end.
     pub fn file(&self, what: &str) -> String {
         let path = std::env::temp_dir().join(format!("ringpipe-{what}-{}", std::process::id()));
         let path = path.display().to_string();
@@ -171,7 +172,7 @@ impl Cast {
         Ok(())
     }
 
-    /// Waits until those with this part have ended, each in good order.
+    /// Waits until the processes with this part have ended, each with code 0.
     pub fn wait_for(&mut self, role: &str) -> Result {
         let (those, others) = std::mem::take(&mut self.actors)
             .into_iter()
@@ -180,7 +181,7 @@ impl Cast {
         those.into_iter().try_for_each(|actor| actor.end().map(drop))
     }
 
-    /// Waits until all have ended, each in good order.
+    /// Waits until all processes have ended, each with code 0.
     pub fn wait(&mut self) -> Result {
         self.wait_for("")
     }
@@ -192,7 +193,7 @@ impl Actor {
         Actor::spawn(role, number, on, Stdio::inherit())
     }
 
-    /// The same; what it prints is kept for [`end`](Self::end).
+    /// The same; its output is kept for [`end`](Self::end).
     pub fn quiet(role: &str, number: u64, on: &str) -> Result<Actor> {
         Actor::spawn(role, number, on, Stdio::piped())
     }
@@ -205,7 +206,7 @@ impl Actor {
         Ok(Actor { child, title: format!("{role} {number}") })
     }
 
-    /// Waits until it has ended, in good order, and answers what it has printed.
+    /// Waits until the process has ended, with code 0, and returns its output.
     pub fn end(mut self) -> Result<String> {
         let start = Instant::now();
         let status = loop {
@@ -224,12 +225,12 @@ impl Actor {
         Ok(text.unwrap_or_default().trim().into())
     }
 
-    /// Its process.
+    /// The id of the process.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Kills it, as `kill -9` does, and waits until it is gone.
+    /// Kills the process, as `kill -9` does, and waits until it is gone.
     pub fn kill(mut self) -> Result {
         self.child.kill()?;
         self.child.wait()?;
@@ -244,7 +245,7 @@ impl Drop for Actor {
     }
 }
 
-/// Waits until something is so; an error after `within`.
+/// Waits until `so` returns true; an error after `within`.
 pub fn wait_until(what: &str, within: Duration, mut so: impl FnMut() -> Result<bool>) -> Result {
     let start = Instant::now();
     while !so()? {
@@ -256,12 +257,12 @@ pub fn wait_until(what: &str, within: Duration, mut so: impl FnMut() -> Result<b
     Ok(())
 }
 
-/// Sleeps for up to so long, at random.
+/// Sleeps for a random time, at most this long.
 pub fn doze(most: Duration) {
     thread::sleep(most.mul_f64(fastrand::f64()));
 }
 
-/// An error unless so.
+/// An error if `so` is false.
 pub fn ensure(so: bool, what: impl Display) -> Result {
     if so { Ok(()) } else { Err(format!("not as it should be: {what}").into()) }
 }

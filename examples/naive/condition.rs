@@ -1,4 +1,4 @@
-//! Document 002: its producer and its customers, word for word.
+//! Text 002: its producer and its customers, word for word.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::sleep;
@@ -22,7 +22,7 @@ const CUSTOMERS: u64 = 3;
 /// How long the customers may take until one of them takes from an empty shelf.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// How much is taken while something is being made.
+/// How many goods are taken while the producer makes one.
 pub fn starving() -> Result<Verdict> {
     let cast = Cast::new();
     let shelf = Textbook::create(&cast.name("textbook"))?;
@@ -42,16 +42,16 @@ pub fn starving() -> Result<Verdict> {
     ring.remove()?;
     Ok(Verdict {
         naive: format!(
-            "{naive} of {GOODS} were taken while something was being made: everybody else waits for the lock"
+            "{naive} of {GOODS} were taken while something was being made: all others wait for the lock"
         ),
         failed: naive == 0,
         ours: format!("{ours} of {GOODS} were taken while something was being made"),
-        // Many: on a busy machine a process may be late, and the last one cannot be among them.
+        // A third is enough: on a busy machine a process may be late, and the last item is never taken meanwhile.
         held: ours >= GOODS / 3 && received == Count { received: GOODS, again: 0, missing: 0 },
     })
 }
 
-/// How often one takes what is not there.
+/// Whether a customer takes from an empty shelf.
 pub fn negative() -> Result<Verdict> {
     let cast = Cast::new();
     let shelf = Textbook::create(&cast.name("textbook"))?;
@@ -83,7 +83,8 @@ fn customers(shelf: &Textbook, role: &str, count: u64) -> Result<Vec<Actor>> {
     (1..=count).map(|number| Actor::quiet(role, number, shelf.name())).collect()
 }
 
-/// What several of our consumers have received. `missing` of each is what the others had.
+/// Adds up what several consumers of the ring have received. `missing` of each counts items that the others had, so it
+/// is left out.
 fn receive(customers: Vec<Actor>) -> Result<Count> {
     let mut all = Count::default();
     for customer in customers {
@@ -115,7 +116,7 @@ fn producer(shelf: &Textbook, second: Duration) -> Result {
         let num = shelf.num.fetch_add(1, Relaxed) + 1;
         sleep(second);
         shelf.put.fetch_add(1, Relaxed);
-        // For the experiment with the lock: what was taken while this one was made.
+        // For the experiment with the lock: how many were taken while this one was made.
         shelf.meanwhile.fetch_add(shelf.taken.load(Relaxed) - taken, Relaxed);
         if num >= LEVEL {
             shelf.notify_all();
@@ -124,7 +125,7 @@ fn producer(shelf: &Textbook, second: Duration) -> Result {
     }
 }
 
-/// 002's customer, with as much money as it takes.
+/// 002's customer, whose money never ends.
 fn customer(shelf: &Textbook, second: Duration) -> Result {
     loop {
         shelf.acquire();
@@ -142,14 +143,14 @@ fn customer(shelf: &Textbook, second: Duration) -> Result {
     }
 }
 
-/// Makes as many goods, in as much time each, and prints how many were taken meanwhile.
+/// Makes the same number of goods, in the same time each, and prints how many were taken meanwhile.
 fn our_producer(part: &Part) -> Result {
     let ring = part.ring()?;
     let mut shelf = ring.producer()?.typed::<ours::Item>();
     let mut meanwhile = 0;
     for number in 1..=GOODS {
         sleep(SECOND);
-        // All that was taken so far was taken while something was being made: the rest takes no time.
+        // All goods so far were taken while the producer made one: sending takes no time.
         meanwhile = ring.snapshot()?.totals.acknowledged;
         shelf.send(&[1, number])?;
     }

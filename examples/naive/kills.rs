@@ -1,4 +1,4 @@
-//! Documents 000 and 001, the class for many, while processes are killed with `kill -9`.
+//! Texts 000 and 001, the class for many, while processes are killed with `kill -9`.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{sleep, yield_now};
@@ -16,14 +16,14 @@ use crate::wrong_signal::produce;
 const COUNT: u64 = 1000;
 /// Kills at random moments that the naive version may survive.
 const MOST_KILLS: u64 = 200;
-/// Kills of ours, at least: otherwise twice as many as the naive version took.
+/// The least number of kills on the ring; more if twice the kills of the naive version are more.
 const KILLS: u64 = 25;
-/// A victim lives less than that before it is killed.
+/// A victim lives less than this before it is killed.
 const LIFE_US: u64 = 2000;
 /// The stage of a producer that has begun.
 const BEGUN: u64 = 1 << 32;
 
-/// One is killed with the mutex in hand.
+/// A process is killed while it holds the mutex.
 pub fn with_mutex(patience: Duration) -> Result<Verdict> {
     let cast = Cast::new();
     let textbook = Textbook::create(&cast.name("textbook"))?;
@@ -56,7 +56,7 @@ pub fn with_mutex(patience: Duration) -> Result<Verdict> {
     })
 }
 
-/// One after the other is killed between `wait(room)` and `signal(items)`.
+/// One process after the other is killed between `wait(room)` and `signal(items)`.
 pub fn capacity(patience: Duration) -> Result<Verdict> {
     let cast = Cast::new();
     let textbook = Textbook::create(&cast.name("textbook"))?;
@@ -106,8 +106,8 @@ fn holds(ring: &ringpipe::Ring, pid: u32) -> Result<bool> {
 
 /// A busy producer is killed somewhere, and the next one takes its place.
 ///
-/// It gives the processor away in the middle of each put, of ours too, as happens by itself on a busy machine:
-/// otherwise, on few processors, it would nearly always be killed asleep.
+/// Both versions' producers give the processor away in the middle of each put, as happens by itself on a busy machine:
+/// otherwise, on few processors, a victim would nearly always be killed asleep.
 pub fn random(patience: Duration) -> Result<Verdict> {
     let cast = Cast::new();
     let (mut kills, mut stuck) = (0, None);
@@ -130,7 +130,7 @@ pub fn random(patience: Duration) -> Result<Verdict> {
     consumer.kill()?;
 
     let ring = ours::ring(&cast.name("ring"), Discipline::Semaphore, RingOptions::new())?;
-    // As long as this one is there the stream has no end.
+    // As long as this producer is attached, the stream does not end.
     let present = ring.producer()?;
     let consumer = ours::consumer(&ring)?;
     let ours = KILLS.max(2 * kills);
@@ -199,7 +199,7 @@ pub fn play(role: &str, part: &Part) -> Result {
     Ok(())
 }
 
-/// 000: `produce(self, item)`, for many, on a busy machine.
+/// 000: `produce(self, item)`, for many, as on a busy machine.
 fn produce_by_and_by(buffer: &Textbook, item: u64) {
     buffer.wait(Room);
     buffer.wait(Mutex);

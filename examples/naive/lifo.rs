@@ -1,4 +1,4 @@
-//! Document 000, first program: `queue.append` and `queue.pop()` work at the same end of the list.
+//! Text 000, first program: `queue.append` and `queue.pop()` work at the same end of the list.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::sleep;
@@ -13,7 +13,7 @@ use crate::textbook::{BUFFERSIZE, Semaphore::*, Textbook};
 
 /// Items of the producer.
 const COUNT: u64 = 2000;
-/// What the consumer takes for an item: it is the slower one, as under steady load.
+/// How long the consumer takes for an item: it is slower than the producer, so the list stays full.
 const WORK: Duration = Duration::from_micros(50);
 
 pub fn run() -> Result<Verdict> {
@@ -96,7 +96,7 @@ fn our_consumer(part: &Part) -> Result {
     Ok(())
 }
 
-/// How many younger items came out before the one that was passed most.
+/// For the item that was passed by the most younger ones: how many passed it.
 fn most_passed(items: &[u64]) -> u64 {
     let younger = |(at, item)| items[..at].iter().filter(|before| *before > item).count() as u64;
     items.iter().enumerate().map(younger).max().unwrap_or(0)

@@ -1,10 +1,10 @@
-//! The documents' algorithms as they are written, and ringpipe's of the same discipline, beside each other: where
-//! the naive one fails, and that ours does not.
+//! The texts' algorithms as they are written, beside ringpipe's of the same discipline: each naive one fails, and
+//! ringpipe's does not.
 //!
-//! `cargo run --example naive` runs all experiments, `cargo run --example naive -- lost-items` one of them. Each starts
-//! real processes on the documents' buffer in raw shared memory (`src/sys/command/textbook.rs`) and then the same ones
-//! on a ring. It exits with 0 only if the first failed as is claimed here and the second did not. Where chance decides,
-//! the first has a few rounds.
+//! `cargo run --example naive` runs all experiments, `cargo run --example naive -- lost-items` one of them. Each
+//! starts real processes on the texts' buffer in raw shared memory (`src/sys/command/textbook.rs`) and then the same
+//! ones on a ring. The example exits with 0 only if each naive version failed as claimed here and no ring failed.
+//! Where chance decides, the naive version has a few rounds to fail.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -22,10 +22,10 @@ use clap::{Parser, ValueEnum};
 use common::{Part, Result, perform, say, wait_until};
 use ringpipe::internal::sys::command::textbook;
 
-/// Where the documents' algorithms fail, and ringpipe does not
+/// Where the texts' algorithms fail, and ringpipe does not
 #[derive(Parser)]
 struct Options {
-    /// Which one; all of them if none is named
+    /// The experiment to run; all of them if none is named
     experiment: Option<Experiment>,
     /// How long the naive version may stand still before that counts as for ever
     #[arg(long, value_name = "DUR", default_value = "1s", value_parser = humantime::parse_duration)]
@@ -55,17 +55,17 @@ enum Experiment {
     Lifo,
 }
 
-/// What came out, of the naive version and of ours.
+/// The results of the naive version and of ringpipe.
 struct Verdict {
     naive: String,
-    /// It failed as claimed.
+    /// The naive version failed as claimed.
     failed: bool,
     ours: String,
-    /// Nothing was lost, doubled, or kept waiting.
+    /// On the ring, no item was lost or doubled, and no process kept waiting.
     held: bool,
 }
 
-/// A process that does not begin within that is not running.
+/// The longest wait for a process to begin.
 const START: Duration = Duration::from_secs(30);
 /// Rounds in which the naive version may fail, where chance decides.
 const ROUNDS: usize = 8;
@@ -84,7 +84,7 @@ impl Experiment {
         }
     }
 
-    /// What it is about, as its help says.
+    /// Its name and its help text.
     fn about(self) -> String {
         let value = self.to_possible_value().unwrap_or_else(|| unreachable!("none is hidden"));
         let help = value.get_help().map(ToString::to_string).unwrap_or_default();
@@ -131,7 +131,7 @@ fn direct(options: &Options) -> Result {
     }
 }
 
-/// Waits until `progress` has not changed for so long.
+/// Waits until `progress` has not changed for this time.
 fn until_still(patience: Duration, mut progress: impl FnMut() -> u64) -> Result<u64> {
     let (mut last, mut since) = (progress(), std::time::Instant::now());
     wait_until("standing still", Duration::from_secs(60), || {

@@ -1,4 +1,4 @@
-//! Producers and consumers of ours, for all experiments.
+//! Producers and consumers on a ring, for all experiments.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use ringpipe::{Discipline, Error, Ring, RingOptions};
 use crate::common::{Actor, Part, Result, say};
 use crate::textbook::BUFFERSIZE;
 
-/// An item: which producer's, and its number from 1 on.
+/// An item: the number of its producer, and its own number from 1 on.
 pub type Item = [u64; 2];
 
 /// What a consumer has seen.
@@ -41,7 +41,7 @@ impl FromStr for Count {
     }
 }
 
-/// Keeps count of items.
+/// Counts received items.
 #[derive(Default)]
 pub struct Ledger {
     seen: BTreeMap<u64, Vec<u64>>,
@@ -65,7 +65,7 @@ impl Ledger {
         *last = number.max(*last);
     }
 
-    /// What it comes to.
+    /// The counts, with the missing items.
     pub fn count(self) -> Count {
         let missing = self.last.values().sum::<u64>() - self.count.received;
         Count { missing, ..self.count }
@@ -87,12 +87,12 @@ pub fn consumer(ring: &Ring) -> Result<Actor> {
     Actor::quiet("ours receive:", 1, ring.name())
 }
 
-/// Starts a producer that reserves room for an item, and holds it until killed.
+/// Starts a producer that reserves room for an item, and holds it until it is killed.
 pub fn holder(ring: &Ring, number: u64) -> Result<Actor> {
     Actor::quiet("ours hold:", number, ring.name())
 }
 
-/// Starts a producer that goes on until killed, and gives the processor away in the middle of each item.
+/// Starts a producer that goes on until it is killed, and gives the processor away in the middle of each item.
 pub fn victim(ring: &Ring, number: u64) -> Result<Actor> {
     Actor::quiet("ours victim:", number, ring.name())
 }

@@ -1,8 +1,8 @@
-//! Documents 000 and 001: the polling solution, said to be for many, with two producers.
+//! Texts 000 and 001: the polling solution, said to be for many, with two producers.
 //!
-//! Both producers may pass the check for the same free slot. Between the check and the write this program gives the
-//! processor away for one item in 64, as the documents' own loop does all the time, so that it happens within a
-//! moment also on machines with few processors.
+//! Both producers may pass the check for the same free slot. For one item in 64, this program gives the processor
+//! away between the check and the write, as the texts' own loop does while the buffer is full. So the fault soon
+//! happens also on machines with few processors.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::thread::yield_now;
@@ -14,7 +14,7 @@ use crate::common::{Actor, Cast, Part, Result, say};
 use crate::ours::{self, Count, Ledger};
 use crate::textbook::{BUFFERSIZE, Textbook};
 
-/// Items of each producer, and producers.
+/// Items of each producer, and the number of producers.
 const COUNT: u64 = 10_000;
 const PRODUCERS: u64 = 2;
 const ALL: u64 = COUNT * PRODUCERS;
@@ -43,7 +43,7 @@ pub fn run() -> Result<Verdict> {
     })
 }
 
-/// Two producers and a consumer on the documents' buffer.
+/// Two producers and a consumer on the texts' buffer.
 fn textbook(cast: &Cast) -> Result<Count> {
     let buffer = Textbook::create(&cast.name("textbook"))?;
     let consumer = Actor::quiet("polling consumer", 1, buffer.name())?;
@@ -51,7 +51,7 @@ fn textbook(cast: &Cast) -> Result<Count> {
         .map(|number| Actor::quiet("polling producer", number, buffer.name()))
         .collect::<Result<Vec<_>>>()?;
     producers.into_iter().try_for_each(|producer| producer.end().map(drop))?;
-    // That all is put in: the consumer ends when it finds nothing more.
+    // All items are in the buffer: the consumer ends when it finds nothing more.
     buffer.stage.store(1, Release);
     consumer.end()?.parse()
 }
@@ -78,7 +78,7 @@ fn produce(buffer: &Textbook, item: u64) {
         yield_now();
     }
     if item.is_multiple_of(64) {
-        yield_now(); // the other producer comes in between: see above
+        yield_now(); // lets the other producer in: see above
     }
     let place = buffer.next_in.load(Relaxed);
     buffer.buffer[place as usize].store(item, Relaxed);

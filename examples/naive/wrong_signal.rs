@@ -1,4 +1,4 @@
-//! Document 001: its consumer for many signals `items` where it must signal `room`.
+//! Text 001: its consumer for many signals `items` where it must signal `room`.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;

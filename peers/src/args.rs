@@ -28,6 +28,15 @@ pub enum Command {
     Report,
     /// Lists the carriers, and what each does otherwise
     List,
+    /// Kills senders and receivers at random moments, and writes kills.md: what each queue lost, and when it was stuck
+    Kills {
+        /// How many processes are killed over each queue
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(crate::kills::MOST)))]
+        kills: u32,
+        /// Repeats the choices of a run; the moments differ
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     #[command(hide = true)]
     Worker { job: String },
 }
@@ -35,7 +44,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Run {
     /// Only carriers whose name contains one of these
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    #[arg(long, global = true, value_name = "NAME,...", value_delimiter = ',')]
     pub only: Vec<String>,
     /// Only messages of these many bytes
     #[arg(long, value_name = "BYTES,...", value_delimiter = ',')]

@@ -6,6 +6,7 @@ use std::any::Any;
 use crate::control::Control;
 use crate::drive::{self, Times};
 use crate::job::{Job, Role, Seat};
+use crate::kills::{self, Ledger};
 use crate::measure::Figures;
 use crate::peer::{About, Peer, Work};
 use crate::plan::Shape;
@@ -129,6 +130,14 @@ fn sit<P: Peer>(seat: &Seat, job: &Job, control: &Control) -> Option<Times> {
             let mut to = P::sender(&job.answers(), work);
             pass_gate();
             drive::pong(&mut to, &mut from, pause)
+        }
+        Role::SendUntilKilled(sender) => {
+            let ledger = Ledger::inherited().expect("the ledger");
+            kills::send(&mut P::sender(&job.link, work), sender, &ledger)
+        }
+        Role::ReceiveUntilKilled => {
+            let ledger = Ledger::inherited().expect("the ledger");
+            kills::receive(&mut P::receiver(&job.link, work), &ledger)
         }
     }
 }

@@ -54,6 +54,10 @@ pub enum Role {
     Ping(Duration),
     /// Answers, so long after the question.
     Pong(Duration),
+    /// Sends into a ledger, as the sender of this number.
+    SendUntilKilled(usize),
+    /// Receives into a ledger.
+    ReceiveUntilKilled,
 }
 
 /// How [`Work`] is written down.

@@ -9,6 +9,7 @@ mod control;
 mod drive;
 mod inherit;
 mod job;
+mod kills;
 mod limits;
 mod links;
 mod measure;
@@ -32,6 +33,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(Command::List) => {
             list();
             return Ok(());
+        }
+        Some(Command::Kills { kills, seed }) => {
+            return Ok(kills::run(&run.only, kills, seed.unwrap_or_else(|| fastrand::u64(..)), &out)?);
         }
         Some(Command::Report) => {}
         None => rounds::run(&run, &out.join("results.jsonl"))?,

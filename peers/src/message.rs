@@ -26,6 +26,14 @@ pub fn fill(message: &mut [u8], stamp: u64) {
     }
 }
 
+/// The sender and the number of a message; `None`: its words are not what its stamp says.
+pub fn read(message: &[u8]) -> Option<(usize, u64)> {
+    let stamp = word(message);
+    let expected = (0..).map(|place: u64| stamp.wrapping_add(place.wrapping_mul(STRIDE)));
+    let is_whole = message.chunks_exact(8).zip(expected).all(|(bytes, expected)| word(bytes) == expected);
+    is_whole.then_some(((stamp >> SENDER_SHIFT) as usize, stamp & ((1 << SENDER_SHIFT) - 1)))
+}
+
 /// Writes one word of each page of the message.
 #[inline]
 pub fn fill_pages(message: &mut [u8], stamp: u64) {
@@ -147,6 +155,14 @@ mod tests {
     fn what_was_sent_is_sound() {
         let messages = [message(0, 0), message(1, 0), message(0, 1), message(1, 1)];
         assert!(!faults_after(1, &messages).any());
+    }
+
+    #[test]
+    fn a_message_tells_its_sender_and_number_unless_a_word_is_wrong() {
+        let mut bytes = message(3, 77);
+        assert_eq!(read(&bytes), Some((3, 77)));
+        bytes[63] ^= 1;
+        assert_eq!(read(&bytes), None);
     }
 
     #[test]

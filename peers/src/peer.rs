@@ -88,6 +88,12 @@ pub trait Receiver {
     /// Receives one message, and is done with it.
     fn receive(&mut self, message: &mut [u8]);
 
+    /// Receives one message, shows it, and only then is done with it, where the carrier can.
+    fn receive_then(&mut self, message: &mut [u8], look: impl FnOnce(&[u8])) {
+        self.receive(message);
+        look(message);
+    }
+
     /// Receives at least one message of `size` bytes and at most as many as `messages` has room for;
     /// answers how many.
     fn receive_batch(&mut self, messages: &mut [u8], size: usize) -> usize {

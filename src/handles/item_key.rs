@@ -64,7 +64,8 @@ impl FromStr for ItemKey {
             })
             .filter(|key| key.check().is_ok());
         key.ok_or_else(|| {
-            let text = format!("{text:?} is no key of an item, expected PRODUCER:SEQUENCE, for example 3:17");
+            let text =
+                format!("{text:?} is not the key of an item; expected PRODUCER:SEQUENCE, for example 3:17");
             Error::Options(text.into())
         })
     }

@@ -169,7 +169,8 @@ impl Ring {
         })
     }
 
-    /// Removes the name of a ring of this name that is over. False: the name belongs to another ring.
+    /// Removes the name of the ring of this name, if that ring is over. False: the name belongs to another
+    /// ring.
     pub(super) fn clear_retired(name: &RingName, owners: Owners) -> Result<bool> {
         match Ring::open_of(&name.os_id(), owners) {
             Err(Error::NotFound(_)) => Ok(true),

@@ -155,7 +155,7 @@ impl Discipline {
             Some(slots) if slots >= wake_at => {
                 let most = wake_at - 1;
                 let text = format!(
-                    "bad threshold to resume at {slots}: expected 0 to {most} slots, fewer than are woken at"
+                    "bad threshold to resume at {slots}: expected 0 to {most} slots, less than the threshold to wake at"
                 );
                 Err(Error::Options(text.into()))
             }

@@ -16,9 +16,9 @@ pub const STREAM_STATE: u64 = 0x200;
 pub const EVENTS: u64 = 0x208;
 /// Serial number of the last participant; `fetch_add` by each one that attaches.
 pub const SERIAL: u64 = 0x210;
-/// Not 0: some participant could not register for asymmetric fences, or the system refused it one when it
-/// checked for the end of the stream, so every participant uses full fences. That participant writes it.
-/// Stale: a wake-up is missed, and the sleeper wakes after a slice.
+/// Not 0: some participant could not register for asymmetric fences, or the system refused it such a fence
+/// when it checked for the end of the stream. Every participant then uses full fences. The refused
+/// participant writes it. Stale: a wake-up is missed, and the sleeper wakes after a slice.
 pub const FENCES: u64 = 0x218;
 /// One more than the highest participant number ever granted: how far to scan the table. `fetch_max` by each
 /// participant that attaches, before its entry is in use. Too high: a longer scan.
@@ -34,8 +34,8 @@ pub const FRAMING: u64 = 0x228;
 pub const TOTALS: u64 = 0x240;
 /// Number of words at [`TOTALS`].
 pub const TOTALS_LEN: u64 = 8;
-/// Participants whose deaths were recovered, claims of theirs that were given up, and items of theirs that
-/// were returned. Each recovery adds to them afterwards. Statistics: a death may leave them too low.
+/// Three counts: participants whose deaths were recovered, their claims that were given up, and their items
+/// that were returned. Each recovery adds to them afterwards. Statistics: a death may leave them too low.
 pub const DEATHS: u64 = 0x280;
 /// The next position to write, or a position before it. Never ahead of the words. Any process that passes it
 /// writes it.
@@ -88,7 +88,7 @@ pub const EVENT_RETURNED: u64 = 1;
 /// What any other event adds to [`EVENTS`]: it counts in the high half.
 pub const EVENT_OTHER: u64 = 1 << 32;
 
-/// A word at [`MUTEX_OWNER`]: a participant's turn. 0 is no turn.
+/// A word at [`MUTEX_OWNER`]: a participant's turn. 0: no participant has the turn.
 ///
 /// ```text
 /// 63                       16 15                     0
@@ -148,7 +148,7 @@ impl RequestWord {
     }
 }
 
-/// A word at [`DEATH_MARKS`]: the participant with this serial number died. A word without bit 63 is no mark;
+/// A word at [`DEATH_MARKS`]: the participant with this serial number died. A word without bit 63 is not a mark;
 /// this bit is needed because serial numbers begin at 0.
 ///
 /// ```text
@@ -184,7 +184,7 @@ impl DeathMark {
         Self::MARKED | abandoned << Self::ABANDONED | returned << Self::RETURNED | u64::from(self.serial)
     }
 
-    /// The mark in a word; `None` for a word that is no mark.
+    /// The mark in a word; `None` for a word that is not a mark.
     pub fn read(word: u64) -> Option<Self> {
         (word & Self::MARKED != 0).then_some(DeathMark {
             serial: word as u32,

@@ -291,8 +291,8 @@ unsafe impl Send for Words {}
 unsafe impl Sync for Words {}
 
 impl Words {
-    /// Checks the preamble of `segment`, which must be of this `kind`, and keeps a copy. It is not read
-    /// again.
+    /// Checks the preamble of `segment`, which must be of this `kind`, and keeps a copy. The preamble is not
+    /// read again.
     pub fn new(segment: Arc<Segment>, kind: named::ObjectKind) -> Result<Self> {
         let mut bytes = [0u8; named::ObjectPreamble::BYTES];
         // SAFETY: a segment has at least MIN_LEN > Preamble::BYTES bytes, mapped while it lives; `bytes` is

@@ -92,7 +92,7 @@ pub mod head {
     /// The owner of the lock (lock, condition, barrier), and the only truth about it. Written only by
     /// compare-exchange: by a handle that takes the lock, by the holder that releases it, by a process that
     /// finds the holder dead, and by one that retires a free lock for good, before it removes the name. Read
-    /// by all handles that want the lock. A wrong value costs a needless wait, or mutual exclusion.
+    /// by all handles that want the lock. A wrong value costs a needless wait, or breaks mutual exclusion.
     pub const OWNER: u64 = 0x200;
     /// Whether the event is set. Written by handles that set, reset and take it; read by waiting handles. As
     /// above, this is the only truth.
@@ -130,7 +130,8 @@ pub mod head {
     pub const GATE: u64 = 0x3c0;
 }
 
-/// Offsets of the words in a participant's entry. Only conditions have those after the first, and barriers the second.
+/// Offsets of the words in a participant's entry. Each entry has the first word; a barrier's has the first
+/// two, and a condition's has all.
 pub mod entry {
     /// 0 for a free number, otherwise the serial number of its holder. Written by the participant that takes
     /// the number, by a participant that leaves and owns nothing, and, after a death, by the process that has
@@ -160,13 +161,13 @@ pub struct Owner {
 const HELD: u64 = 1;
 
 impl Owner {
-    /// The word that this participant owns.
+    /// The value of a word that this participant owns.
     pub fn word(self) -> u64 {
         u64::from(self.serial) << 32 | u64::from(self.number) << 8 | HELD
     }
 
-    /// The owner of a word. `None`: it has none. Bits 1 to 7 and 24 to 31, which no process sets in a word with an
-    /// owner, are not looked at.
+    /// The owner in a word; `None` if it has none. Bits 1 to 7 and 24 to 31 are ignored: no process sets them
+    /// in a word with an owner.
     pub fn of(word: u64) -> Option<Owner> {
         let owner = Owner { number: (word >> 8) as u32 & 0xffff, serial: (word >> 32) as u32 };
         (word & HELD != 0).then_some(owner)
@@ -187,7 +188,7 @@ pub mod wait_state {
     const STATE: u64 = 0xff;
     const TICKET_SHIFT: u32 = 8;
 
-    /// The word of a participant that waits since it drew this ticket, of which the upper 8 bits are lost.
+    /// The word of a participant that drew this ticket and waits. The upper 8 bits of the ticket are lost.
     pub fn waiting(ticket: u64) -> u64 {
         ticket << TICKET_SHIFT | WAITING
     }

@@ -1,5 +1,5 @@
-//! The preamble: what the first bytes of a segment say about it. It is written once, before the segment has a
-//! name. Each process that attaches copies it and checks it once, and never reads it again.
+//! The preamble: the first bytes of a segment, which say what the segment is. It is written once, before the
+//! segment has a name. Each process that attaches copies it and checks it once, and never reads it again.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -44,9 +44,9 @@ pub struct Preamble {
     pub created_at: u64,
     /// Bytes of the segment.
     pub size: u64,
-    /// The thresholds of a monitor, as `Discipline` writes them; 0 for other disciplines. This is the first.
+    /// The first threshold of a monitor, as `Discipline` writes it; 0 for other disciplines.
     pub wake_at: u64,
-    /// The second threshold.
+    /// The second threshold, likewise.
     pub resume_at: u64,
 }
 

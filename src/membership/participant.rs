@@ -196,7 +196,7 @@ impl Participant {
         if std::mem::replace(&mut self.left, true) || self.check().is_err() || self.holds() {
             return;
         }
-        // If it was reaped, it has no entry, and the counters there may be another participant's.
+        // A reaped participant has no entry any more: the counters there may be another participant's.
         if !self.membership.has_entry(self.mapping(), &self.memory().liveness) {
             return;
         }

@@ -47,8 +47,8 @@ impl Looked {
     }
 }
 
-/// Whether the stream is over. It is over when the ring is closed, or all producers have left and at least
-/// the expected number attached, and no item waits or is held by a participant that could still return it.
+/// Whether the stream is over. Two conditions must be true: the ring is closed, or all producers have left and at
+/// least the expected number attached; and no item waits or is held by a participant that could still return it.
 /// Returns the stream state on which the decision is based.
 ///
 /// A consumer that checks for its own end passes itself as `me`. Then items that it holds do not count, nor

@@ -55,7 +55,7 @@ impl<M: Memory> RingCore<M> {
                 return Ok(claim);
             }
         }
-        // Only a hostile ring gets here, or one in which other producers overtake this one again and again.
+        // Only a hostile ring leads here, or other producers that overtake this one again and again.
         let slot = self.codec.slot(self.near_tail());
         Err(Full { slot, word: Word(self.memory.word(slot).load(Relaxed)) })
     }
@@ -73,8 +73,8 @@ impl<M: Memory> RingCore<M> {
         walk: &mut Walk,
     ) -> Result<Option<Claim>, Full> {
         let passed = match self.codec.lap_cmp(word, tail) {
-            // One slot to pass; or, if it was the first of a longer run, the counter, which is read again,
-            // has passed that run already.
+            // The slot's word is of a later lap: pass this slot. If a longer run began here, the counter has
+            // already passed the whole run; the next attempt reads the counter again.
             Greater => Some(1),
             Equal if word.tag() != Tag::Free => Some(self.codec.run(word)),
             _ => None,

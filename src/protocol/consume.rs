@@ -53,8 +53,8 @@ impl<M: Memory> RingCore<M> {
                 let run = self.count_ready(head, word, most_items, most_slots);
                 return Ok(self.claim_read(me, head, word, run));
             }
-            // As for producers: one slot to pass; or, if it was the first of a longer run, the counter has
-            // passed that run already.
+            // As for producers: pass this slot. If a longer run began here, the counter has already passed
+            // the whole run.
             (Greater, _) => 1,
             (Equal, Tag::Reading | Tag::Redeliver | Tag::Late | Tag::Abandoned) => self.codec.run(word),
         };

@@ -55,7 +55,7 @@ impl<M: Memory> RingCore<M> {
             left_out = left_out.saturating_sub(1);
             match word.tag() {
                 Tag::Free | Tag::Abandoned | Tag::Damaged => {}
-                // Do not decide by head's word: head may have passed this slot since it was read.
+                // Do not decide by the head read above: head may have passed this slot since.
                 Tag::Ready if inside_left_out => {}
                 Tag::Ready | Tag::Redeliver => return Some(slot),
                 Tag::Writing | Tag::Late | Tag::Reading => {
@@ -83,8 +83,7 @@ impl<M: Memory> RingCore<M> {
         }
     }
 
-    /// Whether a consumer would probably find more than `ahead` slots published at head. Cheap, and only an
-    /// estimate.
+    /// Estimates cheaply whether a consumer would find more than `ahead` slots published at head.
     #[inline]
     pub fn items_there(&self, ahead: u64) -> bool {
         let position = self.near_head().wrapping_add(ahead.min(self.codec.max_run()));
@@ -97,8 +96,7 @@ impl<M: Memory> RingCore<M> {
         }
     }
 
-    /// Whether a producer would probably find more than `ahead` free slots at tail. Cheap, and only an
-    /// estimate.
+    /// Estimates cheaply whether a producer would find more than `ahead` free slots at tail.
     #[inline]
     pub fn room_there(&self, ahead: u64) -> bool {
         let position = self.near_tail().wrapping_add(ahead.min(self.codec.max_run()));

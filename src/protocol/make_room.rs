@@ -1,5 +1,5 @@
-//! Making room at tail: frees abandoned runs, steps over slots that consumers hold, and leaves as gaps the free
-//! slots that are too few for an item. If that does not help, [`Full`] says what is in the way.
+//! Making room at tail: frees abandoned runs, steps over slots that consumers hold, and turns free slots that
+//! are too few for an item into gaps. If that does not help, [`Full`] says what is in the way.
 
 use std::cmp::Ordering::{Greater, Less};
 use std::sync::atomic::Ordering::{Relaxed, Release};

@@ -63,12 +63,12 @@ pub trait Memory {
     fn word(&self, slot: u64) -> &Self::Atom;
     /// The state words of `count` slots from `slot` on, or as many as there are before the end of the ring.
     fn words(&self, slot: u64, count: u64) -> &[Self::Atom];
-    /// The next position to write: a hint, never ahead of the truth, and behind it by some single slots. Any
-    /// process that passes it writes it.
+    /// The next position to write: a hint, never ahead of the truth, and possibly behind it by some single
+    /// slots. Any process that passes it moves it on.
     fn tail(&self) -> &Self::Atom;
-    /// The next position to read: a hint of the same kind. Any process that passes it writes it.
+    /// The next position to read: a hint of the same kind. Any process that passes it moves it on.
     fn head(&self) -> &Self::Atom;
-    /// Counts items that became redeliverable: a hint that a search is worth it. The process that makes an
+    /// Counts items that became redeliverable: a hint that a search may find one. The process that makes an
     /// item redeliverable adds to it afterwards.
     fn returned(&self) -> &Self::Atom;
     /// What this handle has seen decided beyond the counters. Not shared with other handles.

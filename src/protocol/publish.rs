@@ -101,7 +101,7 @@ impl<M: Memory> RingCore<M> {
         self.memory.tail().store(position, Release);
     }
 
-    /// Consumers have passed this item: publishes it as a returned one.
+    /// Publishes an item that consumers have passed: as a returned one.
     #[cold]
     fn publish_late(&self, claim: Claim) {
         // E3: see `exchange_own`. A word of another owner stays; only a hostile ring has one here.

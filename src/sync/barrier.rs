@@ -1,10 +1,11 @@
 //! A barrier: a lock, for each participant a word that says whether it waits, and one word that lets waits pass.
 //!
-//! A handle that comes takes the lock, draws a ticket, and stores it in its word. If as many live handles wait as the
-//! barrier is for, it lets them all pass by one store: all waits with a lower ticket than this word have passed. Only
-//! the lock's holder writes tickets, this word, and the word of a wait that is given up. So while the holder counts, no
-//! handle comes or gives up. It first reads all waits, and then asks the kernel which of their processes are alive. Each
-//! one that it counts waited, and was alive, at the moment in between.
+//! A handle that comes takes the lock, draws a ticket, and stores it in its word. If the number of live
+//! handles that wait has then reached the barrier's number, it lets them all pass by one store to
+//! `head::PASSED`: each wait with a lower ticket than this word has passed. Only the lock's holder writes
+//! tickets, this word, and the word of a wait that is given up. So while the holder counts, no handle comes
+//! or gives up. It first reads all waits, and then asks the kernel which of their processes are alive. Each
+//! handle that it counts waited, and was alive, at the moment in between.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -23,8 +24,8 @@ use crate::sys::clock::Deadline;
 use crate::wait::StopFlag;
 use crate::{Error, Result};
 
-/// A barrier between processes, by name: handles wait until a number of them has come, and then all continue. It can
-/// be used again and again, as Python's `threading.Barrier`.
+/// A barrier between processes, by name: handles wait until a number of them has come, and then all continue.
+/// It can be used again and again, like Python's `threading.Barrier`.
 ///
 /// Handles pass in groups of exactly this number, in the order in which they came. A handle whose process is killed
 /// while it waits does not count, and neither does one that gives up after a timeout. A stopped process is alive and
@@ -121,8 +122,9 @@ impl Barrier {
         self.member.stop = Some(stop);
     }
 
-    /// Waits until [`parties`](Self::parties) handles have come, this one among them. Returns true for the one that came
-    /// last, unless that is killed at this moment; false for the others.
+    /// Waits until [`parties`](Self::parties) handles have come, this one among them. Returns true in the
+    /// handle that came last, and false in the others. If the last one is killed at this moment, no handle
+    /// gets true.
     ///
     /// # Errors
     /// [`Error::Interrupted`] if the stop flag was raised; [`Error::Forked`] in a child of the process that opened it;
@@ -147,7 +149,8 @@ impl Barrier {
     }
 }
 
-/// How long a barrier for another number of processes, at which none waits, may take until all have left it.
+/// How long `attach` retries while a barrier for another number of processes, at which none waits, is still
+/// in use.
 const LEAVING: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(1);
 
@@ -172,7 +175,8 @@ fn attach(name: &str, parties: u32, options: ObjectOptions) -> Result<Member<Bar
         if found == parties {
             return Member::join(object);
         }
-        // Left by processes that were killed, or about to be left: another number counts from now on.
+        // No process waits at it: killed processes left it behind, or its last handles are about to leave.
+        // Retire it, so that a barrier for the new number can be created.
         while options.ephemeral && !is_waited_at(&object.words)? && !patience.passed() {
             if ephemeral::retire(&object.words)? || ephemeral::is_retired(&object.words) {
                 return Err(Error::NotFound(name.into()));
@@ -205,7 +209,7 @@ fn pass(member: &mut Member<BarrierRepair>, deadline: Deadline) -> Result<bool> 
     let passed = || has_passed(words, ticket);
     let waited = member.wait(&gate(words), deadline, passed, |_| match passed() {
         true => Ok(Some(())),
-        // They may have passed before it was retired.
+        // The wait may have passed before the barrier was retired.
         false if ephemeral::is_retired(words) && !passed() => Err(Error::NotFound(member.name().into())),
         false => Ok(None),
     });
@@ -217,7 +221,7 @@ fn pass(member: &mut Member<BarrierRepair>, deadline: Deadline) -> Result<bool> 
 
 /// Ends a wait that failed, unless it has passed meanwhile.
 fn give_up(member: &mut Member<BarrierRepair>, ticket: u64, error: Error) -> Result<()> {
-    // A raised flag has ended the wait, and must not end this.
+    // A raised stop flag ended the wait. It must not end this wait for the lock, too.
     let stop = member.stop.take();
     let locked = loop {
         let locked = lock::acquire(member, Deadline::never());
@@ -225,7 +229,7 @@ fn give_up(member: &mut Member<BarrierRepair>, ticket: u64, error: Error) -> Res
             break locked;
         }
         match end_retired(member, ticket) {
-            // The removal of the name was refused, or takes long.
+            // The removal of the name was refused, or takes long: try the lock again.
             Ok(false) | Err(Error::Busy(_)) => {}
             Ok(true) | Err(_) => break locked,
         }
@@ -243,8 +247,8 @@ fn give_up(member: &mut Member<BarrierRepair>, ticket: u64, error: Error) -> Res
     Err(error)
 }
 
-/// Ends a wait at a retired barrier. False: it is not retired any more. While it is retired, no process has its lock and
-/// counts. Only a removal ends that state.
+/// Ends a wait at a retired barrier. Returns false if the barrier is no longer retired. While it is retired,
+/// no process can take its lock and count, and only the process that removes the name changes this.
 fn end_retired(member: &Member<BarrierRepair>, ticket: u64) -> Result<bool> {
     let words = member.words();
     words.segment().between_removals(|| {
@@ -281,7 +285,8 @@ fn has_passed(words: &Words, ticket: u64) -> bool {
     words.word(head::PASSED).load(Acquire) > ticket // P5.
 }
 
-/// The tickets and numbers of all that wait, or died while they waited, in the order in which they came.
+/// The tickets and numbers of all participants that wait, or died while they waited, in the order in which
+/// they came.
 fn waits(words: &Words, passed: u64) -> Vec<(u64, u32)> {
     let wait_of = |number| {
         let seen = wait_word(words, number).load(Relaxed); // Relaxed: the lock orders it.

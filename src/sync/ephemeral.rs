@@ -1,15 +1,15 @@
 //! Removes the name of a lock or barrier when its last handle leaves. No process then uses an object without a name.
 //!
-//! The lock's word (`head::OWNER`) is exchanged from free to [`RETIRED`], and then the name is removed. If the system
-//! refuses that, the word is freed again. Otherwise no process changes it. Both happen under the lock for removals. So no process holds the lock of an object without a name, and none ever takes it: a handle that
-//! finds the word retired attaches to the object that has the name by then, or creates it. Two processes that work
-//! under the same name therefore never hold two different locks.
-//!
+//! The lock's word (`head::OWNER`) is exchanged from free to [`RETIRED`], and then the name is removed. Both
+//! happen under the lock for removals. If the system refuses the removal, the word is freed again; otherwise
+//! it stays retired. So no process holds the lock of an object without a name, and none ever takes it: a
+//! handle that finds the word retired attaches to the object that has the name by then, or creates it. Two
+//! processes that work under the same name therefore never hold two different locks.
 //! A leaving handle first frees its entry and releases its number, and then looks for other participants. The kernel
 //! orders the releases, so of any number of handles that leave at once, the last one sees none and retires the object.
 //! A process that joins after that look finds the word retired when it wants the lock or waits at the barrier.
 //!
-//! | the step | death before it leaves | death after it leaves |
+//! | step | what a death before it leaves | what a death after it leaves |
 //! |---|---|---|
 //! | entry freed, number released | an entry of a dead process | a name that the next handle removes when it leaves |
 //! | word retired | the same | a retired object: the next process that attaches removes the name |
@@ -52,7 +52,8 @@ pub(super) fn finish(words: &Words) -> Result<bool> {
     }
 }
 
-/// As [`finish`], of an object that may not be retired.
+/// Whether the object was retired and its name is gone. If it is retired, finishes the removal as [`finish`]
+/// does.
 pub(super) fn is_gone(words: &Words) -> Result<bool> {
     Ok(is_retired(words) && finish(words)?)
 }
@@ -100,7 +101,7 @@ fn remove(words: &Words, is_used: impl Fn() -> Result<bool>) -> Result<bool> {
     Ok(removed)
 }
 
-/// Retires the object. True also if it is retired: the process that did so has died before it removed the name.
+/// Retires the object. Also returns true if another process retired it and died before it removed the name.
 fn decide(words: &Words, is_used: impl Fn() -> Result<bool>) -> bool {
     // Relaxed: read before the participants are. The exchange fails if a process took the lock since.
     let seen = words.word(head::OWNER).load(Relaxed);

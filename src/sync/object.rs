@@ -158,7 +158,7 @@ impl Object {
         self.words.segment().unlink()
     }
 
-    /// The signal on which all sleep except a condition's waiting participants.
+    /// The signal on which all handles sleep, except a condition's waiting participants.
     pub(super) fn signal(&self) -> Signal<'_> {
         signal(&self.words)
     }
@@ -252,7 +252,7 @@ impl<R: ObjectRepair> Member<R> {
         self.words.segment().unlink()
     }
 
-    /// The signal on which all sleep except a condition's waiting participants.
+    /// The signal on which all handles sleep, except a condition's waiting participants.
     pub(super) fn signal(&self) -> Signal<'_> {
         signal(&self.words)
     }

@@ -2,8 +2,9 @@
 
 use crate::sys::owners::Owners;
 
-/// Options for a lock, a barrier or an event. Each of the last three functions attaches to the object of this
-/// name, or creates it; if several processes do so at once, one creates it.
+/// Options for a lock, a barrier or an event. [`lock`](Self::lock), [`barrier`](Self::barrier) and
+/// [`event`](Self::event) attach to the object of this name, or create it; if several processes do so at
+/// once, one creates it.
 ///
 /// ```
 /// # let name = format!("doc-object-options-{}", std::process::id());
@@ -47,9 +48,10 @@ impl ObjectOptions {
         self
     }
 
-    /// Removes the name of a lock or barrier when the last handle leaves it, if this user may remove it. It
-    /// applies to the handles that are opened with it. If all of them are killed, the name stays until the next
-    /// one leaves; so does that of a lock whose holder died, until another one has held it. Events stay.
+    /// Removes the name of a lock or barrier when the last handle leaves it, if this user may remove it. This
+    /// applies to the handles that are opened with this option. If all of them are killed, the name stays
+    /// until the next such handle leaves. The name of a lock whose holder died also stays until another
+    /// handle has held the lock. Events stay.
     pub fn ephemeral(mut self, ephemeral: bool) -> Self {
         self.ephemeral = ephemeral;
         self

@@ -14,7 +14,7 @@ use crate::sys::clock::Deadline;
 use crate::wait::{Depth, StopFlag};
 use crate::{Error, Result};
 
-/// The word of a permit that does not exist. So is any other value that is neither free nor held.
+/// The word of a permit that does not exist. Any other value that is neither free nor held means the same.
 const NONE: u64 = 0;
 /// The word of a permit that is free to take.
 const FREE: u64 = 2;

@@ -13,7 +13,7 @@ pub(super) fn signal(words: &Words) -> Signal<'_> {
     }
 }
 
-/// For the others at a barrier.
+/// For the handles at a barrier that wait for the others.
 pub(super) fn gate(words: &Words) -> Signal<'_> {
     Signal {
         waiting: words.word(head::GATE_WAITING),

@@ -56,7 +56,7 @@ pub fn c_library() -> String {
         format!("glibc {}", version.to_string_lossy())
     }
     #[cfg(not(target_env = "gnu"))]
-    if cfg!(target_env = "musl") { "musl".into() } else { "another one than glibc and musl".into() }
+    if cfg!(target_env = "musl") { "musl".into() } else { "neither glibc nor musl".into() }
 }
 
 #[cfg(test)]

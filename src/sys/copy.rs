@@ -3,7 +3,7 @@
 
 use std::ptr;
 
-/// Copies `len` bytes. From 8 to 64 of them with a few instructions here: a call takes longer than that.
+/// Copies `len` bytes. For 8 to 64 bytes, a few inline instructions do this: a call would take longer.
 ///
 /// # Safety
 /// `from` is valid for reads and `to` for writes of `len` bytes, and they do not overlap.

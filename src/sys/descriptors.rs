@@ -30,8 +30,9 @@ pub fn close_range(first: RawFd, last: RawFd) {
     }
 }
 
-/// As [`close_range`], one by one. The system gives out the lowest free number, so numbers above the bounds are hardly
-/// in use: only descriptors from before the limit was lowered are.
+/// As [`close_range`], one by one, up to the limit of descriptors (at least `LEAST`, at most `MOST`). The
+/// system gives out the lowest free number, so a higher number is in use only if it was opened before the
+/// limit was lowered.
 pub fn close_each(first: RawFd, last: RawFd) {
     const LEAST: RawFd = 1 << 10;
     const MOST: RawFd = 1 << 16;
@@ -45,7 +46,7 @@ pub fn close_each(first: RawFd, last: RawFd) {
     }
 }
 
-/// A descriptor of a process. `None`: there is no such process, or this kernel has none.
+/// A descriptor of a process. `None`: there is no such process, or this kernel has no such descriptors.
 pub fn pidfd(pid: Pid) -> Option<OwnedFd> {
     // SAFETY: a system call without memory.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
@@ -66,8 +67,8 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     }
 }
 
-/// Keeps the number `fd` from any descriptor that this process opens later, so that a command can be given that number:
-/// an unusable number is noticed before the first command is started.
+/// Reserves the number `fd`: no descriptor that this process opens later gets it, so a command can be given
+/// it. An unusable number fails here, before the first command is started.
 ///
 /// # Errors
 /// The error of the system, such as a number above `ulimit -n`.

@@ -1,9 +1,9 @@
 //! Asymmetric memory fences across processes: the rare side pays, the frequent side does not.
 //!
 //! Two sides that each store one word and then load the other's need a full fence on both, or each may
-//! miss the other's store. membarrier(2) makes one side free: the rare side calls [`heavy`], which runs a
-//! full fence on every processor that is just now running a *registered* process, and the frequent side
-//! needs only [`light`], which keeps the compiler from moving its accesses.
+//! miss the other's store. With membarrier(2), one side pays nothing: the rare side calls [`heavy`], which runs a
+//! full fence on every processor that is just now running a *registered* process. The frequent side needs
+//! only [`light`], which keeps the compiler from moving its accesses.
 //!
 //! The side that relies on `light` must be registered. The side that calls `heavy` need not be. The registration
 //! belongs to the process, is inherited by `fork` and ends with `exec`.

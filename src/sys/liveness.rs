@@ -291,12 +291,12 @@ pub(super) fn unlock(fd: BorrowedFd<'_>, byte: libc::off_t) -> Result<()> {
     }
 }
 
-/// Whether a byte is locked through another open file description.
-/// Whether a participant's number is locked through another description than this one.
+/// Whether a participant's number is locked through another open file description.
 pub(super) fn is_taken(fd: BorrowedFd<'_>, number: u32) -> Result<bool> {
     is_locked(fd, byte_of(number))
 }
 
+/// Whether a byte is locked through another open file description.
 pub(super) fn is_locked(fd: BorrowedFd<'_>, byte: libc::off_t) -> Result<bool> {
     let mut answer = one_byte(libc::F_WRLCK, byte);
     match fcntl(fd, FcntlArg::F_OFD_GETLK(&mut answer)) {
@@ -362,7 +362,7 @@ mod tests {
         first.release();
         let second = acquire(&segment, 0);
         drop(first);
-        assert!(acquire(&segment, 1).is_alive(0).unwrap(), "and what goes takes nobody's lock along");
+        assert!(acquire(&segment, 1).is_alive(0).unwrap(), "releasing one number releases no other");
         drop(second);
     }
 

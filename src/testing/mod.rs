@@ -1,8 +1,9 @@
 //! Tests of several processes (feature `testing`), for any programs.
 //!
-//! A [`Session`] starts processes, waits until they are ready, kills, suspends and continues them, and ends all of them with
-//! the test. A [`point`] is a chosen system call or instruction at which a fault strikes. [`history`] writes, reads and checks what they did with the items that they hand to each other. `ringctl test`
-//! offers the same in a file.
+//! A [`Session`] starts processes, waits until they are ready, kills, suspends and continues them, and ends
+//! all of them with the test. A [`point`] is a chosen system call or instruction at which a fault strikes.
+//! [`history`] writes, reads and checks logs of what processes did with the items that they hand to each
+//! other. `ringctl test` does all this for a scenario in a file.
 //!
 //! ```
 //! use std::time::Duration;

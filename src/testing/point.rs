@@ -36,8 +36,8 @@
 //!
 //! # Limits
 //!
-//! While a child of this process is traced, `Child::wait` and `try_wait` for it return too early, and the tracer waits
-//! for a stop that they have taken away. Wait until [`has_ended`] before.
+//! While a child of this process is traced, `Child::wait` and `try_wait` for it can return too early, and
+//! take away a stop for which the tracer then waits. Wait until [`has_ended`] is true before you call them.
 //!
 //! A process has one tracer at a time, so a program under a debugger or `strace` cannot be traced. Containers and
 //! security modules may forbid tracing. A traced program is slower: a system call, or an instruction where instructions

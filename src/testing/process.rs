@@ -122,12 +122,13 @@ impl Process {
     pub fn is_ready(&mut self) -> io::Result<bool> {
         let ready = match &mut self.waiting {
             Waiting::Over => return Ok(true),
-            // A process that writes without end must not keep this call: the next one goes on.
+            // A process that writes without end must not keep this call: the next call continues where this
+            // one ends.
             Waiting::Line(follow, condition) if self.child.ended()?.is_none() => {
                 follow.next_lines()?.unwrap_or_default().iter().any(|line| condition(line))
             }
             Waiting::Line(follow, condition) => loop {
-                // All that there is: after the end of the process there is no other check.
+                // Read everything: after the end of the process there is no other check.
                 match follow.next_lines()? {
                     Some(lines) if lines.iter().any(|line| condition(line)) => break true,
                     Some(_) => {}
@@ -152,7 +153,7 @@ impl Process {
     pub fn wait_ready(&mut self, timeout: Duration) -> io::Result<bool> {
         let start = Instant::now();
         loop {
-            // In this order: it may become ready and end between the two.
+            // Check the end first: the process may become ready and end between the two checks.
             let over = self.ended()?.is_some() || start.elapsed() >= timeout;
             if self.is_ready()? || over {
                 return self.is_ready();
@@ -216,7 +217,7 @@ impl Process {
     /// Limits its address space, and that of the processes that it starts from now on, to this number of bytes.
     ///
     /// # Errors
-    /// The error of the system: it has ended.
+    /// The error of the system: the process has ended.
     pub fn limit_memory(&self, bytes: u64) -> io::Result<()> {
         tree::limit_memory(self.child.id(), bytes)
     }

@@ -18,9 +18,10 @@ use crate::sys::tree::{Observed, Tree, observe, segments};
 
 /// The processes of one test, with a folder for what they write.
 ///
-/// All of them end with the session, and so do their descendants, also those that are in another process group or session:
-/// when it is dropped, and when the process of the test is killed. A process escapes only if it was started with an empty
-/// environment by a process that has left its group, on a system where this process may not make a control group.
+/// All of them end when the session is dropped, and when the process of the test is killed. So do their
+/// descendants, even in another process group or session. A process escapes only if it was started with an
+/// empty environment by a process that has left its group, on a system where this process may not make a
+/// control group.
 #[derive(Debug)]
 pub struct Session {
     // Dropped before the folder is removed.

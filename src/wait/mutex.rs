@@ -207,11 +207,11 @@ mod tests {
             assert_eq!((owner_of(stage.turn()), turn.held), (Some(3), false));
             let others = stage.turn();
             turn.end(Some(mutex));
-            assert_eq!((stage.turn(), mutex.semaphore.value()), (others, 0), "it ends nobody's turn");
+            assert_eq!((stage.turn(), mutex.semaphore.value()), (others, 0), "it ends no other turn");
         }
         mutex.owner.store(0, Relaxed);
         turn.begin(Some(mutex), TurnPatience::None, |_| false).unwrap();
-        assert!(turn.held, "nobody's turn is its own at once");
+        assert!(turn.held, "it gets a free turn at once");
     }
 
     /// The word for turn number `turn` of participant `number`.
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(words.map(owner_of), [Some(3); 2]);
         assert_ne!(words[0], words[1]);
         turn.begin(Some(mutex), FOR_EVER, |_| false).unwrap();
-        // Another participant took this turn for stuck, and passed it.
+        // Another participant found this turn stuck, and passed it.
         mutex.owner.store(word(9, 7), Relaxed);
         turn.end(Some(mutex));
         assert_eq!((stage.turn(), mutex.semaphore.value()), (word(9, 7), 0));

@@ -5,8 +5,8 @@ use std::cell::Cell;
 /// The last value that a handle saw in a shared word, and since when, on the clock of its own process.
 ///
 /// A time stored by another process would say nothing here: its monotonic clock may differ (time namespaces).
-/// So a word that must last for some time holds any value that changes, and each handle measures for itself
-/// how long it has seen the same value.
+/// So a word that is valid for a limited time holds a value that its writer changes, and each handle measures
+/// for itself how long it has seen the same value.
 #[derive(Debug, Default)]
 pub struct Seen {
     value: Cell<u64>,

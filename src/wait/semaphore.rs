@@ -37,7 +37,7 @@ use crate::wait::mutex::Turn;
 /// Waits for tokens.
 #[derive(Debug)]
 pub struct Counting {
-    /// Tokens in hand.
+    /// The tokens that this handle has taken.
     tokens: u64,
     turn: Turn,
     /// The last sleep ended with something found.
@@ -50,7 +50,7 @@ impl Counting {
         Counting { tokens: 0, turn: Turn::new(number), content: false }
     }
 
-    /// Takes tokens, as long as there are some, until `needed` are in hand.
+    /// Takes tokens, as long as there are some, until this handle has `needed` of them.
     fn take(&mut self, own: Sleepers<'_>, needed: u64) -> Result<()> {
         while self.tokens < needed && own.signal.semaphore.try_wait()? {
             self.tokens += 1;
@@ -60,14 +60,14 @@ impl Counting {
 
     /// Pays with a token for each slot taken, and gives the rest back.
     fn pay(&mut self, own: Sleepers<'_>, slots: u64) {
-        // There may be fewer tokens if some died with a process. If the semaphore is damaged, the next wait
+        // There may be fewer tokens if some were lost with killed processes. If the semaphore is damaged, the next wait
         // reports it.
         let _ = self.take(own, slots);
         let left = std::mem::take(&mut self.tokens).saturating_sub(slots);
         own.add_tokens(left);
     }
 
-    /// Checks in turn, with the tokens in hand.
+    /// Checks in turn, with the tokens that this handle has.
     fn look<T>(
         &mut self,
         endpoint: Endpoint<'_>,

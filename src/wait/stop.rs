@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug, Clone, Default)]
 pub struct StopFlag(Arc<AtomicBool>);
 
-/// A flag that a signal handler sets to true, as the crate signal-hook registers them, raises the stop flag.
+/// The stop flag is raised when this flag becomes true, for example by a signal handler that the crate
+/// signal-hook registered.
 impl From<Arc<AtomicBool>> for StopFlag {
     fn from(flag: Arc<AtomicBool>) -> Self {
         StopFlag(flag)

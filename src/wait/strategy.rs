@@ -19,8 +19,8 @@ const SHORT_SLICES: u32 = 25;
 pub enum Depth {
     /// Check cheaply: this is called often.
     Quick,
-    /// Search everywhere, and ask whether the owners of blocking slots are alive: the last check before a
-    /// sleep, if it is the first sleep or the one before brought nothing.
+    /// Search everywhere, and ask whether the owners of blocking slots are alive. Used for the last check
+    /// before the first sleep, and before a sleep that follows one that found nothing.
     Thorough,
     /// As `Thorough`, but do not take the next slots in order: a monitor's threshold is not reached.
     Aside,

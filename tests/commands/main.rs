@@ -43,6 +43,7 @@ mod ringctl_test;
 mod ringctl_watch;
 mod signals;
 mod strangers;
+mod svg;
 mod terminals;
 mod waiting_consumers;
 mod worker;

@@ -300,9 +300,9 @@ fn an_input_that_cannot_be_read_again_is_refused() {
     let ring = TestName::new("resume-pipe");
     let args = ["--progress-file", &place.progress];
     let ended = producer(&ring, &args).input("1\n").run().with_code(2);
-    let line = "producer: standard input is no regular file; expected one with --progress-file\n";
+    let line = "producer: standard input is not a regular file; expected one with --progress-file\n";
     assert!(ended.stderr.starts_with(line), "{}", ended.stderr);
-    producer(&ring, &args).arg("/dev/null").run().with_code(2).saying("/dev/null is no regular file");
+    producer(&ring, &args).arg("/dev/null").run().with_code(2).saying("/dev/null is not a regular file");
     producer(&ring, &args).args(&[&place.input, &place.input]).run().with_code(2).saying("expected one FILE");
     producer(&ring, &args).args(&["--item", "x"]).run().with_code(2).saying("--item");
     producer(&ring, &["--resume", &place.input]).run().with_code(2).saying("--progress-file");

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::*;
+use crate::svg::Svg;
 use ringpipe::{Activity, Role};
 
 /// Names of rings and semaphores in the examples.
@@ -68,6 +69,7 @@ checks! {
     "ringctl watch jobs" => items_are_watched_as_they_move,
     "on a terminal: k kills" => a_key_kills_a_worker,
     "kill.demo" => a_script_kills_a_worker,
+    "film.demo" => a_script_is_recorded,
     "--sync polling" => disciplines_are_as_they_were_asked_for,
     "ringctl sem create" => a_script_waits_for_another,
     "ringctl bench --only" => the_machine_is_measured,
@@ -158,23 +160,30 @@ fn the_readme_stays_short() {
 /// The script of the picture makes one, and the processes in it do what the picture is to show.
 #[test]
 fn the_picture_can_be_drawn_again() {
-    let ring = TestName::new("picture");
+    let script = fs::read_to_string(root().join("docs/picture.demo")).unwrap();
+    // The script says how it is played.
+    let command = script.lines().find_map(|line| line.strip_prefix("#   ringctl ")).expect("a command");
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("picture.svg");
-    let bin = Path::new(env!("CARGO_BIN_EXE_ringctl")).parent().unwrap();
-    let script = root().join("docs/picture.sh");
-    let run =
-        Run::new(script.to_str().unwrap()).args(&["--bin", bin.to_str().unwrap(), "--ring", &ring.name]);
-    run.args(&["--out", out.to_str().unwrap()]).run().with_code(0);
-    let made = fs::read_to_string(&out).unwrap();
-    let kept = fs::read_to_string(root().join("docs/picture.svg")).unwrap();
-    for picture in [made, kept] {
-        for part in ["kill -9", ">READING", "died; item 0 will be delivered again"] {
-            assert!(picture.contains(part), "no {part:?} in {picture}");
+    let words =
+        command.split(' ').map(|word| if word == "docs/picture.svg" { out.to_str().unwrap() } else { word });
+    let words: Vec<&str> = words.collect();
+    Run::new(env!("CARGO_BIN_EXE_ringctl")).args(&words).current_dir(root()).run().with_code(0);
+    let captions: Vec<&str> = script.lines().filter_map(|line| line.strip_prefix("caption ")).collect();
+    assert!(captions.len() > 2, "{captions:?}");
+    for file in [out, root().join("docs/picture.svg")] {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.len() < 150_000, "{} bytes", text.len());
+        let svg = Svg::read(&text);
+        let (_, seconds) = svg.length().expect("an animation");
+        assert!((8.0..=14.0).contains(&seconds), "{seconds}");
+        for part in captions.iter().copied().chain(["k: kill -9 ", "has item ", "waits for items"]) {
+            assert!(svg.has(part), "no {part:?} in {text}");
         }
-        // The view may see the item while it is held, or only that it was.
-        let again = ["took item 0 and is done", "takes item 0 from slot 0, its delivery no. 2"];
-        assert!(again.iter().any(|part| picture.contains(part)), "no redelivery in {picture}");
+        let last = svg.last_rows().join("\n");
+        for part in ["killed 1 · again 1 · lost 0", " died, had item ", " got it after "] {
+            assert!(last.contains(part), "no {part:?} in {last}");
+        }
     }
 }
 
@@ -451,6 +460,14 @@ fn a_key_kills_a_worker(example: &Example) {
     terminal.type_keys("q");
     running.end().with_code(0);
     terminal.wait_for("0 lost");
+}
+
+fn a_script_is_recorded(example: &Example) {
+    let ended = example.run().with_code(0);
+    assert!(ended.text().contains(" 1 process killed, ") && ended.text().ends_with(" 0 lost\n"));
+    let svg = Svg::read(&example.read("film.svg"));
+    let (_, seconds) = svg.length().expect("an animation");
+    assert!(seconds == 6.0 && svg.has(" got it after "), "{svg:?}");
 }
 
 fn a_script_kills_a_worker(example: &Example) {

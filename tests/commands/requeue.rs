@@ -115,11 +115,11 @@ fn what_is_no_dead_letter_stays_in_its_place() {
     let before = items(&from);
     let told = requeue(&[&from]).succeeds().into_text();
     let sent = format!("{}: 2 items sent to {}", from.name, to.name);
-    assert_eq!(told, format!("{sent}, 3 items that are no dead letters stay\n"));
+    assert_eq!(told, format!("{sent}, 3 items that are not dead letters stay\n"));
     assert_eq!(items(&to), [(7, 0, "0".into()), (7, 1, "1".into())]);
     assert_eq!(items(&from), [&before[..1], &before[3..]].concat());
     let again = requeue(&[&from]).succeeds().into_text();
-    assert_eq!(again, format!("{}: nothing to send, 3 items that are no dead letters stay\n", from.name));
+    assert_eq!(again, format!("{}: nothing to send, 3 items that are not dead letters stay\n", from.name));
     assert_eq!(items(&from).len(), 3);
 }
 

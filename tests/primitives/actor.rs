@@ -12,13 +12,13 @@
 //! | `set`, `take` | (event) | `done` |
 //! | `come` | waits (barrier) | `first` or `last` |
 //!
-//! An error is answered by its kind.
+//! An error is answered by its kind. When it is told nothing more, it drops the object and says `left`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -27,12 +27,15 @@ use ringpipe::sync::{Barrier, Condition, ConditionGuard, Event, Lock, LockGuard,
 
 use crate::support::{Kept, again, die_with_parent, wait_until};
 
+/// How long an answer may take.
+const LONG: Duration = Duration::from_secs(20);
 const ACTOR: &str = "RINGPIPE_TEST_ACTOR";
 
 /// An actor; it is killed when this is dropped.
 pub struct Actor {
     child: Kept,
-    to: ChildStdin,
+    /// `None`: it was told to leave.
+    to: Option<ChildStdin>,
     from: Receiver<String>,
 }
 
@@ -45,7 +48,7 @@ impl Actor {
             .stderr(Stdio::piped())
             .spawn()
             .expect("a child");
-        let to = child.stdin.take().expect("piped");
+        let to = child.stdin.take();
         let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let (tell, from) = channel();
         // Ends with the actor.
@@ -57,11 +60,35 @@ impl Actor {
 
     /// Tells it to do something, and does not wait for the answer.
     pub fn told(&mut self, what: &str) {
-        writeln!(self.to, "{what}").expect("the actor listens");
+        writeln!(self.to.as_ref().expect("it has not left"), "{what}").expect("the actor listens");
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.pid().as_raw() as u32
+    }
+
+    /// Tells it to do something, and waits for the answer. False: it has died.
+    pub fn outlives(&mut self, what: &str) -> bool {
+        let told = self.to.as_mut().is_some_and(|to| writeln!(to, "{what}").is_ok());
+        told && self.answers()
+    }
+
+    /// Has it drop its object, and waits until it has. False: it has died.
+    pub fn leaves(&mut self) -> bool {
+        self.to = None;
+        self.answers()
+    }
+
+    fn answers(&mut self) -> bool {
+        match self.from.recv_timeout(LONG) {
+            Ok(_) => true,
+            Err(RecvTimeoutError::Disconnected) => false,
+            Err(RecvTimeoutError::Timeout) => panic!("the actor does not answer"),
+        }
     }
 
     pub fn answer(&mut self) -> String {
-        self.from.recv_timeout(Duration::from_secs(20)).expect("the actor answers")
+        self.from.recv_timeout(LONG).expect("the actor answers")
     }
 
     /// Tells it to do something, and waits for the answer.
@@ -115,6 +142,7 @@ pub fn run_if_told() {
         "event" => play_event(&mut Event::open(name).expect("an event")),
         _ => panic!("{kind}?"),
     }
+    say("left");
 }
 
 fn say(what: &str) {

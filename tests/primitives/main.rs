@@ -9,6 +9,7 @@ mod deaths;
 mod ephemeral;
 mod hostile;
 mod objects;
+mod points;
 mod storm;
 
 /// Not a test: what the actors run.

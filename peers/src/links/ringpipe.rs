@@ -80,8 +80,9 @@ impl Drop for Removed {
 }
 
 fn create(name: &str, work: &Work, exclusive: bool) -> Removed {
-    let options =
-        Ring::options().capacity(work.depth as u64).slot_size(work.size as u64).exclusive(exclusive);
+    // The stream ends with the run, not when a sender is killed.
+    let options = Ring::options().expected_producers(u32::MAX);
+    let options = options.capacity(work.depth as u64).slot_size(work.size as u64).exclusive(exclusive);
     Removed(options.create(name).expect("a ring"))
 }
 
@@ -122,6 +123,13 @@ impl Receiver for Consumer {
     fn receive(&mut self, message: &mut [u8]) {
         let item = self.recv().expect("an item");
         item.copy_to(message);
+        item.ack();
+    }
+
+    fn receive_then(&mut self, message: &mut [u8], look: impl FnOnce(&[u8])) {
+        let item = self.recv().expect("an item");
+        item.copy_to(message);
+        look(message);
         item.ack();
     }
 

@@ -101,6 +101,10 @@ impl<const WORDS: usize> Receiver for Reader<WORDS> {
         batch.len()
     }
 
+    fn receive_then(&mut self, message: &mut [u8], look: impl FnOnce(&[u8])) {
+        self.receive_in_place(message.len(), look);
+    }
+
     fn receive_in_place(&mut self, _size: usize, look: impl FnOnce(&[u8])) {
         // A batch of one, because dropping the guard for a single slot copies the message out once more.
         let one =

@@ -123,6 +123,10 @@ impl<const WORDS: usize> Receiver for Reader<WORDS> {
         batch.len()
     }
 
+    fn receive_then(&mut self, message: &mut [u8], look: impl FnOnce(&[u8])) {
+        self.receive_in_place(message.len(), look);
+    }
+
     fn receive_in_place(&mut self, _size: usize, look: impl FnOnce(&[u8])) {
         look(self.take(1)[0].as_flattened());
     }

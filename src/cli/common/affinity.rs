@@ -9,7 +9,7 @@ use crate::sys::command::process;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Speed")]
 pub struct AffinityArgs {
-    /// Run on processor N only, counted from 0: two busy sides are fastest on two of one cache
+    /// Run on processor N only, counted from 0; a busy producer and consumer are fastest on two that share a cache
     #[arg(long, value_name = "N")]
     cpu: Option<u32>,
 }

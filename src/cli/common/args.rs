@@ -79,7 +79,7 @@ fn duration(given: &str, expected: &'static str) -> Result<Duration, ArgError> {
             humantime::DurationError::UnknownUnit { unit, .. } if unit.is_empty() => {
                 "the unit is missing".into()
             }
-            humantime::DurationError::UnknownUnit { unit, .. } => format!("{unit:?} is no unit of time"),
+            humantime::DurationError::UnknownUnit { unit, .. } => format!("{unit:?} is not a unit of time"),
             humantime::DurationError::NumberOverflow => "the number is too large or too fine".into(),
             _ => "this is not a duration".into(),
         };

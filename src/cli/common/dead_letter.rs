@@ -11,8 +11,8 @@ use crate::ItemKey;
 const SCHEMA: &str = "ringpipe.dead/1";
 /// The most bytes of a reason in a letter.
 const MOST_REASON: usize = 1 << 10;
-/// The most bytes before the item. Most of it are the reason, and the end of a command's standard error, 2 KiB, in which a
-/// byte can take six.
+/// The most bytes before the item. The largest parts are the reason, and 2 KiB of a command's standard error,
+/// each byte of which can take six.
 const MOST_HEAD: u64 = 20 << 10;
 
 /// How a ring for dead letters about items of up to `largest` bytes is made.
@@ -72,7 +72,7 @@ impl DeadLetter {
         letter
     }
 
-    /// Takes a letter apart. `None`: these bytes are no dead letter.
+    /// Takes a letter apart. `None`: these bytes are not a dead letter.
     pub fn parse(letter: &[u8]) -> Option<(DeadLetter, &[u8])> {
         let end = memchr::memchr(b'\n', letter)?;
         let parsed: DeadLetter = serde_json::from_slice(&letter[..end]).ok()?;

@@ -37,10 +37,10 @@ pub struct ProcessArgs {
     /// Where the process runs.
     #[command(flatten)]
     pub affinity: AffinityArgs,
-    /// What it reports.
+    /// What the process reports.
     #[command(flatten)]
     pub report: ReportArgs,
-    /// Where it logs what happens to items.
+    /// Where the process logs what happens to items.
     #[command(flatten)]
     pub log: LogArgs,
 }

@@ -19,8 +19,9 @@ const MAX_HEADER: u32 = 1 << 16;
 
 /// Names a held item: the user of its holder, and random bits.
 ///
-/// Other users can list the names of sockets, so the random bits keep tokens apart and are no secret. The user in it is
-/// what a command checks: after the holder's end, another user may listen under the same name.
+/// Other users can list the names of sockets, so the random bits are not a secret: they keep tokens apart. A
+/// command checks the user in the token, since another user may listen under the same name after the holder's
+/// end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     user: u32,
@@ -137,7 +138,7 @@ pub fn send(mut to: impl Write, header: &impl Serialize, bytes: &[u8]) -> io::Re
 /// Reads a message.
 ///
 /// # Errors
-/// The error of the system; `UnexpectedEof` if the other end has ended, `InvalidData` if this is no such message.
+/// The error of the system; `UnexpectedEof` if the other end has ended, `InvalidData` if it is not such a message.
 pub fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<(T, Vec<u8>)> {
     let mut len = [0; 4];
     from.read_exact(&mut len)?;
@@ -179,13 +180,13 @@ pub fn ask(token: &Token, request: Request) -> Result<(Facts, Vec<u8>), Failure>
     let answer = send(&stream, &request, &[]).and_then(|()| receive::<Answer>(&stream));
     let (answer, bytes) = match answer {
         Ok(answer) => answer,
-        // Also if it settled the item for another command at that moment.
+        // The holder may also have settled the item for another command at that moment.
         Err(error) if is_end(&error) => return Err(unknown(token)),
         Err(error) => return Err(failed(error)),
     };
     match answer {
         Answer::Ok(facts) => {
-            // The end of the holder; that it answered is enough.
+            // Wait for the holder's end. An error does not matter: the holder has answered.
             let _ = (&stream).read(&mut [0]);
             Ok((facts, bytes))
         }

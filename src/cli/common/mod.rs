@@ -29,4 +29,5 @@ pub mod ui;
 pub mod usage;
 pub mod users;
 pub mod version;
+pub mod whole_file;
 pub mod wrap;

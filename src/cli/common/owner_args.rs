@@ -12,13 +12,13 @@ use crate::{Owners, RingObserver};
 
 const HEADING: &str = "Owner (default: only you or root)";
 
-/// Whose ring the name may stand for.
+/// Whose rings are accepted.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct OwnerArgs {
-    /// Accept a ring of any user: its owner can read and change all that goes through it
+    /// Accept a ring or object of any user: its owner can read and change all that goes through it
     #[arg(long, conflicts_with = "owner", help_heading = HEADING)]
     shared: bool,
-    /// Accept a ring of this user too, by name or number
+    /// Accept rings and objects of this user too, by name or number
     #[arg(long, value_name = "USER", help_heading = HEADING)]
     owner: Option<UserArg>,
 }

@@ -1,4 +1,4 @@
-//! Sends an item on: an item of one ring, or what is told about it, to another ring under the same key.
+//! Sends an item of one ring, or an answer or a dead letter about it, to another ring under the same key.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,8 +29,8 @@ pub enum Unsent {
     Refused(Error),
 }
 
-/// Sends an item under the key of another one. Waits for room, at most `limit`, until `flag` is raised. If another flag
-/// ends the waits of `sender`, it continues.
+/// Sends an item under the key of another one. Waits for room, at most `limit`, until `flag` is raised.
+/// Continues if another flag ends the waits of `sender`.
 ///
 /// # Errors
 /// Why the item was not sent.

@@ -143,8 +143,8 @@ impl Reporter {
     }
 }
 
-/// Waits until standard error has room for a note. False: it has none, and a signal has come, after which a reader that
-/// does not read must not keep the command from its end.
+/// Waits until standard error has room for a note. False: it has none, and a signal has come. A reader that
+/// does not read must not delay the command's end.
 fn waits_for_room() -> bool {
     let stderr = io::stderr();
     loop {
@@ -152,7 +152,7 @@ fn waits_for_room() -> bool {
         match poll(&mut fds, ROOM) {
             Ok(0) if signal::first().is_some() => return false,
             Ok(0) | Err(Errno::EINTR) => {}
-            // The write tells of an error.
+            // If there is an error, the write reports it.
             Ok(_) | Err(_) => return true,
         }
     }
@@ -189,7 +189,7 @@ pub enum More {
     },
     /// Of a consumer.
     Consumer {
-        /// Items among those received that were delivered before.
+        /// Received items that had been delivered before.
         redelivered: u64,
         /// Items that were received and given back.
         returned: u64,

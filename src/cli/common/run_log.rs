@@ -21,10 +21,11 @@ pub const VARIABLE: &str = "RINGPIPE_LOG";
 pub struct LogArgs {
     /// Write what happens to each item to this file, for ringctl check
     ///
-    /// An event is in the file before the call that it announces, so that a history is complete whatever is killed when.
-    /// An item whose event cannot be written is neither sent nor acknowledged. New events go to the end of a file that
-    /// exists; two processes cannot write to one. With the environment variable RINGPIPE_LOG, every producer and consumer
-    /// writes a log of its own into the folder that it names. A producer then copies its items, and reads none in place.
+    /// An event is in the file before the call that it announces, so that a history is complete even if
+    /// processes are killed at any moment. An item whose event cannot be written is neither sent nor
+    /// acknowledged. New events go to the end of a file that exists; two processes cannot write to one. With
+    /// the environment variable RINGPIPE_LOG, every producer and consumer writes a log of its own into the
+    /// folder that it names. A producer then copies its items, and reads none in place.
     #[arg(long, value_name = "FILE", help_heading = "History (ringctl check reads it)")]
     log: Option<PathBuf>,
 }
@@ -102,7 +103,7 @@ impl RunLog {
     /// The result of a run with this log: if a write has failed, that failure.
     ///
     /// # Errors
-    /// That failure, or else the one of `result`.
+    /// The failure of the log, or else that of `result`.
     pub fn or_failure<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
         let log = self.log();
         match log.failure() {

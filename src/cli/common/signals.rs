@@ -45,8 +45,8 @@ pub fn catch() -> Result<StopFlag, Failure> {
         }
     }
     if !signal::is_ignored(SIGINT).map_err(|e| refused(&e))? {
-        // An interrupt that comes meanwhile waits for the final handler: one that only writes to the pipe of a thread which
-        // could not be started would lose it.
+        // Hold SIGINT back until the final handler is installed. If `ctrlc` cannot start its thread, its handler,
+        // which only writes to the pipe of that thread, is installed for a moment, and would lose an interrupt.
         let interrupt = SigSet::from_iter([Signal::SIGINT]);
         let before = interrupt.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(|e| refused(&e.into()))?;
         // This needs a pipe and a thread. If the system gives none (ulimit -n, ulimit -u), the signal handler does

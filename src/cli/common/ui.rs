@@ -62,7 +62,8 @@ impl Ui {
         self.emit(json_line(value)?.as_bytes())
     }
 
-    /// Writes a note, which is neither a failure nor data, to standard error. Ignores errors of standard error.
+    /// Writes a note, which is neither a failure nor data, to standard error. Ignores errors of standard
+    /// error.
     pub fn note(self, text: &str) {
         let _ = io::stderr().write_all(format!("{}: {}\n", self.program, escape::text(text)).as_bytes());
     }

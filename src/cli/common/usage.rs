@@ -14,7 +14,8 @@ const MOST_SHOWN: usize = 60;
 const LONGEST_LINE: usize = 400;
 const LONGEST_END: usize = 200;
 
-/// The failure for a command line that `command` refused. `arguments` are those after the program's name.
+/// The failure for a command line that `command` refused. `arguments` are the arguments after the program's
+/// name.
 pub fn failure(
     mut error: clap::Error,
     command: &Command,

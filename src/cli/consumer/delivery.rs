@@ -1,8 +1,8 @@
 //! Delivers items: takes them from the ring, writes them, and acknowledges them when they have arrived.
 //!
-//! An item has arrived when it was written, or, with `--ack read`, when the reader of the pipe has taken its last
-//! byte: the bytes that the system counts as unread are the last ones written to the pipe. Other writers' bytes
-//! count as unread, too, so with them an item counts as arrived later, never earlier.
+//! An item has arrived when it was written. With `--ack read`, it has arrived when the reader of the pipe has taken
+//! its last byte: the bytes that the system counts as unread are the last ones written to the pipe. Other writers'
+//! bytes count as unread, too, so with them an item counts as arrived later, never earlier.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -21,7 +21,8 @@ use crate::{Error, ItemKey, StopFlag};
 const SETTLE_EVERY: u64 = 8 * 1024;
 /// The number of batches for whose ends allocations are kept.
 const SPARE: usize = 4;
-/// After a stop signal, waits while the reader takes bytes within the first time, at most for the second in all.
+/// After a stop signal, the consumer waits as long as its reader takes bytes at least this often, and no
+/// longer than `GRACE`.
 const GRACE_PROGRESS: Duration = Duration::from_millis(20);
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -35,7 +36,7 @@ pub(super) struct Delivery<R: Receiver> {
     until_read: bool,
     /// Batches with items that have not arrived, oldest first; only the last batch may still be unwritten.
     held: VecDeque<Part<R::Held>>,
-    /// Items in them, and those of these that were written before (`--dedup`).
+    /// The number of items in `held`, and how many of these were written before (`--dedup`).
     held_items: usize,
     held_duplicates: usize,
     /// Bytes written in total, and that number when the reader's progress was last checked.
@@ -56,7 +57,7 @@ struct Part<H> {
     batch: H,
     /// Where each framed item ends in the total output.
     ends: Vec<u64>,
-    /// Those among the items in `ends` that were written before, and so have no bytes there.
+    /// Which of the items in `ends` were written before: they have no bytes in the output.
     duplicates: Vec<usize>,
     /// The number of acknowledged items.
     arrived: usize,
@@ -156,8 +157,8 @@ impl<R: Receiver> Delivery<R> {
         Ok(())
     }
 
-    /// Writes the batch that was taken last. Items that were not completely written stay; those that were have
-    /// arrived, or stay until their reader takes them.
+    /// Writes the batch that was taken last. Items that were not completely written stay in it. The others
+    /// have arrived, or stay until the reader has taken them.
     pub fn write(&mut self) -> Result<Option<Cut>, FramingError> {
         let (before, items) = (self.written, self.held.back().map_or(0, |part| part.batch.len()));
         loop {

@@ -41,7 +41,7 @@ use crate::{Error, StopFlag};
 
 /// The longest wait for the request of a process that has connected.
 const REQUEST: Duration = Duration::from_secs(1);
-/// The most requests that the holder still answers before it ends: of processes that connected earlier.
+/// The most requests that the holder still answers before it ends, of processes that connected earlier.
 const LAST_REQUESTS: usize = 8;
 /// The pause between two attempts to write to an output in the middle of another process's item.
 const TURN: Duration = Duration::from_millis(1);
@@ -79,7 +79,7 @@ pub(super) fn run(options: &Options, ui: &Ui) -> Result<End, Failure> {
             Command { options, link, holder }.run()
         }
         Side::Holder => {
-            // The holder has closed the descriptor of it.
+            // The holder has closed its descriptor already.
             mem::forget(link);
             hold_item(options, &report, theirs, lifeline);
             exit(0)

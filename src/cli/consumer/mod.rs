@@ -78,7 +78,7 @@ fn run_over<T: Transport>(options: &Options, log: Option<&RunLog>, ui: &Ui) -> R
     let stop = signals::catch()?;
     let output = Output::stdout(&stop)?;
     if options.ack == Some(AckArg::Read) && !output.is_pipe() {
-        report.note("--ack read has no effect: standard output is no pipe");
+        report.note("--ack read has no effect: standard output is not a pipe");
     }
     let place = Patience::of_place(options.wait.timeout);
     let wait = match options.wait.timeout {
@@ -149,7 +149,7 @@ struct Job<'o, R: Receiver> {
 struct Tally {
     items: u64,
     bytes: u64,
-    /// Those of the received items that were delivered before.
+    /// Received items that had been delivered before.
     redelivered: u64,
     /// Items that were acknowledged without being written, as they were written before. `items` has none of them.
     duplicates: u64,

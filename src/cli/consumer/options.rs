@@ -17,35 +17,38 @@ const ABOUT: &str = "Write the items of a ring in shared memory to standard outp
 Or run a command for each item: consumer RING -- COMMAND";
 
 const AFTER_HELP: &str = "\
-The stream ends when everything was received, and all producers have left or died after as many came
-as the ring expects, at least one. If the ring does not exist, the consumer waits for it, also after
-the end of an earlier ring of that name: --timeout bounds this wait, --no-wait and --drain do not
-wait. A ring without a place for another consumer is an error; with --timeout, the consumer waits for
-a place. If it ends because the ring was closed or removed, a line says so.
+The stream ends when all items were received and all producers have left or died. Before that, as
+many producers must have come as the ring expects, at least one. If the ring does not exist, the
+consumer waits for it, also after the end of an earlier ring of that name: --timeout bounds this
+wait, --no-wait and --drain do not wait. A ring without a place for another consumer is an error;
+with --timeout, the consumer waits for a place. If the stream ends because the ring was closed or
+removed, a line says so.
 
 Counts are decimal; durations are 250ms, 5s, 2m, 1h, or seconds.
 
-A consumer takes up to 1024 items, or 256K, at a time; with --rate or --delay, one. If the output is a
-pipe, an item is acknowledged when the reader has taken it out of the pipe; the consumer holds no more
-than the reader takes in some milliseconds, and stays until the last item was taken. Elsewhere, and
-with --ack write, an item is acknowledged after it was written. When a consumer fails, ends or is
-killed, the items that it has not acknowledged go to another one. On the first INT, TERM or HUP it
-takes no more items, writes those that it holds, and leaves; a second signal ends it at once. If the
-reader leaves, the consumer ends with 0.
+A consumer takes up to 1024 items, or 256K, at a time; with --rate or --delay, one. If the output
+is a pipe, an item is acknowledged when the reader has taken it out of the pipe; the consumer
+holds no more than the reader takes in some milliseconds, and stays until the last item was taken.
+Elsewhere, and with --ack write, an item is acknowledged after it was written. When a consumer
+fails, ends or is killed, the items that it has not acknowledged go to another one. On the first
+INT, TERM or HUP it takes no more items, writes the items that it holds, and leaves; a second
+signal ends it at once. If the reader leaves, the consumer ends with 0.
 
-With -- COMMAND, a command runs for each item: the item is its standard input, or replaces {} in an
-argument ({#} is the job's number, {%} its slot). Exit code 0 acknowledges the item, 65 makes it fail
-for good, any other code or a signal makes it fail, to be tried again. A worker keeps its items as
-long as it lives, however long the command runs; if the worker is killed, its commands are killed and
-its items go to other consumers. On INT or TERM a worker takes no more items, gives the commands
-10 seconds (--grace), then ends them and gives their items back. The environment of the command has
-RING_NAME, RING_PRODUCER, RING_SEQ, RING_ATTEMPT, RING_JOB, RING_SLOT, RING_ITEMS. The standard output
-of a failed attempt is dropped if another attempt follows. See docs/WORKERS.md.
+With -- COMMAND, a command runs for each item: the item is its standard input, or replaces {} in
+an argument ({#} is the job's number, {%} its slot). Exit code 0 acknowledges the item, 65 makes
+it fail for good, any other code or a signal makes it fail, to be tried again. A worker keeps its
+items as long as it lives, however long the command runs; if the worker is killed, its commands
+are killed and its items go to other consumers. On INT or TERM a worker takes no more items, gives
+the commands 10 seconds (--grace), then ends them and gives their items back. The environment of
+the command has RING_NAME, RING_PRODUCER, RING_SEQ, RING_ATTEMPT, RING_JOB, RING_SLOT, RING_ITEMS.
+The standard output of a failed attempt is dropped if another attempt follows. See
+docs/WORKERS.md.
 
-With --hold, a script works on an item in two steps. A background process (ringpipe-hold in ps) holds
-the item until ringctl done, fail or release settles it. If the script or that process is killed, the
-item goes to another consumer at once; no time limit takes it away. In $(...), a command list and some
-shells' functions run in a subshell, which ends too early: --hold-for $$ names the script itself.
+With --hold, a script works on an item in two steps. A background process (ringpipe-hold in ps)
+holds the item until ringctl done, fail or release settles it. If the script or that process is
+killed, the item goes to another consumer at once; no time limit takes it away. In $(...), a
+command list and some shells' functions run in a subshell, which ends too early: --hold-for $$
+names the script itself.
 
 Exit codes:
   0      the stream ended, or -n items were written, or nothing was left (--drain), or nothing came
@@ -114,11 +117,12 @@ pub struct Options {
     /// Drop items that this process has acknowledged already: same producer, same sequence
     ///
     /// For items that were sent twice under one key, such as an answer (--reply) of a worker that was killed
-    /// before it could acknowledge. Knows the items that this process has acknowledged since it started, not
-    /// those of other consumers or earlier runs, nor with -j an item for which a command still runs. Items
+    /// before it could acknowledge. Only items that this process has acknowledged since it started count: not
+    /// the items of other consumers or earlier runs, nor, with -j, an item whose command still runs. Items
     /// that failed for good are not dropped, so that ringctl requeue can bring them back. Keys are those of
-    /// the first ring: items that came from several rings may have the same key. Remembers a million runs of
-    /// consecutive sequences, and forgets the lowest first. --stats counts dropped items as duplicates.
+    /// the first ring: items that came from several rings may have the same key. The consumer remembers a
+    /// million runs of consecutive sequences, and forgets the lowest first. --stats counts dropped items as
+    /// duplicates.
     #[arg(long, help_heading = "Output")]
     pub(super) dedup: bool,
 
@@ -199,8 +203,9 @@ impl Options {
     }
 }
 
-/// Whether this is the command line of a worker on `ring` that starts a command for each job, so that an item without a running
-/// command waits for one: not with standing commands, nor if it keeps finished items (`--keep-order`).
+/// Whether this command line starts a worker on `ring` that runs a command for each job, so that an item
+/// without a running command waits for one. False with standing commands, and with `--keep-order`, which
+/// keeps finished items.
 pub fn starts_a_command_for_each_job(line: &[OsString], ring: &str) -> bool {
     let Ok(options) = Options::try_parse_from(line) else { return false };
     let WorkArgs { coprocess, keep_order, dry_run, .. } = options.work;

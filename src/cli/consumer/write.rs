@@ -26,7 +26,7 @@ pub(super) struct Framer {
     pub is_ambiguous: bool,
     /// The items that were framed (`--dedup`).
     seen: Option<Seen>,
-    /// Those among the items in `ends` that were framed before, and now have no bytes.
+    /// Which of the items in `ends` were framed before: they have no bytes now.
     pub duplicates: Vec<usize>,
 }
 

@@ -11,9 +11,10 @@ use crate::{Error, RingName};
 
 /// Wait until a number of processes has come
 ///
-/// All that wait at the barrier NAME continue when N of them have come, again and again. The barrier is made when it is
-/// missing, and removed by the last process that leaves it. A process that is killed while it waits does not count, nor
-/// does one that gives up. A stopped one does. All give the same N.
+/// Processes that wait at the barrier NAME continue together when N of them have come; then the next N, and
+/// so on. The barrier is made when it is missing, and removed by the last process that leaves it. A process
+/// that is killed while it waits, or that gives up, does not count. A stopped process counts. All processes
+/// must give the same N.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

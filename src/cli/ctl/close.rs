@@ -10,7 +10,7 @@ use crate::cli::common::ui::Ui;
 /// Close a ring: it takes no more items
 ///
 /// Producers end with exit code 5; consumers receive the remaining items and then end with 0. Closing a ring
-/// that is closed already is no error.
+/// that is closed already is not an error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -15,16 +15,17 @@ use crate::{Error, RingName};
 
 /// Wait for an event, set it, reset it, remove it
 ///
-/// Once set, an event stays set until it is reset: all that wait continue, and so do all that come later. It is made when
-/// it is missing, whichever side comes first, and stays until it is removed.
+/// Once set, an event stays set until it is reset: all waiting processes continue, and so does each process
+/// that waits later. The event is made when it is missing, whichever side comes first, and stays until it is
+/// removed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   (make && ringctl event built set) & ringctl event built wait --timeout 10m && ./deploy
   ringctl event built rm
 
-Exit codes: 0 done; 1 the system refused; 2 usage; 3 not set (wait --no-wait), or not found (rm); 4 timed out;
-6 not an event; 128+n ended by signal n.")]
+Exit codes: 0 done; 1 the system refused; 2 usage; 3 not set (wait --no-wait), or not found
+(rm); 4 timed out; 6 not an event; 128+n ended by signal n.")]
 pub struct Args {
     /// Name of the event
     name: RingName,
@@ -44,7 +45,7 @@ pub struct Args {
 enum Action {
     /// Wait until it is set, and leave it set
     Wait,
-    /// Set it, and wake all that wait
+    /// Set it, and wake all waiting processes
     Set,
     /// Make it wait again
     Reset,

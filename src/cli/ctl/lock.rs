@@ -36,11 +36,12 @@ const SLICE: Duration = Duration::from_millis(20);
 
 /// Run a command while holding a lock
 ///
-/// One process at a time holds the lock NAME. It is made when it is missing, and removed by the last process that uses
-/// it. The lock is released when COMMAND ends. If ringctl is killed, COMMAND is killed, too, and then the next one gets
-/// the lock. A set-user-ID COMMAND is not killed, and keeps the lock until it ends. The next one is told if the last holder died: by a line on
-/// standard error, and its COMMAND by RINGCTL_LOCK_RECOVERED=1 in the environment. The last holder died if ringctl was
-/// killed. It also died if a signal ended COMMAND, unless ringctl got the same signal.
+/// One process at a time holds the lock NAME. It is made when it is missing, and removed by the last process
+/// that uses it. The lock is released when COMMAND ends. If ringctl is killed, COMMAND is killed, too, and
+/// then the next process gets the lock. A set-user-ID COMMAND is not killed, and keeps the lock until it
+/// ends. If the last holder died, the next one is told: by a line on standard error, and its COMMAND by
+/// RINGCTL_LOCK_RECOVERED=1 in the environment. The last holder died if ringctl was killed. It also died if a
+/// signal ended COMMAND, unless ringctl got the same signal.
 ///
 /// INT, TERM, HUP and QUIT are passed on to COMMAND. If ringctl is in the foreground of a terminal, or standard input is a
 /// terminal, COMMAND stays in the process group of ringctl. Otherwise it has a group of its own, and all of that is killed
@@ -53,8 +54,9 @@ Examples:
   ringctl lock tidy --no-wait -- ./tidy || true  not while another one does
   ringctl lock log -- sh -c 'date >> log'        with the shell's own syntax
 
-Exit codes: that of COMMAND, 128+n if signal n ended it; before COMMAND: 1 the system refused; 2 usage;
-3 held by another (--no-wait); 4 timed out; 6 not a lock; 126 COMMAND cannot be executed; 127 it was not found.")]
+Exit codes: that of COMMAND, 128+n if signal n ended it; before COMMAND: 1 the system refused;
+2 usage; 3 held by another (--no-wait); 4 timed out; 6 not a lock; 126 COMMAND cannot be
+executed; 127 it was not found.")]
 pub struct Args {
     /// Name of the lock
     name: RingName,

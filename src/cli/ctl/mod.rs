@@ -27,6 +27,7 @@ mod sem;
 mod semaphores;
 mod settle;
 mod show;
+mod svg_file;
 pub mod test;
 mod wait;
 mod watch;
@@ -66,7 +67,7 @@ Examples:
   ringctl watch jobs                     see its slots, semaphores and processes as items move
   ringctl wait jobs --until empty        wait until everything was received and acknowledged
   ringctl run -p 3 -c 3 /var/log/*.log   send files through a ring, and verify what arrives
-  ringctl demo                           kill processes that use a ring, and see that nothing is lost
+  ringctl demo                           kill processes that use a ring; nothing is lost
   ringctl bench                          measure how fast rings are on this machine
   ringctl check logs/*                   check the logs of a run for lost or doubled items
   ringctl test jobs.toml                 run a test of several processes
@@ -79,7 +80,8 @@ Examples:
   ringctl event built wait               wait until another process has set it
 
 Exit codes: 0 done, 1 runtime error, 2 usage, 3 empty or not found, 4 timed out, 5 closed,
-6 damaged or incompatible, 10 an assertion failed, 11 a test was inconclusive, 128+n ended by signal n.";
+6 damaged or incompatible, 10 an assertion failed, 11 a test was inconclusive, 128+n ended by
+signal n.";
 
 // A process has only one value of this type.
 #[allow(clippy::large_enum_variant)]

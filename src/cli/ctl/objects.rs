@@ -11,7 +11,8 @@ use crate::{Error, ErrorKind, RingName};
 /// How the object is opened or made.
 #[derive(Debug, clap::Args)]
 pub struct ObjectArgs {
-    /// Who may use it if it is made, in octal, whatever the umask: read and write go together [default: 600]
+    /// Permissions in octal if it is made, whatever the umask; using it needs both read and write [default:
+    /// 600]
     #[arg(long, value_name = "MODE")]
     mode: Option<ModeArg>,
     #[command(flatten)]
@@ -43,7 +44,7 @@ pub fn failure(kind: &str, name: &RingName, error: &Error) -> Failure {
             return Failure { line: line.replacen("ring", kind, 1), hint, code };
         }
         Error::NotFound(_) | Error::Exists(_) | Error::Incompatible { .. } => format!("{kind} {error}"),
-        // These have the name.
+        // These errors contain the name.
         Error::Options(_) | Error::Busy(_) | Error::Name { .. } => error.to_string(),
         Error::Io { what, source } => format!("{kind} {text:?}: {what}: {}", plain(source)),
         _ => format!("{kind} {text:?}: {error}"),

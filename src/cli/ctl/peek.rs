@@ -48,7 +48,7 @@ pub struct Args {
     /// The bytes unchanged, also on a terminal
     #[arg(long, conflicts_with = "json")]
     raw: bool,
-    /// One JSON object a line; bytes that are no UTF-8 in base64
+    /// One JSON object a line; bytes that are not UTF-8 in base64
     ///
     /// Its fields: schema (ringpipe.peek/1), ring, producer, sequence, attempt, failures, sent_at_ns, bytes (their
     /// number), text or base64. Of an item that failed for good, the bytes are those of the item, and dead_letter has ring,

@@ -41,7 +41,7 @@ const BLOCKED_PAUSE: Duration = Duration::from_millis(1);
 Examples:
   ringctl requeue failed                       each item to the ring that it came from
   ringctl requeue failed retry -n 100          the oldest 100 to the ring retry
-  ringctl requeue failed --exit 75 --keep      items whose command exited with 75; keep their letters
+  ringctl requeue failed --exit 75 --keep      items whose command exited with 75; keep letters
 
 Exit codes: 0 sent, also when there was none; 1 runtime error; 2 usage; 3 no such ring; 4 no room in
 TO (--timeout), or letters lie behind an item that its producer has not finished; 5 TO is closed;
@@ -76,7 +76,7 @@ pub struct Args {
     /// Print one JSON object
     ///
     /// Its fields: schema (ringpipe.requeue/1), ring, sent (items), to (for each ring: ring, items), others (items that are
-    /// no dead letters), not_chosen (dead letters that --exit or --reason leave out), kept (the letters of sent
+    /// not dead letters), not_chosen (dead letters that --exit or --reason leave out), kept (the letters of sent
     /// items stay: --keep).
     #[arg(long)]
     json: bool,
@@ -337,8 +337,8 @@ impl Report<'_> {
         }
         match self.others {
             0 => {}
-            1 => parts.push("1 item that is no dead letter stays".into()),
-            others => parts.push(format!("{} items that are no dead letters stay", show::count(others))),
+            1 => parts.push("1 item that is not a dead letter stays".into()),
+            others => parts.push(format!("{} items that are not dead letters stay", show::count(others))),
         }
         format!("{}: {}\n", show::name(self.ring), parts.join(", "))
     }

@@ -25,9 +25,9 @@ Examples:
   { read -r token; item=$(cat); } < <(consumer jobs --hold --hold-for $$)
   ./work \"$item\" && ringctl done \"$token\"
 
-Exit codes: 0 acknowledged; 1 another user's token, or the system refused; 3 no holder: the token was
-used before, or the holder has ended and the item is delivered again; 6 the ring was damaged, the
-item is not acknowledged.")]
+Exit codes: 0 acknowledged; 1 another user's token, or the system refused; 3 no holder: the token
+was used before, or the holder has ended and the item is delivered again; 6 the ring was damaged,
+the item is not acknowledged.")]
 pub struct DoneArgs {
     /// What consumer --hold has printed on its first line
     token: Token,
@@ -136,7 +136,7 @@ fn send<T: Transport>(
         Err(Unsent::Stopped | Unsent::NoRoom) => Ok(signals::end()),
         Err(Unsent::Refused(error)) => {
             let failure = relay::refusal(&sender, &error);
-            // The codes of a missing item and of a missing token must not mean this, too.
+            // The exit code EMPTY means a missing item or token here, and must not mean this, too.
             let code = if failure.code == code::EMPTY { code::RUNTIME } else { failure.code };
             Err(Failure { code, ..failure })
         }

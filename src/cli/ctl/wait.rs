@@ -103,7 +103,7 @@ impl FromStr for Condition {
             _ => None,
         }
         .ok_or_else(|| {
-            "this is no condition; expected exists, empty, closed, gone, items=N, producers=N or consumers=N"
+            "this is not a condition; expected exists, empty, closed, gone, items=N, producers=N or consumers=N"
                 .into()
         })
     }

@@ -20,23 +20,24 @@ use crate::{OnFull, RingName};
 const ABOUT: &str = "Send items to a ring in shared memory: each line of standard input, or of FILEs";
 
 const AFTER_HELP: &str = "\
-A missing ring is made, and removed by the last process that leaves it once everything was received.
-A producer may send and leave before any consumer comes: the items stay in the ring.
+A missing ring is made, and removed by the last process that leaves it once everything was
+received. A producer may send and leave before any consumer comes: the items stay in the ring.
 
-Sizes are bytes, or K, M, G of 1024; counts are decimal; durations are 250ms, 5s, 2m, 1h, or seconds.
+Sizes are bytes, or K, M, G of 1024; counts are decimal; durations are 250ms, 5s, 2m, 1h, or
+seconds.
 
-An item that was sent is delivered, whatever process is killed afterwards. On the first INT, TERM or
-HUP a producer stops reading, sends the items that it has already read while there is room (with
---rate or --delay: none), and leaves; a second signal ends it at once.
+An item that was sent is delivered, whatever process is killed afterwards. On the first INT, TERM
+or HUP a producer stops reading, sends the items that it has already read while there is room
+(with --rate or --delay: none), and leaves; a second signal ends it at once.
 
 A producer that waits for input, its pace or room ends soon after its ring was closed or removed.
-If standard input is a file, the producer leaves its position behind the last item sent, so that the
-next command reads on from there, except after kill -9 or a second signal.
+If standard input is a file, the producer leaves its position behind the last item sent, so that
+the next command reads on from there, except after kill -9 or a second signal.
 
-With --progress-file, run the same command with --resume after a kill, until it exits with 0: no item
-is lost, and each kill doubles one item at most (with --raw and --block, a piece). Items are then sent
-one by one. The file is JSON: offset is where the next item begins, complete says that all is sent.
-After a power cut the ring is gone, too: begin again, without --resume.
+With --progress-file, run the same command with --resume after a kill, until it exits with 0: no
+item is lost, and each kill doubles one item at most (with --raw and --block, a piece). Items are
+then sent one by one. The file is JSON: offset is where the next item begins, complete says that
+all is sent. After a power cut the ring is gone, too: begin again, without --resume.
 
 Exit codes:
   0      the input was sent (or -n items of it; or, with --on-full drop-*, sent or dropped)

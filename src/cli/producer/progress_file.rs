@@ -194,7 +194,7 @@ impl Source {
     fn of(input: &Input, framing: Framing) -> Result<Self, Failure> {
         let about = input.about()?;
         if !about.is_file() {
-            let line = format!("{} is no regular file; expected one with --progress-file", input.name);
+            let line = format!("{} is not a regular file; expected one with --progress-file", input.name);
             return Err(
                 Failure::new(code::USAGE, line).hint("a pipe cannot be read again: write it to a file first")
             );

@@ -87,7 +87,7 @@ pub struct RingCounts {
 /// A process that is attached to a ring.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer {
-    /// Its process id, as it sees it.
+    /// Its process id, in its own PID namespace.
     pub pid: u32,
     /// Whether it is alive.
     pub liveness: Liveness,
@@ -326,7 +326,7 @@ pub trait Owned: Send + 'static {
     /// Acknowledges the item.
     ///
     /// # Errors
-    /// It could not be logged, and was given back.
+    /// The acknowledgement could not be logged, and the item was given back.
     fn acknowledge(self) -> Result<(), Error>;
 
     /// Gives the item back; it is delivered again. Adds no failure.
@@ -361,13 +361,13 @@ pub trait Batch {
     /// Acknowledges all items still held.
     ///
     /// # Errors
-    /// That could not be logged, and they were given back.
+    /// The acknowledgements could not be logged, and the items were given back.
     fn acknowledge(self) -> Result<(), Error>;
 
     /// Acknowledges the first `count` items still held.
     ///
     /// # Errors
-    /// That could not be logged, and they are still held.
+    /// The acknowledgements could not be logged, and the items are still held.
     fn acknowledge_first(&mut self, count: usize) -> Result<(), Error>;
 
     /// Gives all items still held back; they are delivered again.

@@ -29,7 +29,7 @@ impl Backoff {
             return max;
         }
         let doubled = min.as_secs_f64() * 2_f64.powi(i32::from(failures.saturating_sub(1)));
-        // What a duration cannot hold is above MAX, too.
+        // A time that is too long for a duration is above MAX, too.
         let whole = Duration::try_from_secs_f64(doubled).map_or(max, |doubled| doubled.min(max));
         let half = whole / 2;
         let span = u64::try_from((whole - half).as_nanos()).unwrap_or(u64::MAX);

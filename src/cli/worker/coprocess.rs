@@ -1,8 +1,8 @@
 //! Standing commands: each slot keeps one command running and sends it one item after the other. For short work, the
 //! start of a process per item is nearly the whole cost.
 //!
-//! The command answers each item, in order, with a line. What it was told about an item is therefore in the item alone:
-//! environment and arguments belong to the process, not to an item.
+//! The command answers each item, in order, with a line. All that it learns about an item is in the item
+//! itself: its environment and arguments belong to the process, not to an item.
 //!
 //! When a command ends before it has answered all its items, the first of these failed, and the others, which it may not
 //! even have read, are sent to the next command without a failure.
@@ -165,7 +165,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
                 Supply::Taken => self.finish_exhausted(before),
                 Supply::NotYet if self.receives() => {
                     self.finish_exhausted(before);
-                    // It has what it may have: to ask for more would wake the main thread.
+                    // The slot has as many jobs as it may have. Asking for more would wake the main thread.
                     if !self.unsent.is_empty() {
                         return;
                     }
@@ -190,7 +190,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
         true
     }
 
-    /// Finishes the items, of those taken last, that other workers have tried as often as they may be tried.
+    /// Of the items taken last, finishes the ones that other workers have tried as often as allowed.
     fn finish_exhausted(&mut self, first: usize) {
         let mut at = first;
         while let Some(job) = self.unsent.get(at) {
@@ -293,7 +293,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
     fn receive(&mut self, process: &mut Standing<'a, O>, most: usize) -> Result<(), Stop> {
         let mut settled = Vec::new();
         let mut received = 0;
-        // An answer is taken from `buffer`, and its process borrowed as a whole meanwhile.
+        // Taken out of the process, because handling an answer borrows the whole process.
         let mut buffer = std::mem::take(&mut process.buffer);
         let result = loop {
             let Some(stdout) = &mut process.stdout else { break Ok(()) };
@@ -343,7 +343,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
                 &joined
             }
         };
-        // What a command still says that is being replaced comes too late.
+        // Answers of a command that is being replaced come too late.
         while process.is_trusted()
             && let Some(end) = memchr::memchr(b'\n', bytes)
         {
@@ -364,7 +364,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
             if verdict == Verdict::Done {
                 settled.push(self.finish(ended, job, &[]));
             } else {
-                // What it said about the item before its answer.
+                // Its standard error about the item, written before the answer.
                 process.pass_stderr(self.shared.finisher)?;
                 settled.push(self.finish(ended, job, &std::mem::take(&mut process.tail)));
             }
@@ -387,7 +387,7 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
         process.flush_stderr(self.shared.finisher)?;
         let (stopped, ending) = (process.ladder.stopped, process.ending(status));
         let first = process.sent.pop_front();
-        // The next command gets the others first, in their order.
+        // The next command gets the other items first, in their order.
         for Sent { job, .. } in process.sent.drain(..).rev() {
             self.unsent.push_front(job);
         }
@@ -399,8 +399,8 @@ impl<'a, 'o, S: Sender, O: Owned> Slot<'a, 'o, S, O> {
         if process.answered {
             (self.deaths, self.has_worked) = (0, true);
         } else if item.is_some() && !stopped && ending != Ending::TimedOut {
-            // Where a command has answered other items, one item that ends it each time is no reason to stop: it fails
-            // for good.
+            // If a command of this slot has answered other items, one item that ends it each time is no
+            // reason to stop the worker: that item fails for good.
             self.deaths += u32::from(!(self.has_worked && self.suspect == item));
             self.suspect = item;
         }

@@ -66,7 +66,7 @@ impl<'o, S: Sender> DeadLetters<'o, S> {
                     *kept = Some(sender);
                     return Ok(());
                 }
-                // A ring for dead letters is made when needed, also once more.
+                // If the ring for dead letters was removed, it is made again, once for each item.
                 Err(Unsent::Refused(error)) if !is_again && relay::is_removed(&sender, &error) => {
                     is_again = true;
                 }
@@ -80,7 +80,7 @@ impl<'o, S: Sender> DeadLetters<'o, S> {
     }
 }
 
-/// Sends an item to another ring, and waits for room in it; once `late` is raised, no longer.
+/// Sends an item to another ring. Waits for room until `late` is raised.
 ///
 /// # Errors
 /// [`Stop`], and the item was not sent: there is no room, or the ring takes no such item.

@@ -1,6 +1,7 @@
-//! Decides what becomes of a job after its command has ended, in an order in which a death loses nothing: its output is
-//! written, then its answer sent, then the joblog has a line, then its items are acknowledged. After a death before that,
-//! `--resume` skips what comes again and has its line.
+//! Decides what becomes of a job after its command has ended. The order of the steps is such that a death
+//! loses nothing: first the output is written, then the answer is sent, then the joblog gets a line, then the
+//! items are acknowledged. If the worker dies before the acknowledgement, the items are delivered again, and
+//! `--resume` skips each item that has a line.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -68,14 +69,14 @@ pub struct Finished<O> {
 pub struct Finisher<'o, S> {
     pub options: &'o WorkArgs,
     pub ring: &'o str,
-    /// Raised when commands are terminated: what has no room is then not waited for.
+    /// Raised when commands are terminated: from then on, no write waits for room.
     pub late: StopFlag,
     pub printer: Mutex<Printer>,
-    /// Whether answers are lines, without the newline of the last.
+    /// Whether answers are lines: then the last newline of an answer is left out.
     pub answers_are_lines: bool,
     /// Where answers go.
     pub reply: Option<Mutex<S>>,
-    /// Where items go that failed for good.
+    /// Where the items that failed for good go.
     pub dead: Option<DeadLetters<'o, S>>,
     pub joblog: Option<Mutex<JobLog>>,
     /// Writes the notes.
@@ -91,7 +92,7 @@ pub struct State {
     pub tally: Tally,
     pub halt: Option<Halt>,
     pub random: fastrand::Rng,
-    /// The items that are done (`--dedup`). Not those that failed for good: they may be sent again.
+    /// The items that are done (`--dedup`), without the items that failed for good: they may be sent again.
     pub seen: Option<Seen>,
 }
 
@@ -99,7 +100,7 @@ pub struct State {
 pub struct Order<O> {
     /// The number of the job whose output comes next.
     next: u64,
-    /// By number; jobs into which one was divided share theirs.
+    /// By job number. The jobs that a divided job became share its number.
     waiting: BTreeMap<u64, Vec<Finished<O>>>,
 }
 
@@ -149,7 +150,7 @@ impl<S: Sender> Finisher<'_, S> {
         self.settle(finished).unwrap_or_else(After::Stop)
     }
 
-    /// Finishes a job, and those that waited for it.
+    /// Finishes a job, and the jobs that waited for it.
     pub fn finish_in_order<O: Owned>(
         &self,
         order: &Mutex<Order<O>>,
@@ -194,7 +195,7 @@ impl<S: Sender> Finisher<'_, S> {
         item.failures() > self.retries()
     }
 
-    /// Whether one of a job's items has.
+    /// Whether one of a job's items has used up its attempts.
     pub fn are_exhausted<O: Owned>(&self, items: &[O]) -> bool {
         items.iter().any(|item| self.is_exhausted(item))
     }
@@ -213,8 +214,9 @@ impl<S: Sender> Finisher<'_, S> {
             return Err(cut.into());
         }
         if finished.ended.stopped && !matches!(finished.ended.ending, Ending::Told(Verdict::Done, _)) {
-            // The worker ended it: that is no failure, and an exit code of 0 says only that it ended in an orderly way. Its
-            // items are given back, and it is not logged: `--resume` would take it for done.
+            // The worker ended the command: that is not a failure, and exit code 0 says only that the command
+            // ended in an orderly way. The job's items are given back, and it is not logged: `--resume` would
+            // take it for done.
             return Ok(After::Settled);
         }
         match self.verdict(&finished.ended) {
@@ -324,7 +326,7 @@ impl<S: Sender> Finisher<'_, S> {
         halted(&mut state, true)
     }
 
-    /// The failure of a worker that was told no place for items which fail for good.
+    /// The failure of a worker without a place for items that fail for good.
     fn fails<O: Owned>(&self, finished: &Finished<O>, failures: u8) -> Failure {
         let (ring, key) = (self.ring, key_of(&finished.job));
         let times = if failures == 1 { "once".into() } else { format!("{failures} times") };

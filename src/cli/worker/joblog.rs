@@ -110,7 +110,7 @@ impl JobLog {
             self.is_cut = false;
             return Ok(());
         }
-        // Without a byte the file's end is as before.
+        // If no byte was written, the end of the file is as before.
         self.is_cut = if written == 0 { self.is_cut } else { !line[..written].ends_with('\n') };
         Err(io::Error::new(io::ErrorKind::WriteZero, "only a part of a line could be written"))
     }
@@ -121,7 +121,7 @@ fn line(entry: &Entry<'_>) -> String {
     let started = entry.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let runtime = entry.runtime.as_secs_f64();
     let (exit, signal) = entry.ending.codes();
-    // Has no tab and no newline afterwards.
+    // The escaped text has no tab and no newline.
     let command = escape::text(entry.command);
     format!(
         "{job}\t:\t{started:.3}\t{runtime:10.3}\t{sent}\t{received}\t{exit}\t{signal}\t{command}\t\
@@ -134,8 +134,8 @@ fn line(entry: &Entry<'_>) -> String {
 pub struct Done(HashSet<(u32, u64)>);
 
 impl Done {
-    /// Reads `path`; `on_exit` says which exit codes mean that an item is done. A file that does not exist has none. Skips incomplete lines, and lines without the columns of an
-    /// item.
+    /// Reads `path`. `on_exit` says which exit codes mean that an item is done. A file that does not exist
+    /// has no items. Skips incomplete lines, and lines without the columns of an item.
     ///
     /// # Errors
     /// A [`Failure`] if the file cannot be read.

@@ -48,8 +48,8 @@ impl Limits {
         Limits { load: load.map(|LoadArg(load)| load), memory: memfree.map(|ByteSize(bytes)| bytes) }
     }
 
-    /// Whether a command may start now: the load average of the last minute is below the limit, and as much memory is
-    /// available. What the system does not report is no reason to wait.
+    /// Whether a command may start now: the load average of the last minute is below its limit, and enough
+    /// memory is available. A value that the system does not report is no reason to wait.
     pub fn allow(&self) -> bool {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let calm = self.load.is_none_or(|most| load(&read("/proc/loadavg")).is_none_or(|load| load < most));

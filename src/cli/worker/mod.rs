@@ -1,8 +1,10 @@
-//! `consumer RING -- COMMAND`: runs a command for each item. The item is acknowledged by what the command did.
+//! `consumer RING -- COMMAND`: runs a command for each item. The end of the command decides whether the item
+//! is acknowledged, tried again, or fails for good.
 //!
-//! The main thread receives items and hands them out; a thread for each slot (`--jobs`) runs commands and decides what
-//! becomes of their items. So the main thread may wait for items, and an acknowledgement never waits for it.
-//! A slot with a standing command (`--coprocess`) takes its next item itself while there are some.
+//! The main thread receives items and hands them out; a thread for each slot (`--jobs`) runs commands and
+//! decides what becomes of their items. So the main thread may wait for items, and no acknowledgement waits
+//! for the main thread. A slot with a standing command (`--coprocess`) takes its next item itself while there
+//! are some.
 //!
 //! An item belongs to its worker for as long as that lives: no time limit takes it away. When the worker dies, other
 //! consumers get its items, and its commands are killed.
@@ -78,10 +80,10 @@ const GRACE: Duration = Duration::from_secs(10);
 pub fn run(options: &WorkerOptions<'_>, ui: &Ui) -> Result<End, Failure> {
     options.process.affinity.apply()?;
     let template = checked(options)?;
-    // Before the ring is attached, and while there is one thread.
+    // Start the guard before the ring is attached, and while there is one thread.
     let guard = Guard::start(options.work.jobs.map_or(1, |jobs| jobs.0));
     let guard = guard.map_err(|error| Failure::io("starting the guard of the commands", &error))?;
-    // After that: the guard must not keep the log's lock when this process is killed.
+    // Open the log after that: otherwise the guard would keep the log's lock when this process is killed.
     match options.process.log.open(ui.program())? {
         Some(log) => log.or_failure(run_over::<Logged<Shm>>(options, &template, &guard, Some(&log), ui)),
         None => run_over::<Shm>(options, &template, &guard, None, ui),
@@ -128,7 +130,7 @@ fn run_over<T: Transport>(
         None => None,
     };
     let ring = receiver.observe().name().to_string();
-    // Room for any item, so that none stops the worker again and again.
+    // The ring takes a letter about any item, so that no item stops the worker again and again.
     let largest = (receiver.observe().capacity() / 2).saturating_mul(receiver.observe().slot_size());
     let create = for_letters(largest);
     let dead = work
@@ -172,8 +174,8 @@ fn run_over<T: Transport>(
         Pace::new(options.pace.rate, options.pace.delay, fastrand::Rng::new()),
         Limits::new(work.load, work.memfree),
     );
-    // A slot with items ahead of its command has the next one at hand. What holds items up, or drops some, is the main
-    // thread's.
+    // Slots take items from the ring themselves only if they hold none ahead of their commands, and if the
+    // main thread holds no items up and drops none.
     let is_plain = pace.is_unlimited() && limits == Limits::default() && !work.resume && !options.dedup;
     let is_shared = work.coprocess.is_some() && prefetch == 0 && is_plain;
     let source = Source::new(receiver, options.count, is_shared, &stop);
@@ -256,7 +258,7 @@ fn prefetch(work: &WorkArgs) -> usize {
     }
 }
 
-/// What the joblog has as done, and the joblog. Makes the folder for results.
+/// The items that the joblog has as done, and the joblog itself. Makes the folder for results.
 fn files(work: &WorkArgs) -> Result<(Done, Option<Mutex<JobLog>>), Failure> {
     let done = match (&work.joblog, work.resume) {
         (Some(path), true) => Done::read(path, &work.on_exit.clone().unwrap_or_default())?,

@@ -44,7 +44,8 @@ pub struct WorkArgs {
     /// It answers each item, in order, with a line on its standard output: ok, retry TEXT, or dead TEXT. length: four
     /// bytes, the most significant first, before each item. With --prefetch K, each command gets up to K items more
     /// before it has answered. Its environment has RING_NAME and RING_SLOT. When it ends, another is started. It must
-    /// neither wait for more input than an item nor keep answers back: sed -u, python3 -u, mawk -W interactive.
+    /// neither wait for more input than an item nor buffer its answers: use sed -u, python3 -u or mawk -W
+    /// interactive.
     #[arg(
         long,
         value_name = "FORM",

@@ -18,7 +18,7 @@ const LONGEST_LINE: usize = 64 << 10;
 const ASK_AGAIN: Duration = Duration::from_millis(1);
 /// The longest wait for room without a look at the flag.
 const ROOM: Duration = Duration::from_millis(50);
-/// How often it asks after the flag was raised.
+/// How often the process asks after the flag was raised.
 const ASKS_AFTER_STOP: u32 = 100;
 
 /// One of a command's outputs.
@@ -75,7 +75,8 @@ impl Printer {
     /// write in between.
     ///
     /// # Errors
-    /// Why an output was not written completely; or [`Cut::Failed`] if a spool cannot be read. If the reader of standard error has left, that is not an error.
+    /// Why an output was not written completely; or [`Cut::Failed`] if a spool cannot be read. It is not an
+    /// error if the reader of standard error has left.
     pub fn group(&mut self, label: &str, stdout: &mut Spool, stderr: &mut Spool) -> Result<(), Cut> {
         if stdout.is_empty() && stderr.is_empty() {
             return Ok(());

@@ -1,10 +1,11 @@
 //! Keeps what commands wrote in a folder per job (`--results`).
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 use super::spool::Spool;
+use crate::cli::common::whole_file::put;
 
 /// Writes the files `item`, `stdout`, `stderr` and `result` of a command to the folder `key` in `folder`. Each file
 /// appears complete, and `result` with the line `ending` as the last one. Files of an earlier attempt are replaced.
@@ -21,22 +22,10 @@ pub fn keep<'i>(
 ) -> io::Result<()> {
     let folder = folder.join(key);
     fs::create_dir_all(&folder)?;
-    put(&folder, "item", |file| items.into_iter().try_for_each(|item| file.write_all(item)))?;
-    put(&folder, "stdout", |file| stdout.copy_to(&mut |piece: &[u8]| file.write_all(piece)))?;
-    put(&folder, "stderr", |file| stderr.copy_to(&mut |piece: &[u8]| file.write_all(piece)))?;
-    put(&folder, "result", |file| writeln!(file, "{ending}"))
-}
-
-/// Writes a file under a temporary name, and renames it when it is complete.
-fn put(folder: &Path, name: &str, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let temporary = folder.join(format!(".{name}.{}", std::process::id()));
-    let written = File::create(&temporary).and_then(|mut file| write(&mut file));
-    let result = written.and_then(|()| fs::rename(&temporary, folder.join(name)));
-    if result.is_err() {
-        // It may not exist; the error that matters is the first one.
-        let _ = fs::remove_file(&temporary);
-    }
-    result
+    put(&folder.join("item"), |file| items.into_iter().try_for_each(|item| file.write_all(item)))?;
+    put(&folder.join("stdout"), |file| stdout.copy_to(&mut |piece: &[u8]| file.write_all(piece)))?;
+    put(&folder.join("stderr"), |file| stderr.copy_to(&mut |piece: &[u8]| file.write_all(piece)))?;
+    put(&folder.join("result"), |file| writeln!(file, "{ending}"))
 }
 
 #[cfg(test)]

@@ -125,12 +125,12 @@ impl<S: Sender, O: Owned> Worker<'_, '_, S, O> {
             (ended, output.stdout.len())
         };
         let ended = match ended {
-            // A service manager stops a worker with all its commands.
+            // A service manager that stops a worker also signals the worker's commands.
             Ok(ended) if self.stop.is_raised() && ended.ending.is_by_request() => {
                 Ended { stopped: true, ..ended }
             }
             Ok(ended) => ended,
-            // Without an item in its arguments, environment and limits are the reason.
+            // If the arguments do not contain the item, its size is not the reason.
             Err(error) if is_too_long(&error) && self.template.uses_item() && items.len() > 1 => {
                 return Ok(divided(job));
             }

@@ -83,7 +83,7 @@ impl Bell {
     }
 }
 
-/// All jobs in hand.
+/// All jobs that the worker has.
 #[derive(Debug)]
 pub struct Jobs<O, S> {
     state: Mutex<State<O, S>>,
@@ -136,8 +136,8 @@ impl<O, S> State<O, S> {
 
     /// The slot to wake for the next job that waits: of those asleep, the one with the fewest jobs.
     ///
-    /// A job never waits while all slots sleep: the slot with the fewest jobs of all may take it, and it is either awake,
-    /// and asks before it sleeps, or it is the answer here.
+    /// A job never waits while all slots sleep: the slot with the fewest jobs of all may always take one. If that slot
+    /// is awake, it looks for a job before it sleeps; if it sleeps, this function returns it.
     fn next_awake(&mut self) -> Option<usize> {
         if self.waiting.is_empty() {
             return None;
@@ -238,7 +238,7 @@ impl<O: Owned, S> Jobs<O, S> {
         &self.bells[slot]
     }
 
-    /// Takes jobs that wait for a slot, so many that `slot` has at most `most`, and no more than its share of all.
+    /// Takes waiting jobs until `slot` has `most` jobs or its share of all jobs.
     pub fn try_take(&self, slot: usize, most: usize, jobs: &mut VecDeque<Job<O>>) -> Supply {
         let mut state = self.state();
         state.asleep.retain(|&asleep| asleep != slot);
@@ -261,9 +261,10 @@ impl<O: Owned, S> Jobs<O, S> {
         Supply::NotYet
     }
 
-    /// Whether a slot that found no job may receive one itself: there is room, no failed item is due, and the worker does not end. The slot then has
-    /// a job, until it says by [`received_none`](Self::received_none) that there is none. Otherwise the main thread is told
-    /// what the slot has finished quietly.
+    /// Whether a slot that found no job may receive one itself: there is room, no failed item is due, and the
+    /// worker does not end. If so, the slot counts as having a job until it reports by
+    /// [`received_none`](Self::received_none) that there is none. If not, the main thread is told what the
+    /// slot has finished quietly.
     pub fn may_receive(&self, slot: usize) -> bool {
         let mut state = self.state();
         let is_free = state.held[slot] == 0
@@ -280,7 +281,7 @@ impl<O: Owned, S> Jobs<O, S> {
         false
     }
 
-    /// A slot that was allowed to receive a job has none. True: one waits by now.
+    /// A slot that was allowed to receive a job found none. True: a job waits by now.
     pub fn received_none(&self, slot: usize) -> bool {
         let mut state = self.state();
         state.running -= 1;
@@ -290,8 +291,8 @@ impl<O: Owned, S> Jobs<O, S> {
         waits
     }
 
-    /// A slot has finished some of its jobs, and asks by [`may_receive`](Self::may_receive) at once for another one.
-    /// The main thread need not know unless there is more to it.
+    /// A slot has finished some of its jobs, and asks by [`may_receive`](Self::may_receive) at once for
+    /// another one. The main thread is told only if not all of them are settled.
     pub fn finished_quietly(&self, slot: usize, all: impl Iterator<Item = After<O, S>>) {
         let mut state = self.state();
         let mut is_quiet = true;
@@ -323,7 +324,7 @@ impl<O: Owned, S> Jobs<O, S> {
         self.notify(state);
     }
 
-    /// Records that a standing command runs, until the answer is dropped.
+    /// Records that a standing command runs, until the returned value is dropped.
     pub fn stands(&self) -> Stands<'_, O, S> {
         self.state().standing += 1;
         Stands(self)
@@ -346,8 +347,8 @@ impl<O: Owned, S> Jobs<O, S> {
         }
     }
 
-    /// Moves the postponed jobs that are due to the front, as far as there is room; then answers how many more jobs may
-    /// be added.
+    /// Moves the postponed jobs that are due to the front, as far as there is room. Returns how many more
+    /// jobs may be added.
     pub fn room(&self) -> usize {
         self.room_in(&mut self.state())
     }
@@ -422,7 +423,7 @@ impl<O: Owned, S> Jobs<O, S> {
         stop
     }
 
-    /// No job starts any more. Answers those that have not started; running ones go on.
+    /// Lets no further job start. Returns the jobs that have not started; running jobs continue.
     pub fn end(&self) -> Vec<Job<O>> {
         let mut state = self.state();
         state.over = true;

@@ -33,12 +33,12 @@ pub struct Taking<R> {
     number: u64,
     /// Slots may take items.
     is_shared: bool,
-    /// What a slot met instead of an item, for the main thread.
+    /// The error that a slot got instead of an item, for the main thread.
     failed: Option<Error>,
 }
 
 impl<'a, R: Receiver> Source<'a, R> {
-    /// Of `wanted` items at most. `is_shared`: slots may take items, each a job.
+    /// Takes at most `wanted` items. `is_shared`: slots may take items, each a job.
     pub fn new(receiver: R, wanted: Option<u64>, is_shared: bool, stop: &'a StopFlag) -> Self {
         let wanted = wanted.unwrap_or(u64::MAX);
         let taking = Taking { receiver, taken: 0, wanted, number: 0, is_shared, failed: None };
@@ -111,7 +111,7 @@ impl<R: Receiver> TakeNow<R::Owned> for Source<'_, R> {
             return None;
         }
         match taking.receiver.receive_owned(Duration::ZERO) {
-            // A signal may have come while the item did: it goes back.
+            // A signal may have come together with the item: the item is given back.
             Ok(_) if self.stop.is_raised() => None,
             Ok(item) => {
                 taking.taken += 1;

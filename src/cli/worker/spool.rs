@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::libc::{O_EXCL, O_TMPFILE};
 use nix::sys::resource::{Resource, getrlimit};
 
-/// What is kept in memory; also the size of the pieces in which a file is read.
+/// How many bytes are kept in memory; also the size of the pieces in which a file is read.
 const IN_MEMORY: usize = 64 << 10;
 /// How many names are tried for a temporary file.
 const NAMES: u32 = 100;
@@ -19,8 +19,8 @@ const NAMES: u32 = 100;
 /// The temporary files that are open now.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether so many spools have a file that no more outputs should wait: a quarter of the descriptors that this process
-/// may have. The commands that run need the others.
+/// Whether too many spools have a file for further outputs to wait. The bound is a quarter of the descriptors
+/// that this process may have: the commands that run need the others.
 pub fn is_crowded() -> bool {
     // Relaxed: a bound that is exceeded by a few does no harm.
     OPEN.load(Ordering::Relaxed) >= most_files()

@@ -53,7 +53,7 @@ pub struct Standing<'a, O: Owned> {
     why: Option<Ending>,
     /// It closed its standard input or output.
     has_closed: bool,
-    /// The time limit is no longer that of an item.
+    /// It is to end: the time limit is no longer that of an item.
     is_leaving: bool,
     /// The last of its standard error since an item failed, and the beginning of its next line.
     pub tail: Vec<u8>,
@@ -63,7 +63,7 @@ pub struct Standing<'a, O: Owned> {
     _stands: Stands<'a, O, Stop>,
 }
 
-/// What a process waited for.
+/// What a wait for a command found.
 pub struct Seen {
     pub ended: bool,
     pub stdout: bool,

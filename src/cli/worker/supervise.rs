@@ -22,17 +22,17 @@ use crate::sys::command::child::{Guard, Running, With, set_nonblocking, signal_o
 pub const KILL_AFTER: Duration = Duration::from_secs(5);
 /// How often a command is asked whether it has ended, where the kernel does not tell.
 pub const POLL: Duration = Duration::from_millis(10);
-/// After so much of its output, a command's time limit and the worker's end are looked at.
+/// After this many bytes of its output, a command's time limit and the end of the worker are checked again.
 const MOST_AT_ONCE: usize = 1 << 20;
 /// After the end of a command, at most this much of its output is read: more comes only from processes that have left
 /// its group.
 pub const MOST_AFTER_END: usize = 1 << 20;
 
-/// Tells all running commands to end. Each is told once.
+/// Tells all running commands to end, each of them once.
 #[derive(Debug)]
 pub struct Terminator {
     told: PipeReader,
-    /// Closed to tell.
+    /// Closing it tells them.
     keeps: Mutex<Option<PipeWriter>>,
 }
 
@@ -212,7 +212,7 @@ impl Ladder {
     }
 }
 
-/// What a command was waited for.
+/// What a wait for a command found.
 struct Seen {
     /// Its first process has ended.
     ended: bool,
@@ -298,7 +298,7 @@ impl<'i> Pipes<'i> {
                 Ok(n) => *left = &left[n..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // It does not read the rest, which its exit code judges.
+                // The command does not read the rest. Its exit code says whether that is a failure.
                 Err(_) => self.input = None,
             }
         }

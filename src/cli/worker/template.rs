@@ -117,7 +117,7 @@ impl Template {
         &self.name
     }
 
-    /// Why the system did not start the command, although it could have been when the worker began.
+    /// Why the system did not start the command, although its program was executable when the worker began.
     pub fn not_started(&self, error: &io::Error) -> Failure {
         program::not_started(&self.name, error)
     }

@@ -30,7 +30,7 @@ pub enum Ending {
     TimedOut,
     /// It could not be started with this item: why.
     NotRun(String),
-    /// A standing command answered so, in its words; or gave an answer that is none.
+    /// A standing command gave this answer, in its own words; or what it wrote is not an answer.
     Told(Verdict, String),
     /// A standing command exited with this code before it answered.
     Left(i32),
@@ -39,7 +39,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// Whether a signal ended it that processes get when the machine or a service is stopped.
+    /// Whether it was ended by a signal that processes get when the machine or a service is stopped.
     pub fn is_by_request(&self) -> bool {
         let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGKILL];
         matches!(self, Ending::Signalled(number) if signals.iter().any(|signal| *signal as i32 == *number))
@@ -129,7 +129,7 @@ impl FromStr for OnExit {
                 "ack" => Verdict::Done,
                 "retry" => Verdict::Retry,
                 "dead" => Verdict::Dead,
-                _ => return Err(bad(format!("{verdict:?} is no verdict"))),
+                _ => return Err(bad(format!("{verdict:?} is not a verdict"))),
             };
             if codes == "*" {
                 on_exit.others = Some(verdict);
@@ -206,8 +206,8 @@ mod tests {
             ("", "\"\" has no '='"),
             ("3", "\"3\" has no '='"),
             ("3=dead,", "\"\" has no '='"),
-            ("3=drop", "\"drop\" is no verdict"),
-            ("3= dead", "\" dead\" is no verdict"),
+            ("3=drop", "\"drop\" is not a verdict"),
+            ("3= dead", "\" dead\" is not a verdict"),
             ("256=dead", "\"256\" is neither"),
             ("+3=dead", "\"+3\" is neither"),
             ("-3=dead", "\"-3\" is neither"),

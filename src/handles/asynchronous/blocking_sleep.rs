@@ -96,7 +96,8 @@ impl BlockingSleep {
         Ok(BlockingSleep(state))
     }
 
-    /// Whether the sleep is over, and ended by a wake-up. If it is not over, it will wake the task of `cx`.
+    /// `Ready` when the sleep is over: true if a wake-up ended it. Until then, the end of the sleep wakes the
+    /// task of `cx`.
     pub fn poll(&self, cx: &Context<'_>) -> Poll<Result<bool>> {
         let task = cx.waker().clone();
         let mut state = lock(&self.0);

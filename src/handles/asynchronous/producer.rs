@@ -81,7 +81,7 @@ impl RoomWait for TaskRoom {
             return Err(Error::TimedOut);
         }
         self.stop_waiting(core);
-        core.pass_door(found?.ok_or(Error::TimedOut)?)
+        core.refuse_if_closed(found?.ok_or(Error::TimedOut)?)
     }
 }
 

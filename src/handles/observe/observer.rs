@@ -115,7 +115,7 @@ impl RingObserver {
     pub fn is_drained(&self) -> bool {
         let slots = &self.slots;
         let is_dead = |word: Word| word.tag() != Tag::Reading && slots.memory().is_dead(word.owner());
-        // A producer may publish after its word was read, and then die: reading the word again tells.
+        // A producer may publish after its word was read, and then die. So the word is read again.
         let unpublished = RefCell::new(Vec::new());
         let notes_dead = |word| {
             is_dead(word) && {

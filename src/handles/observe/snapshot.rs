@@ -37,9 +37,9 @@ pub struct Snapshot {
     pub used_slots: u64,
     /// Items to be received, including those to be delivered again.
     pub ready: u64,
-    /// Those of them that were delivered before, or were published late.
+    /// How many `ready` items were delivered before, or were published late.
     pub returned: u64,
-    /// Those of them with failed attempts at processing.
+    /// How many `ready` items have failed attempts at processing.
     pub failed: u64,
     /// Claims that producers have not published yet.
     pub writing: u64,
@@ -77,7 +77,7 @@ pub struct Snapshot {
     pub participants: Vec<ParticipantInfo>,
     /// Owner and mode of the segment.
     pub attributes: Attributes,
-    /// Process id of the creator, and nanoseconds since 1970 at creation.
+    /// Process id of the creator.
     pub creator: u32,
     /// When the ring was created, nanoseconds since 1970.
     pub created_at: u64,
@@ -167,7 +167,7 @@ pub enum Liveness {
     Dead,
 }
 
-/// What a participant's process id, as it saw it itself, means to the process that reads it.
+/// Which process the reader finds under the process id that a participant recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PidNamespace {
@@ -190,9 +190,9 @@ pub struct ParticipantInfo {
     pub serial: u32,
     /// Producer or consumer.
     pub role: Role,
-    /// Its process id, as it saw it itself.
+    /// Its process id, in its own PID namespace.
     pub pid: u32,
-    /// What that process id means here; `None` for a dead participant, and where it is unknown.
+    /// What that process id means to the reader; `None` for a dead participant, and where it is unknown.
     pub pid_namespace: Option<PidNamespace>,
     /// Its command name.
     pub command: String,
@@ -269,7 +269,6 @@ impl RingObserver {
     /// # ring.remove()?;
     /// # Ok::<(), ringpipe::Error>(())
     /// ```
-    ///
     ///
     /// # Errors
     /// [`Error::Io`] when the system refuses to describe the segment; [`Error::Truncated`].
@@ -434,8 +433,8 @@ impl RingObserver {
     }
 }
 
-/// For how long a participant has held a claim, from the time that it recorded. `None`: it recorded no time, or
-/// its clock is another one than ours.
+/// For how long a participant has held a claim, from the time that it recorded. `None`: it recorded no time,
+/// or its clock is not the reader's.
 fn held_for(since: u64, now: u64, attached_for: u64) -> Option<u64> {
     // The clocks may be read a little later than the values that they are compared with.
     const SLACK: u64 = 1_000_000_000;

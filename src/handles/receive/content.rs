@@ -54,7 +54,8 @@ impl<'a> Content<'a> {
         let mut old = word.load(Relaxed);
         for _ in 0..u8::MAX {
             let new = header::with_failure(old);
-            // After the load: if the slot has another item by the exchange, its word is another one.
+            // Check after the load: if the slot gets another item after the check, its word changes, and the
+            // exchange fails.
             if new == old || check().is_err() {
                 return header::failures_in(old);
             }
@@ -155,8 +156,9 @@ macro_rules! item_accessors {
         }
 
         /// How many attempts at processing it have failed, as its holders recorded with
-        /// [`OwnedItem::record_failure`](crate::OwnedItem::record_failure). Another number than
-        /// [`attempt`](Self::attempt): a delivery that ended because its consumer stopped or died is no failure.
+        /// [`OwnedItem::record_failure`](crate::OwnedItem::record_failure). Unlike
+        /// [`attempt`](Self::attempt), this does not count a delivery that ended because its consumer stopped
+        /// or died.
         pub fn failures(&self) -> u8 {
             self.content().failures()
         }

@@ -271,7 +271,7 @@ impl Core {
     #[cold]
     fn claim_once(&mut self) -> Result<Option<Claim>> {
         match self.look_once(Depth::Thorough, false, 1)? {
-            None if self.scan.asks_all(&self.attachment.participant) => {
+            None if self.scan.reaps_all(&self.attachment.participant) => {
                 self.look_once(Depth::Thorough, false, 1)
             }
             found => Ok(found),
@@ -298,7 +298,7 @@ impl Core {
     #[cold]
     fn claim_slowly(&mut self, most: usize, deadline: Deadline) -> Result<Claim> {
         match self.claim_by(most, deadline) {
-            Err(Error::TimedOut) if self.scan.asks_all(&self.attachment.participant) => {
+            Err(Error::TimedOut) if self.scan.reaps_all(&self.attachment.participant) => {
                 self.claim_by(most, Deadline::immediate())
             }
             claim => claim,

@@ -60,11 +60,10 @@ use crate::protocol::Claim;
 ///
 /// # The end of the stream
 ///
-/// Other consumers see the end only when these items are acknowledged, even while their consumer waits for more.
-/// An ephemeral ring is removed after the last of them. Their own consumer sees the end earlier: for it,
-/// [`Error::Ended`](crate::Error::Ended) means that no items are left except its own unacknowledged ones. If it
-/// gives one
-/// of these back, its next call receives it again.
+/// Other consumers see the end only when these items are acknowledged, even while their consumer waits for
+/// more. An ephemeral ring is removed after the last of them. Their own consumer sees the end earlier: for
+/// it, [`Error::Ended`](crate::Error::Ended) means that no items are left except its own unacknowledged ones.
+/// If it gives one of these back, its next call receives it again.
 ///
 /// So at most one consumer of a ring may keep its items until it sees the end: two such consumers would wait for
 /// each other's items.

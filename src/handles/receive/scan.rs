@@ -42,7 +42,7 @@ pub struct Scan {
     unsearched: u64,
     /// Whether the looks belong to a wait, not to a try.
     pub waits: bool,
-    /// The writer in the way, and since when it is.
+    /// The writer in the way, and since when it has been in the way.
     writer: Option<(u64, Word, u64)>,
     /// What the last look for the end of the stream found.
     looked: stream_end::Looked,
@@ -119,7 +119,7 @@ impl Scan {
     /// Checks the liveness of all participants before a consumer reports that there is no item, without or after a
     /// wait. True: there may be an item now.
     #[cold]
-    pub fn asks_all(&self, participant: &Participant) -> bool {
+    pub fn reaps_all(&self, participant: &Participant) -> bool {
         // Another process may have freed a dead participant's entry meanwhile. It announced the items before that.
         reap_all(&participant.slots).any() || self.has_events(participant)
     }
@@ -149,7 +149,7 @@ impl Scan {
         let aside = look == Depth::Aside && stream_end::more_may_come(slots);
         if self.has_events(participant) {
             // Returned items are older than the item at head.
-            if let Some(claim) = self.follow_news(participant) {
+            if let Some(claim) = self.follow_announced(participant) {
                 return Ok(Some(claim));
             }
             thorough = true;
@@ -183,7 +183,7 @@ impl Scan {
     }
 
     /// Searches for returned items if there may be some: they were announced, or the last search found one.
-    fn follow_news(&mut self, participant: &Participant) -> Option<Claim> {
+    fn follow_announced(&mut self, participant: &Participant) -> Option<Claim> {
         // E9: read before the search, so that a later event starts another search.
         let events = participant.memory().returned().load(Acquire);
         // The low half counts returned items, the high half other events.
@@ -240,14 +240,14 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     /// A participant that looks when a test tells it to, and takes what it finds.
-    struct Looker(Participant, Scan);
+    struct Searcher(Participant, Scan);
 
-    impl Looker {
+    impl Searcher {
         /// Has looked once.
-        fn on(ring: &Ring) -> Looker {
-            let mut looker = Looker(attached(ring, Role::Consumer), Scan::new(false));
-            assert!(matches!(looker.looks(Depth::Quick), Ok(None)));
-            looker
+        fn on(ring: &Ring) -> Searcher {
+            let mut searcher = Searcher(attached(ring, Role::Consumer), Scan::new(false));
+            assert!(matches!(searcher.looks(Depth::Quick), Ok(None)));
+            searcher
         }
 
         fn looks(&mut self, depth: Depth) -> Result<Option<Claim>> {
@@ -259,14 +259,14 @@ mod tests {
     fn an_event_makes_one_quick_look_thorough() {
         let (_name, ring) = ring(Default::default());
         let producer = ring.producer().unwrap();
-        let mut looker = Looker::on(&ring);
-        looker.0.memory().announce_event();
-        assert!(looker.1.has_events(&looker.0));
-        assert!(matches!(looker.looks(Depth::Quick), Ok(None)));
-        assert!(!looker.1.has_events(&looker.0), "they are known");
+        let mut searcher = Searcher::on(&ring);
+        searcher.0.memory().announce_event();
+        assert!(searcher.1.has_events(&searcher.0));
+        assert!(matches!(searcher.looks(Depth::Quick), Ok(None)));
+        assert!(!searcher.1.has_events(&searcher.0), "they are known");
         drop(producer);
         assert!(
-            matches!(looker.looks(Depth::Quick), Err(Error::Ended)),
+            matches!(searcher.looks(Depth::Quick), Err(Error::Ended)),
             "a consumer that leaves announces it"
         );
     }
@@ -275,21 +275,21 @@ mod tests {
     fn a_dead_writer_at_head_is_recovered_and_the_item_behind_it_is_found_at_once() {
         let (_name, ring) = ring(Default::default());
         let (mut dead, mut producer) = (ring.producer().unwrap(), ring.producer().unwrap());
-        let mut looker = Looker::on(&ring);
+        let mut searcher = Searcher::on(&ring);
         std::mem::forget(dead.reserve(1).unwrap());
         drop(dead);
         producer.send(b"behind").unwrap();
-        assert_eq!(looker.looks(Depth::Thorough).unwrap().map(|claim| claim.position), Some(1));
+        assert_eq!(searcher.looks(Depth::Thorough).unwrap().map(|claim| claim.position), Some(1));
     }
 
     #[test]
     fn a_thorough_look_recovers_dead_participants_when_a_sweep_is_due() {
         let (_name, ring) = ring(Default::default());
         let _producer = ring.producer().unwrap();
-        let mut looker = Looker::on(&ring);
+        let mut searcher = Searcher::on(&ring);
         let number = dies(attached(&ring, Role::Consumer));
         ring.mapping().head_word(crate::layout::head::SWEPT_AT).store(0, Relaxed);
-        assert!(matches!(looker.looks(Depth::Thorough), Ok(None)));
+        assert!(matches!(searcher.looks(Depth::Thorough), Ok(None)));
         assert_eq!(ring.mapping().entry_word(number, entry::STATE).load(Relaxed), 0);
     }
 
@@ -302,8 +302,8 @@ mod tests {
     }
 
     /// A ring of `capacity` slots with an item that a dead consumer holds, the number of that consumer, and a
-    /// looker that has just searched everywhere and will do so again after `most` looks.
-    fn held_by_the_dead(capacity: u64, most: u64) -> (TestName, Ring, u32, Looker) {
+    /// searcher that has just searched everywhere and will do so again after `most` looks.
+    fn held_by_the_dead(capacity: u64, most: u64) -> (TestName, Ring, u32, Searcher) {
         let name = TestName::new();
         let ring = RingOptions::new().capacity(capacity).slot_size(8).create(name.0.as_str()).unwrap();
         let mut producer = ring.producer().unwrap();
@@ -312,34 +312,34 @@ mod tests {
         std::mem::forget(holder.recv().unwrap());
         let number = holder.core.participant().number;
         drop(holder);
-        let mut looker = Looker(attached(&ring, Role::Consumer), Scan::new(false));
-        looker.1.waits = true;
+        let mut searcher = Searcher(attached(&ring, Role::Consumer), Scan::new(false));
+        searcher.1.waits = true;
         // As after a search that found nothing and took so long that a sweep would be due.
-        looker.1.again = None;
-        looker.1.events = ring.observer().memory().returned().load(Acquire);
-        looker.1.unsearched = most - 1;
+        searcher.1.again = None;
+        searcher.1.events = ring.observer().memory().returned().load(Acquire);
+        searcher.1.unsearched = most - 1;
         std::mem::forget(producer);
-        (name, ring, number, looker)
+        (name, ring, number, searcher)
     }
 
     #[test]
     fn an_item_returned_by_a_killed_process_is_found_when_another_one_frees_the_entry() {
-        let (_name, ring, number, mut looker) = held_by_the_dead(1 << 20, u64::MAX);
+        let (_name, ring, number, mut searcher) = held_by_the_dead(1 << 20, u64::MAX);
         returned_by_a_killed_process(&ring);
         assert_eq!(reap(ring.observer(), number).returned, 0);
-        assert!(matches!(looker.looks(Depth::Quick), Ok(Some(_))));
+        assert!(matches!(searcher.looks(Depth::Quick), Ok(Some(_))));
     }
 
     #[test]
     fn an_unannounced_item_is_found_after_a_number_of_looks_however_long_a_search_takes() {
         for (waits, most) in [(true, LOOKS_OF_A_WAIT), (false, LOOKS_OF_A_TRY)] {
             // A try leaves a higher limit behind than a wait may have.
-            let (_name, ring, number, mut looker) = held_by_the_dead(1 << 20, LOOKS_OF_A_TRY);
-            looker.1.waits = waits;
+            let (_name, ring, number, mut searcher) = held_by_the_dead(1 << 20, LOOKS_OF_A_TRY);
+            searcher.1.waits = waits;
             returned_by_a_killed_process(&ring);
             // Frees the entry without announcing it.
             ring.mapping().entry_word(number, entry::STATE).store(0, Relaxed);
-            let looks = (0..=most).find(|_| matches!(looker.looks(Depth::Thorough), Ok(Some(_))));
+            let looks = (0..=most).find(|_| matches!(searcher.looks(Depth::Thorough), Ok(Some(_))));
             assert!(looks.is_some(), "not in {most} looks");
         }
     }
@@ -357,10 +357,10 @@ mod tests {
     fn an_item_left_for_later_is_taken_when_no_more_can_come() {
         let (_name, ring) = ring(Default::default());
         let mut producer = ring.producer().unwrap();
-        let mut looker = Looker::on(&ring);
+        let mut searcher = Searcher::on(&ring);
         producer.send(b"below the level").unwrap();
-        assert!(matches!(looker.looks(Depth::Aside), Ok(None)));
+        assert!(matches!(searcher.looks(Depth::Aside), Ok(None)));
         drop(producer);
-        assert!(matches!(looker.looks(Depth::Aside), Ok(Some(_))));
+        assert!(matches!(searcher.looks(Depth::Aside), Ok(Some(_))));
     }
 }

@@ -31,7 +31,7 @@ impl Core {
             return Err(self.refusal());
         }
         match participant.slots.claim_room(participant.number, first, most, fit) {
-            Ok(claim) => self.pass_door(claim),
+            Ok(claim) => self.refuse_if_closed(claim),
             Err(Full { .. }) => Err(self.refusal()),
         }
     }
@@ -47,7 +47,7 @@ impl Core {
     ) -> Result<Claim> {
         let look = |place: &Place, depth| look_for_room(place, depth, false, first, most, &fit);
         match self.look_once::<W>(first, Depth::Quick, false, look)? {
-            Some(claim) => self.pass_door(claim),
+            Some(claim) => self.refuse_if_closed(claim),
             None => Err(self.refusal()),
         }
     }
@@ -82,7 +82,7 @@ impl Core {
     /// Reads the stream state after the claim. So a consumer that finds the ring closed, and then finds no claim
     /// of this producer, knows that this producer will find the ring closed.
     #[inline(always)]
-    pub fn pass_door(&mut self, claim: Claim) -> Result<Claim> {
+    pub fn refuse_if_closed(&mut self, claim: Claim) -> Result<Claim> {
         // E4: with the heavy fence of `stream_ended`.
         light_fence(self.participant().mapping().head_word(head::FENCES));
         if self.stream().is_closed() {

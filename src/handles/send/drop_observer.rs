@@ -1,4 +1,4 @@
-//! What a producer tells of the items that it drops.
+//! The notifications that a producer gives about the items that it drops.
 
 use std::fmt::Debug;
 use std::io;

@@ -47,7 +47,7 @@ impl Core {
         let look = |place: &Place, depth| dropping.look(place, depth);
         let found = self.look_once::<W>(span, Depth::Quick, false, look);
         let claimed = match found {
-            Ok(Some(claim)) => self.pass_door(claim),
+            Ok(Some(claim)) => self.refuse_if_closed(claim),
             Ok(None) => wait.claim(self, span, deadline, |place, depth| dropping.look(place, depth)),
             Err(error) => Err(error),
         };

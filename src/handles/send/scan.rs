@@ -63,8 +63,8 @@ pub fn is_open(participant: &Participant) -> Result<()> {
 /// Recovers the owner of the slot in the way if it is dead, and other dead participants if a sweep is due. True:
 /// look again.
 pub fn clears_the_way(place: &Place, word: Word) -> bool {
-    let buried = word.is_owned() && place.participant.reap_owner(word.owner());
-    place.sweep.in_turn(&place.participant) || buried
+    let reaped = word.is_owned() && place.participant.reap_owner(word.owner());
+    place.sweep.in_turn(&place.participant) || reaped
 }
 
 /// Whether consumers will make more room, which only other producers' claims could take from a larger item. If

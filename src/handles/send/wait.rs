@@ -58,7 +58,7 @@ impl Core {
         self.waited(first);
         // Discard what was found in memory that was lost meanwhile.
         self.participant().check()?;
-        self.pass_door(result?)
+        self.refuse_if_closed(result?)
     }
 
     /// Ends a wait for `first` slots.

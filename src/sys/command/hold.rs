@@ -146,8 +146,8 @@ pub fn connect(name: &str) -> io::Result<Option<UnixStream>> {
     }
 }
 
-/// The effective user of the process at the other end: of the one that connected, when it did, or of the one that
-/// listens, since it does.
+/// The effective user of the process at the other end, at the time when that process connected or began to
+/// listen.
 ///
 /// # Errors
 /// The error of the system.

@@ -64,8 +64,7 @@ impl NamedSemaphore {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Incompatible`] if the object is not a semaphore; [`Error::Untrusted`] if
-    /// `owners` do not
-    /// include its owner; [`Error::Io`] without permission.
+    /// `owners` do not include its owner; [`Error::Io`] without permission.
     pub fn open(name: &RingName, owners: Owners) -> Result<NamedSemaphore> {
         check(name, owners)?;
         let id = os_id(name)?;

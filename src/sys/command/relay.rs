@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 
 use super::signal::is_ignored;
 
-/// Those to pass on, a bit each. All orders are sequentially consistent: signals are rare.
+/// The signals to pass on, a bit each. All orders are sequentially consistent: signals are rare.
 static PENDING: AtomicU64 = AtomicU64::new(0);
 /// The signals that came, also those not passed on, a bit each.
 static SEEN: AtomicU64 = AtomicU64::new(0);
@@ -25,7 +25,8 @@ static WAKE: AtomicI32 = AtomicI32::new(-1);
 /// Signals that are passed on.
 const PASSED_ON: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
-/// The signals of this process, from now on passed on. There is one in a process, until it ends.
+/// Passes on the signals of this process. There is at most one in a process, and it lasts until the process
+/// ends.
 #[derive(Debug)]
 pub struct Relay {
     wake: BorrowedFd<'static>,
@@ -51,14 +52,14 @@ impl Relay {
         Ok(Relay { wake: unsafe { BorrowedFd::borrow_raw(wake) } })
     }
 
-    /// From now on the command `id` runs in the group of this process. What the terminal sends reaches it without this
-    /// process, and what it sends to its group it has got itself. A signal that comes while it is started may reach it
-    /// twice.
+    /// Says that the command `id` now runs in the group of this process. The command then gets the terminal's
+    /// signals itself, and the signals that it sends to its own group, so these are not passed on. A signal
+    /// that comes while the command is started may reach it twice.
     pub fn has_command(&self, id: u32) {
         IN_GROUP.store(id as i32, Ordering::SeqCst);
     }
 
-    /// Has a signal passed on that was caught before this value was made.
+    /// Passes on a signal that was caught before this value was made.
     pub fn add(&self, signal: i32) {
         SEEN.fetch_or(bit(signal), Ordering::SeqCst);
         PENDING.fetch_or(bit(signal), Ordering::SeqCst);
@@ -81,7 +82,8 @@ impl Relay {
             .filter(move |&signal| pending & bit(signal as i32) != 0)
     }
 
-    /// Whether this signal, one that is passed on, came from the terminal or from a process.
+    /// Whether this signal came, from the terminal or from a process. Known only for the signals that are
+    /// passed on.
     pub fn has_seen(&self, signal: i32) -> bool {
         SEEN.load(Ordering::SeqCst) & bit(signal) != 0
     }

@@ -31,7 +31,8 @@ pub fn was_open(fd: u32) -> bool {
     fd < 3 && OPEN.load(Ordering::Relaxed) >> fd & 1 == 1
 }
 
-/// The columns of the terminal that is standard error. `None`: it is none, or does not know.
+/// The number of columns of the terminal at standard error. `None`: it is not a terminal, or the number is
+/// unknown.
 pub fn columns() -> Option<u16> {
     columns_of(libc::STDERR_FILENO)
 }

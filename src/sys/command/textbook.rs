@@ -1,11 +1,12 @@
-//! The documents' buffer as they write it, in raw shared memory: semaphores, a lock with its condition, two
-//! indices, a row of slots. Nothing in it knows which processes are alive.
+//! The buffer of the classic texts (docs/CLASSICS.md), as they write it, in raw shared memory: semaphores, a
+//! lock with its condition, two indices, a row of slots. Nothing in it knows which processes are alive.
 //!
-//! The documents' ordinary variables are atomics that are read and written apart from each other, which is what the
-//! same program does in C, and no more. `ringctl demo` and the examples show how it fails.
+//! The texts' ordinary variables are atomics here. Each is read and written in separate steps, as the same
+//! program does in C. `ringctl demo` and the examples show how it fails.
 #![allow(unsafe_code)]
 
 use std::io;
+use std::mem::offset_of;
 use std::ops::Deref;
 use std::sync::atomic::{
     AtomicI64, AtomicU32, AtomicU64,
@@ -15,7 +16,7 @@ use std::sync::atomic::{
 use libc::{pthread_cond_t, pthread_mutex_t, sem_t};
 use shared_memory::{Shmem, ShmemConf};
 
-/// Slots of the documents' buffer.
+/// Slots of the texts' buffer.
 pub const BUFFERSIZE: u64 = 10;
 
 /// One of the three semaphores.
@@ -23,13 +24,63 @@ pub const BUFFERSIZE: u64 = 10;
 pub enum Semaphore {
     /// Free slots.
     Room,
-    /// What is there.
+    /// Filled slots.
     Items,
     /// 1 while no process touches the buffer.
     Mutex,
 }
 
-/// The documents' variables.
+/// An object of the buffer on which a process can sleep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Object {
+    /// [`Semaphore::Room`].
+    Room,
+    /// [`Semaphore::Items`].
+    Items,
+    /// [`Semaphore::Mutex`].
+    Mutex,
+    /// The lock of the condition.
+    Lock,
+    /// The condition.
+    Condition,
+}
+
+impl Object {
+    /// Its name in the texts, or their word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Object::Room => "room",
+            Object::Items => "items",
+            Object::Mutex => "mutex",
+            Object::Lock => "lock",
+            Object::Condition => "condition",
+        }
+    }
+
+    /// The semaphore, if the object is one.
+    pub fn semaphore(self) -> Option<Semaphore> {
+        match self {
+            Object::Room => Some(Semaphore::Room),
+            Object::Items => Some(Semaphore::Items),
+            Object::Mutex => Some(Semaphore::Mutex),
+            Object::Lock | Object::Condition => None,
+        }
+    }
+
+    /// The object that has the byte at this distance from the beginning of the buffer.
+    pub fn at(offset: u64) -> Option<Object> {
+        let ends = [
+            (Object::Room, offset_of!(Layout, items)),
+            (Object::Items, offset_of!(Layout, mutex)),
+            (Object::Mutex, offset_of!(Layout, lock)),
+            (Object::Lock, offset_of!(Layout, condition)),
+            (Object::Condition, offset_of!(Layout, variables)),
+        ];
+        ends.into_iter().find(|(_, end)| offset < *end as u64).map(|(object, _)| object)
+    }
+}
+
+/// The texts' variables.
 #[derive(Default)]
 pub struct Variables {
     /// `in`.
@@ -44,7 +95,7 @@ pub struct Variables {
     pub num: AtomicI64,
     /// For observers: how far a process has come.
     pub stage: AtomicU64,
-    /// For observers: takes while something was being made.
+    /// For observers: the number of takes while an item was being made.
     pub meanwhile: AtomicU64,
     /// For observers: finished puts and takes.
     pub put: AtomicU64,
@@ -75,7 +126,7 @@ pub struct Textbook {
 }
 
 impl Textbook {
-    /// An empty buffer of this name.
+    /// Creates an empty buffer of this name.
     ///
     /// # Errors
     /// The error of the system.
@@ -105,7 +156,7 @@ impl Textbook {
         Ok(textbook)
     }
 
-    /// The buffer of this name.
+    /// Opens the buffer of this name.
     ///
     /// # Errors
     /// The error of the system; `InvalidData`: another kind of segment has this name.
@@ -115,7 +166,10 @@ impl Textbook {
         // Acquire: with the Release in `create`, what it has initialised.
         match textbook.memory.len() >= size_of::<Layout>() && textbook.mark().load(Acquire) == MARK {
             true => Ok(textbook),
-            false => Err(io::Error::new(io::ErrorKind::InvalidData, "it is no buffer of the textbooks")),
+            false => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it is not a buffer of `ringctl demo` or of the examples",
+            )),
         }
     }
 

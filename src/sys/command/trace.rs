@@ -28,7 +28,7 @@ const MARK_NUMBER: i32 = MARK as i32;
 pub struct Counted(Pid);
 
 impl Counted {
-    /// It begins.
+    /// Marks the beginning of the part.
     pub fn begin() -> Self {
         // Read before the count begins, since reading it is a system call.
         let this = Counted(Pid::this());
@@ -36,12 +36,12 @@ impl Counted {
         this
     }
 
-    /// It ends.
+    /// Marks its end.
     pub fn end(self) {
         self.mark();
     }
 
-    /// One system call. A process may always signal itself.
+    /// Makes one system call, which the tracer sees: a process may always signal itself.
     fn mark(&self) {
         let _ = kill(self.0, MARK);
     }

@@ -68,7 +68,7 @@ pub fn remove_leftover(name: &RingName, magic: u64) -> Result<bool> {
         word => word == Some(magic),
     };
     if !is_ours {
-        return Err(incompatible(name, "nothing says that it was ever one"));
+        return Err(incompatible(name, "it is an object of another kind"));
     }
     let failed = |error| Error::io(format!("looking at ring {:?}", name.as_str()), error);
     let found = file.metadata().map_err(failed)?;

@@ -170,8 +170,9 @@ impl Segment {
         unlink(&self.name, &self.file, self.mapped.inode)
     }
 
-    /// Whether this process may remove the name, as far as can be known without removing it: it may write to the
-    /// directory, and if that is sticky, it owns the segment or the directory, or may act for any owner.
+    /// Whether this process may remove the name, as far as can be known without removing it. It may if it may write
+    /// to the directory; in a sticky directory it must also own the segment or the directory, or have the right to
+    /// act for any owner.
     ///
     /// # Errors
     /// [`Error::Io`] when the system refuses to answer.
@@ -392,7 +393,10 @@ fn with_removal_lock<T>(name: &RingName, file: &File, act: impl FnOnce() -> Resu
     let patience = Deadline::after(REMOVAL_PATIENCE);
     while !liveness::try_lock(file.as_fd(), REMOVAL)? {
         if patience.passed() {
-            let text = format!("another process is removing ring {:?}, and does not get on", name.as_str());
+            let text = format!(
+                "another process is removing ring {:?}, and has not finished for a second",
+                name.as_str()
+            );
             return Err(Error::Busy(text.into()));
         }
         std::thread::sleep(POLL);

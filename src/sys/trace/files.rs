@@ -117,7 +117,7 @@ fn file(thread: Pid, call: &Call) -> Option<PathBuf> {
     })
 }
 
-/// The absolute path with the symbolic links resolved of the part that exists.
+/// The absolute path, with the symbolic links resolved in the part of it that exists.
 pub fn resolved(path: &Path) -> PathBuf {
     let path = path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let resolve = |part: &Path| Some(fs::canonicalize(part).ok()?.join(path.strip_prefix(part).ok()?));

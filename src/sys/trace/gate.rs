@@ -19,9 +19,9 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// The child that this command starts waits after all other functions that it calls before its program begins.
-    /// `spawn` returns only after [`pass`](Self::pass), which another thread has to call. Each spawn needs another
-    /// command.
+    /// The child that this command starts waits after all other functions that it calls before its program
+    /// begins. `spawn` returns only after [`pass`](Self::pass), which another thread has to call. Use a new
+    /// command for each spawn.
     ///
     /// # Errors
     /// The error of the system: there are no descriptors left.

@@ -1,4 +1,4 @@
-//! What is counted, where a fault strikes, what it does, and what became of it.
+//! What is counted, where a fault strikes, what it does, and the outcome.
 
 use std::{
     path::PathBuf,
@@ -34,10 +34,10 @@ pub enum Unit {
 pub enum Calls {
     /// All of them.
     All,
-    /// Those with these numbers: see [`named`](Self::named).
+    /// The calls with these numbers: see [`named`](Self::named).
     Numbers(Vec<c_long>),
-    /// Those that need room on a disk: writes to regular files, and calls that make a file. Files in `/dev`, `/proc`
-    /// and `/sys` are on no disk. Writes through a memory mapping are no calls.
+    /// Calls that need room on a disk: writes to regular files, and calls that make a file. Files in `/dev`, `/proc`
+    /// and `/sys` are on no disk. Writes through a memory mapping are not calls.
     NeedRoom,
 }
 
@@ -70,8 +70,8 @@ pub struct UnknownCall(pub String);
 pub enum Strike {
     /// SIGKILL for the process that has reached the point.
     Kill,
-    /// SIGKILL for the process that has reached the point, and for the process group of the one that was attached to,
-    /// if that is not the caller's own group: nothing of it sees that another part was killed.
+    /// SIGKILL for the process that has reached the point, and for the process group of the process that was attached
+    /// to, unless that is the caller's own group: no process of the group sees the death of another one.
     KillGroup,
     /// This signal for the process, before the call.
     Signal(i32),
@@ -170,7 +170,7 @@ impl Plan {
     }
 }
 
-/// What became of a plan.
+/// The outcome of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Points that were reached until the fault struck, or until the end of the last traced process.
@@ -184,14 +184,14 @@ pub struct Outcome {
 pub struct Struck {
     /// The number of the point.
     pub number: u64,
-    /// The process that reached it. Its id.
+    /// The id of the process that reached it.
     pub process: u32,
-    /// The thread that reached it. Its id.
+    /// The id of the thread that reached it.
     pub thread: u32,
     /// The name of the system call.
     pub call: Option<String>,
     /// The place in the code: a mapped file and the offset in it, as `libc.so.6+0x1234`.
     pub place: Option<String>,
-    /// When.
+    /// When the fault struck.
     pub at: Instant,
 }

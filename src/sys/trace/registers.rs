@@ -1,4 +1,4 @@
-//! All that depends on the processor: a system call that the kernel skips, and what it answers.
+//! All that depends on the processor: skipping a system call, and the value that it returns.
 #![allow(unsafe_code)]
 
 use libc::c_long;
@@ -37,7 +37,8 @@ pub fn repeat_call(thread: Pid, number: c_long, _first_argument: u64) -> nix::Re
     ptrace::setregs(thread, registers)
 }
 
-/// As above. Here the number is no register, but a set of its own.
+/// As above. On this processor, the number of the call is not in a register, but in a register set of its
+/// own.
 #[cfg(target_arch = "aarch64")]
 pub fn skip_call(thread: Pid) -> nix::Result<()> {
     const NT_ARM_SYSTEM_CALL: libc::c_int = 0x404;
@@ -57,7 +58,7 @@ pub fn answer(thread: Pid, errno: i32) -> nix::Result<()> {
     ptrace::setregset::<NT_PRSTATUS>(thread, registers)
 }
 
-/// As above. The register of the first argument is that of the answer; the instruction has four bytes.
+/// As above. The return value is in the register of the first argument; the instruction has four bytes.
 #[cfg(target_arch = "aarch64")]
 pub fn repeat_call(thread: Pid, number: c_long, first_argument: u64) -> nix::Result<()> {
     let mut registers = ptrace::getregset::<NT_PRSTATUS>(thread)?;

@@ -25,8 +25,8 @@ pub struct Call {
 
 /// Whether a child of this process has ended. It stays to be collected.
 ///
-/// To be asked before `Child::try_wait` for a process that a thread of this process traces: as long as it lives, a
-/// wait for it would report, and take away, the stops that its tracer waits for.
+/// Call this before `Child::try_wait` if a thread of this process traces the child: as long as the child lives,
+/// `try_wait` would report, and take away, the stops that the tracer waits for.
 pub fn has_ended(child: u32) -> bool {
     let mut found = blank();
     // SAFETY: `found` is a place for the answer.

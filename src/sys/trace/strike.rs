@@ -79,12 +79,12 @@ impl Follower {
         }
     }
 
-    /// What became of the plan so far.
+    /// The outcome of the plan so far.
     pub(super) fn outcome(&self) -> Outcome {
         Outcome { count: self.count, struck: self.struck.clone() }
     }
 
-    /// Until no process is traced, and none that was stopped waits to be continued.
+    /// Runs until no process is traced, and no stopped process is still to be continued.
     pub(super) fn run(&mut self) -> io::Result<()> {
         loop {
             let until = self.asleep.as_ref().map(|(_, until)| *until);

@@ -25,10 +25,10 @@ use super::{
     request::{Call, Found, SYSCALL_GOOD, call, is_step, peek, request, survived, wait},
 };
 
-/// Between two looks, where the tracer cannot sleep until the next stop.
+/// The time between two looks, where the tracer cannot sleep until the next stop.
 const SLICE: Duration = Duration::from_micros(200);
 
-/// Which threads and processes are traced, beside those that were seized.
+/// Which threads and processes are traced besides those that were seized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// None.
@@ -69,7 +69,7 @@ pub enum Why {
     Other,
 }
 
-/// A thread that has stopped. It does so until [`Tracees::resume`].
+/// A thread that has stopped. It stays stopped until [`Tracees::resume`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stop {
     /// Its id.
@@ -91,12 +91,12 @@ pub enum Next {
     Over,
 }
 
-/// All traced threads of the calling thread. When that thread ends, for any reason, the kernel kills those that are
-/// still traced.
+/// All threads that the calling thread traces. When the calling thread ends, for any reason, the kernel kills
+/// the threads that are still traced.
 #[derive(Debug)]
 pub struct Tracees {
     options: Options,
-    /// How far threads run that continue from now on.
+    /// How far a thread runs when it continues from now on.
     pub run: Run,
     is_leaving: bool,
     /// The process of each thread.
@@ -159,7 +159,8 @@ impl Tracees {
     pub fn seize_tree(&mut self, process: Pid) -> io::Result<()> {
         self.seize(process)?;
         self.interrupt(process)?;
-        // Until no new one is found: those that are traced already report their new ones.
+        // Repeat until no new thread is found: threads that are traced already report the threads that they
+        // create.
         loop {
             let known = self.threads.len();
             let processes: Vec<Pid> = self.threads.values().copied().collect();
@@ -232,7 +233,7 @@ impl Tracees {
         if left { Ok(None) } else { Err(Errno::ECHILD) }
     }
 
-    /// What a state means. Answers those that do not concern the caller.
+    /// Interprets a state. Handles the states that do not concern the caller.
     fn decode(&mut self, found: Found) -> io::Result<Option<Stop>> {
         let Found { thread, code, status } = found;
         if code != libc::CLD_TRAPPED {

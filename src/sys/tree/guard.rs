@@ -98,7 +98,7 @@ fn watch(prepared: &mut Prepared) -> ! {
     keep.sort_unstable();
     // Otherwise readers would wait for this process, and it would keep locks and rings.
     close_all_but(0, &keep[keep.iter().take_while(|fd| **fd < 0).count()..], close_range);
-    // Started after the parent had ended.
+    // The parent may have ended already.
     // SAFETY: a system call without memory.
     let orphaned = unsafe { libc::getppid() } != prepared.parent.as_raw();
     while !orphaned && take_groups(pipe, parent, &mut prepared.groups) {}
@@ -149,7 +149,7 @@ fn kill_all(prepared: &Prepared) {
 /// Waits for a group, and remembers it. False: the parent has ended.
 fn take_groups(pipe: RawFd, parent: RawFd, groups: &mut Vec<i32>) -> bool {
     let wanted = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // A negative descriptor is left out: then only the end of the pipe tells of the parent's end.
+    // `poll` ignores a negative descriptor: then only the end of the pipe shows that the parent has ended.
     let mut both = [wanted(pipe), wanted(parent)];
     // SAFETY: the array is a local.
     if unsafe { libc::poll(both.as_mut_ptr(), 2, -1) } <= 0 {

@@ -1,10 +1,10 @@
 //! Processes that end with the process that started them, and their descendants with them.
 //!
-//! All processes of a [`Tree`] have an entry in their environment that no other process has. Each is started in a process
-//! group of its own; where this process may make a control group, all are in one. [`Tree::kill`] kills what has one of
-//! these traits. A guard, a process in a session of its own, does the same when this process ends for any reason, by
-//! SIGKILL too. If both are killed, the kernel still kills the processes that the tree has started itself
-//! (`PR_SET_PDEATHSIG`).
+//! All processes of a [`Tree`] have an entry in their environment that no other process has. Each process
+//! that the tree starts is in a process group of its own; where this process may make a control group, all
+//! are in one. [`Tree::kill`] kills each process with one of these traits. A guard, a process in a session of
+//! its own, does the same when this process ends for any reason, even by SIGKILL. If both are killed, the
+//! kernel still kills the processes that the tree itself has started (`PR_SET_PDEATHSIG`).
 //!
 //! The processes that a tree has started are reaped when it is dropped: until then, their ids are not used again.
 //!
@@ -64,7 +64,7 @@ pub struct Tree {
     files: Vec<PathBuf>,
     guard: Guard,
     cgroup: Option<Cgroup>,
-    /// To the thread that starts all processes: the kernel kills them when it ends.
+    /// Leads to the thread that starts all processes: the kernel kills these when that thread ends.
     starter: Sender<Box<dyn FnOnce() + Send>>,
 }
 
@@ -77,8 +77,9 @@ impl Tree {
         Tree::removing(|_| Vec::new())
     }
 
-    /// As [`new`](Self::new). When the processes have ended with the tree, these files are removed, too, by the guard if
-    /// need be, and so are these folders with the files in them. `files` gets the tree's id.
+    /// As [`new`](Self::new). `files` gets the tree's id, and names files and folders that are removed when
+    /// the processes have ended with the tree, by the guard if need be. A folder is removed with the files in
+    /// it.
     ///
     /// # Errors
     /// As [`new`](Self::new).

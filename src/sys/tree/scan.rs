@@ -16,8 +16,8 @@ pub(super) struct Traits<'a> {
     pub(super) groups: &'a [i32],
 }
 
-/// Calls `found` for each live process with these traits, and returns how many processes may have them: they are
-/// executing a program at this moment, and have no environment yet.
+/// Calls `found` for each live process with these traits. Returns the number of processes that may have them:
+/// they are executing a program at this moment, and have no environment yet.
 pub(super) fn each(traits: Traits<'_>, mut found: impl FnMut(Pid)) -> usize {
     // SAFETY: system calls without memory.
     let this = unsafe { libc::getpid() };
@@ -28,11 +28,12 @@ pub(super) fn each(traits: Traits<'_>, mut found: impl FnMut(Pid)) -> usize {
             Membership::Unsure => unsure += 1,
             Membership::None => {}
         });
-    // Without a descriptor for the scan, there may be some.
+    // If /proc could not be read, any process may have them.
     if looked { unsure } else { unsure + 1 }
 }
 
-/// Kills each live process with these traits, and returns how many it found, with those that may have them.
+/// Kills each live process with these traits. Returns the number of these processes, and of those that may
+/// have the traits.
 pub(super) fn kill(traits: Traits<'_>) -> usize {
     let mut count = 0;
     let unsure = each(traits, |pid| {

@@ -35,7 +35,7 @@ const INSIDE: u16 = 1 << 7;
 /// Possibly no longer in the ring.
 const OUTSIDE: u16 = 1 << 8;
 const RECEIVED: u16 = 1 << 9;
-/// It was sent under this key more than once, perhaps: the key names no one item.
+/// It may have been sent more than once under this key, so the key does not identify one item.
 const FORWARDED: u16 = 1 << 10;
 
 /// Items of one producer with consecutive numbers. Small, so that numbers far apart cost little.
@@ -199,7 +199,8 @@ impl Checker {
         self.enter(item, event, place);
     }
 
-    /// An item that may have been sent several times: only that it is received and acknowledged at all is checked.
+    /// Handles an event of an item that may have been sent several times. Checks only that the item is
+    /// received and acknowledged at all.
     fn forwarded(&mut self, item: &mut Item, event: &Event) {
         match event.kind {
             EventKind::Sent => {
@@ -293,8 +294,8 @@ impl Checker {
         }
     }
 
-    /// Records that the item was in the ring at this moment. An item whose acknowledgement had begun may have been
-    /// out.
+    /// Records that the item was in the ring at this moment. If its acknowledgement had begun, it may already
+    /// have left.
     fn enter(&mut self, item: &mut Item, event: &Event, place: Place) {
         if item.flags & (INSIDE | OUTSIDE) != 0 {
             return;

@@ -2,14 +2,15 @@
 
 use std::io::Write;
 
-/// Bytes of a line that no event needs. The limit keeps a file without line breaks from being read into memory whole.
+/// Every event's line is shorter than this, in bytes. The limit keeps a file without line breaks from being
+/// read into memory whole.
 pub(super) const LONGEST_LINE: u64 = 256;
 
 /// The form, for messages.
 pub(super) const FORM: &str = "TIME PROCESS EVENT PRODUCER SEQUENCE [ATTEMPT [HASH]]";
 
-/// The kinds of events. Those in -ing, and `attempt`, are written before the call that they describe; the others after it
-/// returned.
+/// The kinds of events. `attempt` and the events in -ing are written before the call that they describe, the
+/// others after the call has returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
     /// An item is about to be sent.
@@ -18,8 +19,9 @@ pub enum EventKind {
     Sent,
     /// The send failed, or the producer dropped the item instead. Another attempt may use its number.
     Refused,
-    /// An item is about to be sent under the key of another one, which may happen several times: an answer, a dead
-    /// letter, or an item that is sent again. Only that it is received and acknowledged at all is then checked of it.
+    /// An item is about to be sent under the key of another one, which may happen several times: an answer, a
+    /// dead letter, or an item that is sent again. The checker then checks only that the item is received and
+    /// acknowledged at all.
     Forwarding,
     /// An item was received.
     Got,
@@ -62,7 +64,7 @@ impl EventKind {
         EventKind::ALL.into_iter().find(|kind| kind.word().as_bytes() == word)
     }
 
-    /// Whether the event is about one delivery, and has the number of that.
+    /// Whether the event is about one delivery, and has the number of that delivery.
     pub const fn is_delivery(self) -> bool {
         use EventKind::*;
         matches!(self, Got | Acking | Acked | Returning | Dropping | Dropped)
@@ -84,11 +86,12 @@ pub struct Event {
     pub process: u64,
     /// What it does or did.
     pub kind: EventKind,
-    /// The producer of the item, and ...
+    /// The item's producer.
     pub producer: u64,
-    /// ... its number there: both name the item.
+    /// The item's number at its producer. Producer and number together identify the item.
     pub sequence: u64,
-    /// The number of the delivery, from 1; 255 means 255 or more. 0 in a producer's events.
+    /// The number of the delivery, from 1; 255 may stand for all deliveries after some number. 0 in a producer's
+    /// events.
     pub attempt: u8,
     /// The hash of the item's bytes, by a function that is the same in all logs.
     pub hash: Option<u64>,

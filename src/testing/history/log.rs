@@ -13,10 +13,11 @@ use crate::sys::clock;
 
 /// The events of one process, in a file that no other process writes meanwhile.
 ///
-/// Each call writes the whole lines of its events by one `write` to the file's end, so a kill at any moment leaves a log
-/// that can be checked. Call it before the send, acknowledgement or return that an event in -ing or `attempt` describes,
-/// and make that call only if the event was written; call it for the other events after the call that they describe has
-/// returned. After a failed write, the file may end within a line: all further calls then fail.
+/// Each call writes the whole lines of its events by one `write` to the file's end, so a kill at any moment
+/// leaves a log that can be checked. Write `attempt` and the events in -ing before the call that they
+/// describe (a send, an acknowledgement, a return), and make that call only if the event was written. Write
+/// the other events after their call has returned. After a failed write, the file may end within a line: all
+/// further calls then fail.
 #[derive(Debug)]
 pub struct Log {
     file: File,
@@ -33,9 +34,9 @@ pub struct Log {
 /// An item in an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// The producer of the item, and ...
+    /// The item's producer.
     pub producer: u64,
-    /// ... its number there.
+    /// The item's number at its producer.
     pub sequence: u64,
     /// The number of the delivery; 0 in a producer's events.
     pub attempt: u8,
@@ -48,8 +49,8 @@ impl Log {
     /// killed process left unfinished is cut off.
     ///
     /// # Errors
-    /// The error of the system; [`ErrorKind::WouldBlock`] if another process writes the file; [`ErrorKind::InvalidData`]
-    /// if it ends with what is no part of an event.
+    /// The error of the system; [`ErrorKind::WouldBlock`] if another process writes the file;
+    /// [`ErrorKind::InvalidData`] if its last line has no end and is not the beginning of an event.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(&path)?;
         Self::of_file(file, path.as_ref())
@@ -219,9 +220,10 @@ fn cut_torn_line(mut file: &File) -> io::Result<()> {
         Some(first) if first.is_ascii_digit() && torn.iter().all(is_event) && (end > 0 || begin == 0) => {
             file.set_len(begin + end as u64)
         }
-        Some(_) => {
-            Err(io::Error::new(ErrorKind::InvalidData, "it ends with a line that is no event and has no end"))
-        }
+        Some(_) => Err(io::Error::new(
+            ErrorKind::InvalidData,
+            "it ends with a line that is not an event and has no newline",
+        )),
     }
 }
 

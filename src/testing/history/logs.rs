@@ -135,11 +135,11 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Opens all of them, and reads the first event of each. A folder stands for the files in it, without those of its
-    /// folders.
+    /// Opens all of them, and reads the first event of each. A folder stands for the files in it, but not for
+    /// the files in its folders.
     ///
     /// # Errors
-    /// [`HistoryError`] for a file that cannot be read, a folder without files, or a first line that is no event.
+    /// [`HistoryError`] for a file that cannot be read, a folder without files, or a first line that is not an event.
     pub fn open<P: AsRef<Path>>(paths: &[P]) -> Result<Self, HistoryError> {
         let mut sources = Vec::new();
         for path in paths {
@@ -163,7 +163,7 @@ impl Logs {
     /// The next event in the order of time, and its place; `None` at the end of all files.
     ///
     /// # Errors
-    /// [`HistoryError`] for a file that cannot be read, or a line that is no event.
+    /// [`HistoryError`] for a file that cannot be read, or a line that is not an event.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<(Event, Place)>, HistoryError> {
         let Some(Reverse((_, _, file))) = self.order.pop() else { return Ok(None) };

@@ -33,10 +33,10 @@
 //!
 //! # Which process and which producer
 //!
-//! A pair of PRODUCER and SEQUENCE names an item in all logs, so it must be unique in the run, also where the run has several
-//! rings, or one that was made anew. [`producer_in_ring`] makes such a number of a ring's id and the producer's number
-//! there. PROCESS must differ between all processes of the run: [`process_number`] differs even if the system uses a
-//! process id again.
+//! PRODUCER and SEQUENCE together name an item in all logs, so the pair must be unique in the run, even where
+//! the run has several rings, or makes a ring anew. [`producer_in_ring`] makes such a producer's number from
+//! a ring's id and the producer's number there. PROCESS must differ between all processes of the run:
+//! [`process_number`] differs even if the system uses a process id again.
 
 mod checker;
 mod event;
@@ -55,7 +55,7 @@ pub use report::{Counts, Fault, Found, Report};
 /// Checks these logs as one history. A folder stands for the files in it.
 ///
 /// # Errors
-/// [`HistoryError`] for a file that cannot be read, or a line that is no event.
+/// [`HistoryError`] for a file that cannot be read, or a line that is not an event.
 pub fn check<P: AsRef<Path>>(paths: &[P], mut checker: Checker) -> Result<Report, HistoryError> {
     let mut logs = Logs::open(paths)?;
     while let Some((event, place)) = logs.next()? {

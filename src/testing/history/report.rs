@@ -63,11 +63,11 @@ impl Fault {
 pub struct Found {
     /// What it is.
     pub fault: Fault,
-    /// The producer of the item, and ...
+    /// The item's producer.
     pub producer: u64,
-    /// ... its number there.
+    /// The item's number at its producer.
     pub sequence: u64,
-    /// What contradicts what, in words.
+    /// The contradiction, in words.
     pub text: String,
     /// The event at which it was found; a lost item has none.
     pub place: Option<Place>,
@@ -96,7 +96,7 @@ pub struct Counts {
     pub redelivered: u64,
     /// Items acknowledged or dropped by a process that died before it could record the end of the call.
     pub unsure: u64,
-    /// The number of items that were certainly in the ring at the same time.
+    /// The most items that were certainly in the ring at the same time.
     pub most_at_once: u64,
 }
 

@@ -132,7 +132,7 @@ fn a_log_that_cannot_be_opened_is_an_error_before_anything_happens() {
         refused(consumer(&ring, &["--log", log, "--", "cat"]), why);
         assert!(!ring.exists(), "a ring was made");
     }
-    refused(producer(&ring, &["--log", &path("other")]), "is no event");
+    refused(producer(&ring, &["--log", &path("other")]), "is not an event");
     assert_eq!(fs::read_to_string(path("other")).unwrap(), "not a log");
     refused(producer(&ring, &[]).env(VARIABLE, "/dev/null/x"), "Not a directory");
     let long = "x".repeat(5000);

@@ -97,7 +97,10 @@ const TABLE: &[(&str, u8, &str)] = &[
     ("ringctl run", 143, "ringctl run < $F & sleep 0.3; kill -TERM $!; wait $!"),
     ("ringctl demo", 0, "ringctl demo --script /dev/null"),
     ("ringctl demo", 1, "TMPDIR=/no/such/folder ringctl demo --script /dev/null"),
+    ("ringctl demo", 1, "ringctl demo --script /dev/null --record /no/such/folder/x.svg"),
     ("ringctl demo", 2, "ringctl demo"),
+    ("ringctl demo", 2, "ringctl demo --record x.svg"),
+    ("ringctl demo", 2, "ringctl demo --script <(yes frame 1s | head -n 1001) --record x.svg"),
     (
         "ringctl demo",
         3,

@@ -229,6 +229,7 @@ fn a_small_file_system_that_is_full_fails_whatever_writes_files() {
         "ringctl run --lines 9999 -p 1 -c 1 --output - > /mnt/out",
         "ringctl bench --sync adaptive --plot /mnt/out.svg --rounds 1 --seconds 0.05 -p 1 -c 1 --size 8",
         "ringctl bench --json --only throughput --rounds 1 --seconds 0.05 -p 1 -c 1 --size 8 > /mnt/out",
+        "ringctl demo --script /dev/null --record /mnt/out.svg",
     ] {
         let ended = run(line, "");
         assert_eq!(ended.code, Some(1), "{line}: {}", ended.stderr);

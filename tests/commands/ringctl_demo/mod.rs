@@ -1,5 +1,6 @@
 //! `ringctl demo`: what the picture shows when processes are killed, stopped and started again, by scripts and on a
 //! terminal; and that it leaves nothing.
+mod record;
 
 use std::fs;
 use std::process::Stdio;
@@ -36,7 +37,7 @@ impl Demo {
         let (pictures, last) = text.rsplit_once('\n').unwrap_or(("", text));
         let mut found: Vec<String> = Vec::new();
         for line in pictures.lines() {
-            match line.starts_with("ringpipe-demo-") || line.starts_with("the textbook ring") {
+            match line.starts_with("ringpipe-demo-") || line.starts_with("lesson ") {
                 true => found.push(String::new()),
                 false => *found.last_mut().expect("a header") += &format!("{line}\n"),
             }
@@ -213,6 +214,74 @@ fn the_same_kill_stops_the_ring_of_the_textbooks_and_the_picture_says_why() {
         assert_eq!((count(ours, "killed"), count(ours, "lost")), (0, 0), "{size}: {ours}");
         assert!(last.ends_with(" 0 processes killed, 0 delivered again, 0 lost"), "{last}");
     }
+}
+
+/// Runs a lesson until it is wedged; the rows of the picture then, in one text.
+fn wedged(steps: &[&str], size: &str) -> String {
+    let end = ["wait wedged", "print"];
+    let (pictures, last) = Demo::new().play(&[steps, &end].concat(), size);
+    assert!(last.ends_with(" 0 processes killed, 0 delivered again, 0 lost"), "{last}");
+    pictures.last().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The first of these sizes of a picture; all of them at the scale of the gate.
+fn sizes(all: &[&'static str]) -> Vec<&'static str> {
+    all[..if scale::is_ci() { all.len() } else { 1 }].to_vec()
+}
+
+#[test]
+fn the_wrong_signal_stops_the_producers_without_a_kill() {
+    for size in sizes(&["80x24", "120x40", "40x12"]) {
+        let text = wedged(&["key 2"], size);
+        assert!(text.starts_with("sent 10 · done 10 · killed 0 · lost 0"), "{size}: {text}");
+        assert!(text.contains("all slots are empty, and room is 0"), "{size}: {text}");
+        assert_eq!(text.matches(" sleeps on room").count(), 2, "{size}: {text}");
+    }
+}
+
+#[test]
+fn a_kill_of_the_process_with_the_lock_of_the_condition_stops_the_others() {
+    for size in sizes(&["120x40", "40x12", "80x24"]) {
+        let text = wedged(&["key 3", "wait has item", "key k"], size);
+        for part in ["killed 1", "died with the lock", "a plain lock does not know that its owner is dead"] {
+            assert!(text.contains(part), "{size}: no {part:?} in {text}");
+        }
+        assert!(text.contains("sleeps on lock") || text.contains("sleeps on condition"), "{size}: {text}");
+    }
+}
+
+#[test]
+fn a_kill_between_an_item_and_its_signal_leaves_the_consumer_asleep() {
+    for size in sizes(&["40x12", "80x24", "120x40"]) {
+        let text = wedged(&["key 4", "wait has item", "key k"], size);
+        for part in ["killed 1", "died with an unsignalled", "consumer", "sleeps on items"] {
+            assert!(text.contains(part), "{size}: no {part:?} in {text}");
+        }
+    }
+    // A new producer signals its own item.
+    let steps = ["key 4", "wait has item", "key k", "wait wedged", "key r", "wait moves", "wait has item"];
+    Demo::new().play(&steps, "80x24");
+}
+
+#[test]
+fn a_stopped_owner_and_dead_processes_are_told_from_a_wedge() {
+    let stop = ["key 1", "wait done 1", "key s", "wait stands still", "print", "key c", "wait moves"];
+    let kill = [
+        "key 4",
+        "wait done 1",
+        "key tab",
+        "key k",
+        "key tab",
+        "key k",
+        "wait All processes are dead",
+        "print",
+    ];
+    let again = ["key k", "wait the process is dead", "key tab", "key r", "wait starts", "wait has item"];
+    let (pictures, _) = Demo::new().play(&[&stop[..], &kill, &again].concat(), "80x24");
+    let words: Vec<String> =
+        pictures.iter().map(|picture| picture.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert!(words[0].contains("is stopped, and has the mutex. c continues it."), "{}", words[0]);
+    assert!(words[1].contains("All processes are dead. r starts them again."), "{}", words[1]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ const WINDOW: Duration = Duration::from_secs(3);
 /// In percent: a ring filled below the first waits for its producers, above the second for its consumers.
 const NEARLY: (u64, u64) = (25, 75);
 
-/// In a slow work, rates cover at least this many items, for as long as something is at work.
+/// When items are slow, rates cover at least this many of them, while something is at work.
 const FEW: u64 = 10;
 
 /// What has passed so far.
@@ -44,7 +44,7 @@ pub struct Goal {
 /// Whether an empty ring is the goal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Emptied {
-    /// It is not.
+    /// An empty ring is not the goal.
     #[default]
     Never,
     /// As soon as no more items come into the ring.
@@ -54,7 +54,8 @@ pub enum Emptied {
 }
 
 impl Goal {
-    /// This goal, with the rest that the ring holds, if that is all that is to be done.
+    /// This goal. If the goal is an empty ring, it becomes a number of items, which includes the items in the
+    /// ring.
     pub(super) fn with_ring(mut self, count: Count, fill: Option<Fill>) -> Self {
         let rest = fill.filter(|fill| match self.emptied {
             Emptied::Never => false,
@@ -116,7 +117,7 @@ pub struct Fill {
     pub items: u64,
     /// Items that were acknowledged since the ring was created.
     pub acknowledged: u64,
-    /// It is closed, or all producers have left.
+    /// The ring is closed, or all producers have left.
     pub no_more_come: bool,
     /// Producers.
     pub producers: usize,
@@ -151,7 +152,7 @@ impl Gauge {
             self.counts.push_back((Duration::ZERO, Count::default()));
         }
         let count = Count { acknowledged: self.acknowledged(), ..count };
-        // While nothing changes, two entries tell when that began and that it goes on.
+        // While nothing changes, two entries record when that began and that it continues.
         let last = self.counts.len() - 1;
         let stands_still = last > 0 && self.counts.range(last - 1..).all(|(_, earlier)| *earlier == count);
         match self.counts.back_mut() {

@@ -31,7 +31,7 @@ const LOOK_SHARE: u32 = 50;
 /// Steps of the bar.
 const STEPS: u64 = 10_000;
 
-/// Columns of a terminal that does not tell.
+/// The columns assumed for a terminal that does not report them.
 const COLUMNS: u16 = 80;
 
 /// What the progress is about.

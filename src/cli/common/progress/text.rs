@@ -14,7 +14,7 @@ const BAR: usize = " [====>     ] ".len();
 pub(super) struct Facts<'a> {
     pub subject: &'a Subject,
     pub count: Count,
-    /// Of the counts of the subject, as many as it has.
+    /// The values of the subject's counts, in their order.
     pub extras: &'a [u64],
     pub pace: Pace,
     /// Whether the goal is a number of items.

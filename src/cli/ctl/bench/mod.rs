@@ -16,12 +16,7 @@ mod team;
 mod throughput;
 pub mod worker;
 
-use std::{
-    fs::{self, OpenOptions},
-    io,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::str::FromStr;
 
 use crate::cli::common::ui::Ui;
 use crate::{
@@ -32,6 +27,7 @@ use crate::{
         signals,
         start::End,
     },
+    cli::ctl::svg_file::SvgFile,
 };
 use machine::Machine;
 use report::BenchReport;
@@ -155,20 +151,6 @@ impl FromStr for Size {
     }
 }
 
-/// The value of `--plot`.
-#[derive(Debug, Clone)]
-struct SvgFile(PathBuf);
-
-impl FromStr for SvgFile {
-    type Err = &'static str;
-
-    fn from_str(given: &str) -> Result<Self, Self::Err> {
-        let path = PathBuf::from(given);
-        let is_svg = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
-        is_svg.then_some(SvgFile(path)).ok_or("expected the name of a file that ends in .svg")
-    }
-}
-
 /// Shared by all measurements.
 struct Bench<'a> {
     args: &'a Args,
@@ -212,10 +194,9 @@ fn measure(args: &Args, ui: &Ui, stop: &StopFlag) -> Result<(), Halt> {
         Measurement::Recovery | Measurement::Start => TRIALS,
         Measurement::Sync => sync::steps(args),
     });
-    if let Some(SvgFile(path)) = &args.plot {
-        // Checked before the measurements begin.
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-        opened.map_err(|error| unwritten(path, &error))?;
+    if let Some(file) = &args.plot {
+        // Before the measurements begin.
+        file.check()?;
     }
     let bench = Bench {
         args,
@@ -235,18 +216,13 @@ fn measure(args: &Args, ui: &Ui, stop: &StopFlag) -> Result<(), Halt> {
             Measurement::Start => start::measure(&bench)?,
             Measurement::Sync => {
                 let plot = sync::measure(&bench)?;
-                if let Some(SvgFile(path)) = &args.plot {
-                    fs::write(path, plot.svg(&bench.machine.text()))
-                        .map_err(|error| unwritten(path, &error))?;
+                if let Some(file) = &args.plot {
+                    file.write(&plot.svg(&bench.machine.text()))?;
                 }
             }
         }
     }
     Ok(())
-}
-
-fn unwritten(path: &Path, error: &io::Error) -> Failure {
-    Failure::io(format!("writing {}", path.display()), error)
 }
 
 impl Args {

@@ -2,6 +2,7 @@
 use std::fmt::Write;
 
 use crate::cli::common::paint::{Paint, Tone};
+use crate::cli::ctl::svg_file;
 
 /// Cells of the longest bar in the terminal.
 const CELLS: usize = 36;
@@ -196,7 +197,7 @@ impl Plot {
 }
 
 fn text(out: &mut String, x: usize, y: usize, with: &str, text: &str) {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let text = svg_file::escape(text);
     // Writing to a string does not fail.
     let _ = writeln!(out, r#"<text x="{x}" y="{y}" {with}>{text}</text>"#);
 }

@@ -35,7 +35,7 @@ pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
         (line.redelivery_ns.time(), crate::cli::ctl::show::duration(line.redelivery_ns.most as u64));
     bench.report.emit("recovery", &[line], |_| {
         format!(
-            "\nRecovery: the item of a killed consumer is with another one after {median} (median of {TRIALS}; \
+            "\nRecovery: another consumer has the item of a killed one after {median} (median of {TRIALS}; \
              at most {most})\n"
         )
     })?;

@@ -302,18 +302,19 @@ impl Figures {
         let size = self.streams.first().map_or(SIZE, |stream| stream.size);
         let calls = match &self.refused {
             None => {
-                "PREEMPTED counts yields, too. System calls were counted in a short round of its own, in which the \
-                 processes\nare traced. That slows each call, and so what is waited for: its rate is not shown."
+                "PREEMPTED counts yields, too. System calls were counted in a separate short round, in which the \
+                 processes\nwere traced. Tracing slows each call, and changes how often processes wait: the rate of this \
+                 round is\nnot shown."
                     .into()
             }
             Some(reason) => format!("System calls were not counted: tracing is refused here ({reason})."),
         };
         let late = if self.late { " Where there is none, it took too long." } else { "" };
         format!(
-            "\nDisciplines: messages of {}, each copied in, copied out, checked and acknowledged; what one takes \
-             of all\nprocesses together\n{}{calls}{late}\n\
-             \nRound trip: 8 bytes to another process that sleeps, and back; what one takes of both\n{}\
-             \nWaiting: a consumer that nothing comes for\n{}",
+            "\nDisciplines: messages of {}, each copied in, copied out, checked and acknowledged; cost of one, of \
+             all\nprocesses together\n{}{calls}{late}\n\
+             \nRound trip: 8 bytes to another process that sleeps, and back; cost of one, of both processes\n{}\
+             \nWaiting: a consumer to which no item comes\n{}",
             show::bytes(size as u64),
             self.streams_table().render("  ", paint),
             self.trips_table().render("  ", paint),

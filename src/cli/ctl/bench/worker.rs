@@ -263,7 +263,7 @@ fn ping(mut to: Producer, mut from: Consumer, time: Duration, pause: Duration) -
         let stop = Instant::now();
         times.saturating_record((stop - start).as_nanos() as u64);
         if returned != Some(number) {
-            return Ok(Answer::Fault(format!("the answer to message {number} is another one")));
+            return Ok(Answer::Fault(format!("message {number} got the answer to another message")));
         }
         if stop >= end {
             break;

@@ -16,8 +16,8 @@ pub use report::CheckReport;
 /// is lost.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A log has one event a line, its fields separated by one space; empty lines and those that begin
-with # are left out:
+A log has one event a line, its fields separated by one space; empty lines and lines that
+begin with # are left out:
 
   TIME PROCESS EVENT PRODUCER SEQUENCE [ATTEMPT [HASH]]
 
@@ -37,8 +37,10 @@ with # are left out:
              dropping   before a producer takes the item out of the ring to make room
              dropped    after that
   PRODUCER   the number of the item's producer, and
-  SEQUENCE   the item's number there, rising in the order of sending; in all logs, both name the item
-  ATTEMPT    which delivery, 1 to 255 (255: that or a later one); in events of producers 0, or left out
+  SEQUENCE   the item's number there, rising in the order of sending; in all logs, both together
+             name the item
+  ATTEMPT    which delivery, from 1; 255 may stand for all deliveries after some number; in events
+             of producers 0, or left out
   HASH       of the item's bytes, up to 16 hexadecimal digits
 
 Write each line by one write(2), and each process to a file of its own, so that a killed process
@@ -54,7 +56,8 @@ Examples:
   ringctl check --capacity 1024 logs/*.log        never more than 1024 items at once
   ringctl check --json logs | jq .faults
 
-Exit codes: 0 clean, 1 a file could not be read, 2 usage, 6 a line that is no event, 10 not clean.")]
+Exit codes: 0 clean, 1 a file could not be read, 2 usage, 6 a line that is not an event,
+10 not clean.")]
 pub struct Args {
     /// Logs of the run, in any order; a folder stands for the files in it
     #[arg(required = true, value_name = "FILE")]

@@ -1,5 +1,7 @@
 //! `ringctl demo`: producers and workers on a ring, and keys that kill, stop and continue them.
 mod ledger;
+mod player;
+mod record;
 mod scene;
 mod script;
 mod stage;
@@ -17,7 +19,10 @@ use crate::cli::ctl::picture::screen::{self, Outcome};
 use crate::cli::ctl::picture::view::Choices;
 use crate::cli::ctl::picture::view::theme::Theme;
 use crate::cli::ctl::show;
+use crate::cli::ctl::svg_file::SvgFile;
 use crate::testing::history::{Fault, Report};
+use player::Player;
+use record::Recorder;
 use scene::{Demo, GUIDE};
 use script::{Script, SizeArg};
 
@@ -29,30 +34,42 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// Starts two producers and three workers on a ring of its own, and shows them as ringctl watch does, with the items
 /// that were sent and done, the processes that were killed, and the items that were lost. A key kills a worker with the
 /// item that it has; the picture shows which worker gets the item, and how long after the kill. The counts come from
-/// logs that all processes write. In the end, all logs are checked. Another key shows the same with the ring of the
-/// textbooks, which a kill stops, and says why. Everything that it started ends with it.
+/// logs that all processes write. In the end, all logs are checked. Keys 1 to 4 are lessons: solutions of the textbooks, with
+/// what breaks them, and why. Everything that it started ends with it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Keys: k kills the selected process, or a worker that has an item; s stops it, c continues it,
-r starts dead processes again. Tab, left and right select a process, q quits, ? explains the picture.
-t shows the ring of the textbooks, three semaphores: there k kills the selected process, or the one
-that has the mutex; then the ring stops for good.
+Keys: k kills the selected process, or a worker that has an item; s stops it, c continues it, r
+starts dead processes again. Tab, left and right select a process, q quits, ? explains the
+picture. 1 to 4 are lessons, with processes on the buffer of the textbooks: 1 two semaphores and
+a mutex, 2 the wrong signal, 3 a condition variable, 4 a semaphore as an event. There k kills the
+selected process, or the one that must not die then; nothing moves any more, and the picture says
+why. t shows lesson 1, or our ring again.
 
 A script has a step per line: wait TEXT (until a row of the picture has it; quotes keep spaces),
-limit DURATION (for each later wait; 30 seconds at first), key NAME (k, s, c, r, t, tab, left,
-right), print (the picture), quit, # a comment. For example:
+limit DURATION (for each later wait; 30 seconds at first), key NAME (k, s, c, r, t, 1 to 4,
+tab, left, right), print (the picture), quit, # a comment. For example:
   wait lost 0
   key k
   wait got it after
   print
 
+--record makes an SVG file of the pictures that a script takes, and plays them again and again.
+These steps are for it; others take no time in it, so that a wait is cut out:
+  frame DURATION   the picture of this moment, shown for that time, which stretches the moment
+  film DURATION    what happens in that time, at its real pace, 5 pictures a second
+  caption TEXT     stands above later pictures, as a key stands above the next one
+A script with one picture makes a still; without any, of the last thing it shows. The last
+picture is what a viewer sees who asks for less motion. The file is written at the end, also
+after quit; if the script fails or a signal comes, an earlier file stays.
+
 Examples:
   ringctl demo
   ringctl demo --script kill.demo --size 120x40 > picture.txt
+  ringctl demo --script kill.demo --record kill.svg
 
-Exit codes: 0 nothing was lost; 1 runtime error; 2 usage, no terminal, or a wrong line of the script;
-3 the ring was removed; 4 the picture did not show a text of the script; 10 the check of the logs
-found a fault; 128+n ended by signal n.")]
+Exit codes: 0 nothing was lost; 1 runtime error; 2 usage, no terminal, or a wrong line of the
+script; 3 the ring was removed; 4 the picture did not show a text of the script; 10 the check of
+the logs found a fault; 128+n ended by signal n.")]
 pub struct Args {
     /// Play the keys of a script, without a terminal
     #[arg(long, value_name = "FILE")]
@@ -60,11 +77,17 @@ pub struct Args {
     /// Columns and rows of the picture of a script [default: 80x24]
     #[arg(long, value_name = "COLUMNSxROWS", requires = "script")]
     size: Option<SizeArg>,
+    /// Write the pictures that the script takes to this file, as an animation or a still
+    #[arg(long, value_name = "FILE.svg", requires = "script")]
+    record: Option<SvgFile>,
 }
 
 /// Runs the demonstration.
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let script = args.script.as_deref().map(Script::read).transpose()?;
+    let size = args.size.map_or_else(|| "80x24".parse(), Ok);
+    let area = size.map_err(|error| Failure::new(code::USAGE, error.to_string()))?.area();
+    let recorder = args.record.as_ref().map(|file| Recorder::new(file, area)).transpose()?;
     if script.is_none() {
         if !screen::is_possible() {
             let line =
@@ -77,14 +100,11 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     }
     let stop = signals::catch()?;
     let mut demo = Demo::start()?;
+    let choices = Choices::new(Theme::new(ui.paint().is_on()), INTERVAL, &GUIDE);
+    let mut player = Player { area, choices, recorder, ui, stop: &stop };
     let outcome = match script {
         None => screen::show(&mut demo, &GUIDE, INTERVAL, ui.paint(), &stop)?,
-        Some(script) => {
-            let size = args.size.map_or_else(|| "80x24".parse(), Ok);
-            let size = size.map_err(|error| Failure::new(code::USAGE, error.to_string()))?;
-            let choices = Choices::new(Theme::new(ui.paint().is_on()), INTERVAL, &GUIDE);
-            script.play(&mut demo, size, choices, ui, &stop)?
-        }
+        Some(script) => player.play(&script, &mut demo)?,
     };
     match outcome {
         Outcome::Stopped => Ok(signals::end()),
@@ -92,6 +112,7 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
             .hint("ringctl demo starts another one")),
         Outcome::Quit => {
             let (report, killed) = demo.end()?;
+            player.recorder.map_or(Ok(()), |recorder| recorder.write())?;
             ui.emit((summary(&report, killed) + "\n").as_bytes())?;
             judge(&report)
         }

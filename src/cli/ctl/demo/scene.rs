@@ -14,6 +14,7 @@ use ratatui::widgets::Widget;
 use super::ledger::{Handover, Key, Ledger};
 use super::stage::{PATIENCE, POLL, Stage, stop_and_wait};
 use super::textbook::Book;
+use super::textbook::lesson::Lesson;
 use crate::cli::common::exit::Failure;
 use crate::cli::ctl::picture::model::Model;
 use crate::cli::ctl::picture::screen::Scene;
@@ -31,7 +32,7 @@ pub const GUIDE: Guide = Guide {
         ("q", "quit"),
         ("k", "kill"),
         ("r", "restart"),
-        ("t", "textbook"),
+        ("1-4", "lessons"),
         ("s", "stop"),
         ("c", "resume"),
         ("?", "help"),
@@ -39,10 +40,12 @@ pub const GUIDE: Guide = Guide {
         ("space", "pause"),
     ],
     help: "k: kill -9 of the selected process (▸), or of a worker that has an item. s: stop it as kill -STOP does. \
-        c: continue what is stopped. r: start again what is dead. Tab, left and right: select a process, or none. t: the ring \
-        of the textbooks instead of ours, where k kills the process that has the mutex; or back to ours. q, Ctrl-C: end all processes, check their logs and quit. Space: pause the picture, not the processes. + and -: \
-        look more or less often. Arrows, Page Up and Down, Home, End: scroll the list of events, and this help, which \
-        any other key closes.",
+        c: continue what is stopped. r: start again what is dead. Tab, left and right: select a process, or none. \
+        1 to 4: lessons on the buffer of the textbooks, where k kills the process that must not die then: 1 two semaphores and a \
+        mutex, 2 the wrong signal, 3 a condition variable, 4 a semaphore as an event. t: lesson 1, or back to our ring. q, \
+        Ctrl-C: end all processes, check their logs and quit. Space: pause the picture, not the processes. + and -: look more \
+        or less often. Arrows, Page Up and Down, Home, End: scroll the list of events, and this help, which any other key \
+        closes.",
 };
 
 /// Narrower screens have short words for the fate of a dead process.
@@ -260,7 +263,7 @@ impl Demo {
     }
 
     fn select(&mut self, forward: bool) {
-        let last = self.stage.places.len() - 1;
+        let last = self.book.as_ref().map_or(self.stage.places.len(), Book::places) - 1;
         self.selected = match (self.selected, forward) {
             (None, true) => Some(0),
             (None, false) => Some(last),
@@ -270,15 +273,24 @@ impl Demo {
         };
     }
 
+    /// Shows a lesson instead of our ring, or our ring.
+    fn open(&mut self, lesson: Option<Lesson>) -> Result<(), Failure> {
+        // The lesson before ends first: the next one makes a buffer of the same name.
+        (self.book, self.selected) = (None, None);
+        self.book = lesson.map(|lesson| Book::start(&self.stage, lesson)).transpose()?;
+        Ok(())
+    }
+
     fn act(&mut self, key: KeyCode) -> Result<bool, Failure> {
         let selected = self.selected;
         match (key, &mut self.book) {
-            (KeyCode::Char('t'), Some(_)) => self.book = None,
-            (KeyCode::Char('t'), None) => self.book = Some(Book::start(&self.stage)?),
-            (KeyCode::Char('k'), Some(book)) => book.signal(selected, Signal::SIGKILL),
-            (KeyCode::Char('s'), Some(book)) => book.signal(selected, Signal::SIGSTOP),
-            (KeyCode::Char('c'), Some(book)) => book.go_on(),
-            (KeyCode::Char('r'), Some(book)) => book.restart(&self.stage)?,
+            (KeyCode::Char('t'), Some(_)) => self.open(None)?,
+            (KeyCode::Char('t'), None) => self.open(Some(Lesson::Mutex))?,
+            (KeyCode::Char('k'), Some(book)) => book.signal(selected, Signal::SIGKILL)?,
+            (KeyCode::Char('s'), Some(book)) => book.signal(selected, Signal::SIGSTOP)?,
+            (KeyCode::Char('c'), Some(book)) => book.go_on(selected),
+            (KeyCode::Char('r'), Some(book)) => book.restart(&self.stage, selected)?,
+            (KeyCode::Char(key), _) if Lesson::of_key(key).is_some() => self.open(Lesson::of_key(key))?,
             _ => return self.act_on_ours(key),
         }
         Ok(true)

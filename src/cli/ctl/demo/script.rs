@@ -1,32 +1,29 @@
-//! A script plays keys without a terminal, and waits for what the picture shows.
+//! A script: the keys to play without a terminal, what to wait for, and which pictures to record.
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::KeyCode;
 use ratatui::layout::Rect;
 
-use crate::StopFlag;
 use crate::cli::common::args::{ArgError, DurationArg};
 use crate::cli::common::exit::{Failure, code};
-use crate::cli::common::signals;
-use crate::cli::common::ui::Ui;
-use crate::cli::ctl::picture::screen::{Outcome, Scene};
-use crate::cli::ctl::picture::text::text;
-use crate::cli::ctl::picture::view::Choices;
-use crate::cli::ctl::show;
 
 /// The largest script, in bytes.
 const LARGEST: u64 = 1 << 20;
-/// How long the picture may take to show a text, unless the script sets another limit.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// The smallest and the largest number of columns or rows.
 const SIZES: (u16, u16) = (1, 1000);
+/// How long a picture of a recording may last.
+const LASTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
+/// The time between two pictures of a film.
+pub const SPACING: Duration = Duration::from_millis(200);
+/// The largest number of pictures of a recording.
+const MOST: usize = 1000;
 /// What a line may have.
-const FORM: &str = "wait TEXT, limit DURATION, key NAME, print, quit, or a comment after #";
+const FORM: &str = "wait TEXT, limit DURATION, key NAME, print, caption TEXT, frame DURATION, film DURATION, quit, or a comment after #";
 
 /// The size of a picture: `80x24`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +49,15 @@ impl std::str::FromStr for SizeArg {
     }
 }
 
+impl SizeArg {
+    pub fn area(self) -> Rect {
+        Rect::new(0, 0, self.columns, self.rows)
+    }
+}
+
 /// One line of a script.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+pub enum Step {
     /// Until the picture has this text in a row.
     Wait(String),
     /// Later waits take this long at most.
@@ -62,14 +65,31 @@ enum Step {
     Key(KeyCode),
     /// Prints the picture.
     Print,
+    /// Later pictures of the recording have this caption.
+    Caption(String),
+    /// Records the picture, which lasts for this time.
+    Frame(Duration),
+    /// Records the pictures of the next time, as they change.
+    Film(Duration),
     Quit,
+}
+
+impl Step {
+    /// The largest number of pictures that it can record.
+    fn frames(&self) -> usize {
+        match self {
+            Step::Frame(_) => 1,
+            Step::Film(lasts) => lasts.as_millis().div_ceil(SPACING.as_millis()) as usize,
+            _ => 0,
+        }
+    }
 }
 
 /// A script, with the numbers of the lines.
 #[derive(Debug)]
 pub struct Script {
-    name: String,
-    steps: Vec<(usize, Step)>,
+    pub name: String,
+    pub steps: Vec<(usize, Step)>,
 }
 
 impl Script {
@@ -87,74 +107,25 @@ impl Script {
                 format!("{name} is too long; expected {LARGEST} bytes or less"),
             ));
         }
-        let mut steps = Vec::new();
+        let mut steps: Vec<(usize, Step)> = Vec::new();
+        let mut frames = 0;
         for (number, line) in (1..).zip(text.lines()) {
-            let step = step(line.trim()).map_err(|wrong| {
+            let wrong = |wrong: String| {
                 Failure::new(code::USAGE, format!("{name}, line {number}: {wrong}"))
                     .hint("ringctl demo --help has an example")
-            })?;
-            steps.extend(step.map(|step| (number, step)));
+            };
+            let Some(step) = step(line.trim()).map_err(wrong)? else { continue };
+            frames += step.frames();
+            if frames > MOST {
+                let lines = format!("more than {MOST} pictures; expected frames and films of fewer");
+                return Err(wrong(format!(
+                    "{lines} (a second of a film has {})",
+                    1000 / SPACING.as_millis()
+                )));
+            }
+            steps.push((number, step));
         }
         Ok(Script { name, steps })
-    }
-
-    /// Plays all steps.
-    ///
-    /// # Errors
-    /// The [`Failure`] of the scene, of the output, or of a text that the picture does not show in time.
-    pub fn play(
-        &self,
-        scene: &mut impl Scene,
-        SizeArg { columns, rows }: SizeArg,
-        choices: Choices,
-        ui: &Ui,
-        stop: &StopFlag,
-    ) -> Result<Outcome, Failure> {
-        let area = Rect::new(0, 0, columns, rows);
-        let draw = |scene: &dyn Scene| {
-            let mut buffer = Buffer::empty(area);
-            scene.draw(choices, area, &mut buffer);
-            buffer
-        };
-        let mut patience = PATIENCE;
-        for (number, step) in &self.steps {
-            if stop.is_raised() {
-                return Ok(Outcome::Stopped);
-            }
-            match step {
-                Step::Limit(limit) => patience = *limit,
-                Step::Key(key) => _ = scene.key(*key),
-                Step::Print => ui.emit(text(&draw(scene), choices.theme.has_colours()).as_bytes())?,
-                Step::Quit => break,
-                Step::Wait(wanted) => {
-                    let start = Instant::now();
-                    while !text(&draw(scene), false).lines().any(|row| row.contains(wanted)) {
-                        if start.elapsed() > patience {
-                            return Err(self.late(*number, wanted, patience));
-                        }
-                        if !signals::sleep(choices.interval, stop) {
-                            return Ok(Outcome::Stopped);
-                        }
-                        if !scene.look_again()? {
-                            return Ok(Outcome::Gone);
-                        }
-                    }
-                }
-            }
-        }
-        // A key may have failed.
-        let goes_on = scene.look_again()?;
-        Ok(match stop.is_raised() {
-            true => Outcome::Stopped,
-            false if goes_on => Outcome::Quit,
-            false => Outcome::Gone,
-        })
-    }
-
-    fn late(&self, number: usize, wanted: &str, patience: Duration) -> Failure {
-        let (name, patience) = (&self.name, show::given(patience));
-        let line = format!("{name}, line {number}: in {patience}, no row of the picture had {wanted:?}");
-        Failure::new(code::FULL, line).hint("print before that line shows the picture")
     }
 }
 
@@ -171,9 +142,11 @@ fn step(line: &str) -> Result<Option<Step>, String> {
             let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
             Step::Wait(quoted.unwrap_or(text).into())
         }
-        ("limit", time) => {
-            Step::Limit(time.parse::<DurationArg>().map_err(|error| format!("{time:?}: {error}"))?.0)
-        }
+        ("limit", time) => Step::Limit(duration(time)?),
+        // Without a text: no caption.
+        ("caption", text) => Step::Caption(text.into()),
+        ("frame", time) => Step::Frame(lasting(time)?),
+        ("film", time) => Step::Film(lasting(time)?),
         ("key", name) => Step::Key(key(name)?),
         ("print", "") => Step::Print,
         ("quit", "") => Step::Quit,
@@ -181,13 +154,28 @@ fn step(line: &str) -> Result<Option<Step>, String> {
     }))
 }
 
+fn duration(time: &str) -> Result<Duration, String> {
+    Ok(time.parse::<DurationArg>().map_err(|error| format!("{time:?}: {error}"))?.0)
+}
+
+/// How long a picture lasts.
+fn lasting(time: &str) -> Result<Duration, String> {
+    let lasts = duration(time)?;
+    match LASTS.contains(&lasts) {
+        true => Ok(lasts),
+        false => Err(format!("{time:?}; expected a duration from 10ms to 60s")),
+    }
+}
+
 fn key(name: &str) -> Result<KeyCode, String> {
     Ok(match name {
-        "k" | "s" | "c" | "r" | "t" => KeyCode::Char(name.chars().next().unwrap_or_default()),
+        "k" | "s" | "c" | "r" | "t" | "1" | "2" | "3" | "4" => {
+            KeyCode::Char(name.chars().next().unwrap_or_default())
+        }
         "tab" => KeyCode::Tab,
         "left" => KeyCode::Left,
         "right" => KeyCode::Right,
-        _ => return Err(format!("key {name:?}; expected k, s, c, r, t, tab, left or right")),
+        _ => return Err(format!("key {name:?}; expected k, s, c, r, t, 1 to 4, tab, left or right")),
     })
 }
 
@@ -207,12 +195,18 @@ mod tests {
             ("key k", Some(Step::Key(KeyCode::Char('k')))),
             ("key tab", Some(Step::Key(KeyCode::Tab))),
             ("print", Some(Step::Print)),
+            ("caption a worker", Some(Step::Caption("a worker".into()))),
+            ("caption", Some(Step::Caption(String::new()))),
+            ("frame 1.5s", Some(Step::Frame(Duration::from_millis(1500)))),
+            ("film 2", Some(Step::Film(Duration::from_secs(2)))),
             ("quit", Some(Step::Quit)),
         ] {
             assert_eq!(step(line), Ok(expected), "{line}");
         }
         for line in
             ["wait", "limit", "limit -1", "key", "key kk", "key K", "print 3", "quit now", "waits a", "k"]
+                .into_iter()
+                .chain(["frame", "frame 0", "frame 61s", "film", "film 9ms", "film 2h", "frames 1s"])
         {
             assert!(step(line).unwrap_err().contains("expected"), "{line}");
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::textbook::lesson::Lesson;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::ctl::check;
 use crate::cli::ctl::children::{self, not_started};
@@ -147,9 +148,9 @@ impl Stage {
     }
 
     /// Starts a process on the buffer of the textbooks.
-    pub fn start_on_textbook(&self, role: Role) -> io::Result<Process> {
+    pub fn start_on_textbook(&self, role: Role, lesson: Lesson) -> io::Result<Process> {
         let program = Program::new(std::env::current_exe()?).named("textbook").arg("demo-worker");
-        let program = program.arg(self.textbook_name());
+        let program = program.arg(self.textbook_name()).args(["--lesson", lesson.argument()]);
         self.session.start(&match role {
             Role::Producer => program.arg("--produce"),
             Role::Consumer => program,

@@ -1,4 +1,4 @@
-//! The consumers that hold items: how many of these a command works on, and how many wait.
+//! The consumers that hold items, and how many of these items are being worked on or wait.
 
 use std::collections::BTreeMap;
 
@@ -49,13 +49,14 @@ struct HeldItem {
 pub fn holders(ring: &RingObserver, held: &[Held], participants: &[ParticipantInfo]) -> Vec<Holder> {
     let holder = |(number, items): (u32, Vec<HeldItem>)| {
         let owner = participants.iter().find(|participant| participant.number == number);
-        // Only then is it the number of that process here.
+        // Only then does the process id refer to that process here.
         let is_here = |owner: &&ParticipantInfo| {
             owner.liveness != Liveness::Dead && owner.pid_namespace == Some(PidNamespace::This)
         };
         let (runs, states) = match owner.filter(is_here) {
             Some(owner) => {
-                // Read after the items: what started in between is none of them.
+                // Read the commands after the items: a command that started in between works on none of these
+                // items.
                 let runs = runs::of(owner.pid, ring.name());
                 let tells = runs::command_line(owner.pid)
                     .is_some_and(|line| consumer::starts_a_command_for_each_job(&line, ring.name()));
@@ -91,7 +92,7 @@ fn held_items(ring: &RingObserver) -> BTreeMap<u32, Vec<HeldItem>> {
     owners
 }
 
-/// What the items of a worker wait for, that runs these commands.
+/// What the items of a worker that runs these commands wait for.
 fn states(items: &[HeldItem], runs: &Runs) -> States {
     let Some(works) = runs.works() else { return States::default() };
     let mut rest = items.to_vec();
@@ -143,7 +144,7 @@ mod tests {
         let items = held([(0, 0), (1, 2), (2, 1), (3, 0)]);
         assert_eq!(counts(&items, &[]), Some([0, 2, 2]));
         assert_eq!(counts(&items, &[Some((0, 1, 1)), Some((2, 2, 1))]), Some([2, 1, 1]));
-        // Of the same key are two items, of which one has failed.
+        // Two items have the same key, and one of them has failed.
         let twice = held([(0, 0), (0, 1)]);
         assert_eq!(counts(&twice, &[Some((0, 1, 1))]), Some([1, 0, 1]));
         assert_eq!(counts(&twice, &[Some((0, 2, 1))]), Some([1, 1, 0]));

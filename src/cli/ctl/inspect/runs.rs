@@ -15,7 +15,7 @@ use crate::cli::common::escape;
 
 /// The name of the process that ends a worker's commands if the worker is killed.
 const GUARD: &str = "ringpipe-guard";
-/// Bytes of a command line that are shown, and child processes of one process.
+/// The most bytes of a command line that are shown, and the most child processes of one process.
 const LINE: u64 = 1024;
 const MOST: usize = 1024;
 /// Bytes of arguments or environment that are read: more than Linux allows.

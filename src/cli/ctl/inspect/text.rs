@@ -29,8 +29,9 @@ impl RingReport<'_> {
         }
         if self.participants.iter().any(|one| one.state == "dead") {
             let ring = escape::argument(self.ring);
-            let hint =
-                format!("the next process to wait frees what the dead hold; or run: ringctl repair {ring}");
+            let hint = format!(
+                "the next process that waits recovers what dead processes hold; or run: ringctl repair {ring}"
+            );
             text += &format!("\n  {}\n", paint.text(Tone::Notable, &hint));
         }
         text
@@ -42,7 +43,7 @@ impl RingReport<'_> {
         let options = [
             (self.exclusive, "exclusive"),
             (self.timestamps, "timestamps"),
-            (self.ephemeral, "removed by the last one out"),
+            (self.ephemeral, "removed by the last process that leaves"),
         ];
         let options: Vec<&str> = options.iter().filter(|(on, _)| *on).map(|(_, text)| *text).collect();
         let asleep =
@@ -70,7 +71,7 @@ impl RingReport<'_> {
         let (items, room) = (asleep(&self.semaphores.items), asleep(&self.semaphores.room));
         let mutex = self.semaphores.mutex.as_ref().map(|mutex| match mutex.participant {
             Some(number) => format!(", mutex {} (participant {number})", mutex.value),
-            None => format!(", mutex {} (nobody's turn)", mutex.value),
+            None => format!(", mutex {} (no turn)", mutex.value),
         });
         lines.push(("semaphores", format!("items {items}, room {room}{}", mutex.unwrap_or_default())));
         lines.push(("totals", totals(&self.totals)));

@@ -1,4 +1,4 @@
-//! Keeps track of deaths: who died, what it held, and where a redelivered item comes from.
+//! Keeps track of deaths: which participant died, what it held, and where a redelivered item comes from.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

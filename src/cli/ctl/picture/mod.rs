@@ -5,6 +5,7 @@ pub mod model;
 pub mod observation;
 pub mod screen;
 pub mod steps;
+pub mod svg;
 pub mod text;
 pub mod view;
 

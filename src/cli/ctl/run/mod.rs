@@ -111,7 +111,8 @@ pub struct Args {
     /// A successor sends what its killed producer had not sent. Each item must be received; an item is received again
     /// only if its consumer was killed. Without FILE, --lines and standard input, numbered lines are sent until the time
     /// is over. The logs of all processes are checked; without --log, they are in $TMPDIR or /tmp meanwhile, less than
-    /// 100 MB. A FILE right after it would be its time: write the FILEs first, or --chaos=10m.
+    /// 100 MB. A FILE right after --chaos would be read as its time: write the FILEs first, or
+    /// --chaos=10m.
     #[arg(long, value_name = "DURATION", num_args = 0..=1)]
     chaos: Option<Option<DurationArg>>,
     /// With --chaos: make the same choices as an earlier run, whose summary has this number

@@ -1,8 +1,10 @@
 //! A transport that writes down what happens to each item (`--log`), around another one.
 //!
-//! An event before a call is in the log when the call begins; if it cannot be written, the call is not made, except to give
-//! an item back: that item then looks like one of a killed process. An event after a call may be missing: a kill in between, or a full disk, is no fault of the ring. What fails is noticed at the
-//! next call, and [`RunLog::or_failure`] says it at the end.
+//! An event that comes before a call is in the log when the call begins. If the event cannot be written, the
+//! call is not made. Giving an item back is the exception: without its event, the item looks as after a kill.
+//! An event that comes after a call may be missing, because the process was killed in between or the disk was
+//! full: that is not a fault of the ring. A failed write is noticed at the next call, and [`RunLog::or_failure`]
+//! reports it at the end.
 //!
 //! Other transports do not pay for this: the commands are generic, and a run without a log has no code of it.
 
@@ -73,7 +75,7 @@ impl RingLog {
     /// An item in an event.
     fn entry(&self, key: ItemKey, attempt: u8, hash: Option<u64>) -> Entry {
         let producer = self.first_producer + u64::from(key.producer);
-        // Above 127, the library's numbers do not always rise. 255 says in a history: that or a later one.
+        // Above 127, the library's numbers do not always rise. So all of them are written as 255.
         let attempt = if attempt > 127 { u8::MAX } else { attempt };
         Entry { producer, sequence: key.sequence, attempt, hash }
     }
@@ -82,7 +84,7 @@ impl RingLog {
         self.log.write(kind, items).map_err(crate::cli::common::run_log::unwritten)
     }
 
-    /// Writes what has happened already. That it could not be written is found at the next call.
+    /// Writes what has happened already. A failed write is noticed at the next call.
     fn note(&self, kind: EventKind, items: impl IntoIterator<Item = Entry>) {
         let _ = self.log.write(kind, items);
     }

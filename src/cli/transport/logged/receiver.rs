@@ -46,7 +46,7 @@ impl<R: Receiver> Receiver for LoggedReceiver<R> {
             self.log.entry(item.key(), item.attempt(), Some(hash_of(&bytes)))
         };
         let entries: Vec<Entry> = batch.items(0).map(entry).collect();
-        // What was read from lost memory is no item.
+        // What was read from lost memory is not an item.
         if batch.check().is_ok() {
             // If that fails, the items are given back.
             self.log.write(EventKind::Got, entries)?;

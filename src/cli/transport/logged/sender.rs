@@ -9,7 +9,7 @@ use crate::framing::Framing;
 use crate::testing::history::{EventKind, hash_of};
 use crate::{DropObserver, Error, ItemKey, OnFull, Totals};
 
-/// Items that are announced at a time. What has no room yet is announced, too.
+/// The most items that are announced at a time, including items for which there is no room yet.
 const MOST: usize = 256;
 
 /// A producer that logs what it sends.
@@ -54,7 +54,7 @@ impl<S: Sender> LoggedSender<S> {
         Ok(())
     }
 
-    /// Withdraws what was announced, without the first `but` items.
+    /// Withdraws the announced items, except the first `but` of them.
     fn withdraw(&mut self, but: usize) -> Result<(), Error> {
         let more = self.announced.len().saturating_sub(but);
         self.announced.truncate(but);
@@ -66,7 +66,7 @@ impl<S: Sender> LoggedSender<S> {
 }
 
 impl<S: Sender> Sender for LoggedSender<S> {
-    /// What is read in place is not known before it is sent.
+    /// False: the bytes of an item that is read in place are not known before it is sent.
     const READS_IN_PLACE: bool = false;
     type Observer = S::Observer;
     type Room<'s>
@@ -123,7 +123,7 @@ impl<S: Sender> Sender for LoggedSender<S> {
             self.log.note(EventKind::Sent, (0..sent).map(entry));
         }
         if taken > sent {
-            // Dropped, as the policy for full rings has it.
+            // The other items were dropped, as the policy for full rings says.
             let _ = self.withdraw(0);
         }
         Ok(taken)
@@ -175,7 +175,7 @@ impl<S: Sender> Sender for LoggedSender<S> {
     }
 }
 
-/// No room: there is none.
+/// The type of a reservation, of which this sender makes none.
 pub enum NoRoom {}
 
 impl Room for NoRoom {

@@ -66,7 +66,7 @@ impl CreateArgs {
         let found = ring.discipline();
         // An invalid combination was refused before.
         if self.sync.discipline().ok().flatten().is_some_and(|given| given != found) {
-            note(format!("--sync {}: what was asked for has no effect", sync_args::describe(found)));
+            note(format!("--sync {}: the given discipline has no effect", sync_args::describe(found)));
         }
         if self.timestamps && !ring.has_timestamps() {
             note("no times in its items: --timestamps has no effect".into());

@@ -16,7 +16,7 @@ use crate::cli::worker::slots::After;
 use crate::cli::worker::stop::Stop;
 
 impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
-    /// Waits until all jobs in hand are settled, those included that are tried again. `Some`: stop early.
+    /// Waits until all jobs of this worker are settled, including jobs that are tried again. `Some`: stop early.
     pub(super) fn wait_for_all(&mut self) -> Option<Stop> {
         loop {
             self.show();
@@ -31,7 +31,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         }
     }
 
-    /// Says what is waited for, from now on.
+    /// Notes what the worker waits for, and returns the time from which the grace counts.
     fn begin_grace(&self, limit: Duration) -> Instant {
         let (running, _) = self.worker.jobs.in_hand();
         if running > 0 && !limit.is_zero() && self.stop.is_raised() {
@@ -43,7 +43,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         Instant::now()
     }
 
-    /// Ends all slots, and gives back what has not started. Answers the final reason to stop.
+    /// Ends all slots, and gives back what has not started. Returns the final reason to stop.
     pub(super) fn end(&mut self, stop: Option<Stop>) -> Option<Stop> {
         drop(self.worker.jobs.end());
         let limit = self.options().work.grace.map_or(GRACE, |DurationArg(grace)| grace);
@@ -68,10 +68,10 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
             }
         }
         if self.stop.is_raised() {
-            // No wait for room from here on, in an output or in another ring.
+            // From here on, no write waits for room in an output or in another ring.
             self.worker.finisher.late.raise();
         }
-        // Their work is done; only their place in the output is missing.
+        // The work of these jobs is done: they only wait for their place in the output.
         let rest: Vec<_> = {
             let mut order = self.worker.order.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             order.rest().collect()
@@ -85,7 +85,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         let later = self.worker.jobs.stop().or(late);
         match (stop, later) {
             (None, later) => later,
-            // A failure says more.
+            // A failure says more than the earlier reason.
             (Some(Stop::Stopped | Stop::Unread | Stop::Halted(_)), Some(later @ Stop::Failed(_))) => {
                 Some(later)
             }

@@ -106,7 +106,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
                                 return Over::Stop(stop);
                             }
                         }
-                        // A signal may have come while the last item did.
+                        // A signal may have come together with the last item.
                         false if self.stop.is_raised() => return Over::Stop(Stop::Stopped),
                         false => self.worker.jobs.add(job),
                     }
@@ -120,8 +120,9 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         if self.stop.is_raised() { Some(Stop::Stopped) } else { self.worker.jobs.stop() }
     }
 
-    /// How long no further command may start: by the pace, by load and memory, and by outputs that wait for earlier
-    /// ones. Signals, failed items that are due and requests to stop are looked at meanwhile.
+    /// How long no further command may start, because of the pace, the load, the memory, or outputs that wait
+    /// for earlier ones. Meanwhile, the main thread looks for signals, failed items that are due, and
+    /// requests to stop.
     fn held_up(&mut self) -> Option<Duration> {
         let unordered = self.worker.finisher.unordered.load(Relaxed);
         if unordered >= MOST_UNORDERED || unordered > 0 && spool::is_crowded() {
@@ -136,7 +137,8 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         (!self.limits.allow()).then_some(LIMITS_EVERY)
     }
 
-    /// Prints what would run. The items go back at the end: earlier, they would come again.
+    /// Prints what would run. The items are given back at the end: given back earlier, they would be received
+    /// again.
     fn print_only(&mut self, job: Job<R::Owned>) -> Result<(), Stop> {
         let items: Vec<&[u8]> = job.items.iter().map(R::Owned::bytes).collect();
         let line = self.worker.template.display(&items, job.number, 1) + "\n";

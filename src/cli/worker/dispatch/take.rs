@@ -19,7 +19,7 @@ const MOST_ARGUMENTS: usize = 128 << 10;
 
 /// Why no more items are taken.
 pub(super) enum Over {
-    /// The commands in hand are to end in their own time, and failed items to be tried again.
+    /// The commands that run go on to their end, and failed items are tried again.
     Taken,
     /// As `Taken`; then this failure is reported.
     Short(Failure),
@@ -54,17 +54,17 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
                 || items.iter().map(|item| item.bytes().len()).sum::<usize>() < MOST_ARGUMENTS
         };
         while (items.len() as u64) < most && fits(&items) {
-            // Failed items that are due go on meanwhile.
+            // Meanwhile, failed items that are due are tried again.
             self.worker.jobs.room();
             self.show();
             let left = wait.saturating_sub(start.elapsed());
             match self.next_item(Some(left)) {
                 Found::Item(item) => items.push(item),
                 Found::Nothing if left.is_zero() => break,
-                // Exhausted items, which are jobs of their own, have taken the place.
+                // Exhausted items, each a job of its own, have taken the room.
                 Found::Dropped if self.worker.jobs.room() == 0 => break,
                 Found::Nothing | Found::Dropped => {}
-                // The items that came go back.
+                // The items that were taken for this job are given back.
                 Found::Over(over @ Over::Stop(_)) => return Found::Over(over),
                 // It is found again for the next job.
                 Found::Over(_) => break,
@@ -73,7 +73,8 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         Found::Item(items)
     }
 
-    /// The next item. `further`: for a job that has one already; waits at most for so long.
+    /// The next item. With `further`, it is for a job that has an item already, and the wait lasts at most
+    /// that long.
     fn next_item(&mut self, further: Option<Duration>) -> Found<R::Owned> {
         if self.source.taking().has_enough() {
             return Found::Over(Over::Taken);
@@ -135,7 +136,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         Found::Dropped
     }
 
-    /// Acknowledges an item that was done before (`--dedup`). It is none of the `-n` items.
+    /// Acknowledges an item that was done before (`--dedup`). It does not count for `-n`.
     fn unless_duplicate(&mut self, item: R::Owned) -> Found<R::Owned> {
         if !self.worker.finisher.is_duplicate(item.key()) {
             return self.unless_exhausted(item);
@@ -147,8 +148,8 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
         }
     }
 
-    /// Hands out an item by itself that other workers have tried as often as it may be tried: a slot finishes it, and may have
-    /// to wait for room for the letter.
+    /// Makes an item a job of its own if other workers have tried it as often as allowed: a slot finishes it,
+    /// and may have to wait for room for the dead letter.
     fn unless_exhausted(&mut self, item: R::Owned) -> Found<R::Owned> {
         if self.options().work.dry_run || !self.worker.finisher.is_exhausted(&item) {
             return Found::Item(item);
@@ -174,7 +175,7 @@ impl<R: Receiver, S: Sender> Dispatcher<'_, '_, R, S> {
                 false => Found::Over(self.short_of_count("it is empty")),
             };
         }
-        // Running commands are no idleness.
+        // While commands run, the worker is not idle.
         self.waited =
             if busy { Duration::from_nanos(1) } else { self.waited + wait.max(Duration::from_nanos(1)) };
         if idle_exit.is_some_and(|DurationArg(limit)| self.waited >= limit) {

@@ -73,8 +73,8 @@ impl Guard {
     /// program (a path), the arguments and the environment of `command`. The shell runs a file that the
     /// system does not execute, as with `execvp`.
     ///
-    /// Call it after this process has installed its signal handlers: one that it installs after its first command could run
-    /// in a later one, until that executes its program.
+    /// Call it after this process has installed its signal handlers: a handler that it installs after the
+    /// first command could run in a later command, before that command executes its program.
     ///
     /// # Errors
     /// The error of the system, also of executing the program.
@@ -129,8 +129,9 @@ impl Guard {
     }
 }
 
-/// As [`Guard::attach`], but the command stays in the group of this process, so that a terminal's keys and signals reach
-/// it. If this process is killed, the kernel kills the command, but not what that has started.
+/// As [`Guard::attach`], but the command stays in the group of this process, so that a terminal's keys and
+/// signals reach it. If this process is killed, the kernel kills the command, but not the processes that the
+/// command has started.
 ///
 /// # Errors
 /// As [`Guard::spawn`].

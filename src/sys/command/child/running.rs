@@ -58,8 +58,8 @@ impl Running {
         }
     }
 
-    /// Whether the first process has ended. Does not reap it. Not by nix, whose functions fail when a real-time signal
-    /// has ended a process.
+    /// Whether the first process has ended. Does not reap it. Does not use nix, whose functions fail when a
+    /// real-time signal has ended a process.
     fn look(&self, flags: c_int) -> Result<bool, Errno> {
         let flags = libc::WEXITED | libc::WNOWAIT | flags;
         // SAFETY: all zeros is a valid `siginfo_t`, which the kernel writes to; it has the number of a process, or
@@ -74,7 +74,7 @@ impl Running {
     /// Waits for the end of the first process, kills what is left of the group, and reaps the first process.
     ///
     /// # Errors
-    /// The error of the system. If the first process is no child of this process any more, nothing is killed.
+    /// The error of the system. If the first process is not a child of this process any more, nothing is killed.
     pub fn reap(&mut self) -> io::Result<ExitStatus> {
         self.wait()?;
         if self.group.is_some() {
@@ -103,7 +103,7 @@ impl Running {
         Ok(())
     }
 
-    /// From now on its number may be another process's.
+    /// Removes the group's number: from now on it may be another process's.
     fn gone(&mut self) {
         if let Some((groups, slot)) = &self.group {
             groups.all()[*slot].store(0, Ordering::SeqCst);

@@ -56,7 +56,7 @@ pub(super) struct Start<'a> {
     /// The new process writes its process group here. `None`: it stays in its parent's group.
     pub(super) group: Option<&'a AtomicI32>,
     pub(super) parent: Pid,
-    /// The signals that may not have their default action there.
+    /// The signals whose action may not be the default one in the new process.
     pub(super) handled: &'static [c_int],
     /// The errno if the new process could not execute its program; else 0.
     pub(super) failed: AtomicI32,

@@ -59,7 +59,7 @@ pub trait Scene {
     /// Draws everything.
     fn draw(&self, choices: Choices, area: Rect, buf: &mut Buffer);
 
-    /// Acts on a key. False: the key is none of the scene's own.
+    /// Acts on a key. False: the key means nothing to the scene.
     fn key(&mut self, _key: KeyCode) -> bool {
         false
     }

@@ -18,7 +18,7 @@ const STATE: usize = 13;
 
 const RING: &str = "A ring is a buffer with a fixed number of slots. Producers put items into the next slot, \
     consumers take them out in the same order; after the last slot comes the first again. When all slots are \
-    full producers wait for room, and when all are free consumers wait for items.";
+    full, producers wait for room; when all are free, consumers wait for items.";
 
 const SEMAPHORES: &str = "A semaphore is a number that processes wait on: posting adds one and wakes a sleeper. \
     Consumers that find nothing sleep on `items`, producers that find no free slot on `room`. Here a post is a \

@@ -1,8 +1,8 @@
-//! Checks a round after its end: what was sent, what each consumer got and what it wrote are put side by side.
+//! Checks a round after its end: compares what was sent, what each consumer received, and what it wrote.
 //!
-//! The logs name each item by its producer and number. The whole items that a consumer wrote are the first ones that its
-//! log has it receive, in the same order. So an item is known as delivered again by its name, not by its bytes, and equal
-//! items are no problem.
+//! The logs name each item by its producer and number. The whole items that a consumer wrote are the first
+//! items that it received, according to its log, in the same order. So a redelivered item is recognised by
+//! its name, not by its bytes, and equal items are no problem.
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -25,14 +25,14 @@ struct Item {
     holder: u32,
 }
 
-/// What a round comes to.
+/// The result of a round.
 #[derive(Default)]
 pub struct Verdict {
     /// The items that were written, each once.
     pub distinct: Digest,
     /// Further times that items were written.
     pub again: u64,
-    /// Of the deliveries after the first, those of an item whose consumer was not killed.
+    /// Deliveries after the first of items whose consumer was not killed.
     pub unexplained: u64,
     /// Items that were sent or received, and that no consumer wrote.
     pub lost: u64,

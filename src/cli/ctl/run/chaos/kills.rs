@@ -15,7 +15,7 @@ pub struct Kills {
     random: fastrand::Rng,
     /// The number of received items at which the next process is killed.
     next: u64,
-    /// No process is killed after that.
+    /// No process is killed after this time.
     until: Option<Instant>,
     /// Killed processes.
     pub count: u64,

@@ -1,7 +1,7 @@
 //! `ringctl run --chaos`: producers and consumers are killed and started again while real input goes through.
 //!
 //! A run has rounds of a bounded number of items. Each round has a ring, processes and logs of its own, ends when its ring
-//! is drained, and is checked before the next one: so memory and disk do not grow with the input, and what a killed
+//! is drained, and is checked before the next one. So memory and disk do not grow with the input, and what a killed
 //! producer has sent is known for sure.
 mod consume;
 mod judge;
@@ -51,7 +51,7 @@ pub fn run(
     ui: &Ui,
 ) -> Result<End, Failure> {
     let start = Instant::now();
-    // A time beyond what the clock can tell is no limit.
+    // A time beyond the range of the clock does not limit the run.
     let until = args.chaos.flatten().and_then(|DurationArg(time)| start.checked_add(time));
     let folder = Folder::new(args.log.as_deref())?;
     let is_generated = inputs == [Input::Lines(u64::MAX)];
@@ -70,7 +70,7 @@ pub fn run(
     let mut rounds = Rounds { args, shared: &shared, inputs: Some(inputs), sources: Vec::new(), start };
     let (mut left, mut is_dry) = (Block::default(), false);
     while !is_dry || left.len() > 0 {
-        // What is left when the input has ended goes through without kills: each round leaves less.
+        // When the input has ended, the rest goes through without kills: each round leaves less.
         let kills = (!is_dry).then_some(&mut kills);
         let Some(round) = rounds.run(mem::take(&mut left), kills, stop, &mut meanwhile)? else {
             ui.note("interrupted: nothing was verified");
@@ -172,7 +172,7 @@ impl Rounds<'_> {
             if round.producers.is_empty() {
                 let has_items = lock(&self.shared.given).items > 0;
                 match &mut kills {
-                    // A short input may have passed unseen. The consumers are still there.
+                    // A short input may have passed between two checks. The consumers are still there.
                     Some(kills) if kills.owes_one() && has_items => {
                         kills.strike(&round.slots, |slot| slot.kill());
                     }

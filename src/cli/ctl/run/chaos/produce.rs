@@ -1,8 +1,8 @@
 //! Keeps one producer at work: after a kill, its successor sends what is left.
 //!
-//! A producer's log tells what it began to send and what it has sent. The successor gets the items after those. An item
-//! that was begun and not logged as sent may be in the ring or not: it is unsure until the round is over, and what was
-//! received says so. Until then no process sends it again.
+//! A producer's log says what it began to send and what it has sent. The successor gets the items after
+//! those. An item that was begun and not logged as sent may be in the ring or not: it is unsure until the
+//! round is over and the received items show whether it was sent. Until then no process sends it again.
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Mutex;

@@ -133,7 +133,8 @@ impl Slot {
         }
         let mut arguments = vec!["--log".into(), log.into()];
         if role == Role::Consumer {
-            // What a killed consumer has written stays in the pipe, and is read. So only what it had not finished comes again.
+            // What a killed consumer has written stays in the pipe, and is read. So only the items that it
+            // had not finished are delivered again.
             arguments.push("--ack=write".into());
         }
         arguments.extend_from_slice(&stage.arguments);
