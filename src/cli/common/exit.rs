@@ -109,6 +109,7 @@ impl Failure {
             ErrorKind::NoSpace => failure.hint(
                 "use a smaller --capacity or --slot-size; df /dev/shm shows the free space".to_string(),
             ),
+            ErrorKind::TooLarge => failure.hint(MORE_ROOM),
             ErrorKind::Incompatible | ErrorKind::Damaged => {
                 failure.hint(format!("ringctl rm -f {ring} removes it if it is a damaged or unfinished ring"))
             }
@@ -158,6 +159,9 @@ pub fn way_out_of(error: &Error) -> Option<&'static str> {
         _ => way_out(source),
     }
 }
+
+/// The hint where an item does not fit into the ring.
+pub const MORE_ROOM: &str = "make the ring with more slots (--capacity) or larger ones (--slot-size)";
 
 /// A hint for a limit of the system.
 fn way_out(error: &io::Error) -> Option<&'static str> {

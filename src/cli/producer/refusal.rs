@@ -3,7 +3,7 @@
 use super::Job;
 use super::waits::Halt;
 use crate::cli::common::escape;
-use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::exit::{Failure, MORE_ROOM, code};
 use crate::cli::common::start::End;
 use crate::cli::transport::{Observe, Sender};
 use crate::framing::FramingError;
@@ -96,8 +96,7 @@ impl<S: Sender> Job<'_, S> {
             FramingError::TooLong { .. } => {
                 let ring = self.sender.observe().name();
                 let line = format!("{name}: {error} (half of the slots of ring {ring:?})");
-                let hint = "make the ring with more slots (--capacity) or larger ones (--slot-size)";
-                Failure::new(code::RUNTIME, line).hint(hint)
+                Failure::new(code::RUNTIME, line).hint(MORE_ROOM)
             }
             _ => Failure::new(code::RUNTIME, format!("{name}: {error}")),
         }
