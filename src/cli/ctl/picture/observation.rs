@@ -72,8 +72,23 @@ pub struct Observation {
     pub census: Census,
 }
 
+/// How often a ring is read again in which a slot belongs to a participant that came while it was read.
+const AGAIN: usize = 3;
+
 impl Observation {
     pub fn new(ring: &RingObserver) -> Result<Self> {
+        let mut look = Self::read(ring)?;
+        for _ in 0..AGAIN {
+            if look.knows_all_owners() {
+                break;
+            }
+            look = Self::read(ring)?;
+        }
+        Ok(look)
+    }
+
+    /// Reads the participants first, and then the slots.
+    fn read(ring: &RingObserver) -> Result<Self> {
         let snapshot = ring.snapshot()?;
         let in_bucket = snapshot.capacity.div_ceil(MOST_SLOTS);
         let (mut slots, mut buckets, mut census) = (Vec::new(), Vec::new(), Census::default());
@@ -87,6 +102,11 @@ impl Observation {
             }
         }
         Ok(Observation { at: Instant::now(), snapshot, slots, buckets, census })
+    }
+
+    fn knows_all_owners(&self) -> bool {
+        let mut owners = self.slots.iter().filter_map(|seen| seen.slot.owner);
+        owners.all(|owner| self.participant(owner).is_some())
     }
 
     /// The slots in which an item or a claim begins.
