@@ -189,7 +189,8 @@ fn the_same_kill_stops_the_ring_of_the_textbooks_and_the_picture_says_why() {
             "wait Wedged",
             "print",
             "key r",
-            "wait killed 1",
+            "wait stands still",
+            "wait Wedged",
             "print",
             "key t",
             "wait ringpipe-demo",
@@ -261,6 +262,48 @@ fn a_kill_between_an_item_and_its_signal_leaves_the_consumer_asleep() {
     // A new producer signals its own item.
     let steps = ["key 4", "wait has item", "key k", "wait wedged", "key r", "wait moves", "wait has item"];
     Demo::new().play(&steps, "80x24");
+}
+
+#[test]
+fn a_kill_of_a_process_that_waits_for_the_condition_stops_the_others_with_or_without_a_wedge() {
+    // The producer, after it has made five. Whether the next process that wakes it waits for it, the C library decides.
+    let steps = ["key 3", "key tab", "wait has item", "key k", "wait died"];
+    let wedged = [&steps[..], &["limit 10s", "wait Wedged", "print"]].concat();
+    let ended = Demo::new().script(&wedged, &["--size", "80x24"]).run();
+    if ended.text().is_empty() {
+        Demo::new().play(&[&steps[..], &["wait All producers are dead"]].concat(), "80x24");
+        return;
+    }
+    let text = ended.with_code(0).text().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("waits there, until each one that it woke has left; one of them is dead."),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_item_that_was_overwritten_is_lost_and_no_item_is_not_one() {
+    // The consumer is stopped while it works, and gets the last item, and none for the signals before.
+    let steps = [
+        "key 4",
+        "wait done 1",
+        "key tab",
+        "key tab",
+        "key s",
+        "wait sent 6",
+        "key c",
+        "wait from an empty slot",
+        "print",
+    ];
+    let (pictures, _) = Demo::new().play(&steps, "80x24");
+    assert!(count(&pictures[0], "lost") >= 3, "{}", pictures[0]);
+    assert!(!pictures[0].contains("item 0"), "{}", pictures[0]);
+}
+
+#[test]
+fn a_stopped_owner_is_killed_as_any_other() {
+    let text = wedged(&["key 1", "wait done 1", "key s", "wait stands still", "key k"], "80x24");
+    assert!(text.contains("killed 1 ") && text.contains("died with the mutex"), "{text}");
 }
 
 #[test]

@@ -140,7 +140,9 @@ impl Demo {
             let running = self.running();
             let is_worker = |place: &usize| self.stage.places[*place].role == Role::Consumer;
             let workers: Vec<usize> = running.iter().copied().filter(is_worker).collect();
-            if workers.is_empty() || start.elapsed() > PATIENCE {
+            let produces = running.iter().any(|place| self.stage.places[*place].role == Role::Producer);
+            let may_come = produces || !self.ledger.open().is_empty();
+            if workers.is_empty() || !may_come || start.elapsed() > PATIENCE {
                 break workers.first().or(running.first()).copied();
             }
             if let Some(busy) = self.stop_busy(&workers)? {

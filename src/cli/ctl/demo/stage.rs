@@ -30,7 +30,7 @@ const CAPACITY: u64 = 8;
 /// How long the processes may take to end when asked.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long a key waits for a process that it is meant for, and the time between two checks.
-pub const PATIENCE: Duration = Duration::from_secs(1);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 pub const POLL: Duration = Duration::from_millis(1);
 /// How long the last consumer may take for the items that are left in a ring of this size.
 const LAST: Duration = Duration::from_secs(30);
@@ -69,16 +69,21 @@ impl Place {
 
     /// How the process ended, as a sentence; `None`: it was killed.
     pub fn complaint(&self) -> Option<String> {
-        let who = format!("{} {}", self.role, self.pid());
-        match self.ended? {
-            Ended::Signal(9) => None,
-            Ended::Signal(number) => Some(format!("{who} ended by signal {number}")),
-            Ended::Code(0) => Some(format!("{who} has ended")),
-            Ended::Code(number) => {
-                let said = self.process.stderr().text().unwrap_or_default();
-                let said = said.lines().last().map_or(String::new(), |line| format!(": {line}"));
-                Some(format!("{who} ended with code {number}{said}"))
-            }
+        complaint(self.role, &self.process, self.ended)
+    }
+}
+
+/// How a process ended, as a sentence; `None`: it was killed, or has not ended.
+pub fn complaint(role: Role, process: &Process, ended: Option<Ended>) -> Option<String> {
+    let who = format!("{role} {}", process.id());
+    match ended? {
+        Ended::Signal(9) => None,
+        Ended::Signal(number) => Some(format!("{who} ended by signal {number}")),
+        Ended::Code(0) => Some(format!("{who} has ended")),
+        Ended::Code(number) => {
+            let said = process.stderr().text().unwrap_or_default();
+            let said = said.lines().last().map_or(String::new(), |line| format!(": {line}"));
+            Some(format!("{who} ended with code {number}{said}"))
         }
     }
 }
@@ -228,8 +233,8 @@ impl Stage {
         Ok(events)
     }
 
-    /// Ends all processes, receives what is left in the ring by another consumer, and checks all logs. The second value is the number of killed
-    /// processes.
+    /// Ends all processes, receives what is left in the ring by another consumer, and checks all logs. The second value is
+    /// the number of killed processes.
     pub fn end(mut self) -> Result<(Report, u64), Failure> {
         // A worker ends when its command has ended, so that its item is not delivered again.
         for signal in [Signal::SIGCONT, Signal::SIGTERM] {

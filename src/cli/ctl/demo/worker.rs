@@ -86,13 +86,9 @@ fn take_under_mutex(buffer: &Textbook, after: Semaphore) -> Result<End, Failure>
             buffer.taken.fetch_add(1, Relaxed);
             item
         });
-        let is_there = item > 0;
-        say(if is_there { "took" } else { "nothing" }, item)?;
+        say_taken(item)?;
         buffer.signal(after);
-        sleep(WORK);
-        if is_there {
-            say("done", item)?;
-        }
+        work_on(item)?;
     }
 }
 
@@ -137,8 +133,7 @@ fn take_in_turn(buffer: &Textbook) -> Result<End, Failure> {
         say("took", item)?;
         disown(buffer);
         buffer.release();
-        sleep(WORK);
-        say("done", item)?;
+        work_on(item)?;
     }
 }
 
@@ -152,7 +147,10 @@ fn signal_an_event(buffer: &Textbook) -> Result<End, Failure> {
     loop {
         sleep(MAKING);
         let item = next_item(buffer);
-        buffer.buffer[0].store(item, Relaxed);
+        let before = buffer.buffer[0].swap(item, Relaxed);
+        if before > 0 {
+            say("over", before)?;
+        }
         own(buffer);
         say("made", item)?;
         sleep(INSIDE);
@@ -166,10 +164,19 @@ fn wait_for_an_event(buffer: &Textbook) -> Result<End, Failure> {
     loop {
         buffer.wait(Semaphore::Items);
         let item = buffer.buffer[0].swap(0, Relaxed);
-        say("took", item)?;
-        sleep(WORK);
-        say("done", item)?;
+        say_taken(item)?;
+        work_on(item)?;
     }
+}
+
+/// 0: there was no item.
+fn say_taken(item: u64) -> Result<(), Failure> {
+    say(if item > 0 { "took" } else { "nothing" }, item)
+}
+
+fn work_on(item: u64) -> Result<(), Failure> {
+    sleep(WORK);
+    if item > 0 { say("done", item) } else { Ok(()) }
 }
 
 /// The number of an item that is made now.

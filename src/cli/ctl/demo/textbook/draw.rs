@@ -9,8 +9,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
 
 use super::Book;
+use super::actor::{Actor, Doing};
 use super::lesson::Lesson;
-use super::player::{Doing, Player};
 use crate::cli::common::wrap::wrap;
 use crate::cli::ctl::picture::view::theme::Theme;
 use crate::cli::ctl::picture::view::{Choices, heading, help, keys, log};
@@ -32,50 +32,40 @@ impl Book {
         let titles = u16::from(is_tall);
         // On a small screen, the reason takes the place of the slots and the semaphores.
         let state_rows = u16::from(self.stuck.is_none() || is_tall);
-        let [
-            header,
-            counts,
-            slots_title,
-            slots,
-            objects,
-            players_title,
-            players,
-            reason,
-            log_title,
-            log,
-            foot,
-        ] = Layout::vertical([
-            Constraint::Length(1),
-            Constraint::Length(1),
-            Constraint::Length(titles),
-            Constraint::Length(state_rows),
-            Constraint::Length(state_rows),
-            Constraint::Length(titles),
-            Constraint::Length(self.run.players.len() as u16),
-            Constraint::Length(why.len() as u16),
-            Constraint::Length(state_rows),
-            Constraint::Min(0),
-            Constraint::Length(1),
-        ])
-        .areas(area);
+        let [header, counts, slots_title, slots, objects, actors_title, actors, reason, log_title, log, foot] =
+            Layout::vertical([
+                Constraint::Length(1),
+                Constraint::Length(1),
+                Constraint::Length(titles),
+                Constraint::Length(state_rows),
+                Constraint::Length(state_rows),
+                Constraint::Length(titles),
+                Constraint::Length(self.state.actors.len() as u16),
+                Constraint::Length(why.len() as u16),
+                Constraint::Length(state_rows),
+                Constraint::Min(0),
+                Constraint::Length(1),
+            ])
+            .areas(area);
         let state = match &self.stuck {
             Some(stuck) if stuck.is_final => Span::styled("wedged", theme.bad()),
             Some(_) => Span::styled("stands still", theme.notable()),
+            None if self.state.stands_still() => Span::styled("stands still", theme.notable()),
             None => Span::styled("moves", theme.good()),
         };
-        let number = format!("lesson {}", self.run.lesson.key());
-        let title = format!("{number}: {}  ", self.run.lesson.name());
+        let number = format!("lesson {}", self.state.lesson.key());
+        let title = format!("{number}: {}  ", self.state.lesson.name());
         let fits = title.len() + state.width() <= area.width.into();
         let title = if fits { title } else { number + "  " };
         Line::from(vec![Span::styled(title, theme.heading()), state]).render(header, buf);
-        let put = self.run.buffer.put.load(Relaxed);
+        let put = self.state.buffer.put.load(Relaxed);
         let text = format!("sent {put} · done {} · killed {} · lost {}", self.done, self.killed, self.lost);
         Line::styled(text, theme.heading()).render(counts, buf);
         heading("Buffer of the textbooks", "", theme, slots_title, buf);
         self.slots().render(slots, buf);
         self.objects(theme).render(objects, buf);
-        heading("Processes", "", theme, players_title, buf);
-        Paragraph::new(self.players(selected, choices)).render(players, buf);
+        heading("Processes", "", theme, actors_title, buf);
+        Paragraph::new(self.actors(selected, choices)).render(actors, buf);
         Paragraph::new(why).render(reason, buf);
         if state_rows > 0 {
             log::draw(&self.events, choices, log_title, log, buf);
@@ -96,7 +86,7 @@ impl Book {
                 }
                 lines
             }
-            None if is_tall => wrapped(self.run.lesson.task(), theme.dim(), width),
+            None if is_tall => wrapped(self.state.lesson.task(), theme.dim(), width),
             None => Vec::new(),
         }
     }
@@ -107,10 +97,10 @@ impl Book {
             0 => "[ ]".into(),
             item => format!("[{item}]"),
         };
-        let slots = || self.run.buffer.buffer.iter().map(|place| place.load(Relaxed));
-        Line::raw(match self.run.lesson {
+        let slots = || self.state.buffer.buffer.iter().map(|place| place.load(Relaxed));
+        Line::raw(match self.state.lesson {
             Lesson::Mutex | Lesson::WrongSignal => slots().map(slot).collect::<String>(),
-            Lesson::Condition => format!("num {}", self.run.buffer.num.load(Relaxed)),
+            Lesson::Condition => format!("num {}", self.state.buffer.num.load(Relaxed)),
             Lesson::Event => format!("item {}", slots().take(1).map(slot).collect::<String>()),
         })
     }
@@ -118,46 +108,47 @@ impl Book {
     /// The semaphores with their values, and which process has what others wait for.
     fn objects(&self, theme: Theme) -> Line<'static> {
         let sleep = |object: Object| {
-            self.run.players.iter().filter(|player| player.doing == Doing::SleepsOn(object)).count()
+            self.state.actors.iter().filter(|actor| actor.doing == Doing::SleepsOn(object)).count()
         };
-        let told = self.run.lesson.objects().iter().map(|&object| match object.semaphore() {
-            Some(semaphore) => format!("{} {}", object.name(), self.run.buffer.value(semaphore)),
+        let told = self.state.lesson.objects().iter().map(|&object| match object.semaphore() {
+            Some(semaphore) => format!("{} {}", object.name(), self.state.buffer.value(semaphore)),
             None => format!("{}: {} asleep", object.name(), sleep(object)),
         });
         let told = told.collect::<Vec<_>>().join("  ");
-        let owner = self
-            .run
-            .owner()
-            .map_or(String::new(), |(_, owner)| format!("  {owner} has {}", self.run.lesson.held()));
+        let held = self.state.lesson.held();
+        let owner = self.state.owner().map_or(String::new(), |(pid, owner)| {
+            let is_alive = self.state.actors.iter().any(|actor| actor.pid() == pid && actor.is_alive());
+            format!("  {owner} {} {held}", if is_alive { "has" } else { "died with" })
+        });
         Line::from(vec![Span::raw(told), Span::styled(owner, theme.notable())])
     }
 
-    fn players(&self, selected: Option<usize>, choices: Choices) -> Vec<Line<'static>> {
+    fn actors(&self, selected: Option<usize>, choices: Choices) -> Vec<Line<'static>> {
         let theme = choices.theme;
-        let owner = self.run.buffer.owner.load(Relaxed);
-        let line = |(place, player): (usize, &Player)| {
-            let item = player.item.map_or(String::new(), |item| format!(", has item {item}"));
-            let held = self.run.lesson.held();
-            let owns = player.pid() == owner;
-            let (doing, style) = match player.doing {
+        let owner = self.state.buffer.owner.load(Relaxed);
+        let line = |(place, actor): (usize, &Actor)| {
+            let item = actor.item.map_or(String::new(), |item| format!(", has item {item}"));
+            let held = self.state.lesson.held();
+            let owns = actor.pid() == owner;
+            let (doing, style) = match actor.doing {
                 Doing::Dead if owns => (format!("died with {held}"), theme.bad()),
-                Doing::Dead if player.item.is_some() => (format!("died{item}: lost"), theme.bad()),
+                Doing::Dead if actor.item.is_some() => (format!("died{item}: lost"), theme.bad()),
                 Doing::Dead => ("died".into(), theme.bad()),
                 Doing::Stopped if owns => (format!("stopped, has {held}"), theme.bad()),
                 Doing::Stopped => (format!("stopped{item}"), theme.bad()),
                 _ if owns => (format!("has {held}"), theme.notable()),
                 Doing::SleepsOn(object) => (format!("sleeps on {}", object.name()), theme.dim()),
-                _ if player.item.is_some() => (format!("works{item}"), theme.good()),
+                _ if actor.item.is_some() => (format!("works{item}"), theme.good()),
                 _ => ("busy".into(), theme.good()),
             };
             let mark = if selected == Some(place) { '▸' } else { ' ' };
             let reversed = if selected == Some(place) { Modifier::REVERSED } else { Modifier::empty() };
             let name = Span::styled(
-                format!("{:<8}{mark}{:>5}", player.role.to_string(), player.pid()),
+                format!("{:<8}{mark}{:>5}", actor.role.to_string(), actor.pid()),
                 style.add_modifier(reversed),
             );
             Line::from(vec![name, Span::raw("  "), Span::styled(doing, style)])
         };
-        self.run.players.iter().enumerate().map(line).collect()
+        self.state.actors.iter().enumerate().map(line).collect()
     }
 }

@@ -1,10 +1,10 @@
 //! The buffer of the textbooks beside our ring: lessons in which semaphores and locks have no record of which process is
 //! alive. A kill stops it, and the picture says why.
 
+mod actor;
 mod draw;
 pub mod lesson;
-mod player;
-mod run;
+mod state;
 mod stuck;
 
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use super::stage::{PATIENCE, POLL, Stage, stop_and_wait};
+use super::stage::{PATIENCE, POLL, Stage, complaint, stop_and_wait};
 use crate::Role;
 use crate::cli::common::exit::Failure;
 use crate::cli::ctl::children::not_started;
@@ -22,9 +22,9 @@ use crate::cli::ctl::picture::model::Event;
 use crate::cli::ctl::picture::steps::Mood;
 use crate::sys::command::textbook::Textbook;
 use crate::testing::Ended;
+use actor::Actor;
 use lesson::Lesson;
-use player::Player;
-use run::Run;
+use state::State;
 use stuck::Stuck;
 
 /// The number of sentences that are kept.
@@ -32,7 +32,7 @@ const MOST_EVENTS: usize = 1000;
 
 /// The buffer with its processes.
 pub struct Book {
-    run: Run,
+    state: State,
     pub events: VecDeque<Event>,
     pub told: u64,
     began: Instant,
@@ -51,7 +51,7 @@ impl Book {
         let buffer = made.map_err(|error| Failure::io(format!("buffer {name:?}"), &error))?;
         let now = Instant::now();
         let mut book = Book {
-            run: Run { lesson, buffer, players: Vec::new(), started: Vec::new(), moved: now },
+            state: State { lesson, buffer, actors: Vec::new(), started: Vec::new(), moved: now },
             events: VecDeque::new(),
             told: 0,
             began: now,
@@ -69,7 +69,7 @@ impl Book {
 
     /// The number of its processes.
     pub fn places(&self) -> usize {
-        self.run.players.len()
+        self.state.actors.len()
     }
 
     fn tell(&mut self, mood: Mood, text: String) {
@@ -82,26 +82,29 @@ impl Book {
 
     /// Reads what the processes say, and what the kernel says of them.
     pub fn look_again(&mut self) -> Result<(), Failure> {
-        for place in 0..self.run.players.len() {
+        for place in 0..self.state.actors.len() {
             self.follow(place)?;
         }
-        let name = self.run.buffer.name().to_string();
-        self.run.players.iter_mut().for_each(|player| player.observe(&name));
-        let stuck = self.run.stuck();
-        if let (Some(stuck), None) = (&stuck, &self.stuck) {
-            self.tell(Mood::Alarm, stuck.why.clone());
+        let name = self.state.buffer.name().to_string();
+        self.state.actors.iter_mut().for_each(|actor| actor.observe(&name));
+        let stuck = self.state.stuck();
+        let is_final = |stuck: &Option<Stuck>| stuck.as_ref().map(|stuck| stuck.is_final);
+        if let Some(now) = &stuck
+            && is_final(&self.stuck) != Some(now.is_final)
+        {
+            self.tell(Mood::Alarm, now.why.clone());
         }
         self.stuck = stuck;
         Ok(())
     }
 
     fn follow(&mut self, place: usize) -> Result<(), Failure> {
-        let player = &mut self.run.players[place];
-        let who = player.named();
-        let was_alive = player.ended.is_none();
+        let actor = &mut self.state.actors[place];
+        let who = actor.named();
+        let was_alive = actor.ended.is_none();
         // Before its lines, so that all are read when it has ended.
-        player.ended = player.process.ended().map_err(|error| Failure::io("a process", &error))?;
-        let lines = player.lines.lines().map_err(|error| Failure::io("an output", &error))?;
+        actor.ended = actor.process.ended().map_err(|error| Failure::io("a process", &error))?;
+        let lines = actor.lines.lines().map_err(|error| Failure::io("an output", &error))?;
         let mut told = Vec::new();
         for line in lines {
             let (what, item) = line.split_once(' ').unwrap_or((&line, ""));
@@ -110,26 +113,35 @@ impl Book {
                 "put" => (Mood::Ready, format!("{who} put item {item}")),
                 "took" => (Mood::Take, format!("{who} took item {item}")),
                 "done" => (Mood::Done, format!("{who} is done with item {item}")),
+                "over" => {
+                    self.lost += 1;
+                    told.push((
+                        Mood::Alarm,
+                        format!("{who} overwrote item {item}, which no process had taken"),
+                    ));
+                    continue;
+                }
                 _ => {
                     told.push((Mood::Alarm, format!("{who} took from an empty slot")));
                     continue;
                 }
             };
-            player.item = item.parse().ok().filter(|_| matches!(what, "made" | "took"));
+            actor.item = item.parse().ok().filter(|_| matches!(what, "made" | "took"));
             self.done += u64::from(what == "done");
-            self.run.moved = Instant::now();
+            self.state.moved = Instant::now();
             told.push((mood, text));
         }
-        if was_alive && player.ended.is_some() {
-            let is_owner = self.run.buffer.owner.load(Relaxed) == player.pid();
-            self.killed += u64::from(player.ended == Some(Ended::Signal(9)));
-            self.lost += u64::from(player.item.is_some());
-            let held = match (is_owner, player.item) {
-                (true, _) => format!("with {}", self.run.lesson.held()),
+        if was_alive && actor.ended.is_some() {
+            let is_owner = self.state.buffer.owner.load(Relaxed) == actor.pid();
+            self.killed += u64::from(actor.ended == Some(Ended::Signal(9)));
+            self.lost += u64::from(actor.item.is_some());
+            let held = match (is_owner, actor.item) {
+                (true, _) => format!("with {}", self.state.lesson.held()),
                 (false, Some(item)) => format!("with item {item}, which no other process gets"),
                 (false, None) => "with nothing".into(),
             };
-            told.push((Mood::Alarm, format!("{who} died {held}")));
+            let text = complaint(actor.role, &actor.process, actor.ended);
+            told.push((Mood::Alarm, text.unwrap_or_else(|| format!("{who} died {held}"))));
         }
         told.into_iter().for_each(|(mood, text)| self.tell(mood, text));
         Ok(())
@@ -139,18 +151,23 @@ impl Book {
     /// so that it keeps what it has.
     fn target(&self, selected: Option<usize>) -> Option<usize> {
         if selected.is_some() {
-            return selected.filter(|place| self.run.players[*place].ended.is_none());
+            return selected.filter(|place| self.state.actors[*place].is_running());
         }
         let start = Instant::now();
-        while self.stuck.is_none() && start.elapsed() < PATIENCE {
-            let owner = || self.run.buffer.owner.load(Relaxed);
-            let owns = |player: &Player| player.ended.is_none() && player.pid() == owner();
-            if let Some(place) = self.run.players.iter().position(owns) {
-                let player = &self.run.players[place];
-                if stop_and_wait(player.pid()) && player.pid() == owner() {
+        while start.elapsed() < PATIENCE {
+            let owner = || self.state.buffer.owner.load(Relaxed);
+            let owns = |actor: &Actor| actor.is_running() && actor.pid() == owner();
+            let died = |actor: &Actor| !actor.is_running() && actor.pid() == owner();
+            if self.state.actors.iter().any(died) {
+                // It keeps what it has.
+                return None;
+            }
+            if let Some(place) = self.state.actors.iter().position(owns) {
+                let actor = &self.state.actors[place];
+                if stop_and_wait(actor.pid()) && actor.pid() == owner() {
                     return Some(place);
                 }
-                player.signal(Signal::SIGCONT);
+                actor.signal(Signal::SIGCONT);
             }
             thread::sleep(POLL);
         }
@@ -163,49 +180,50 @@ impl Book {
         let Some(place) = self.target(selected) else {
             let text = match selected {
                 Some(_) => "the process is dead; r starts it again".into(),
-                None => format!("no living process has {}", self.run.lesson.held()),
+                None => format!("no living process has {}", self.state.lesson.held()),
             };
             self.tell(Mood::Note, text);
             return Ok(());
         };
-        let player = &self.run.players[place];
-        player.signal(signal);
+        let actor = &mut self.state.actors[place];
+        actor.signal(signal);
+        actor.is_killed |= signal == Signal::SIGKILL;
         let option = if signal == Signal::SIGKILL { "-9" } else { "-STOP" };
-        let text = format!("kill {option} {}, {}", player.pid(), player.role);
+        let text = format!("kill {option} {}, {}", actor.pid(), actor.role);
         self.tell(Mood::Note, text);
         Ok(())
     }
 
     /// The process of a place, or all.
     fn chosen(&self, selected: Option<usize>) -> impl Iterator<Item = usize> + use<> {
-        selected.map_or(0..self.run.players.len(), |place| place..place + 1)
+        selected.map_or(0..self.state.actors.len(), |place| place..place + 1)
     }
 
     /// Continues processes that are stopped.
     pub fn go_on(&mut self, selected: Option<usize>) {
-        self.chosen(selected).for_each(|place| self.run.players[place].signal(Signal::SIGCONT));
+        self.chosen(selected).for_each(|place| self.state.actors[place].signal(Signal::SIGCONT));
     }
 
     /// Starts dead processes again.
     pub fn restart(&mut self, stage: &Stage, selected: Option<usize>) -> Result<(), Failure> {
         self.look_again()?;
         for place in self.chosen(selected) {
-            if self.run.players[place].ended.is_some() {
-                self.put(stage, self.run.players[place].role, Some(place))?;
+            if self.state.actors[place].ended.is_some() {
+                self.put(stage, self.state.actors[place].role, Some(place))?;
             }
         }
         Ok(())
     }
 
     fn put(&mut self, stage: &Stage, role: Role, place: Option<usize>) -> Result<(), Failure> {
-        let process = stage.start_on_textbook(role, self.run.lesson);
+        let process = stage.start_on_textbook(role, self.state.lesson);
         let process = process.map_err(|error| not_started("process", &error))?;
-        self.run.started.push((process.id(), role));
-        let new = Player::new(role, process);
+        self.state.started.push((process.id(), role));
+        let new = Actor::new(role, process);
         self.tell(Mood::Note, format!("{} starts", new.named()));
         match place {
-            Some(place) => self.run.players[place] = new,
-            None => self.run.players.push(new),
+            Some(place) => self.state.actors[place] = new,
+            None => self.state.actors.push(new),
         }
         Ok(())
     }
@@ -214,6 +232,6 @@ impl Book {
 impl Drop for Book {
     fn drop(&mut self) {
         // The processes do not end by themselves.
-        self.run.players.iter().for_each(|player| player.signal(Signal::SIGKILL));
+        self.state.actors.iter().for_each(|actor| actor.signal(Signal::SIGKILL));
     }
 }

@@ -1,17 +1,13 @@
 //! Why no item moves, from the values of the semaphores and the states of the processes.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use super::super::stage::state;
+use super::actor::{Actor, Doing};
 use super::lesson::Lesson;
-use super::player::{Doing, Player};
-use super::run::Run;
+use super::state::State;
 use crate::Role;
 use crate::sys::command::textbook::{Object, Semaphore};
-
-/// The buffer counts as stuck if no item has moved for this long.
-const STILL: Duration = Duration::from_secs(1);
 
 /// Why no item moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,19 +25,20 @@ impl Stuck {
     }
 }
 
-impl Run {
+impl State {
     /// Whether items move; otherwise why not, if that is known.
     pub fn stuck(&self) -> Option<Stuck> {
-        if self.moved.elapsed() < STILL {
+        if !self.stands_still() {
             return None;
         }
         let reasons = [
-            Run::all_dead,
-            Run::owner_stopped,
-            Run::owner_died,
-            Run::wrong_signal,
-            Run::no_signal,
-            Run::role_dead,
+            State::all_dead,
+            State::owner_stopped,
+            State::owner_died,
+            State::notifies_the_dead,
+            State::wrong_signal,
+            State::no_signal,
+            State::role_dead,
         ];
         reasons.iter().find_map(|reason| reason(self))
     }
@@ -51,7 +48,7 @@ impl Run {
     }
 
     fn all_dead(&self) -> Option<Stuck> {
-        if self.players.iter().any(Player::is_alive) {
+        if self.actors.iter().any(Actor::is_alive) {
             return None;
         }
         Stuck::for_now("All processes are dead. r starts them again.".into())
@@ -65,7 +62,7 @@ impl Run {
 
     fn owner_stopped(&self) -> Option<Stuck> {
         let (pid, named) = self.owner()?;
-        let owner = self.players.iter().find(|player| player.pid() == pid)?;
+        let owner = self.actors.iter().find(|actor| actor.pid() == pid)?;
         (owner.doing == Doing::Stopped).then_some(())?;
         Stuck::for_now(format!("{named} is stopped, and has {}. c continues it.", self.lesson.held()))
     }
@@ -83,16 +80,28 @@ impl Run {
         };
         let (owner, named) = self.owner()?;
         let is_dead = state(owner).is_none_or(|state| "ZX".contains(state));
-        let alive = || self.players.iter().filter(|player| player.is_alive());
-        let sleeps = |player: &Player| matches!(player.doing, Doing::SleepsOn(_) | Doing::Unknown);
+        let alive = || self.actors.iter().filter(|actor| actor.is_alive());
+        let sleeps = |actor: &Actor| matches!(actor.doing, Doing::SleepsOn(_) | Doing::Unknown);
         if !is_dead || !alive().all(sleeps) {
             return None;
         }
-        let on_it = alive().filter(|player| player.doing == Doing::SleepsOn(object)).count();
+        let on_it = alive().filter(|actor| actor.doing == Doing::SleepsOn(object)).count();
         let sleep = if on_it == 1 { "sleeps" } else { "sleep" };
         let (held, all) = (self.lesson.held(), alive().count());
         self.final_reason(format!(
             "{named} died with {held}. {state_of_it}, so no process gives it back. {on_it} of {all} {sleep} on it."
+        ))
+    }
+
+    /// A process that waited for the condition died there, and the next one that wakes all waits for it.
+    fn notifies_the_dead(&self) -> Option<Stuck> {
+        let (pid, named) = self.owner().filter(|_| self.lesson == Lesson::Condition)?;
+        let owner = self.actors.iter().find(|actor| actor.pid() == pid)?;
+        let has_dead = self.actors.iter().any(|actor| !actor.is_alive());
+        (owner.doing == Doing::SleepsOn(Object::Condition) && has_dead).then_some(())?;
+        self.final_reason(format!(
+            "{named} has the lock and wakes all that wait. The C library's condition waits there, until each one that it woke has \
+             left; one of them is dead."
         ))
     }
 
@@ -102,7 +111,7 @@ impl Run {
         let waits = self.lesson == Lesson::WrongSignal
             && self.buffer.value(Semaphore::Room) == 0
             && self.alive(Role::Producer).next().is_some()
-            && self.alive(Role::Producer).all(|player| player.may_sleep_on(Object::Room));
+            && self.alive(Role::Producer).all(|actor| actor.may_sleep_on(Object::Room));
         (waits && is_empty).then_some(())?;
         self.final_reason(
             "all slots are empty, and room is 0: the producers sleep on it for ever. The consumers signal items after each \
@@ -116,7 +125,7 @@ impl Run {
         let (_, named) = self.owner().filter(|_| self.lesson == Lesson::Event)?;
         let waits = self.buffer.value(Semaphore::Items) == 0
             && self.alive(Role::Producer).next().is_none()
-            && self.alive(Role::Consumer).all(|player| player.may_sleep_on(Object::Items));
+            && self.alive(Role::Consumer).all(|actor| actor.may_sleep_on(Object::Items));
         waits.then_some(())?;
         self.final_reason(format!(
             "{named} died after it had made the item, and before it signalled it. The item is there; the consumer sleeps on \

@@ -1,25 +1,28 @@
-//! A run of a lesson: its buffer and its processes.
+//! The state of a lesson: its buffer and its processes.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::actor::Actor;
 use super::lesson::Lesson;
-use super::player::Player;
 use crate::Role;
 use crate::sys::command::textbook::Textbook;
 
-/// A run of a lesson.
-pub struct Run {
+/// After this time without an item that moves, nothing moves.
+const STILL: Duration = Duration::from_secs(1);
+
+/// The state of a lesson.
+pub struct State {
     pub lesson: Lesson,
     pub buffer: Textbook,
-    pub players: Vec<Player>,
+    pub actors: Vec<Actor>,
     /// All processes so far.
     pub started: Vec<(u32, Role)>,
     /// When an item moved last.
     pub moved: Instant,
 }
 
-impl Run {
+impl State {
     /// The process that must not die now, in words; `None`: there is none.
     pub fn owner(&self) -> Option<(u32, String)> {
         let owner = self.buffer.owner.load(Relaxed);
@@ -27,8 +30,13 @@ impl Run {
         Some((owner, format!("{role} {owner}")))
     }
 
+    /// Whether no item has moved for longer than the processes take for one.
+    pub fn stands_still(&self) -> bool {
+        self.moved.elapsed() > STILL
+    }
+
     /// The living processes of a role.
-    pub fn alive(&self, role: Role) -> impl Iterator<Item = &Player> {
-        self.players.iter().filter(move |player| player.is_alive() && player.role == role)
+    pub fn alive(&self, role: Role) -> impl Iterator<Item = &Actor> {
+        self.actors.iter().filter(move |actor| actor.is_alive() && actor.role == role)
     }
 }

@@ -12,7 +12,7 @@ use crate::sys::command::textbook::Object;
 use crate::testing::{Ended, Follow, Process};
 
 /// One of the processes.
-pub struct Player {
+pub struct Actor {
     pub role: Role,
     pub process: Process,
     /// What it says.
@@ -20,6 +20,8 @@ pub struct Player {
     /// The item that it has taken and is not done with, or has made and not signalled.
     pub item: Option<u64>,
     pub ended: Option<Ended>,
+    /// It was sent SIGKILL.
+    pub is_killed: bool,
     pub doing: Doing,
     /// Where the buffer is in its memory.
     base: Option<u64>,
@@ -39,10 +41,19 @@ pub enum Doing {
     Dead,
 }
 
-impl Player {
+impl Actor {
     pub fn new(role: Role, process: Process) -> Self {
         let lines = process.stdout().follow();
-        Player { role, process, lines, item: None, ended: None, doing: Doing::Runs, base: None }
+        Actor {
+            role,
+            process,
+            lines,
+            item: None,
+            ended: None,
+            is_killed: false,
+            doing: Doing::Runs,
+            base: None,
+        }
     }
 
     pub fn pid(&self) -> u32 {
@@ -55,6 +66,11 @@ impl Player {
 
     pub fn is_alive(&self) -> bool {
         self.doing != Doing::Dead
+    }
+
+    /// Whether it runs or is stopped, and is not about to end.
+    pub fn is_running(&self) -> bool {
+        self.ended.is_none() && !self.is_killed
     }
 
     /// Whether it sleeps on this object, or may do so.
