@@ -112,9 +112,15 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
             .hint("ringctl demo starts another one")),
         Outcome::Quit => {
             let (report, killed) = demo.end()?;
-            player.recorder.map_or(Ok(()), |recorder| recorder.write())?;
-            ui.emit((summary(&report, killed) + "\n").as_bytes())?;
-            judge(&report)
+            // The result first: a file that cannot be written does not hide it.
+            let shown = ui.emit((summary(&report, killed) + "\n").as_bytes());
+            let judged = judge(&report);
+            let written = player.recorder.map_or(Ok(()), |recorder| recorder.write());
+            if let (Err(_), Err(failure)) = (&judged, &written) {
+                ui.note(&failure.line);
+            }
+            let end = judged?;
+            shown.and(written).map(|()| end)
         }
     }
 }
