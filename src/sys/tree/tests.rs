@@ -89,7 +89,7 @@ fn the_end_of_a_process_is_seen_and_leaves_its_number_in_use() {
 fn descriptors_can_have_each_others_numbers() {
     let tree = Tree::new().unwrap();
     let files = || {
-        let [one, two] = [(); 2].map(|()| File::from(memory_file().unwrap()));
+        let [one, two] = [(); 2].map(|()| memory_file().unwrap());
         let numbers = [one.as_raw_fd(), two.as_raw_fd()];
         (one, two, numbers)
     };
