@@ -73,7 +73,8 @@ pub fn measure(carrier: &Carrier, shape: &Shape, timing: &Timing) -> Result<Figu
     result.map_err(|error| note.map_or(error.clone(), |note| format!("{error}; {note}")))
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a panic said, in one line.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").lines().collect::<Vec<_>>().join(" ")
 }

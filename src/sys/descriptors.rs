@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::Pid;
 
@@ -36,14 +37,19 @@ pub fn close_range(first: RawFd, last: RawFd) {
 pub fn close_each(first: RawFd, last: RawFd) {
     const LEAST: RawFd = 1 << 10;
     const MOST: RawFd = 1 << 16;
-    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: 0 };
-    // SAFETY: the kernel writes to a local, and leaves it as it is if it refuses.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    let end = RawFd::try_from(limit.rlim_cur).map_or(MOST, |limit| limit.clamp(LEAST, MOST));
+    let end = RawFd::try_from(limit()).map_or(MOST, |limit| limit.clamp(LEAST, MOST));
     for fd in first..=last.min(end - 1) {
         // SAFETY: a system call without memory.
         unsafe { libc::close(fd) };
     }
+}
+
+/// The limit of descriptors (`ulimit -n`): a number that is opened is below it.
+fn limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: 0 };
+    // SAFETY: the kernel writes to a local, and leaves it as it is if it refuses.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    limit.rlim_cur
 }
 
 /// A descriptor of a process. `None`: there is no such process, or this kernel has no such descriptors.
@@ -71,7 +77,7 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
 /// it. An unusable number fails here, before the first command is started.
 ///
 /// # Errors
-/// The error of the system, such as a number above `ulimit -n`.
+/// The error of the system; in words for a number above `ulimit -n`, where the system says no more than that it is invalid.
 pub fn reserve(fd: RawFd) -> io::Result<()> {
     // SAFETY: a system call without memory.
     if unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0 {
@@ -83,7 +89,15 @@ pub fn reserve(fd: RawFd) -> io::Result<()> {
         std::mem::forget(null);
         return Ok(());
     }
-    let copy = fcntl(&null, FcntlArg::F_DUPFD_CLOEXEC(fd))?;
+    let copy = fcntl(&null, FcntlArg::F_DUPFD_CLOEXEC(fd)).map_err(|error| match limit() {
+        limit if error == Errno::EINVAL && fd as u64 >= limit => {
+            let most = limit.saturating_sub(1);
+            io::Error::other(format!(
+                "descriptor {fd} is above ulimit -n ({limit}); expected a number up to {most}"
+            ))
+        }
+        _ => error.into(),
+    })?;
     if copy != fd {
         // SAFETY: a new descriptor of this process. The number is in use by now, and left as it is.
         drop(unsafe { OwnedFd::from_raw_fd(copy) });
@@ -114,5 +128,20 @@ pub fn memory_file() -> io::Result<File> {
         // SAFETY: a new descriptor of this process.
         0.. => Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) })),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_above_the_limit_is_told_with_the_limit() {
+        let error = reserve(RawFd::MAX).unwrap_err().to_string();
+        let limit = limit();
+        assert!(
+            error.starts_with(&format!("descriptor {} is above ulimit -n ({limit}); ", RawFd::MAX)),
+            "{error}"
+        );
     }
 }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, io};
+
+/// The first number after those of the standard streams.
+const FIRST: i32 = 3;
 
 /// What [`Session::start`](super::Session::start) starts.
 ///
@@ -101,10 +104,35 @@ impl Program {
     }
 
     /// The descriptor with this number, from 3 up, writes to the end of a file of each process: NAME-N.fd.log in this
-    /// folder, which is made. The children of a process inherit the descriptor.
+    /// folder, which is made. The children of a process inherit the descriptor. Another number, or that of
+    /// [`Ready::Descriptor`], is an error when a process is started (`InvalidInput`).
     pub fn log(mut self, number: i32, folder: impl Into<PathBuf>) -> Self {
         self.log = Some((number, folder.into()));
         self
+    }
+
+    /// Whether each number of a descriptor can be given to a process.
+    ///
+    /// # Errors
+    /// `InvalidInput`: a number is that of a standard stream, is none, or is given twice.
+    pub(super) fn check_descriptors(&self) -> io::Result<()> {
+        let ready = match self.ready {
+            Ready::Descriptor(number) => Some((number, "Ready::Descriptor")),
+            _ => None,
+        };
+        let log = self.log.as_ref().map(|(number, _)| (*number, "Program::log"));
+        let wrong = |line: String| Err(io::Error::new(io::ErrorKind::InvalidInput, line));
+        for (number, what) in ready.into_iter().chain(log) {
+            if number < FIRST {
+                return wrong(format!("descriptor {number} of {what}; expected a number from {FIRST} up"));
+            }
+        }
+        match (ready, log) {
+            (Some((number, _)), Some((other, _))) if number == other => wrong(format!(
+                "descriptor {number} of both Ready::Descriptor and Program::log; expected two numbers"
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -123,7 +151,8 @@ pub enum Ready {
     File(PathBuf),
     /// When a TCP connection to this address (`HOST:PORT`) succeeds.
     Tcp(String),
-    /// When it has written something to the descriptor with this number, or has closed it.
+    /// When it has written something to the descriptor with this number, from 3 up, or has closed it. Another number is an
+    /// error when a process is started (`InvalidInput`).
     Descriptor(i32),
     /// When this is true of its process id.
     When(Condition<u32>),

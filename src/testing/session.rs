@@ -84,7 +84,8 @@ impl Session {
     /// Starts a process. Its output goes to the files NAME-N.stdout and NAME-N.stderr in the folder.
     ///
     /// # Errors
-    /// The error of the system, also of executing the program.
+    /// The error of the system, also of executing the program. `InvalidInput`: a number of a descriptor cannot be given to
+    /// it.
     pub fn start(&self, program: &Program) -> io::Result<Process> {
         self.start_prepared(program, None)
     }
@@ -99,6 +100,7 @@ impl Session {
         program: &Program,
         prepare: Option<&dyn Fn(u32) -> io::Result<()>>,
     ) -> io::Result<Process> {
+        program.check_descriptors()?;
         let name = self.next_name(&program.name);
         let output = |stream| Output::new(self.folder.join(format!("{name}.{stream}")));
         let (stdout, stderr) = (output("stdout"), output("stderr"));

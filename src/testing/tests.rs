@@ -40,6 +40,24 @@ fn a_process_is_ready_when_its_condition_is_met() {
 }
 
 #[test]
+fn numbers_of_descriptors_are_from_3_up_and_differ() {
+    let session = Session::new().unwrap();
+    let program = || Program::shell("true");
+    let folder = session.folder().join("logs");
+    let both = program().ready(Ready::Descriptor(7)).log(7, &folder);
+    let wrong = [-1, 0, 1, 2]
+        .into_iter()
+        .flat_map(|number| [program().ready(Ready::Descriptor(number)), program().log(number, &folder)]);
+    for program in wrong.chain([both]) {
+        let error = session.start(&program).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{program:?}");
+        assert!(error.to_string().contains("; expected "), "{error}");
+    }
+    let right = session.start(&program().ready(Ready::Descriptor(7)).log(8, &folder)).unwrap();
+    assert_eq!(right.name(), "sh-1");
+}
+
+#[test]
 fn a_process_that_does_not_become_ready_is_given_up() {
     let session = Session::new().unwrap();
     let program = Program::shell("exec sleep 1000").ready(Ready::Descriptor(3));

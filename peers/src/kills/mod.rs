@@ -5,17 +5,21 @@ mod ledger;
 
 use std::any::Any;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::carrier::Carrier;
 use crate::control::{Control, Phase};
 use crate::inherit;
 use crate::job::{Job, Role, Seat, WORKER};
+use crate::measure::panic_text;
 use crate::message;
 use crate::peer::{Kind, Receiver, Sender, Work};
 use crate::worker;
@@ -77,11 +81,8 @@ pub fn run(chosen: &[String], kills: u32, seed: u64, out: &Path) -> io::Result<(
         }
         eprintln!("{}", about.name);
         let line = match Trial::run(&carrier, kills, seed) {
-            Ok(Trial { kills, stuck, ledger, .. }) => {
-                let Sums { sent, lost, doubled, corrupted } = ledger.sums();
-                format!("| {kills} | {stuck} | {sent} | {lost} | {doubled} | {corrupted} |")
-            }
-            Err(error) => format!("| {error} | | | | | |"),
+            Ok(trial) => trial.row(),
+            Err(error) => format!("| {} | | | | | |", cell(&error)),
         };
         eprintln!("{line}");
         let name = if about.kind == Kind::Ours { format!("**{}**", about.name) } else { about.name.into() };
@@ -90,6 +91,11 @@ pub fn run(chosen: &[String], kills: u32, seed: u64, out: &Path) -> io::Result<(
     print!("{table}");
     fs::create_dir_all(out)?;
     fs::write(out.join("kills.md"), table)
+}
+
+/// An error as a cell of the table.
+fn cell(error: &io::Error) -> String {
+    error.to_string().replace('|', "\\|")
 }
 
 /// One carrier's trial.
@@ -101,6 +107,8 @@ struct Trial<'c> {
     sender: usize,
     kills: u32,
     stuck: u32,
+    /// Why it ended early.
+    failed: Option<io::Error>,
 }
 
 /// A link with its two processes.
@@ -108,10 +116,25 @@ struct Pair {
     name: String,
     /// The words that its processes share with this one.
     shared: OwnedFd,
+    /// What its processes write to standard error.
+    said: File,
     /// The sender and the receiver.
     ends: [Option<Child>; 2],
     // Dropped last.
     _host: Box<dyn Any>,
+}
+
+impl Pair {
+    /// The last line that its processes wrote to standard error, after a semicolon; empty: there is none.
+    fn last_words(&self) -> String {
+        const MOST: u64 = 4096;
+        let mut end = [0; MOST as usize];
+        let len = self.said.metadata().map_or(0, |file| file.len());
+        let read = self.said.read_at(&mut end, len.saturating_sub(MOST)).unwrap_or(0);
+        let text = String::from_utf8_lossy(&end[..read]);
+        let line = text.lines().rev().find(|line| !line.trim().is_empty());
+        line.map(|line| format!("; {}", line.trim())).unwrap_or_default()
+    }
 }
 
 impl Drop for Pair {
@@ -130,43 +153,63 @@ impl<'c> Trial<'c> {
     fn run(carrier: &'c Carrier, kills: u32, seed: u64) -> io::Result<Self> {
         let (ledger, _offer) = Ledger::create()?;
         let random = fastrand::Rng::with_seed(seed);
-        let mut trial = Trial { carrier, ledger, random, sender: 0, kills: 0, stuck: 0 };
+        let mut trial = Trial { carrier, ledger, random, sender: 0, kills: 0, stuck: 0, failed: None };
+        trial.failed = trial.kill(kills).err();
+        Ok(trial)
+    }
+
+    /// Kills so often, unless it gives up earlier.
+    fn kill(&mut self, kills: u32) -> io::Result<()> {
         let mut pair = None;
-        while trial.kills < kills && trial.stuck < PATIENCE {
+        while self.kills < kills && self.stuck < PATIENCE {
             let mut current = match pair.take() {
                 Some(pair) => pair,
-                None => trial.new_pair()?,
+                None => self.new_pair()?,
             };
-            if trial.kill_one(&mut current)? {
+            if self.kill_one(&mut current)? {
                 pair = Some(current);
             } else {
-                trial.stuck += 1;
+                self.stuck += 1;
                 // Those in the link are lost with it.
-                trial.sender += 1;
+                self.sender += 1;
             }
         }
         if let Some(mut pair) = pair {
             // No more is sent.
             pair.ends[0].iter_mut().for_each(end);
-            trial.drain();
+            self.drain();
         }
-        Ok(trial)
+        Ok(())
+    }
+
+    /// Its row of the table, without the name. An error stands beside the counts that there were before it.
+    fn row(&self) -> String {
+        let Sums { sent, lost, doubled, corrupted } = self.ledger.sums();
+        let (kills, stuck) = (self.kills, self.stuck);
+        let kills = match &self.failed {
+            Some(error) if kills == 0 => return format!("| {} | | | | | |", cell(error)),
+            Some(error) => format!("{kills}, then: {}", cell(error)),
+            None => kills.to_string(),
+        };
+        format!("| {kills} | {stuck} | {sent} | {lost} | {doubled} | {corrupted} |")
     }
 
     /// A link whose messages move.
     fn new_pair(&mut self) -> io::Result<Pair> {
         let name = format!("peers-{}-{}", std::process::id(), self.sender);
         let make = std::panic::AssertUnwindSafe(|| self.carrier.host(&name, &WORK));
-        let host = std::panic::catch_unwind(make).map_err(|_| io::Error::other("cannot make the link"))?;
+        let host = std::panic::catch_unwind(make)
+            .map_err(|panic| io::Error::other(format!("cannot make the link: {}", panic_text(&*panic))))?;
         let (control, shared) = Control::create()?;
         control.set_phase(Phase::Measure);
-        let mut pair = Pair { name, shared, ends: [None, None], _host: host };
+        let said = File::from(memfd_create("said", MFdFlags::MFD_CLOEXEC)?);
+        let mut pair = Pair { name, shared, said, ends: [None, None], _host: host };
         for end in 0..2 {
             pair.ends[end] = Some(self.start(&pair, end)?);
         }
         match self.moves(&mut pair, 0) {
             true => Ok(pair),
-            false => Err(io::Error::other("nothing comes, without a kill")),
+            false => Err(io::Error::other(format!("nothing comes, without a kill{}", pair.last_words()))),
         }
     }
 
@@ -184,7 +227,7 @@ impl<'c> Trial<'c> {
             .arg(serde_json::to_string(&job)?)
             .stdin(Stdio::from(pair.shared.try_clone()?))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::from(pair.said.try_clone()?))
             .spawn()
     }
 

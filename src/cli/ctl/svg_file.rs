@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::errno::Errno;
 
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::whole_file;
+
+/// How many links the system follows, one after the other, before it refuses.
+const LINKS: usize = 40;
 
 /// The name of an SVG file.
 #[derive(Debug, Clone)]
@@ -38,6 +41,7 @@ impl SvgFile {
                 let line = format!("{what}: it is a device, pipe or socket; expected a file, or a new name");
                 Err(Failure::new(code::RUNTIME, line))
             }
+            Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => Err(Failure::io(what, &error)),
             _ => whole_file::check(&self.target()).map_err(|error| Failure::io(what, &error)),
         }
     }
@@ -55,9 +59,15 @@ impl SvgFile {
         format!("writing {}", self.0.display())
     }
 
-    /// The file that a link leads to: the link stays.
+    /// The file that a link leads to, which need not exist yet: the link stays.
     fn target(&self) -> PathBuf {
-        fs::canonicalize(&self.0).unwrap_or_else(|_| self.0.clone())
+        let mut path = self.0.clone();
+        for _ in 0..LINKS {
+            let Ok(next) = fs::read_link(&path) else { break };
+            // An absolute path replaces the folder.
+            path = path.parent().unwrap_or(Path::new("")).join(next);
+        }
+        path
     }
 }
 
@@ -112,6 +122,30 @@ mod tests {
         svg.write("after").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "after");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_link_stays_also_where_it_leads_to_no_file_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        fs::create_dir(place("below")).unwrap();
+        symlink("below/middle", place("link.svg")).unwrap();
+        symlink("new", place("below/middle")).unwrap();
+        let svg = SvgFile(place("link.svg"));
+        for text in ["one", "two"] {
+            svg.check().unwrap();
+            svg.write(text).unwrap();
+            assert_eq!(fs::read_to_string(place("below/new")).unwrap(), text);
+            for link in ["link.svg", "below/middle"] {
+                assert!(fs::symlink_metadata(place(link)).unwrap().is_symlink(), "{link}");
+            }
+        }
+        symlink("none/new", place("nowhere.svg")).unwrap();
+        symlink("circle.svg", place("circle.svg")).unwrap();
+        for (name, why) in [("nowhere.svg", "No such file"), ("circle.svg", "symbolic link")] {
+            let failure = SvgFile(place(name)).check().unwrap_err();
+            assert!(failure.line.contains(why) && failure.code == code::RUNTIME, "{failure:?}");
+        }
     }
 
     #[test]

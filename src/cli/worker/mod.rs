@@ -242,7 +242,7 @@ fn checked(options: &WorkerOptions<'_>) -> Result<Template, Failure> {
         }
     }
     if let Some(fd) = work.meta_fd {
-        reserve(fd).map_err(|error| Failure::io(format!("descriptor {fd} of --meta-fd"), &error))?;
+        reserve(fd).map_err(|error| Failure::io(format!("--meta-fd {fd}"), &error))?;
     }
     Ok(template)
 }

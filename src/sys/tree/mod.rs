@@ -27,8 +27,8 @@ use std::path::PathBuf;
 use std::process::{self, Command};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{mem, thread};
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -124,10 +124,13 @@ impl Tree {
         // The numbers must not be those of descriptors that are made from here on.
         also.iter().try_for_each(|(_, number)| reserve(*number))?;
         let taken: Vec<RawFd> = also.iter().map(|(_, number)| *number).collect();
+        // Open until the process is started: no descriptor that is made meanwhile may get their numbers.
+        let mut replaced = Vec::new();
         for (fd, number) in &mut also {
             // Another one gets this number, and must not replace it before it was handed over.
             if fd.as_raw_fd() != *number && taken.contains(&fd.as_raw_fd()) {
-                *fd = fd.try_clone()?;
+                let copy = fd.try_clone()?;
+                replaced.push(mem::replace(fd, copy));
             }
         }
         let (mut announced, announce) = io::pipe()?;
@@ -150,7 +153,7 @@ impl Tree {
         let (answer, result) = mpsc::channel();
         let job = move || {
             let spawned = command.spawn();
-            drop((announce, go, groups, members, also));
+            drop((announce, go, groups, members, also, replaced));
             // The caller waits for it.
             let _ = answer.send(spawned.map(|child| child.id() as i32));
         };

@@ -1,11 +1,12 @@
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Seek, Write};
 use std::os::fd::FromRawFd;
 use std::os::unix::process::CommandExt;
 
 use nix::sys::signal::{SigSet, Signal, kill};
 
 use super::*;
+use crate::sys::descriptors::memory_file;
 use crate::sys::testing::wait_until;
 
 fn shell(line: &str) -> Command {
@@ -82,6 +83,35 @@ fn the_end_of_a_process_is_seen_and_leaves_its_number_in_use() {
     assert_eq!(kill(seven.id(), None), Ok(()), "a zombie");
     drop(tree);
     assert_eq!(seven.ended(), Err(Errno::ECHILD));
+}
+
+#[test]
+fn descriptors_can_have_each_others_numbers() {
+    let tree = Tree::new().unwrap();
+    let files = || {
+        let [one, two] = [(); 2].map(|()| memory_file().unwrap());
+        let numbers = [one.as_raw_fd(), two.as_raw_fd()];
+        (one, two, numbers)
+    };
+    let (mut one, mut two, [first, second]) = files();
+    let copies = [one.try_clone().unwrap(), two.try_clone().unwrap()];
+    let line = format!("echo one > /proc/self/fd/{second}; echo two > /proc/self/fd/{first}");
+    (one, two) = {
+        let also = vec![(one.into(), second), (two.into(), first)];
+        assert_eq!(wait(&tree.start(shell(&line), also, None).unwrap()), Ended::Code(0));
+        copies.into()
+    };
+    for (file, text) in [(&mut one, "one\n"), (&mut two, "two\n")] {
+        let mut found = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut found).unwrap();
+        assert_eq!(found, text);
+    }
+    // The pipe through which an error comes has none of the numbers.
+    let (one, two, [first, second]) = files();
+    let also = vec![(one.into(), second), (two.into(), first)];
+    let error = tree.start(Command::new("/no/such/program"), also, None).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }
 
 #[test]

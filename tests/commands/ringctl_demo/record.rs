@@ -121,6 +121,27 @@ fn a_file_that_cannot_be_written_is_named_before_anything_starts() {
     assert!(ended.stderr.contains("line 4: more than 1000 pictures; expected "), "{}", ended.stderr);
 }
 
+/// The folder of the recording is gone when it is to be written.
+#[test]
+fn a_recording_that_cannot_be_written_does_not_hide_the_result() {
+    let demo = Demo::new();
+    let file = demo.recording();
+    let arguments = ["--record", file.to_str().unwrap()];
+    let steps = ["wait 4 consumers came", "frame 1s"];
+    let running = demo.script(&steps, &arguments).spawn();
+    let pid = running.pid();
+    wait_until("a ring", || !rings(pid).is_empty());
+    fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    let ring = rings(pid).remove(0);
+    // What another consumer takes is lost to the workers.
+    Run::new(env!("CARGO_BIN_EXE_consumer")).args(&[&ring, "-n", "1"]).run().succeeds();
+    let ended = running.end().with_code(10);
+    assert!(ended.text().contains(" killed, ") && ended.text().ends_with(" 1 lost\n"), "{}", ended.text());
+    for part in ["demo.svg: No such file", "the check of the logs: "] {
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
+}
+
 #[test]
 fn a_file_stays_as_it_was_if_the_script_fails_or_a_signal_comes() {
     let demo = Demo::new();

@@ -135,6 +135,24 @@ fn a_program_that_writes_without_end_ends_the_run_as_a_failure() {
 }
 
 #[test]
+fn the_limit_of_an_output_counts_while_input_is_generated() {
+    let text = "timeout = \"1h\"\n[process.x]\nrun = \"head -c 2000000 /dev/zero; exec sleep 1000\"\noutput-limit = \"1M\"\n\
+                [process.z]\nrun = \"cat\"\nstdin = { items = 100_000_000, size = 10 }\n";
+    let bench = Bench::new(text);
+    let ended = bench.run(&["--keep", "kept"]).with_code(10);
+    assert!(ended.text().contains("x-1 wrote "), "{}", ended.text());
+    let generated = fs::metadata(bench.path("kept/scenario/z-1.stdin")).unwrap().len();
+    assert!(generated < 1_000_000_000, "{generated} bytes of input were made first");
+}
+
+#[test]
+fn the_limit_of_an_output_counts_while_the_children_of_a_traced_process_run() {
+    let text = "[process.x]\nrun = \"yes & true\"\noutput-limit = 0\n\
+                [[fault]]\ndo = \"kill\"\non = \"x\"\nat = { syscall = 1, calls = [\"mkdirat\"] }\nmust-strike = false\n";
+    super::fails(text, "bytes to standard output, expected at most 0 (output-limit)");
+}
+
+#[test]
 fn the_limit_of_an_output_counts_to_the_end_and_can_be_lifted() {
     let text =
         |limit: &str| format!("[process.x]\nrun = \"head -c 3000000 /dev/zero\"\noutput-limit = {limit}\n");

@@ -184,6 +184,35 @@ fn the_instances_that_had_to_do_with_a_lost_item_are_named() {
 }
 
 #[test]
+fn the_instances_that_received_an_item_again_are_named() {
+    let text = |expect: &str| {
+        format!(
+            "[process.s]\nhistory = {{ fd = 3 }}\n\
+             run = \"for i in 1 2; do echo $i $$ attempt 9 $i >&3; echo $i $$ sent 9 $i >&3; done\"\n\
+             [process.r]\nhistory = {{ fd = 3 }}\nrun = \"echo 3 $$ got 9 1 1 >&3; echo 4 $$ got 9 2 1 >&3\"\n\
+             [process.t]\nhistory = {{ fd = 3 }}\nrun = \"echo 5 $$ got 9 2 2 >&3\"\n[expect]\n{expect}\n"
+        )
+    };
+    let named = "received again: item 2 of producer 9 (sent by s-1, process #; received by r-1, process #, then t-1, process #)";
+    for expect in ["duplicated = 0", "duplicated = \"redelivered\""] {
+        assert_eq!(line_of(&text(expect), "received again: item"), named, "{expect}");
+    }
+    passes(&text("duplicated = 1"));
+    // An item with a name; the fault of the checker names the other one.
+    let mapped = "[process.s]\nrun = \"echo PUT a; echo PUT b\"\n\
+                  [process.r]\nrun = \"echo GOT a; echo DONE a; echo GOT a; echo GOT b; echo GOT b\"\n\
+                  [history]\nsent = 'PUT (?<id>\\w+)'\nreceived = 'GOT (?<id>\\w+)'\nacknowledged = 'DONE (?<id>\\w+)'\n\
+                  [expect]\nduplicated = 0\n";
+    let ended = runs(mapped, 10);
+    let lines = |beginning: &str| {
+        let lines = ended.lines();
+        lines.iter().filter(|line| line.trim_start().starts_with(beginning)).count()
+    };
+    assert_eq!(lines("received again: item \"b\" (sent by s-1"), 1, "{}", ended.text());
+    assert_eq!(lines("received again: item"), 1, "{}", ended.text());
+}
+
+#[test]
 fn the_instances_that_had_to_do_with_an_item_out_of_order_are_named() {
     let text = "[process.s]\nrun = \"for i in 1 2; do echo $i $$ attempt 9 $i >&3; echo $i $$ sent 9 $i >&3; done\"\n\
                 history = { fd = 3 }\n[process.r]\nhistory = { fd = 3 }\n\

@@ -1,6 +1,7 @@
 //! What is started, when, and with what.
 
 use super::{Bench, fails, passes, runs};
+use crate::support::Run;
 
 #[test]
 fn placeholders_stand_for_the_things_of_a_run() {
@@ -23,6 +24,16 @@ stdout = { x = ['n=1 seed=9 \{other\} 7 \{n\} \{\} e1', 'n=2 seed=9'] }
     let ports: Vec<u16> = ports.split_whitespace().map(|port| port.parse().unwrap()).collect();
     assert!(ports[0] == ports[1] && ports[0] != ports[2], "{ports:?}");
     assert!(read("dir/ring").contains("geometry"));
+}
+
+#[test]
+fn a_descriptor_above_the_limit_is_told_with_the_limit() {
+    let bench = Bench::new("[process.x]\nrun = \"true\"\nhistory = { fd = 200 }\n[expect]\nlost = 0\n");
+    let line = format!("ulimit -n 100; exec {} test scenario.toml", env!("CARGO_BIN_EXE_ringctl"));
+    let run = Run::new("/bin/sh").args(&["-c", &line]).env("TMPDIR", bench.folder.path());
+    let ended = run.current_dir(bench.folder.path()).run().with_code(1);
+    let expected = "starting x-1: descriptor 200 is above ulimit -n (100); expected a number up to 99";
+    assert!(ended.stderr.contains(expected), "{}", ended.stderr);
 }
 
 #[test]

@@ -42,8 +42,8 @@ Keys: k kills the selected process, or a worker that has an item; s stops it, c 
 starts dead processes again. Tab, left and right select a process, q quits, ? explains the
 picture. 1 to 4 are lessons, with processes on the buffer of the textbooks: 1 two semaphores and
 a mutex, 2 the wrong signal, 3 a condition variable, 4 a semaphore as an event. There k kills the
-selected process, or the one that must not die then; nothing moves any more, and the picture says
-why. t shows lesson 1, or our ring again.
+selected process; if none is selected, a process that has what all others need, such as the mutex.
+Then nothing moves any more, and the picture says why. t shows lesson 1, or our ring again.
 
 A script has a step per line: wait TEXT (until a row of the picture has it; quotes keep spaces),
 limit DURATION (for each later wait; 30 seconds at first), key NAME (k, s, c, r, t, 1 to 4,
@@ -53,8 +53,9 @@ tab, left, right), print (the picture), quit, # a comment. For example:
   wait got it after
   print
 
---record makes an SVG file of the pictures that a script takes, and plays them again and again.
-These steps are for it; others take no time in it, so that a wait is cut out:
+--record writes the pictures that the script takes into an SVG file, which plays them in a loop.
+These steps take pictures, or describe them. All other steps have no length in the recording: what
+happens during a wait is left out.
   frame DURATION   the picture of this moment, shown for that time, which stretches the moment
   film DURATION    what happens in that time, at its real pace, 5 pictures a second
   caption TEXT     stands above later pictures, as a key stands above the next one
@@ -112,9 +113,15 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
             .hint("ringctl demo starts another one")),
         Outcome::Quit => {
             let (report, killed) = demo.end()?;
-            player.recorder.map_or(Ok(()), |recorder| recorder.write())?;
-            ui.emit((summary(&report, killed) + "\n").as_bytes())?;
-            judge(&report)
+            // The result first: a file that cannot be written does not hide it.
+            let shown = ui.emit((summary(&report, killed) + "\n").as_bytes());
+            let judged = judge(&report);
+            let written = player.recorder.map_or(Ok(()), |recorder| recorder.write());
+            if let (Err(_), Err(failure)) = (&judged, &written) {
+                ui.note(&failure.line);
+            }
+            let end = judged?;
+            shown.and(written).map(|()| end)
         }
     }
 }

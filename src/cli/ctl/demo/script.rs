@@ -99,14 +99,19 @@ impl Script {
     /// The [`Failure`] of a file that cannot be read, or of the first line that is not a step.
     pub fn read(file: &Path) -> Result<Self, Failure> {
         let name = format!("script {file:?}");
-        let mut text = String::new();
-        let read = File::open(file).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
+        let mut bytes = Vec::new();
+        let read = File::open(file).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
         if read.map_err(|error| Failure::io(&name, &error))? as u64 > LARGEST {
             return Err(Failure::new(
                 code::USAGE,
                 format!("{name} is too long; expected {LARGEST} bytes or less"),
             ));
         }
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            Failure::new(code::USAGE, format!("{name}, line {line}: this is not text; expected UTF-8"))
+        })?;
         let mut steps: Vec<(usize, Step)> = Vec::new();
         let mut frames = 0;
         for (number, line) in (1..).zip(text.lines()) {
@@ -209,6 +214,29 @@ mod tests {
                 .chain(["frame", "frame 0", "frame 61s", "film", "film 9ms", "film 2h", "frames 1s"])
         {
             assert!(step(line).unwrap_err().contains("expected"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_script_is_text_and_not_too_long() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let read = |bytes: &[u8]| {
+            std::fs::write(file.path(), bytes).unwrap();
+            Script::read(file.path()).map(|script| script.steps.len())
+        };
+        let largest = LARGEST as usize;
+        let comment = |bytes: usize| format!("# {}", "é".repeat(bytes / 2 - 1)).into_bytes();
+        assert_eq!(read("quit\n# é".as_bytes()).unwrap(), 1);
+        assert_eq!(read(&comment(largest)).unwrap(), 0);
+        // The last byte that is read is the first of a character.
+        for (bytes, why) in [
+            (&b"quit\n# \xff"[..], "line 2: this is not text; expected UTF-8"),
+            (&comment(largest + 2), "is too long; expected 1048576 bytes or less"),
+            (&comment(2 * largest), "is too long; expected 1048576 bytes or less"),
+            (&[0xff; (LARGEST + 1) as usize], "is too long; expected 1048576 bytes or less"),
+        ] {
+            let failure = read(bytes).unwrap_err();
+            assert!(failure.line.contains(why) && failure.code == code::USAGE, "{failure:?}");
         }
     }
 

@@ -19,6 +19,26 @@ pub struct Involved {
     pub receivers: Vec<u64>,
 }
 
+/// Deliveries of items after their first.
+#[derive(Debug, Default)]
+pub struct Again {
+    pub count: u64,
+    /// The items, in the order of their keys.
+    pub keys: Vec<Key>,
+}
+
+impl Again {
+    fn of(items: impl Iterator<Item = (Key, u64)>) -> Self {
+        let mut again = Again::default();
+        for (key, count) in items.filter(|(_, count)| *count > 0) {
+            again.count += count;
+            again.keys.push(key);
+        }
+        again.keys.sort_unstable();
+        again
+    }
+}
+
 /// What one pass over a history found.
 #[derive(Debug, Default)]
 pub struct Events {
@@ -98,20 +118,20 @@ impl Events {
     }
 
     /// Deliveries after an item's first.
-    pub fn repeated(&self) -> u64 {
-        self.repeated.values().sum()
+    pub fn repeated(&self) -> Again {
+        Again::of(self.repeated.iter().map(|(key, count)| (*key, *count)))
     }
 
     /// Deliveries after an item's first for which there is no reason: no process that was struck had the item in hand, and
     /// it was not given back.
-    pub fn without_reason(&self, is_struck: impl Fn(u64) -> bool) -> u64 {
+    pub fn without_reason(&self, is_struck: impl Fn(u64) -> bool) -> Again {
         let struck: Vec<&HashSet<Key>> =
             self.in_hand.iter().filter(|(process, _)| is_struck(**process)).map(|(_, items)| items).collect();
         let reasons = |key: &Key| {
             let held = struck.iter().filter(|items| items.contains(key)).count() as u64;
             held + self.returned.get(key).copied().unwrap_or(0)
         };
-        self.repeated.iter().map(|(key, count)| count.saturating_sub(reasons(key))).sum()
+        Again::of(self.repeated.iter().map(|(key, count)| (*key, count.saturating_sub(reasons(key)))))
     }
 
     /// The times from the first attempt to send to the first receipt, in ascending order.

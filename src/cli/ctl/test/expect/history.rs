@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::Complaints;
-use super::events::{Events, Key, percentile};
+use super::events::{Again, Events, Key, percentile};
 use super::logs;
 use super::mapping::{self, Names};
 use crate::cli::common::exit::Failure;
@@ -58,9 +58,16 @@ pub fn judge(scenario: &Scenario, stage: &Stage<'_>, outcome: &mut Outcome) -> R
         let events = beside(stage.stop, move || Events::read(&logs, keys));
         events.map_err(unread)?.map_err(failed)
     };
-    let found = report.found.iter().map(|found| (found.producer, found.sequence)).collect();
-    let events = read(logs, found)?;
-    let mut complaints = counts(stage, &report, &names, &events);
+    let mut keys: Vec<Key> = report.found.iter().map(|found| (found.producer, found.sequence)).collect();
+    let mut events = read(logs.clone(), keys.clone())?;
+    let again = unexpected_again(stage, &events);
+    let shown = shown_again(&report, &again);
+    // Only a run that fails is read twice: to note the processes of all items would take much memory.
+    if shown.iter().any(|key| events.involved(*key).is_none()) {
+        keys.extend(&shown);
+        events = read(logs, keys)?;
+    }
+    let mut complaints = counts(stage, &report, &names, &events, &again);
     // The mapped history has no times.
     let own = if names.is_empty() { events } else { read(own, Vec::new())? };
     complaints.extend(times(expect, &own, outcome));
@@ -111,7 +118,37 @@ fn involved(stage: &Stage<'_>, events: &Events, key: Key) -> String {
     if parts.is_empty() { parts } else { format!(" ({parts})") }
 }
 
-fn counts(stage: &Stage<'_>, report: &Report, names: &Names, events: &Events) -> Complaints {
+/// The deliveries after an item's first that are not expected, as far as their number is looked at.
+fn unexpected_again(stage: &Stage<'_>, events: &Events) -> Again {
+    match stage.scenario.expect.duplicated {
+        Some(Duplicated::AtMost(most)) => Some(events.repeated()).filter(|again| again.count > most),
+        Some(Duplicated::Redelivered) => Some(events.without_reason(|process| is_struck(stage, process))),
+        None => None,
+    }
+    .unwrap_or_default()
+}
+
+/// The first of these items that the faults of the checker do not name, as many as are shown.
+fn shown_again(report: &Report, again: &Again) -> Vec<Key> {
+    let faults = report.found.iter().filter(|found| DOUBLED.contains(&found.fault)).take(SHOWN);
+    let named: Vec<Key> = faults.map(|found| (found.producer, found.sequence)).collect();
+    let others = again.keys.iter().copied().filter(|key| !named.contains(key));
+    others.take(SHOWN.saturating_sub(named.len())).collect()
+}
+
+/// An item that was received again, in a line.
+fn described_again(stage: &Stage<'_>, names: &Names, events: &Events, key: Key) -> String {
+    let who = involved(stage, events, key);
+    match names.get(&key) {
+        Some(id) => format!("  received again: item {id:?}{who}"),
+        None => format!("  received again: item {} of producer {}{who}", key.1, key.0),
+    }
+}
+
+/// The faults of the checker that are an item received twice.
+const DOUBLED: [Fault; 3] = [Fault::Duplicated, Fault::AcknowledgedTwice, Fault::HeldTwice];
+
+fn counts(stage: &Stage<'_>, report: &Report, names: &Names, events: &Events, again: &Again) -> Complaints {
     let expect = &stage.scenario.expect;
     let mut complaints = Complaints::new();
     let described = |key: &'static str, faults: &[Fault]| -> Complaints {
@@ -135,15 +172,17 @@ fn counts(stage: &Stage<'_>, report: &Report, names: &Names, events: &Events) ->
     at_most("corrupted", "items that are not what was sent", expect.corrupted, &[Fault::Corrupted]);
     at_most("order", "items out of order", expect.order.then_some(0), &[Fault::OutOfOrder]);
     const TWICE: &str = "duplicated";
-    const DOUBLED: [Fault; 3] = [Fault::Duplicated, Fault::AcknowledgedTwice, Fault::HeldTwice];
     // One item can have several of these faults.
     let doubled = DOUBLED.iter().map(|fault| report.count(*fault)).max().unwrap_or(0);
-    let found = events.repeated().max(doubled);
+    let shown = shown_again(report, again);
+    let shown = shown.into_iter().map(|key| (TWICE, described_again(stage, names, events, key)));
     match expect.duplicated {
-        Some(Duplicated::AtMost(most)) if found > most => {
+        Some(Duplicated::AtMost(most)) if again.count.max(doubled) > most => {
+            let found = again.count.max(doubled);
             let line = format!("items received more than once: {found}, expected at most {most}");
             complaints.push((TWICE, line));
             complaints.extend(described(TWICE, &DOUBLED));
+            complaints.extend(shown);
         }
         Some(Duplicated::Redelivered) => {
             if doubled > 0 {
@@ -152,12 +191,13 @@ fn counts(stage: &Stage<'_>, report: &Report, names: &Names, events: &Events) ->
                 complaints.push((TWICE, line));
                 complaints.extend(described(TWICE, &DOUBLED));
             }
-            let more = events.without_reason(|process| is_struck(stage, process));
-            if more > 0 {
+            if again.count > 0 {
                 let line = format!(
-                    "items received again: {more} that no process had in hand when a fault struck it, or gave back"
+                    "items received again: {} that no process had in hand when a fault struck it, or gave back",
+                    again.count
                 );
                 complaints.push((TWICE, line));
+                complaints.extend(shown);
             }
         }
         _ => {}

@@ -70,7 +70,7 @@ fn run_to_the_end(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<O
         thread::sleep(POLL);
     };
     let mut leftovers = Vec::new();
-    let cut = match ended {
+    let mut cut = match ended {
         Ended::Over => {
             let except = scenario.expect.leftovers.as_deref();
             leftovers.extend(except.map(|_| leftovers::descriptors(&stage)).unwrap_or_default());
@@ -80,8 +80,15 @@ fn run_to_the_end(scenario: &Scenario, plan: &Plan, stop: &StopFlag) -> Result<O
         }
         Ended::Cut(cut, why) => Some((cut, why)),
     };
-    let state = cut.as_ref().map(|(_, why)| state::write(&stage, why)).transpose()?;
+    let mut state = cut.as_ref().map(|(_, why)| state::write(&stage, why)).transpose()?;
     faults.finish(&mut stage);
+    // Children of traced processes may have written meanwhile.
+    if cut.is_none()
+        && let Some(why) = stage.flooded()?
+    {
+        state = Some(state::write(&stage, &why)?);
+        cut = Some((Cut::Output, why));
+    }
     let duration = stage.began.elapsed();
     stage.kill()?;
     let points = faults.points();

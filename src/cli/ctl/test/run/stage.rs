@@ -34,7 +34,7 @@ const SIZES: Duration = Duration::from_millis(20);
 /// The time between two looks at the mapped segments.
 const SEGMENTS: Duration = Duration::from_millis(20);
 
-/// How many bytes are generated between two looks at the time and for signals.
+/// How many bytes are generated between two looks at the time, at the sizes of outputs, and for signals.
 const CHECKED: usize = 64 << 10;
 
 /// Tells a program the number of the descriptor for its history.
@@ -273,13 +273,15 @@ impl<'s> Stage<'s> {
     /// Writes the generated lines of an instance to a file.
     ///
     /// # Errors
-    /// The error of the system; `TimedOut`: the run takes too long; `Interrupted`: a signal has come.
+    /// The error of the system; `TimedOut`: the run takes too long, or an output is too large; `Interrupted`: a signal has
+    /// come.
     fn items(&self, spec: &ProgramSpec, number: u32, count: u64, size: (u64, u64)) -> io::Result<PathBuf> {
         let path = self.plan.folder.join(format!("{}-{number}.stdin", spec.name));
         let name = spec.name.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let mut random = fastrand::Rng::with_seed(self.plan.seed ^ name ^ u64::from(number) << 32);
         let (mut file, mut line) = (BufWriter::new(File::create(&path)?), String::new());
         let (deadline, mut unchecked) = (after(self.began, self.scenario.timeout), 0);
+        let mut sizes_due = self.sizes_due;
         for item in 1..=count {
             let size = random.u64(size.0..=size.1) as usize;
             line.clear();
@@ -293,9 +295,15 @@ impl<'s> Stage<'s> {
             unchecked += line.len();
             if unchecked > CHECKED {
                 unchecked = 0;
+                let now = Instant::now();
                 match () {
                     () if self.stop.is_raised() => return Err(io::ErrorKind::Interrupted.into()),
-                    () if Instant::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
+                    () if now >= deadline => return Err(io::ErrorKind::TimedOut.into()),
+                    // The next look, which is due by then, says which output it is.
+                    () if now >= sizes_due && !matches!(self.flooded(), Ok(None)) => {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                    () if now >= sizes_due => sizes_due = now + SIZES,
                     () => {}
                 }
             }
@@ -384,7 +392,7 @@ impl<'s> Stage<'s> {
     }
 
     /// Whether an output is too large, as far as it was looked at.
-    fn is_flooded(&mut self) -> bool {
+    pub fn is_flooded(&mut self) -> bool {
         let now = Instant::now();
         let is_due = now >= self.sizes_due;
         if is_due {

@@ -17,8 +17,9 @@ pub enum Part<'t> {
     Placeholder(&'t str),
 }
 
-/// The parts of a text. A placeholder is a word in braces: letters and digits, `_`, `-` and `.`, a letter first. All other
-/// braces stand for themselves, and so do variables of a shell: `${n}`. Doubled braces around a word stand for single ones.
+/// The parts of a text. A placeholder is a word in braces: letters and digits, `_`, `-` and single `.`, a letter first. All
+/// other braces stand for themselves, such as the ranges `{1..3}` and `{a..c}` of a shell, and so do its variables: `${n}`.
+/// Doubled braces around a word stand for single ones.
 pub fn parts(text: &str) -> Vec<Part<'_>> {
     let (mut parts, mut done, mut from) = (Vec::new(), 0, 0);
     while let Some(found) = text[from..].find('{') {
@@ -48,7 +49,8 @@ pub fn parts(text: &str) -> Vec<Part<'_>> {
 fn word(text: &str) -> Option<&str> {
     let (word, _) = text.split_once('}')?;
     let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-    (word.starts_with(char::is_alphabetic) && word.chars().all(fits)).then_some(word)
+    let is_word = word.starts_with(char::is_alphabetic) && word.chars().all(fits) && !word.contains("..");
+    is_word.then_some(word)
 }
 
 /// Whether a placeholder without a name, or the beginning of one with a name, is known.
@@ -97,6 +99,9 @@ mod tests {
             "{1}",
             "{a,b}",
             "{1..3}",
+            "{a..c}",
+            "{a..e..2}",
+            "{{a..c}}",
             "{\"a\":{}}",
             "a{n",
             "{{n}}",

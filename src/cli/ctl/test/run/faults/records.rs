@@ -25,6 +25,7 @@ impl<'s> Faults<'s> {
         let start = Instant::now();
         while stage.instances.iter().any(|one| one.ended.is_some() && !one.traces.is_empty())
             && start.elapsed() < PATIENCE
+            && !stage.is_flooded()
         {
             self.collect(stage);
             thread::sleep(Duration::from_millis(1));
