@@ -85,15 +85,14 @@ fn the_end_of_a_process_is_seen_and_leaves_its_number_in_use() {
     assert_eq!(seven.ended(), Err(Errno::ECHILD));
 }
 
+/// More than a start makes descriptors of its own.
+const ROTATED: usize = 12;
+
 #[test]
 fn descriptors_can_have_each_others_numbers() {
     let tree = Tree::new().unwrap();
-    let files = || {
-        let [one, two] = [(); 2].map(|()| memory_file().unwrap());
-        let numbers = [one.as_raw_fd(), two.as_raw_fd()];
-        (one, two, numbers)
-    };
-    let (mut one, mut two, [first, second]) = files();
+    let [mut one, mut two] = [(); 2].map(|()| memory_file().unwrap());
+    let [first, second] = [one.as_raw_fd(), two.as_raw_fd()];
     let copies = [one.try_clone().unwrap(), two.try_clone().unwrap()];
     let line = format!("echo one > /proc/self/fd/{second}; echo two > /proc/self/fd/{first}");
     (one, two) = {
@@ -107,9 +106,13 @@ fn descriptors_can_have_each_others_numbers() {
         file.read_to_string(&mut found).unwrap();
         assert_eq!(found, text);
     }
-    // The pipe through which an error comes has none of the numbers.
-    let (one, two, [first, second]) = files();
-    let also = vec![(one.into(), second), (two.into(), first)];
+    // The pipe through which an error comes has none of the numbers, even where lower ones were free for the copies.
+    let lower: Vec<File> = (0..ROTATED).map(|_| memory_file().unwrap()).collect();
+    let rotated: Vec<File> = (0..ROTATED).map(|_| memory_file().unwrap()).collect();
+    drop(lower);
+    let mut numbers: Vec<RawFd> = rotated.iter().map(AsRawFd::as_raw_fd).collect();
+    numbers.rotate_left(1);
+    let also = rotated.into_iter().map(OwnedFd::from).zip(numbers).collect();
     let error = tree.start(Command::new("/no/such/program"), also, None).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }
