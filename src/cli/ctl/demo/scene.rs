@@ -41,11 +41,11 @@ pub const GUIDE: Guide = Guide {
     ],
     help: "k: kill -9 of the selected process (▸), or of a worker that has an item. s: stop it as kill -STOP does. \
         c: continue what is stopped. r: start again what is dead. Tab, left and right: select a process, or none. \
-        1 to 4: lessons on the buffer of the textbooks, where k kills the process that must not die then: 1 two semaphores and a \
-        mutex, 2 the wrong signal, 3 a condition variable, 4 a semaphore as an event. t: lesson 1, or back to our ring. q, \
-        Ctrl-C: end all processes, check their logs and quit. Space: pause the picture, not the processes. + and -: look more \
-        or less often. Arrows, Page Up and Down, Home, End: scroll the list of events, and this help, which any other key \
-        closes.",
+        1 to 4: lessons on the buffer of the textbooks, where k kills the selected process, or the one that has what all \
+        others need, such as the mutex: 1 two semaphores and a mutex, 2 the wrong signal, 3 a condition variable, 4 a \
+        semaphore as an event. t: lesson 1, or back to our ring. q, Ctrl-C: end all processes, check their logs and quit. \
+        Space: pause the picture, not the processes. + and -: look more or less often. Arrows, Page Up and Down, Home, End: \
+        scroll the list of events, and this help, which any other key closes.",
 };
 
 /// Narrower screens have short words for the fate of a dead process.
