@@ -55,7 +55,7 @@ fn an_output_without_a_reader_ends_the_consumer_quietly_and_returns_the_items() 
     let ring = TestName::made("unread", &small());
     ring.send(&["1", "2", "3"]);
     let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
+    close_reader(reader);
     consumer(&ring, &[]).stdout(writer).run().with_code(0).quiet();
     assert_eq!(consumer(&ring, &[]).run().with_code(0).text(), "1\n2\n3\n");
 }
@@ -80,7 +80,7 @@ fn items_that_went_out_before_the_reader_left_are_acknowledged_and_the_others_go
     let mut reader = reader;
     let mut start = vec![0; 4000];
     std::io::Read::read_exact(&mut reader, &mut start).unwrap();
-    drop(reader);
+    close_reader(reader);
     receiver.end().with_code(0).quiet();
     let acknowledged = ring.open().snapshot().unwrap().totals.acknowledged;
     assert!(acknowledged > 0);
@@ -195,7 +195,7 @@ fn a_second_signal_ends_it_at_once_and_its_items_go_to_another() {
     let acknowledged = ring.open().snapshot().unwrap().totals.acknowledged;
     let out = consumer(&ring, &["--stats"]).run().with_code(0).saying(" redelivered");
     assert_eq!(out.lines().len() as u64, 20_000 - acknowledged);
-    drop(reader);
+    close_reader(reader);
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_killed_consumers_items_go_to_another() {
     wait_until_stuck(&ring);
     running.signal(libc::SIGKILL);
     running.end().by_signal(libc::SIGKILL);
-    drop(reader);
+    close_reader(reader);
     let acknowledged = ring.open().snapshot().unwrap().totals.acknowledged;
     let out = consumer(&ring, &[]).run().with_code(0);
     assert_eq!(out.lines().len() as u64, 20_000 - acknowledged);

@@ -49,7 +49,7 @@ fn items_the_reader_took_are_acknowledged_and_the_rest_is_delivered_again() {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let running = consumer(&ring, &[]).stdout(writer).spawn();
         let taken = take(&mut reader, bytes);
-        drop(reader);
+        close_reader(reader);
         running.end().with_code(0).quiet();
         assert_eq!(ring.acknowledged(), whole_lines(&taken), "after {bytes} bytes");
         rest_begins_at(&ring, whole_lines(&taken) + 1);
@@ -73,7 +73,7 @@ fn a_consumer_holds_at_most_one_unread_item() {
     waits_for_its_reader(&ring, 1);
     let out = consumer(&ring, &["--drain"]).run().with_code(0);
     assert_eq!(out.lines().len() as u64, ITEMS - 1, "another consumer gets the others");
-    drop(reader);
+    close_reader(reader);
     // It says so if the other consumer takes seconds, in which the reader takes nothing.
     running.end().with_code(0);
     assert_eq!(consumer(&ring, &["--drain"]).run().with_code(0).text(), "1\n");
@@ -128,7 +128,7 @@ fn the_last_items_are_waited_for_until_they_are_read_or_the_reader_leaves() {
         let (reader, mut running) = start(&ring);
         std::thread::sleep(Duration::from_millis(30));
         assert!(running.is_running());
-        drop(reader);
+        close_reader(reader);
         running.end().with_code(0).quiet();
         assert_eq!(ring.acknowledged(), 0);
         let (mut reader, running) = start(&ring);
@@ -162,7 +162,7 @@ fn a_signal_acknowledges_what_was_read_and_gives_the_rest_back() {
         let taken = take(&mut reader, 4000);
         running.signal(signal);
         running.end().by_signal(signal).quiet();
-        drop(reader);
+        close_reader(reader);
         assert_eq!(ring.acknowledged(), whole_lines(&taken));
         rest_begins_at(&ring, whole_lines(&taken) + 1);
     }
@@ -229,7 +229,7 @@ fn a_consumer_that_pauses_or_waits_notices_that_its_reader_has_left() {
             let running = consumer(&ring, args).stdout(writer).spawn();
             take(&mut reader, 2);
             wait_until("the acknowledgement", || ring.open().snapshot().unwrap().used_slots == 0);
-            drop(reader);
+            close_reader(reader);
             running.end().with_code(0).quiet();
             ring.send(&["1"]);
         }
@@ -254,7 +254,7 @@ fn the_streams_of_other_consumers_do_not_end_while_items_are_unread() {
     ring.wait_for(Role::Consumer, Activity::WaitingForItems);
     // Through some of the looks of both.
     std::thread::sleep(Duration::from_millis(300));
-    drop(reader);
+    close_reader(reader);
     first.end().with_code(0);
     assert_eq!(second.end().with_code(0).text(), "x\n");
 }

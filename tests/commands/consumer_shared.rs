@@ -146,7 +146,7 @@ fn a_consumer_that_waits_for_the_others_notices_a_signal_and_that_the_reader_has
                 second.end().by_signal(signal).quiet();
             }
             None => {
-                drop(reader);
+                close_reader(reader);
                 second.end().with_code(0).quiet();
             }
         }

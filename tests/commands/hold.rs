@@ -347,7 +347,7 @@ fn what_could_not_be_written_is_given_back() {
     consumer(&ring, &["--hold"]).stdout(full).run().with_code(1).saying("the item was given back");
     assert_eq!((holders(&ring).len(), ring.ready()), (0, 1));
     let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
+    close_reader(reader);
     consumer(&ring, &["--hold"]).stdout(writer).run().with_code(1).saying("its reader has left");
     assert_eq!((holders(&ring).len(), ring.ready()), (0, 1));
 }

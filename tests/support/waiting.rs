@@ -1,5 +1,7 @@
 //! Waiting for what must happen, under a watchdog.
 
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -47,4 +49,27 @@ pub fn within<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + '
         Err(RecvTimeoutError::Timeout) => panic!("watchdog: hangs: {what}"),
         Err(_) => std::panic::resume_unwind(worker.join().expect_err("it sent nothing")),
     }
+}
+
+/// Closes the reading end of a pipe, and waits until no process has it any more: a process that another test is starting
+/// has a copy of each descriptor until it has become its program.
+pub fn close_reader(reader: std::io::PipeReader) {
+    let pipe =
+        std::fs::read_link(format!("/proc/self/fd/{}", reader.as_raw_fd())).expect("an open descriptor");
+    drop(reader);
+    wait_until("that no process can read from the pipe", || !can_be_read(&pipe));
+}
+
+/// Whether any process has a descriptor of this pipe that reads.
+fn can_be_read(pipe: &Path) -> bool {
+    let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let reads = |fd: &Path| {
+        let process = fd.parent().and_then(Path::parent)?;
+        let info = std::fs::read_to_string(process.join("fdinfo").join(fd.file_name()?)).ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        // The lowest two bits: 0 reads, 1 writes, 2 does both.
+        i32::from_str_radix(flags.trim(), 8).ok().map(|flags| flags & 3 != 1)
+    };
+    let mut fds = entries("/proc".into()).flat_map(|process| entries(process.path().join("fd")));
+    fds.any(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == pipe) && reads(&fd.path()) == Some(true))
 }

@@ -8,7 +8,7 @@ use nix::sys::resource::Resource;
 use ringpipe::RingOptions;
 use ringpipe::internal::framing::Framing;
 
-use crate::support::{Run, TestName, consumer, namespace, noise};
+use crate::support::{Run, TestName, close_reader, consumer, namespace, noise};
 
 /// A form of output, and what it makes of these items.
 struct Form {
@@ -140,7 +140,7 @@ fn only_items_a_reader_took_before_it_left_are_acknowledged_in_any_form() {
             let running = consumer(&ring, form.options).stdout(writer).spawn();
             let mut taken = vec![0; 30_000];
             reader.read_exact(&mut taken).unwrap();
-            drop(reader);
+            close_reader(reader);
             let ended = running.end().with_code(0);
             assert_eq!(ended.stderr, "");
             check(&form, &items, &ring, &taken);

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use ringpipe::RingOptions;
 
 use crate::inputs::commands::leaves;
-use crate::support::{Ended, Run, TestName, consumer, file, namespace, producer};
+use crate::support::{Ended, Run, TestName, close_reader, consumer, file, namespace, producer};
 
 /// What prints, as a line of bash: `$R` is a ring with two items, `$N` stands for nothing, `$S` is a semaphore.
 const PRINTING: &[(&str, &str)] = &[
@@ -134,7 +134,7 @@ fn a_closed_output_is_a_failure_of_every_command() {
 fn an_output_without_a_reader_ends_every_command_quietly() {
     for (_, line) in PRINTING {
         let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
+        close_reader(reader);
         let ended = run_to(line, "", Some(writer.into())).with_code(0);
         let quiet = !ended.stderr.contains("roken pipe") && !ended.stderr.contains("error");
         assert!(quiet, "{line}: {}", ended.stderr);
@@ -202,7 +202,7 @@ fn statistics_that_were_asked_for_and_could_not_be_written_are_a_failure() {
     }
     let ring = TestName::made("unread-stats", &RingOptions::new().capacity(8));
     let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
+    close_reader(reader);
     producer(&ring, &["--item", "x", "--stats"]).stderr(writer).run().with_code(0);
 }
 

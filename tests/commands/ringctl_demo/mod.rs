@@ -189,8 +189,8 @@ fn the_same_kill_stops_the_ring_of_the_textbooks_and_the_picture_says_why() {
             "wait Wedged",
             "print",
             "key r",
-            "wait stands still",
-            "wait Wedged",
+            // The new process waits, too.
+            "wait of 5 sleep",
             "print",
             "key t",
             "wait ringpipe-demo",

@@ -159,7 +159,7 @@ fn a_reader_that_leaves_ends_the_worker_well_and_unwritten_items_stay() {
         .spawn();
     let mut byte = [0];
     reader.read_exact(&mut byte).unwrap();
-    drop(reader);
+    close_reader(reader);
     work.touch("go");
     running.end().succeeds().quiet();
     assert_eq!((byte, work.ring.acknowledged()), ([b'1'], 1));
@@ -215,7 +215,7 @@ fn results_do_not_wait_for_an_output_that_is_not_read() {
     reader.read_exact(&mut [0]).unwrap();
     work.touch("go");
     work.wait_for_file("results/0-1/result");
-    drop(reader);
+    close_reader(reader);
     running.end().succeeds();
 }
 
@@ -263,7 +263,7 @@ fn a_reader_that_does_not_read_does_not_keep_an_ordered_worker_from_ending() {
     work.wait_for_file("2");
     running.signal(libc::SIGTERM);
     running.end().by_signal(libc::SIGTERM);
-    drop(reader);
+    close_reader(reader);
 }
 
 #[test]
