@@ -54,17 +54,20 @@ impl Child {
     /// that run at the same time have locks on theirs.
     pub fn keeping(kept: Option<BorrowedFd<'_>>, first: impl FnOnce() -> bool) -> Child {
         let (mut ready, tell) = std::io::pipe().unwrap();
+        // In the child, this mutex would stay locked for ever if another thread had it now.
+        let removal = super::segment::one_removal();
         // SAFETY: the child only runs `first`, close, alarm, write and pause, which are async-signal-safe.
         match unsafe { fork() }.unwrap() {
             ForkResult::Parent { child } => {
                 let child = Child(child);
-                drop(tell);
+                drop((removal, tell));
                 let mut byte = [0];
                 ready.read_exact(&mut byte).expect("the child ended early");
                 assert_eq!(byte, [1], "the child could not do its first part");
                 child
             }
             ForkResult::Child => {
+                drop(removal);
                 for fd in 3..1024 {
                     if fd != tell.as_raw_fd() && kept.is_none_or(|kept| fd != kept.as_raw_fd()) {
                         // SAFETY: no code in this process uses the descriptors any more.

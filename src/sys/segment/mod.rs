@@ -34,7 +34,7 @@ use std::{
     path::{Path, PathBuf},
     ptr::NonNull,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering, fence},
     },
     time::Duration,
@@ -385,11 +385,16 @@ fn unlink(name: &RingName, file: &File, inode: (u64, u64)) -> Result<bool> {
     with_removal_lock(name, file, || unlink_locked(name, inode))
 }
 
+/// Keeps the other threads of this process from removing a segment.
+pub(super) fn one_removal() -> MutexGuard<'static, ()> {
+    static REMOVING: Mutex<()> = Mutex::new(());
+    REMOVING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn with_removal_lock<T>(name: &RingName, file: &File, act: impl FnOnce() -> Result<T>) -> Result<T> {
     // Between the check and the removal, another process could remove this segment and create a new one of the
     // same name. So a process that removes a segment holds a lock on it, and keeps its own other threads out.
-    static REMOVING: Mutex<()> = Mutex::new(());
-    let _removing = REMOVING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _removing = one_removal();
     let patience = Deadline::after(REMOVAL_PATIENCE);
     while !liveness::try_lock(file.as_fd(), REMOVAL)? {
         if patience.passed() {
