@@ -53,10 +53,18 @@ impl<M: Memory> RingCore<M> {
                 let run = self.count_ready(head, word, most_items, most_slots);
                 return Ok(self.claim_read(me, head, word, run));
             }
+            (Equal, Tag::ReadyRow | Tag::PartingRow) => {
+                let run = self.codec.run(word);
+                if word.tag() == Tag::ReadyRow && run <= most_slots.min(most_items as u64) {
+                    return Ok(self.claim_read(me, head, word, run));
+                }
+                self.part_row(head, word);
+                return Ok(None);
+            }
             // As for producers: pass this slot. If a longer run began here, the counter has already passed
             // the whole run.
             (Greater, _) => 1,
-            (Equal, Tag::Reading | Tag::Redeliver | Tag::Late | Tag::Abandoned) => self.codec.run(word),
+            (Equal, _) => self.codec.run(word),
         };
         self.pass_head(head, passed);
         if word.tag() == Tag::Abandoned && self.codec.lap_cmp(word, head) == Equal {
@@ -96,7 +104,8 @@ impl<M: Memory> RingCore<M> {
 
     #[inline]
     fn claim_read(&self, me: u32, head: u64, word: Word, run: u64) -> Option<Claim> {
-        let mine = self.codec.turned(word, Tag::Reading, run, me, 1);
+        let tag = if word.tag() == Tag::ReadyRow { Tag::ReadingRow } else { Tag::Reading };
+        let mine = self.codec.turned(word, tag, run, me, 1);
         if self.exclusive {
             // Relaxed: only recovery reads it, after this process's death.
             self.atom(head).store(mine.0, Relaxed);
@@ -144,7 +153,9 @@ impl<M: Memory> RingCore<M> {
         }
         let position = claim.position.wrapping_add(span);
         let rest_run = self.run(claim) - span;
-        let rest = self.codec.pack(Tag::Reading, position, rest_run, claim.word.owner(), 1);
+        // A row of one item is a single item.
+        let tag = if rest_run == 1 { Tag::Reading } else { claim.word.tag() };
+        let rest = self.codec.pack(tag, position, rest_run, claim.word.owner(), 1);
         // First the rest gets a record of its own, then the item is freed. A death in between leaves a run
         // within a run, which recovery handles. Relaxed: only recovery uses this mark.
         self.atom(position).store(rest.0, Relaxed);
@@ -161,6 +172,9 @@ impl<M: Memory> RingCore<M> {
     /// Acknowledges all items of a claim. `spans` gives each item's slots, in order.
     #[inline]
     pub fn acknowledge_all(&self, claim: Claim, spans: impl DoubleEndedIterator<Item = u64>) {
+        if claim.word.tag() == Tag::ReadingRow {
+            return self.free_first(claim);
+        }
         let mut end = claim.position.wrapping_add(self.run(claim));
         for span in spans.rev() {
             end = end.wrapping_sub(span);
@@ -177,6 +191,10 @@ impl<M: Memory> RingCore<M> {
     /// As [`acknowledge_all`](Self::acknowledge_all), for items of one slot each.
     #[inline]
     pub fn acknowledge_singles(&self, claim: Claim) {
+        if claim.word.tag() == Tag::ReadingRow {
+            // The inner words are free.
+            return self.free_first(claim);
+        }
         let words = self.memory.words(self.codec.slot(claim.position), self.run(claim));
         // A claim never wraps, so all slots get the same word.
         let free = self.codec.freed(claim.word);

@@ -7,34 +7,50 @@ use super::memory::{Atom, Memory};
 use super::word::{Tag, Word};
 use super::{RingCore, later};
 
-/// One word as an observer read it.
+/// One word as an observer read it, or one item of a published row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// The slot.
     pub slot: u64,
     /// The position that its word names.
     pub position: u64,
-    /// The word.
+    /// The word; for an item of a published row, the word of the row.
     pub word: Word,
+    /// The slot of that word.
+    pub word_slot: u64,
     /// Slots in the run.
     pub run: u64,
 }
 
 impl<M: Memory> RingCore<M> {
-    /// Visits the first word of every run and item that is not free. Visits the oldest positions first, as
-    /// long as the ring did not change meanwhile. Also visits words inside a claimed run of several items.
+    /// Visits the first word of every run and item that is not free, and each item of a published row. Visits
+    /// the oldest positions first, as long as the ring did not change meanwhile. Also visits words inside a
+    /// claimed run of several items.
     pub fn survey(&self, mut visit: impl FnMut(Seen)) {
         let head = self.near_head();
         // Held slots are behind head, and waiting items are between head and tail. Beginning with the slot at
         // tail gives the oldest first, if nothing was stepped over.
         let tail = self.find_tail();
+        let mut row_end: Option<u64> = None;
         for ahead in 0..self.codec.capacity() {
+            let in_row = |position| row_end.is_some_and(|end| (end.wrapping_sub(position) as i64) > 0);
             let slot = self.codec.slot(tail.wrapping_add(ahead));
             // E1: the visitor may go on to read the payload.
             let word = Word(self.memory.word(slot).load(Acquire));
-            if word.tag() != Tag::Free {
-                let position = self.codec.position(word, slot, head);
-                visit(Seen { slot, position, word, run: self.codec.run(word) });
+            let position = self.codec.position(word, slot, head);
+            let run = self.codec.run(word);
+            match word.tag() {
+                Tag::Free => {}
+                // A row that is being parted: some of its items have words of their own already.
+                Tag::Ready if in_row(position) => {}
+                Tag::ReadyRow | Tag::PartingRow => {
+                    row_end = Some(position.wrapping_add(run));
+                    for n in 0..run.min(self.codec.to_end(slot)) {
+                        let position = position.wrapping_add(n);
+                        visit(Seen { slot: slot + n, position, word, word_slot: slot, run: 1 });
+                    }
+                }
+                _ => visit(Seen { slot, position, word, word_slot: slot, run }),
             }
         }
     }
@@ -56,9 +72,9 @@ impl<M: Memory> RingCore<M> {
             match word.tag() {
                 Tag::Free | Tag::Abandoned | Tag::Damaged => {}
                 // Do not decide by the head read above: head may have passed this slot since.
-                Tag::Ready if inside_left_out => {}
-                Tag::Ready | Tag::Redeliver => return Some(slot),
-                Tag::Writing | Tag::Late | Tag::Reading => {
+                Tag::Ready | Tag::ReadyRow if inside_left_out => {}
+                Tag::Ready | Tag::ReadyRow | Tag::PartingRow | Tag::Redeliver => return Some(slot),
+                Tag::Writing | Tag::Late | Tag::Reading | Tag::ReadingRow => {
                     if !leave_out(word) {
                         return Some(slot);
                     }
@@ -77,7 +93,7 @@ impl<M: Memory> RingCore<M> {
         let word = Word(self.memory.word(self.codec.slot(slot)).load(Acquire));
         match word.tag() {
             Tag::Redeliver => true,
-            Tag::Writing | Tag::Late | Tag::Reading => !leave_out(word),
+            Tag::Writing | Tag::Late | Tag::Reading | Tag::ReadingRow => !leave_out(word),
             // A READY word may be part of a run that is left out: use `find_held`.
             _ => false,
         }
@@ -86,9 +102,18 @@ impl<M: Memory> RingCore<M> {
     /// Estimates cheaply whether a consumer would find more than `ahead` slots published at head.
     #[inline]
     pub fn items_there(&self, ahead: u64) -> bool {
-        let position = self.near_head().wrapping_add(ahead.min(self.codec.max_run()));
+        let head = self.near_head();
+        let mut position = head.wrapping_add(ahead.min(self.codec.max_run()));
         // Relaxed: a consumer that takes an item reads the word again.
-        let word = Word(self.atom(position).load(Relaxed));
+        let mut word = Word(self.atom(position).load(Relaxed));
+        if word.tag() == Tag::Free && ahead > 0 {
+            // Perhaps inside a row, whose word says how far it goes.
+            word = Word(self.atom(head).load(Relaxed));
+            if !word.is_row() || self.codec.run(word) <= ahead {
+                return false;
+            }
+            position = head;
+        }
         match self.codec.lap_cmp(word, position) {
             Less => false,
             Greater => true,
@@ -99,10 +124,14 @@ impl<M: Memory> RingCore<M> {
     /// Estimates cheaply whether a producer would find more than `ahead` free slots at tail.
     #[inline]
     pub fn room_there(&self, ahead: u64) -> bool {
-        let position = self.near_tail().wrapping_add(ahead.min(self.codec.max_run()));
-        // Relaxed: as above.
-        let word = Word(self.atom(position).load(Relaxed));
-        word.tag() == Tag::Free || self.codec.lap_cmp(word, position) != Less
+        let is_room = |position| {
+            // Relaxed: as above.
+            let word = Word(self.atom(position).load(Relaxed));
+            word.tag() == Tag::Free || self.codec.lap_cmp(word, position) != Less
+        };
+        let tail = self.near_tail();
+        // Not inside a run that begins at tail and is not free.
+        is_room(tail.wrapping_add(ahead.min(self.codec.max_run()))) && (ahead == 0 || is_room(tail))
     }
 
     /// The position that the next producer would claim if nothing changed: the tail counter may lag behind
@@ -129,12 +158,15 @@ impl<M: Memory> RingCore<M> {
             let word = Word(self.atom(head).load(Acquire));
             head = match self.codec.lap_cmp(word, head) {
                 Greater => later(head.wrapping_add(1), self.near_head()),
-                Equal if matches!(word.tag(), Tag::Reading | Tag::Redeliver | Tag::Late | Tag::Abandoned) => {
-                    head.wrapping_add(self.codec.run(word))
-                }
+                Equal if is_passed_by_consumers(word.tag()) => head.wrapping_add(self.codec.run(word)),
                 _ => break,
             };
         }
         head
     }
+}
+
+/// Whether consumers at head pass a run whose word has this tag.
+fn is_passed_by_consumers(tag: Tag) -> bool {
+    matches!(tag, Tag::Reading | Tag::ReadingRow | Tag::Redeliver | Tag::Late | Tag::Abandoned)
 }

@@ -49,6 +49,9 @@ pub struct LocalCursors {
     pub head: AtomicU64,
 }
 
+/// The most items in a published row. It bounds what a process does for others when it parts a row.
+pub const MOST_IN_ROW: u64 = 64;
+
 /// The shared words of one ring. The caller gives slots modulo the capacity.
 pub trait Memory {
     /// The kind of word.
@@ -58,6 +61,10 @@ pub trait Memory {
     fn capacity(&self) -> u64;
     /// Whether one producer and one consumer have the ring to themselves.
     fn is_exclusive(&self) -> bool;
+    /// The most items in a published row: [`MOST_IN_ROW`], except in a small ring of a test.
+    fn most_in_row(&self) -> u64 {
+        MOST_IN_ROW
+    }
     /// The state word of `slot`: the only truth about the slot. It is written as the table in PROTOCOL.md
     /// says.
     fn word(&self, slot: u64) -> &Self::Atom;

@@ -32,6 +32,7 @@ mod make_room;
 pub mod memory;
 mod publish;
 mod recover;
+mod row;
 pub mod word;
 
 use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release};
@@ -58,16 +59,19 @@ pub struct RingCore<M> {
     memory: M,
     codec: Codec,
     exclusive: bool,
-    /// Claims of a single slot move a counter on only at the last position of each row of this length.
-    row: u64,
+    /// Claims of a single slot move a counter on only at the last of this many positions.
+    stride: u64,
+    /// The most items in a published row.
+    most_in_row: u64,
 }
 
 impl<M: Memory> RingCore<M> {
     /// The ring on `memory`.
     pub fn new(memory: M) -> Self {
         let codec = Codec::new(memory.capacity());
-        let row = (codec.capacity() / 2).clamp(1, MOST_IN_ROW);
-        RingCore { codec, exclusive: memory.is_exclusive(), memory, row }
+        let most_in_row = memory.most_in_row();
+        let stride = (codec.capacity() / 2).clamp(1, MOST_UNCOUNTED);
+        RingCore { codec, exclusive: memory.is_exclusive(), memory, stride, most_in_row }
     }
 
     /// The memory that the ring uses.
@@ -137,7 +141,7 @@ impl<M: Memory> RingCore<M> {
     /// slot's own word says that it was decided, so moving the counter once every few slots is enough.
     #[inline]
     fn moves_counter(&self, position: u64, run: u64) -> bool {
-        run > 1 || position & (self.row - 1) == self.row - 1
+        run > 1 || position & (self.stride - 1) == self.stride - 1
     }
 
     /// Moves tail to at least `end`. Everything before `end` is decided.
@@ -189,7 +193,7 @@ impl<M: Memory> RingCore<M> {
 }
 
 /// The most single slots that are claimed for one move of the counter: as many as a cache line has words.
-const MOST_IN_ROW: u64 = 8;
+const MOST_UNCOUNTED: u64 = 8;
 
 /// The later of two positions.
 #[inline]

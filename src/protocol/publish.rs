@@ -24,10 +24,10 @@ impl<M: Memory> RingCore<M> {
         for span in spans.rev() {
             end = end.wrapping_sub(span);
             if end == claim.position {
-                return self.publish_first(claim, span);
+                return self.publish_first(claim, self.ready_word(end, span));
             }
             // E1: inner words first; no process reads them before the first word is READY.
-            self.atom(end).store(self.codec.pack(Tag::Ready, end, span, 0, 0).0, Release);
+            self.atom(end).store(self.ready_word(end, span).0, Release);
         }
         true
     }
@@ -40,31 +40,40 @@ impl<M: Memory> RingCore<M> {
             self.publish_in_order(claim, std::iter::once(span));
             return true;
         }
-        self.publish_first(claim, span)
+        self.publish_first(claim, self.ready_word(claim.position, span))
     }
 
-    /// As [`publish`](Self::publish), for items of one slot each.
+    /// As [`publish`](Self::publish), for items of one slot each, in rows: see [`row`](super::row).
     #[inline]
     pub fn publish_singles(&self, claim: Claim) -> bool {
         let run = self.run(claim);
-        let words = self.memory.words(self.codec.slot(claim.position), run);
-        // A claim never wraps, so all slots get the same word.
-        let ready = self.codec.pack(Tag::Ready, claim.position, 1, 0, 0);
         if self.exclusive {
-            // E1 and E6: as in `publish_in_order`.
-            words.iter().for_each(|atom| atom.store(ready.0, Release));
-            self.memory.tail().store(claim.position.wrapping_add(run), Release);
+            let mut position = claim.position;
+            let end = position.wrapping_add(run);
+            while position != end {
+                let row = end.wrapping_sub(position).min(self.most_in_row);
+                // E1: as in `publish_in_order`.
+                self.atom(position).store(self.row_word(position, row).0, Release);
+                position = position.wrapping_add(row);
+            }
+            // E6: as in `publish_in_order`.
+            self.memory.tail().store(end, Release);
             return true;
         }
-        // E1: as in `publish`.
-        words.iter().skip(1).rev().for_each(|atom| atom.store(ready.0, Release));
-        self.publish_first(claim, 1)
+        let mut ahead = (run - 1) / self.most_in_row * self.most_in_row;
+        while ahead > 0 {
+            let position = claim.position.wrapping_add(ahead);
+            let row = (run - ahead).min(self.most_in_row);
+            // E1: as in `publish`.
+            self.atom(position).store(self.row_word(position, row).0, Release);
+            ahead -= self.most_in_row;
+        }
+        self.publish_first(claim, self.row_word(claim.position, run.min(self.most_in_row)))
     }
 
-    /// Publishes the first item of a run, and with it the items after it whose words are READY.
+    /// Publishes the first item or row of a run by this word, and with it those after it.
     #[inline]
-    fn publish_first(&self, claim: Claim, span: u64) -> bool {
-        let ready = self.codec.pack(Tag::Ready, claim.position, span, 0, 0);
+    fn publish_first(&self, claim: Claim, ready: Word) -> bool {
         // E1: hands the payload to the consumer.
         let in_time = self.atom(claim.position).compare_exchange(claim.word.0, ready.0, AcqRel).is_ok();
         if !in_time {
@@ -85,16 +94,21 @@ impl<M: Memory> RingCore<M> {
             // E1: before the first word, as in a batch.
             self.atom(rest).store(abandoned.0, Release);
         }
-        self.publish_first(claim, span)
+        self.publish_first(claim, self.ready_word(claim.position, span))
+    }
+
+    /// The word of a published item of `span` slots.
+    #[inline]
+    fn ready_word(&self, position: u64, span: u64) -> Word {
+        self.codec.pack(Tag::Ready, position, span, 0, 0)
     }
 
     #[inline]
     fn publish_in_order(&self, claim: Claim, spans: impl Iterator<Item = u64>) {
         let mut position = claim.position;
         for span in spans {
-            let ready = self.codec.pack(Tag::Ready, position, span, 0, 0);
             // E1: hands the payload to the consumer.
-            self.atom(position).store(ready.0, Release);
+            self.atom(position).store(self.ready_word(position, span).0, Release);
             position = position.wrapping_add(span);
         }
         // E6: only this producer and its successor read it.

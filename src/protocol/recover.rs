@@ -1,7 +1,7 @@
 //! Recovery of a dead participant's slots. It needs no lock: any number of processes may do it at once, each
 //! may be killed or stopped at any step, and any may begin again.
 
-use std::cmp::Ordering::Equal;
+use std::cmp::Ordering::{Equal, Greater};
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use super::RingCore;
@@ -73,8 +73,10 @@ impl<M: Memory> RingCore<M> {
                 if run > 1 {
                     self.move_tail(position.wrapping_add(run));
                 }
-                let withdrawn = self.recover_inner(position, run, word, |_, inner| match inner.tag() {
-                    Tag::Ready | Tag::Abandoned => Some(self.codec.freed(inner)),
+                let withdrawn = self.recover_inner(position, run, word, |at, inner| match inner.tag() {
+                    Tag::Ready | Tag::ReadyRow | Tag::Abandoned if self.is_of_lap(at, inner) => {
+                        Some(self.codec.freed(inner))
+                    }
                     _ => None,
                 });
                 let abandoned = self.codec.turned(word, Tag::Abandoned, run, 0, 0);
@@ -91,20 +93,38 @@ impl<M: Memory> RingCore<M> {
                 if run > 1 {
                     self.move_head(position.wrapping_add(run));
                 }
+                let end = position.wrapping_add(run);
                 let returned = self.recover_inner(position, run, word, |at, inner| match inner.tag() {
+                    _ if !self.is_of_lap(at, inner) => None,
                     Tag::Ready => {
                         let span = self.codec.run(inner);
                         Some(self.codec.turned(inner, Tag::Redeliver, span, 0, word.attempt()))
                     }
-                    Tag::Reading if inner.owner() == word.owner() => {
-                        Some(self.as_returned(inner, at, position.wrapping_add(run)))
+                    Tag::Reading if inner.owner() == word.owner() => Some(self.as_returned(inner, at, end)),
+                    _ => None,
+                });
+                let Some(returned) = returned else { return done };
+                let first = self.as_returned(word, position, end);
+                done.returned += returned;
+                if self.exchange_dead(position, word, first) {
+                    done.returned += 1;
+                    done.filled = run;
+                }
+            }
+            Tag::ReadingRow => {
+                self.move_head(position.wrapping_add(run));
+                let item = |at| self.codec.pack(Tag::Redeliver, at, 1, 0, word.attempt());
+                let returned = self.recover_inner(position, run, word, |at, inner| match inner.tag() {
+                    // Free of this lap or an earlier one: an item that its reader has not touched.
+                    Tag::Free if self.codec.lap_cmp(inner, at) != Greater => Some(item(at)),
+                    Tag::Reading | Tag::ReadingRow => {
+                        (inner.owner() == word.owner() && self.is_of_lap(at, inner)).then(|| item(at))
                     }
                     _ => None,
                 });
                 let Some(returned) = returned else { return done };
-                let first = self.as_returned(word, position, position.wrapping_add(run));
                 done.returned += returned;
-                if self.exchange_dead(position, word, first) {
+                if self.exchange_dead(position, word, item(position)) {
                     done.returned += 1;
                     done.filled = run;
                 }
@@ -112,6 +132,10 @@ impl<M: Memory> RingCore<M> {
             _ => {}
         }
         done
+    }
+
+    fn is_of_lap(&self, position: u64, word: Word) -> bool {
+        self.codec.lap_cmp(word, position) == Equal
     }
 
     /// The word that returns the item which the reader's word at `position` holds. The reader's word has the
@@ -137,9 +161,6 @@ impl<M: Memory> RingCore<M> {
             let atom = self.atom(at);
             // E5: as in `recover`.
             let inner = Word(atom.load(Acquire));
-            if self.codec.lap_cmp(inner, at) != Equal {
-                continue;
-            }
             let Some(new) = change(at, inner) else { continue };
             // E5: the inner word is certainly the dead owner's only while the first word is unchanged.
             if self.atom(position).load(Acquire) != first.0 {

@@ -49,6 +49,12 @@ pub enum Tag {
     Redeliver = 5,
     /// Contains nothing; consumers step over the run and free it.
     Abandoned = 6,
+    /// Published: a row of items of one slot each, whose inner words say nothing.
+    ReadyRow = 7,
+    /// A published row that any consumer may change into single `Ready` items.
+    PartingRow = 8,
+    /// A row claimed by a consumer, which has acknowledged none of its items.
+    ReadingRow = 9,
     /// No honest process writes this.
     Damaged = 15,
 }
@@ -69,6 +75,9 @@ impl Word {
             4 => Tag::Reading,
             5 => Tag::Redeliver,
             6 => Tag::Abandoned,
+            7 => Tag::ReadyRow,
+            8 => Tag::PartingRow,
+            9 => Tag::ReadingRow,
             _ => Tag::Damaged,
         }
     }
@@ -88,7 +97,13 @@ impl Word {
     /// Whether a participant owns this word.
     #[inline]
     pub fn is_owned(self) -> bool {
-        matches!(self.tag(), Tag::Writing | Tag::Late | Tag::Reading)
+        matches!(self.tag(), Tag::Writing | Tag::Late | Tag::Reading | Tag::ReadingRow)
+    }
+
+    /// Whether this word stands for several items of one slot each, whose own words say nothing.
+    #[inline]
+    pub fn is_row(self) -> bool {
+        matches!(self.tag(), Tag::ReadyRow | Tag::PartingRow | Tag::ReadingRow)
     }
 
     #[inline]

@@ -114,7 +114,9 @@ impl RingObserver {
     /// What a dead producer had not published is not an item. Takes time in proportion to the capacity.
     pub fn is_drained(&self) -> bool {
         let slots = &self.slots;
-        let is_dead = |word: Word| word.tag() != Tag::Reading && slots.memory().is_dead(word.owner());
+        let is_dead = |word: Word| {
+            matches!(word.tag(), Tag::Writing | Tag::Late) && slots.memory().is_dead(word.owner())
+        };
         // A producer may publish after its word was read, and then die. So the word is read again.
         let unpublished = RefCell::new(Vec::new());
         let notes_dead = |word| {

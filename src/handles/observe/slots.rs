@@ -34,8 +34,8 @@ impl From<Tag> for SlotState {
         match tag {
             Tag::Free => SlotState::Free,
             Tag::Writing => SlotState::Writing,
-            Tag::Ready => SlotState::Ready,
-            Tag::Reading => SlotState::Reading,
+            Tag::Ready | Tag::ReadyRow | Tag::PartingRow => SlotState::Ready,
+            Tag::Reading | Tag::ReadingRow => SlotState::Reading,
             Tag::Redeliver => SlotState::Redeliver,
             Tag::Late => SlotState::Late,
             Tag::Abandoned => SlotState::Abandoned,
@@ -66,6 +66,8 @@ pub struct Slot {
     pub parts: u64,
     /// Its word at the time of the observation.
     word: Word,
+    /// The slot and the word of the claim or row that it is in, or its own.
+    whole: (u64, Word),
 }
 
 /// The beginning of an item as observed.
@@ -86,7 +88,7 @@ pub struct SlotItem {
     pub beginning: Vec<u8>,
 }
 
-/// A claim or an item that covers slots: its end, and its first word.
+/// A claim, a row or an item that covers slots: its end, and its first word.
 #[derive(Debug, Clone, Copy)]
 struct Cover {
     first: u64,
@@ -112,10 +114,12 @@ impl Walk<'_> {
     fn begin(&mut self, slot: u64, word: Word) {
         let run = self.slots.codec().run(word);
         if self.claim.is_none_or(|claim| slot >= claim.end) {
-            let owned = matches!(word.tag(), Tag::Writing | Tag::Late | Tag::Reading | Tag::Abandoned);
-            self.claim = owned.then(|| self.cover(slot, word, run));
+            let several = word.is_owned() || word.is_row() || word.tag() == Tag::Abandoned;
+            self.claim = several.then(|| self.cover(slot, word, run));
         }
+        let row = self.claim.is_some_and(|claim| claim.word.is_row());
         let span = match word.tag() {
+            _ if row => 1,
             Tag::Free | Tag::Damaged => 1,
             // The word has the length of the whole claim; that of its first item is in the header.
             Tag::Reading => run.min(self.slots.memory().span(slot)),
@@ -155,6 +159,7 @@ impl Iterator for Walk<'_> {
             part: slot - item.first,
             parts: item.end - item.first,
             word: own,
+            whole: (first, word),
         })
     }
 }
@@ -201,7 +206,8 @@ impl RingObserver {
         mapping.copy_out(slot.number, 0, header.len.min(most), &mut beginning);
         // E4: as in `peek`.
         fence::heavy();
-        let same = mapping.word(slot.number).load(Relaxed) == slot.word.0;
+        let unchanged = |(at, word): (u64, Word)| mapping.word(at).load(Relaxed) == word.0;
+        let same = unchanged((slot.number, slot.word)) && unchanged(slot.whole);
         let Header { producer, sequence, failures, time, len } = header;
         same.then_some(SlotItem { producer, sequence, failures, sent_at: time, len, beginning })
     }

@@ -329,7 +329,7 @@ impl RingObserver {
         snapshot.used_slots += seen.run;
         let tag = seen.word.tag();
         match tag {
-            Tag::Ready | Tag::Redeliver => {
+            Tag::Ready | Tag::ReadyRow | Tag::PartingRow | Tag::Redeliver => {
                 snapshot.ready += 1;
                 snapshot.returned += (tag == Tag::Redeliver) as u64;
                 let header = Header::read(self.observer().memory(), seen.slot, seen.run);
@@ -337,8 +337,8 @@ impl RingObserver {
                 let age = header.time.map(|time| now.saturating_sub(time));
                 snapshot.oldest_age = snapshot.oldest_age.max(age);
             }
-            Tag::Reading | Tag::Writing | Tag::Late => {
-                let writing = tag != Tag::Reading;
+            Tag::Reading | Tag::ReadingRow | Tag::Writing | Tag::Late => {
+                let writing = matches!(tag, Tag::Writing | Tag::Late);
                 snapshot.writing += writing as u64;
                 let owner = seen.word.owner();
                 // Relaxed: for display.
@@ -411,7 +411,7 @@ impl RingObserver {
             if is_covered(&mut covered_until, seen) {
                 return;
             }
-            if matches!(seen.word.tag(), Tag::Ready | Tag::Redeliver) {
+            if matches!(seen.word.tag(), Tag::Ready | Tag::ReadyRow | Tag::PartingRow | Tag::Redeliver) {
                 waiting.push(seen);
             }
         });
@@ -424,7 +424,7 @@ impl RingObserver {
             // E4, with the light fence between a claim and the writes into it: if the word has not changed, the
             // copy is of the item.
             fence::heavy();
-            let same = mapping.word(seen.slot).load(Relaxed) == seen.word.0;
+            let same = mapping.word(seen.word_slot).load(Relaxed) == seen.word.0;
             let Header { producer, sequence, failures, time, .. } = header;
             let attempt = seen.word.attempt();
             same.then_some(Peeked { producer, sequence, attempt, failures, sent_at: time, bytes })

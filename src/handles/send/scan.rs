@@ -72,7 +72,7 @@ pub fn clears_the_way(place: &Place, word: Word) -> bool {
 #[cold]
 fn room_will_come(slots: &SegmentRingCore, full: Full) -> bool {
     let held_run = full.word.is_owned() && slots.codec().run(full.word) > 1;
-    full.word.tag() == Tag::Ready || held_run || slots.level() > 0
+    matches!(full.word.tag(), Tag::Ready | Tag::ReadyRow | Tag::PartingRow) || held_run || slots.level() > 0
 }
 
 #[cfg(test)]

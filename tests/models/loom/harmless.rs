@@ -82,6 +82,12 @@ pub const ALL: &[Harmless] = &[
         "in an exclusive ring the gap's next writer is the producer that leaves it, or follows by the kernel's lock",
     ),
     weaker("publish.rs", "compare_exchange(claim.word.0, abandoned.0, AcqRel)", Release, OWN),
+    weaker(
+        "row.rs",
+        "atom.store(new.0, Release)",
+        Relaxed,
+        "in an exclusive ring only an observer reads it beside its consumer; the story of an observer has no rows",
+    ),
     weaker("recover.rs", "Word(self.memory.word(slot).load(Acquire))", Relaxed, DEAD),
     weaker(
         "recover.rs",

@@ -295,6 +295,7 @@ fn panic_text(payload: &(dyn Any + Send)) -> String {
 pub struct Replay {
     pub capacity: u64,
     pub exclusive: bool,
+    pub most_in_row: u64,
     pub local_cursors: Rc<LocalCursors>,
 }
 
@@ -347,6 +348,9 @@ impl Memory for Replay {
     }
     fn is_exclusive(&self) -> bool {
         self.exclusive
+    }
+    fn most_in_row(&self) -> u64 {
+        self.most_in_row
     }
     fn word(&self, slot: u64) -> &SharedWord {
         &WORDS[slot as usize]

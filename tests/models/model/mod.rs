@@ -101,6 +101,11 @@ fn batches_and_wide_items_survive_every_interleaving_and_crash() {
 }
 
 #[test]
+fn rows_survive_every_interleaving_and_crash() {
+    assert_sound(scenarios::rows());
+}
+
+#[test]
 fn words_of_any_age_are_read_correctly() {
     assert_sound(scenarios::aged());
 }

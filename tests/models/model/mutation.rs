@@ -5,7 +5,7 @@ use ringpipe::internal::protocol::word::{Tag, Word};
 use crate::model::memory::{Access, Place, Shared};
 use crate::model::process::{Kind, Taking};
 use crate::model::scenarios::{
-    ONE, PAIR, WIDE, abandoning, consumer, producer, recoverer, ring, runs, single, stopped, successor,
+    ONE, PAIR, WIDE, abandoning, consumer, producer, recoverer, ring, rows, runs, single, stopped, successor,
 };
 use crate::model::system::Scenario;
 
@@ -41,6 +41,14 @@ pub enum Mutation {
     RecoverBlindly,
     /// Recovery does not look again whether the first word still stands.
     RecoverWithoutLookingAgain,
+    /// A row is parted, and its inner words stay as they were.
+    PartFirstWordOnly,
+    /// An inner word of a row that is parted is overwritten whatever it says by then.
+    PartBlindly,
+    /// A row counts as single items from the moment at which it begins to be parted.
+    PartFirstWordFirst,
+    /// Acknowledging a row one by one leaves the rest without a record.
+    ForgetRestOfRow,
     /// A producer renews a held word whatever it says by then.
     RenewBlindly,
     /// This living participant is called dead.
@@ -74,9 +82,31 @@ impl Mutation {
             }
             (ForgetNestedRun, Kind::AcknowledgeFirst, At(_), Store(_)) => Some(0),
             (RecoverFirstOnly, Kind::Recover, At(_), Exchange(from, _))
-                if inner && tag(from) == Tag::Ready =>
+                if inner && matches!(tag(from), Tag::Ready | Tag::Free) =>
             {
                 Some(1)
+            }
+            (PartFirstWordOnly, Kind::ClaimItems, At(_), Exchange(from, to))
+                if tag(from) == Tag::Free && tag(to) == Tag::Ready =>
+            {
+                Some(1)
+            }
+            (PartBlindly, Kind::ClaimItems, At(slot), Exchange(from, to))
+                if tag(from) == Tag::Free && tag(to) == Tag::Ready =>
+            {
+                shared.words[slot as usize] = to;
+                Some(1)
+            }
+            (PartFirstWordFirst, Kind::ClaimItems, At(slot), Exchange(from, to))
+                if tag(to) == Tag::PartingRow && shared.words[slot as usize] == from =>
+            {
+                shared.words[slot as usize] = from & !0xf | Tag::Ready as u64;
+                Some(1)
+            }
+            (ForgetRestOfRow, Kind::AcknowledgeFirst, At(_), Store(word))
+                if matches!(tag(word), Tag::ReadingRow | Tag::Reading) =>
+            {
+                Some(0)
             }
             (PublishOverLateMark, Kind::Publish, At(slot), Exchange(_, new))
             | (AcknowledgeBlindly, Kind::AcknowledgeAll, At(slot), Exchange(_, new))
@@ -103,7 +133,7 @@ impl Mutation {
 pub fn mutated() -> Vec<Scenario> {
     use Mutation::*;
     use Taking::{AcknowledgeAll, GiveBackFirst};
-    let [single, stopped, runs] = [single(), stopped(), runs()];
+    let [single, stopped, runs, rows] = [single(), stopped(), runs(), rows()];
     let shared_item = ring(
         "an item given back, 2 consumers",
         2,
@@ -154,7 +184,7 @@ pub fn mutated() -> Vec<Scenario> {
     add(FreeGapWithoutMovingHead, &gap);
     add(RecoverWithoutMovingTail, &runs[3]);
     add(RecoverWithoutMovingHead, &runs[3]);
-    add(PublishFirstWordFirst, &runs[0]);
+    add(PublishFirstWordFirst, &rows[3]);
     add(PublishOverLateMark, &stopped[5]);
     add(ForgetNestedRun, &runs[0]);
     add(RecoverFirstOnly, &runs[0]);
@@ -163,6 +193,10 @@ pub fn mutated() -> Vec<Scenario> {
     add(ClaimReturnedBlindly, &shared_item);
     add(RecoverBlindly, &single[6]);
     add(RecoverWithoutLookingAgain, &reuse);
+    add(PartFirstWordOnly, &rows[0]);
+    add(PartBlindly, &rows[0]);
+    add(PartFirstWordFirst, &rows[0]);
+    add(ForgetRestOfRow, &rows[4]);
     add(RenewBlindly, &stopped[4]);
     add(CallDead(1), &single[0]);
     add(CallDead(3), &two_readers);

@@ -1,5 +1,6 @@
 //! The systems that are explored.
 
+use ringpipe::internal::protocol::memory::MOST_IN_ROW;
 use ringpipe::internal::protocol::word::REFRESH_PERIOD;
 
 use crate::model::process::{Role, Sending, Taking, Work};
@@ -11,6 +12,8 @@ use Taking::{AcknowledgeAll, AcknowledgeEach, GiveBackFirst};
 pub const ONE: &[u8] = &[1];
 /// A batch of two.
 pub const PAIR: &[u8] = &[1, 1];
+/// A batch of four.
+pub const FOUR: &[u8] = &[1, 1, 1, 1];
 /// One item of two slots.
 pub const WIDE: &[u8] = &[2];
 /// Generated states after which an exploration ends, unless it is to be full.
@@ -59,6 +62,7 @@ pub fn ring(name: &'static str, capacity: u64, roles: Vec<Role>) -> Scenario {
         name,
         capacity,
         exclusive: false,
+        most_in_row: MOST_IN_ROW,
         base: 0,
         aged: false,
         roles,
@@ -316,6 +320,104 @@ pub fn runs() -> Vec<Scenario> {
                     consumer(3, 4, 4, AcknowledgeEach),
                     recoverer(4),
                 ],
+            )
+        },
+    ]
+}
+
+/// Published rows, which consumers take whole or part.
+pub fn rows() -> Vec<Scenario> {
+    let take = |number, claims, batch| consumer(number, claims, batch, AcknowledgeAll);
+    vec![
+        ring(
+            "rows of two, 2 consumers that take one item each, 4 slots",
+            4,
+            vec![producer(1, &[PAIR, PAIR]), take(3, 2, 1), take(4, 2, 1)],
+        ),
+        Scenario {
+            crashes: 2,
+            ..ring(
+                "a row is parted by two, 2 crashes, 1 recoverer",
+                4,
+                vec![producer(1, &[PAIR]), take(3, 1, 1), take(4, 1, 1), recoverer(5)],
+            )
+        },
+        Scenario {
+            crashes: 2,
+            ..ring(
+                "a row of four is taken whole and in parts, 2 crashes",
+                8,
+                vec![
+                    producer(1, &[FOUR]),
+                    consumer(3, 2, 3, AcknowledgeEach),
+                    consumer(4, 1, 4, GiveBackFirst),
+                    recoverer(5),
+                ],
+            )
+        },
+        Scenario {
+            most_in_row: 2,
+            base: 5,
+            ..ring(
+                "a claim of several rows, across the end",
+                8,
+                vec![producer(1, &[FOUR, FOUR]), take(3, 3, 2), consumer(4, 2, 1, AcknowledgeEach)],
+            )
+        },
+        Scenario {
+            crashes: 2,
+            ..ring(
+                "the reader of a row dies twice, its number is used again",
+                4,
+                vec![
+                    producer(1, &[PAIR, PAIR]),
+                    consumer(3, 2, 2, AcknowledgeEach),
+                    successor(take(3, 2, 1)),
+                    recoverer(5),
+                ],
+            )
+        },
+        Scenario {
+            crashes: 0,
+            stops: 1,
+            kill_all: false,
+            ..ring(
+                "one stops while it parts a row",
+                4,
+                vec![producer(1, &[PAIR, ONE]), take(3, 2, 1), take(4, 3, 1)],
+            )
+        },
+        Scenario {
+            // The place in a word wraps in the first lap.
+            base: (1 << 42) - 3,
+            ..ring(
+                "rows, laps that wrap",
+                8,
+                vec![producer(1, &[FOUR, PAIR, FOUR]), take(3, 3, 4), consumer(4, 3, 1, AcknowledgeEach)],
+            )
+        },
+        Scenario {
+            exclusive: true,
+            crashes: 2,
+            most_in_row: 2,
+            ..ring(
+                "exclusive, rows that are taken in parts",
+                8,
+                vec![
+                    producer(1, &[FOUR, PAIR]),
+                    consumer(3, 3, 1, AcknowledgeEach),
+                    successor(producer(1, &[FOUR, ONE])),
+                    successor(consumer(3, 3, 3, GiveBackFirst)),
+                ],
+            )
+        },
+        Scenario {
+            aged: true,
+            base: REFRESH_PERIOD / 2 - 3,
+            ..ring(
+                "old words: rows into the lap that rewrites them",
+                4,
+                vec![producer(1, &[PAIR, PAIR, PAIR]), take(3, 3, 2), take(4, 2, 1)],
             )
         },
     ]

@@ -21,6 +21,8 @@ pub struct Scenario {
     pub name: &'static str,
     pub capacity: u64,
     pub exclusive: bool,
+    /// The most items in a published row.
+    pub most_in_row: u64,
     /// The position at which the ring begins.
     pub base: u64,
     /// Whether all words are as old as the inner word of an item of several slots ever gets.
@@ -91,7 +93,8 @@ impl Scenario {
     }
 
     pub fn memory(&self) -> Replay {
-        Replay { capacity: self.capacity, exclusive: self.exclusive, local_cursors: Rc::default() }
+        let Scenario { capacity, exclusive, most_in_row, .. } = *self;
+        Replay { capacity, exclusive, most_in_row, local_cursors: Rc::default() }
     }
 
     /// How far a handle sees that knows this more than the counters say.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64 as Plain;
 use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed};
 
-use ringpipe::internal::protocol::memory::{Atom, LocalCursors, Memory};
+use ringpipe::internal::protocol::memory::{Atom, LocalCursors, MOST_IN_ROW, Memory};
 use ringpipe::internal::protocol::{Claim, NoItem, RingCore};
 
 use super::faults::{Access, verdict};
@@ -78,6 +78,7 @@ struct Payload {
 pub struct Shared {
     capacity: u64,
     exclusive: bool,
+    most_in_row: u64,
     words: Vec<Word>,
     tail: Word,
     head: Word,
@@ -103,6 +104,9 @@ impl Memory for Heap {
     }
     fn is_exclusive(&self) -> bool {
         self.shared.exclusive
+    }
+    fn most_in_row(&self) -> u64 {
+        self.shared.most_in_row
     }
     fn word(&self, slot: u64) -> &Word {
         &self.shared.words[slot as usize]
@@ -159,6 +163,8 @@ pub const fn wide(id: u64) -> Item {
 pub struct Shape {
     pub capacity: u64,
     pub exclusive: bool,
+    /// The most items in a published row.
+    pub most_in_row: u64,
     /// Whether some items have several slots.
     pub wide: bool,
     /// The position where it begins.
@@ -170,8 +176,15 @@ pub struct Shape {
 }
 
 impl Shape {
-    pub const MANY: Shape =
-        Shape { capacity: 2, exclusive: false, wide: false, base: 0, aged: false, mortal: None };
+    pub const MANY: Shape = Shape {
+        capacity: 2,
+        exclusive: false,
+        most_in_row: MOST_IN_ROW,
+        wide: false,
+        base: 0,
+        aged: false,
+        mortal: None,
+    };
 
     pub fn ring(self) -> Ring {
         let word = |name, at, value| Word { atom: AtomicU64::new(value), name: (name, at) };
@@ -186,6 +199,7 @@ impl Shape {
         let shared = Shared {
             capacity: self.capacity,
             exclusive: self.exclusive,
+            most_in_row: self.most_in_row,
             words: (0..self.capacity).map(|slot| word("w", slot, codec.free(lap(slot)).0)).collect(),
             tail: word("tail", 0, self.base),
             head: word("head", 0, self.base),

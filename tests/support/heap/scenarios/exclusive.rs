@@ -23,6 +23,12 @@ pub const ALL: &[Scenario] = &[
         let acknowledged = together(vec![consumes(ring.handle(1), 2, 2), sends(producer, &sent, &[&[E, F]])]);
         ring.settle(sent.story(&[1, 2, 3], acknowledged));
     }),
+    complete("exclusive: rows are sent, and taken one by one", |_| {
+        let (ring, sent) = (Shape { most_in_row: 2, ..exclusive(8) }.ring(), Sent::default());
+        let producer = filled(&ring, 0, &[&[A, B, C, D]]);
+        let acknowledged = together(vec![consumes(ring.handle(1), 5, 1), sends(producer, &sent, &[&[E, F]])]);
+        ring.settle(sent.story(&[1, 2, 3, 4], acknowledged));
+    }),
     complete("exclusive: wide items are sent past a gap at the end, and taken", |_| {
         let (ring, sent) = (Shape { wide: true, base: 3, ..exclusive(4) }.ring(), Sent::default());
         let acknowledged =

@@ -163,6 +163,31 @@ pub const ALL: &[Scenario] = &[
         ]);
         ring.settle(sent.story(&[], acknowledged));
     }),
+    bounded("two take the rows of one claim, one each", 3, |_| {
+        // Rows of one item, so that the story is short. The second may come to its row by the counter alone.
+        let (ring, sent) = (Shape { base: 1, most_in_row: 1, ..many(4) }.ring(), Sent::default());
+        let acknowledged = together(vec![
+            sends(ring.handle(1), &sent, &[&[A, B]]),
+            takes(ring.handle(3)),
+            takes(ring.handle(4)),
+        ]);
+        ring.settle(sent.story(&[], acknowledged));
+    }),
+    bounded("one parts a row, another one takes its rest", 3, |_| {
+        let (ring, sent) = (many(8).ring(), Sent::default());
+        filled(&ring, 1, &[&[A, B, C]]);
+        let acknowledged = together(vec![takes(ring.handle(3)), consumes(ring.handle(4), 1, 3)]);
+        ring.settle(sent.story(&[1, 2, 3], acknowledged));
+    }),
+    bounded("two rows of one claim are sent, and taken by two", 3, |_| {
+        let (ring, sent) = (Shape { most_in_row: 2, ..many(8) }.ring(), Sent::default());
+        let acknowledged = together(vec![
+            sends(ring.handle(1), &sent, &[&[A, B, C, D]]),
+            consumes(ring.handle(3), 1, 2),
+            consumes(ring.handle(4), 1, 2),
+        ]);
+        ring.settle(sent.story(&[], acknowledged));
+    }),
     bounded("two take the items of one batch, one of them wide", 3, |_| {
         let (ring, sent) = (Shape { wide: true, base: 3, ..many(8) }.ring(), Sent::default());
         let acknowledged = together(vec![
