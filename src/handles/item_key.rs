@@ -3,11 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::layout::header::MAX_SEQUENCE;
+use crate::layout::header::{MAX_SEQUENCE, NO_PRODUCER};
 use crate::{Error, Result};
 
-/// Identifies an item: the number of the producer that sent it, and that producer's count of its items. Two items
-/// of a ring have the same key only if a producer sent one of them with
+/// Identifies an item: the number of the producer that sent it, and that producer's count of its items. In a ring of
+/// fixed items ([`RingOptions::fixed`](crate::RingOptions::fixed)), which has no record of producers, it is
+/// [`NO_PRODUCER`](Self::NO_PRODUCER) and the position at which the item was sent.
+///
+/// Two items of a ring have the same key only if a producer sent one of them with
 /// [`send_as`](crate::Producer::send_as): an answer, or an item that was put aside and comes back.
 ///
 /// Its text is `PRODUCER:SEQUENCE`:
@@ -23,13 +26,16 @@ use crate::{Error, Result};
 pub struct ItemKey {
     /// The number of the producer that sent it: unique in the life of the ring.
     pub producer: u32,
-    /// The producer's count of its items, from 0; at most [`MAX_SEQUENCE`](Self::MAX_SEQUENCE).
+    /// The producer's count of its items, from 0, or the item's position; at most [`MAX_SEQUENCE`](Self::MAX_SEQUENCE).
     pub sequence: u64,
 }
 
 impl ItemKey {
     /// The largest sequence number that an item can have: 2^56 - 1.
     pub const MAX_SEQUENCE: u64 = MAX_SEQUENCE;
+
+    /// The producer of all items of a ring of fixed items.
+    pub const NO_PRODUCER: u32 = NO_PRODUCER;
 
     /// Fails if no item can have this key.
     pub(in crate::handles) fn check(self) -> Result<()> {
@@ -41,6 +47,13 @@ impl ItemKey {
                 Err(Error::Options(text.into()))
             }
         }
+    }
+}
+
+impl From<(u32, u64)> for ItemKey {
+    /// The key of this producer and sequence number.
+    fn from((producer, sequence): (u32, u64)) -> Self {
+        ItemKey { producer, sequence }
     }
 }
 

@@ -32,6 +32,7 @@ pub struct RingOptions {
     expected_producers: u32,
     flags: u64,
     discipline: Discipline,
+    fixed: u64,
     prefault: bool,
     owners: Owners,
 }
@@ -53,6 +54,7 @@ impl Default for RingOptions {
             expected_producers: 1,
             flags: 0,
             discipline: Discipline::default(),
+            fixed: 0,
             prefault: false,
             owners: Owners::Own,
         }
@@ -76,6 +78,41 @@ impl RingOptions {
     pub fn slot_size(mut self, bytes: u64) -> Self {
         self.slot_size = bytes;
         self
+    }
+
+    /// Makes a ring of fixed items: each has exactly `bytes` bytes, 1 to 2^30, and one slot. It has no headers, so that a
+    /// short item takes half of the memory, and sending it takes half of the time. Replaces
+    /// [`slot_size`](Self::slot_size). 0 makes an ordinary ring again.
+    ///
+    /// Its items have no record of their producers: [`Item::producer`](crate::Item::producer) is
+    /// [`ItemKey::NO_PRODUCER`](crate::ItemKey::NO_PRODUCER), and [`Item::sequence`](crate::Item::sequence) is the position at
+    /// which the item was sent, which no other item of the ring ever has. [`Producer::send_as`](crate::Producer::send_as) and
+    /// [`timestamps`](Self::timestamps) are not possible. Sending an item of another length fails with
+    /// [`Error::Mismatch`].
+    ///
+    /// ```
+    /// # let name = format!("doc-fixed-{}", std::process::id());
+    /// use ringpipe::{Error, RingOptions};
+    /// let ring = RingOptions::new().fixed(8).create(&name)?;
+    /// let mut producer = ring.producer()?;
+    /// producer.send(&7_u64.to_le_bytes())?;
+    /// assert!(matches!(producer.send(b"five!"), Err(Error::Mismatch { len: 5, expected: 8 })));
+    /// let mut consumer = ring.consumer()?;
+    /// let item = consumer.recv()?;
+    /// assert_eq!((&*item, item.sequence()), (&7_u64.to_le_bytes()[..], 0));
+    /// item.ack();
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    pub fn fixed(mut self, bytes: u64) -> Self {
+        self.fixed = bytes;
+        self
+    }
+
+    /// Makes a ring of fixed items of the size of a `T`, for [`Producer::typed`](crate::Producer::typed): see
+    /// [`fixed`](Self::fixed).
+    pub fn typed<T>(self) -> Self {
+        self.fixed(size_of::<T>() as u64)
     }
 
     /// Permission bits of the segment: 0600 by default. A process needs write permission to take part.
@@ -175,12 +212,14 @@ impl RingOptions {
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
-        let slot_size = self.slot_size.checked_next_multiple_of(8).unwrap_or(u64::MAX);
+        let slot_size = if self.fixed > 0 { self.fixed } else { self.slot_size };
+        let slot_size = slot_size.checked_next_multiple_of(8).unwrap_or(u64::MAX);
         let exclusive = self.flags & FLAG_EXCLUSIVE != 0;
         let participants = if exclusive { 2 } else { self.participants };
         let (capacity, expected) = (self.rounded_capacity(), self.expected_producers);
         Geometry::new(capacity, slot_size, participants, expected, self.flags)?
-            .with_discipline(self.discipline)
+            .with_discipline(self.discipline)?
+            .with_fixed(self.fixed)
     }
 
     /// Creates a ring of this name.

@@ -16,6 +16,9 @@ pub const MAX_SLOT_BYTES: u64 = 1 << 30;
 /// Most bytes in an item: its length is kept in 32 bits.
 pub const MAX_ITEM_BYTES: u64 = (1 << 32) - 1;
 
+/// Bytes of the only word of a header in a ring of fixed items.
+pub const FIXED_HEADER_BYTES: u64 = 8;
+
 const PAGE: u64 = 4096;
 
 /// One producer and one consumer have the ring to themselves.
@@ -41,6 +44,8 @@ pub struct Geometry {
     pub expected_producers: u32,
     /// How handles wait.
     pub discipline: Discipline,
+    /// The length in bytes of every item of a ring of fixed items; 0 in other rings.
+    pub fixed: u64,
     /// Offset of the state words, 8 bytes each.
     pub words: u64,
     /// Offset of the item headers.
@@ -74,25 +79,52 @@ impl Geometry {
         if !fits || flags & !ALL_FLAGS != 0 {
             return refuse(format!("bad number of participants {participants}: expected 2 to 1024"));
         }
-        let words = HEAD_BYTES + (participants as u64 * PARTICIPANT_BYTES).next_multiple_of(PAGE);
-        let headers = (words + capacity * 8).next_multiple_of(PAGE);
-        let header_stride = if flags & FLAG_TIMESTAMPS != 0 { 32 } else { 16 };
-        let payload = (headers + capacity * header_stride).next_multiple_of(PAGE);
-        // At most 2^24 * 2^30, so this cannot overflow.
-        let size = (payload + capacity * slot_size).next_multiple_of(PAGE);
-        Ok(Geometry {
+        let geometry = Geometry {
             capacity,
             slot_size,
             flags,
             participants,
             expected_producers,
             discipline: Discipline::default(),
-            words,
-            headers,
-            header_stride,
-            payload,
-            size,
-        })
+            fixed: 0,
+            words: 0,
+            headers: 0,
+            header_stride: if flags & FLAG_TIMESTAMPS != 0 { 32 } else { 16 },
+            payload: 0,
+            size: 0,
+        };
+        Ok(geometry.placed())
+    }
+
+    /// The same with the offsets of its parts.
+    fn placed(self) -> Self {
+        let words = HEAD_BYTES + (self.participants as u64 * PARTICIPANT_BYTES).next_multiple_of(PAGE);
+        let headers = (words + self.capacity * 8).next_multiple_of(PAGE);
+        let payload = (headers + self.capacity * self.header_stride).next_multiple_of(PAGE);
+        // At most 2^24 * 2^30, so this cannot overflow.
+        let size = (payload + self.capacity * self.slot_size).next_multiple_of(PAGE);
+        Geometry { words, headers, payload, size, ..self }
+    }
+
+    /// The same ring with items of exactly `bytes` bytes, if that is not 0: each has one slot.
+    pub fn with_fixed(self, bytes: u64) -> Result<Self> {
+        if bytes == 0 {
+            return Ok(self);
+        }
+        let refuse = |text: String| Err(Error::Options(text.into()));
+        if self.has_timestamps() {
+            return refuse(
+                "a ring of fixed items has no headers, and so no times: expected one of both".into(),
+            );
+        }
+        if bytes.checked_next_multiple_of(8) != Some(self.slot_size) {
+            let expected = bytes.saturating_add(7) / 8 * 8;
+            let slot_size = self.slot_size;
+            return refuse(format!(
+                "bad slot size {slot_size} for items of {bytes} bytes: expected {expected}"
+            ));
+        }
+        Ok(Geometry { fixed: bytes, header_stride: FIXED_HEADER_BYTES, ..self }.placed())
     }
 
     /// The same ring with another discipline.
@@ -101,15 +133,18 @@ impl Geometry {
         Ok(Geometry { discipline, ..self })
     }
 
-    /// The largest item in bytes: half of the slots.
+    /// The largest item in bytes: half of the slots, or the length of a fixed item.
     pub fn max_item(&self) -> u64 {
+        if self.fixed > 0 {
+            return self.fixed;
+        }
         (self.capacity / 2 * self.slot_size).min(MAX_ITEM_BYTES)
     }
 
     /// The number of slots for an item of `len` bytes: at least one.
     #[inline]
     pub fn span(&self, len: u64) -> u64 {
-        if len <= self.slot_size { 1 } else { len.div_ceil(self.slot_size) }
+        if len <= self.slot_size || self.fixed > 0 { 1 } else { len.div_ceil(self.slot_size) }
     }
 
     /// Whether one producer and one consumer have the ring to themselves.
@@ -139,5 +174,17 @@ mod tests {
         let geometry = Geometry::new(1 << 24, MAX_SLOT_BYTES, 1024, 1, FLAG_TIMESTAMPS).unwrap();
         assert!(geometry.size > 1 << 54);
         assert_eq!(geometry.max_item(), MAX_ITEM_BYTES);
+    }
+
+    #[test]
+    fn a_ring_of_fixed_items_has_a_slot_for_each_and_a_short_header() {
+        let general = Geometry::new(8, 16, 4, 1, 0).unwrap();
+        let fixed = general.with_fixed(13).unwrap();
+        assert_eq!((fixed.max_item(), fixed.span(13), fixed.header_stride), (13, 1, 8));
+        assert_eq!(general.with_fixed(0).unwrap(), general);
+        for bytes in [1, 8, 17, u64::MAX] {
+            assert!(general.with_fixed(bytes).is_err(), "{bytes}");
+        }
+        assert!(Geometry::new(8, 16, 4, 1, FLAG_TIMESTAMPS).unwrap().with_fixed(16).is_err());
     }
 }

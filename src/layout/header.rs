@@ -12,6 +12,17 @@
 //! - A holder that dies before the store leaves the old number, one that dies after it leaves the new one. The
 //!   item is delivered again in both cases.
 
+/// The offset of the only word of a header in a ring of fixed items: the position at which an item was sent, in the low 56
+/// bits, and its failures in the high 8 bits. No process writes it for an item that is sent, received and acknowledged.
+///
+/// - The word belongs to the item in the slot only if the item's state word is renewed, or if it has the item's position.
+///   Otherwise it is of an earlier item, and the item has no failures.
+/// - A producer that is about to step over a held item for the first time writes it before it renews the state word: see
+///   `protocol::names`. The holder writes it as in other rings. Both exchange the word that they read, after which they
+///   saw that the item was still there, so they cannot change the word of a later item.
+/// - A death before either exchange leaves the word of an earlier item, which no process takes for this item's.
+pub const NAME: u64 = 0;
+
 /// Length in the low 32 bits, the producer's serial number in the high 32 bits.
 pub const LENGTH_AND_PRODUCER: u64 = 0;
 /// The producer's count of its items, from 0, in the low 56 bits; the number of failures in the high 8 bits.
@@ -37,6 +48,9 @@ pub(crate) fn producer_in(word: u64) -> u32 {
     (word >> 32) as u32
 }
 
+/// The serial number that stands for no record of a producer: in a ring of fixed items.
+pub(crate) const NO_PRODUCER: u32 = u32::MAX;
+
 /// The largest sequence number: a producer that sends a billion items a second reaches it after two years.
 pub(crate) const MAX_SEQUENCE: u64 = (1 << FAILURES_SHIFT) - 1;
 
@@ -46,6 +60,12 @@ const FAILURES_SHIFT: u32 = 56;
 #[inline]
 pub(crate) fn sequence_in(word: u64) -> u64 {
     word & MAX_SEQUENCE
+}
+
+/// The word at [`NAME`] of an item that was sent at `position` and has no failures.
+#[inline]
+pub(crate) fn name(position: u64) -> u64 {
+    position & MAX_SEQUENCE
 }
 
 /// The number of failures in that word.

@@ -165,11 +165,12 @@ impl Mapping {
         &self.entry(number)[(offset & (PARTICIPANT_BYTES - 8)) as usize / 8]
     }
 
-    /// The words that every header has, for the item that begins at `slot`.
+    /// The words that every header has, for the item that begins at `slot`. Not in a ring of fixed items.
     #[inline]
     pub fn header(&self, slot: u64) -> &[AtomicU64; 2] {
+        debug_assert_eq!(self.geometry.fixed, 0);
         let first = self.at(self.geometry.headers + (slot & self.mask) * self.geometry.header_stride);
-        // SAFETY: headers lie within the mapping, and their stride is 16 or more; otherwise as in `atom`.
+        // SAFETY: headers lie within the mapping, and 8 bytes of payload or more behind them; otherwise as in `atom`.
         unsafe { &*first.cast() }
     }
 
@@ -412,6 +413,7 @@ impl Words {
 const _: () = {
     assert!(entry::COUNTERS + 8 * head::TOTALS_LEN <= PARTICIPANT_BYTES);
     assert!(header::LENGTH_AND_PRODUCER == 0 && header::SEQUENCE == 8 && header::TIME < 32);
+    assert!(header::NAME == 0);
     assert!(std::mem::offset_of!(Preamble, id) == IDENTITY_AT && IDENTITY_AT == 16);
     assert!(head::TOTALS + 8 * head::TOTALS_LEN <= head::TAIL);
     assert!(Preamble::BYTES as u64 <= head::STREAM_STATE);

@@ -11,8 +11,9 @@ use crate::{Error, Result};
 /// First eight bytes of a ring.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"RINGPIPE");
 /// Version of the layout; a segment of another version is refused. Since version 2, an item's header has a number of
-/// failures.
-pub const LAYOUT_VERSION: u32 = 2;
+/// failures. Since version 3, a word may stand for a row of items, a word that a producer renewed says so, and a ring
+/// may have fixed items.
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// The first bytes of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -48,6 +49,8 @@ pub struct Preamble {
     pub wake_at: u64,
     /// The second threshold, likewise.
     pub resume_at: u64,
+    /// The length of every item; 0 where items have lengths of their own.
+    pub fixed: u64,
 }
 
 impl Preamble {
@@ -73,6 +76,7 @@ impl Preamble {
             size: geometry.size,
             wake_at,
             resume_at,
+            fixed: geometry.fixed,
         }
     }
 
@@ -109,7 +113,7 @@ impl Preamble {
             self.expected_producers,
             self.flags,
         )
-        .and_then(|geometry| geometry.with_discipline(discipline))
+        .and_then(|geometry| geometry.with_discipline(discipline)?.with_fixed(self.fixed))
         .map_err(|error| Error::Damaged(error.to_string().into()))?;
         let (expected, noted) = (geometry.size, self.size);
         if expected != noted || expected > len {
@@ -158,6 +162,8 @@ mod tests {
         assert_eq!(kind(|p| p.participants = u32::MAX), ErrorKind::Damaged);
         assert_eq!(kind(|p| p.flags = u64::MAX), ErrorKind::Damaged);
         assert_eq!(kind(|p| p.size += 1), ErrorKind::Damaged);
+        assert_eq!(kind(|p| p.fixed = 7), ErrorKind::Damaged);
+        assert_eq!(kind(|p| p.fixed = u64::MAX), ErrorKind::Damaged);
         assert_eq!(good.check("r", good.size - 1, 7).unwrap_err().kind(), ErrorKind::Damaged);
     }
 }

@@ -7,6 +7,7 @@ use super::Role;
 use super::liveness_probe::LivenessProbe;
 use super::table::Table;
 use crate::Result;
+use crate::layout::geometry::Geometry;
 use crate::layout::mapping::Mapping;
 use crate::layout::{entry, head, header};
 use crate::protocol::RingCore;
@@ -96,32 +97,50 @@ impl SegmentMemory {
         Mutex { owner, semaphore: self.mapping.semaphore(head::MUTEX_SEMAPHORE) }
     }
 
-    /// The length in bytes of the item that begins at `slot` with a claimed run of `run` slots, and its
-    /// producer's serial number. The length never exceeds the run, whatever the header contains.
+    /// The length in bytes of the item that begins at `slot` with a claimed run of `run` slots. It never exceeds the
+    /// run, whatever the header contains.
     #[inline]
-    pub fn length_and_producer(&self, slot: u64, run: u64) -> (u64, u32) {
-        let header = self.mapping.header(slot);
-        // Relaxed: E1 or E3 ordered it when the item was claimed.
-        let producer = header::producer_in(header[0].load(Relaxed));
-        (length(header).min(run * self.mapping.geometry().slot_size), producer)
+    pub fn length(&self, slot: u64, run: u64) -> u64 {
+        let Geometry { fixed, slot_size, .. } = *self.mapping.geometry();
+        // Each fixed item has one slot.
+        if fixed > 0 { fixed } else { length(self.mapping.header(slot)).min(run * slot_size) }
     }
 
-    /// The sequence number that the producer gave to the item at `slot`.
-    #[inline]
-    pub fn sequence(&self, slot: u64) -> u64 {
-        header::sequence_in(self.sequence_and_failures(slot).load(Relaxed)) // Relaxed: as above.
+    /// The serial number of the producer of the item at `slot`, and the item's sequence number. In a ring of fixed
+    /// items: no producer, and the item's name, which is `name`.
+    pub fn producer_and_sequence(&self, slot: u64, name: u64) -> (u32, u64) {
+        if self.mapping.geometry().fixed > 0 {
+            return (header::NO_PRODUCER, name);
+        }
+        let [length_and_producer, sequence] = self.mapping.header(slot);
+        // Relaxed, both: E1 or E3 ordered them when the item was claimed.
+        let producer = header::producer_in(length_and_producer.load(Relaxed));
+        (producer, header::sequence_in(sequence.load(Relaxed)))
     }
 
-    /// How many attempts at processing the item at `slot` have failed.
-    #[inline]
-    pub fn failures(&self, slot: u64) -> u8 {
-        header::failures_in(self.sequence_and_failures(slot).load(Relaxed)) // Relaxed: as above.
+    /// How many attempts at processing the item at `slot`, which has this name, have failed.
+    pub fn failures(&self, slot: u64, name: u64) -> u8 {
+        self.failures_in(self.failures_word(slot).load(Relaxed), name) // Relaxed: as above.
     }
 
-    /// The word at [`header::SEQUENCE`] of the item at `slot`.
-    #[inline]
-    pub fn sequence_and_failures(&self, slot: u64) -> &AtomicU64 {
-        &self.mapping.header(slot)[1]
+    /// The word of the header that has the number of failures.
+    pub fn failures_word(&self, slot: u64) -> &AtomicU64 {
+        match self.mapping.geometry().fixed {
+            0 => &self.mapping.header(slot)[1],
+            _ => self.mapping.item_word(slot, header::NAME),
+        }
+    }
+
+    /// The failures of the item of this name, by that word.
+    pub fn failures_in(&self, word: u64, name: u64) -> u8 {
+        let of_this = self.mapping.geometry().fixed == 0 || header::sequence_in(word) == name;
+        if of_this { header::failures_in(word) } else { 0 }
+    }
+
+    /// That word after one more failure of the item of this name.
+    pub fn with_failure(&self, word: u64, name: u64) -> u64 {
+        let of_this = self.mapping.geometry().fixed == 0 || header::sequence_in(word) == name;
+        header::with_failure(if of_this { word } else { header::name(name) })
     }
 
     /// When that item was sent; `None` in rings without timestamps.
@@ -133,7 +152,7 @@ impl SegmentMemory {
     }
 }
 
-/// The length in a header, unchecked.
+/// The length in a header of a ring whose items have lengths of their own, unchecked.
 #[inline]
 pub(crate) fn length(header: &[AtomicU64]) -> u64 {
     // Relaxed: as above.
@@ -214,9 +233,14 @@ impl Memory for SegmentMemory {
     }
 
     #[inline]
+    fn name(&self, slot: u64) -> Option<&AtomicU64> {
+        (self.mapping.geometry().fixed > 0).then(|| self.mapping.item_word(slot, header::NAME))
+    }
+
+    #[inline]
     fn span(&self, slot: u64) -> u64 {
-        let (len, _) = self.length_and_producer(slot, self.mapping.geometry().capacity / 2);
-        self.mapping.geometry().span(len)
+        let geometry = self.mapping.geometry();
+        geometry.span(self.length(slot, geometry.capacity / 2))
     }
 
     fn is_dead(&self, number: u32) -> bool {

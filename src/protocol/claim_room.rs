@@ -139,7 +139,7 @@ impl<M: Memory> RingCore<M> {
     /// Writes this lap into the inner words of a run that this producer has just claimed.
     ///
     /// No other step writes the inner words of an item of several slots, so without this they would keep
-    /// their lap for ever. Laps are compared as differences of 42 bits: a word more than 2^41 positions old
+    /// their lap for ever. Laps are compared as differences of 41 bits: a word more than 2^40 positions old
     /// would look like one of a later lap. Each slot is claimed once per lap, so a word is never older than
     /// two periods.
     #[cold]

@@ -97,9 +97,10 @@ impl<M: Memory> RingCore<M> {
                 walk.head = None;
                 position = position.wrapping_add(free);
             } else if lap == Less && self.is_held_single(word) {
+                self.keep_name(position, word);
                 let renewed = self.codec.renewed(word, position);
-                // The slot's owner notices the new lap when its exchange fails. Relaxed: publishes nothing.
-                if self.atom(position).compare_exchange(word.0, renewed.0, Relaxed).is_err() {
+                // The slot's owner notices the new lap when its exchange fails. E3: the name that was kept is visible.
+                if self.atom(position).compare_exchange(word.0, renewed.0, Release).is_err() {
                     return;
                 }
                 self.pass_tail(position, 1);

@@ -80,6 +80,11 @@ pub trait Memory {
     fn returned(&self) -> &Self::Atom;
     /// What this handle has seen decided beyond the counters. Not shared with other handles.
     fn local_cursors(&self) -> &LocalCursors;
+    /// In a ring of fixed items, the word beside `slot` that keeps the name of an item which producers have stepped
+    /// over: see `protocol::names`.
+    fn name(&self, _slot: u64) -> Option<&Self::Atom> {
+        None
+    }
     /// The number of slots, at least 1, of the published item that begins at `slot`, from its header.
     fn span(&self, slot: u64) -> u64;
     /// Whether participant `number` is certainly dead. `false` means that it may be alive.

@@ -30,6 +30,7 @@ mod consume;
 pub mod inspect;
 mod make_room;
 pub mod memory;
+mod names;
 mod publish;
 mod recover;
 mod row;

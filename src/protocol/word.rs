@@ -1,15 +1,18 @@
 //! The state word of a slot: the only record of what the slot contains and which participant owns it.
 //!
 //! ```text
-//!  63                                    22 21        14 13       4 3     0
-//! +----------------------------------------+------------+----------+-------+
-//! | place: lap in the high part, run below | attempt    | owner    | tag   |
-//! +----------------------------------------+------------+----------+-------+
+//!  63                                    23    22     21        14 13       4 3     0
+//! +----------------------------------------+---------+------------+----------+-------+
+//! | place: lap in the high part, run below | renewed | attempt    | owner    | tag   |
+//! +----------------------------------------+---------+------------+----------+-------+
 //! ```
 //!
-//! *Place* holds the low 42 bits of the position that the word names. The low bits of the position would
+//! *Renewed* says that a producer has stepped over the slot since its item was sent: the item has a position before
+//! the one that the word names.
+//!
+//! *Place* holds the low 41 bits of the position that the word names. The low bits of the position would
 //! repeat the slot's own number, so the length in slots of the run that begins here replaces them. In a ring
-//! of 2^b slots a word thus has 42 - b bits of lap and b bits of run. Positions repeat after 2^42 items
+//! of 2^b slots a word thus has 41 - b bits of lap and b bits of run. Positions repeat after 2^41 items
 //! whatever the capacity. A run is at most half of the slots, so it always fits. The all-zero word is FREE
 //! for lap 0: fresh memory is an empty ring.
 
@@ -20,11 +23,12 @@ use crate::layout::geometry::MAX_PARTICIPANTS;
 const TAG_BITS: u32 = 4;
 const OWNER_BITS: u32 = MAX_PARTICIPANTS.ilog2();
 const ATTEMPT_BITS: u32 = 8;
-const PLACE_SHIFT: u32 = TAG_BITS + OWNER_BITS + ATTEMPT_BITS;
+const RENEWED: u64 = 1 << (TAG_BITS + OWNER_BITS + ATTEMPT_BITS);
+const PLACE_SHIFT: u32 = TAG_BITS + OWNER_BITS + ATTEMPT_BITS + 1;
 /// Bits of a position that a word holds.
 pub const PLACE_BITS: u32 = 64 - PLACE_SHIFT;
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
-/// The number of positions between two laps in which producers rewrite inner words. It is far below 2^41,
+/// The number of positions between two laps in which producers rewrite inner words. It is far below 2^40,
 /// beyond which an old word would compare as one of a later lap.
 pub const REFRESH_PERIOD: u64 = 1 << 36;
 /// Attempts are exact below this value. From here on they cycle through the upper half. So two deliveries of
@@ -92,6 +96,12 @@ impl Word {
     #[inline]
     pub fn attempt(self) -> u8 {
         (self.0 >> (TAG_BITS + OWNER_BITS)) as u8
+    }
+
+    /// Whether a producer has stepped over the slot since its item was sent.
+    #[inline]
+    pub fn is_renewed(self) -> bool {
+        self.0 & RENEWED != 0
     }
 
     /// Whether a participant owns this word.
@@ -218,17 +228,18 @@ impl Codec {
         position & (REFRESH_PERIOD - self.capacity()) == REFRESH_PERIOD / 2
     }
 
-    /// The same word with the lap of `position`.
+    /// The same word with the lap of `position`, marked as renewed.
     #[inline]
     pub fn renewed(self, word: Word, position: u64) -> Word {
         let place = (position & !self.mask | word.place() & self.mask) & PLACE_MASK;
-        Word(place << PLACE_SHIFT | word.0 & ((1 << PLACE_SHIFT) - 1))
+        Word(place << PLACE_SHIFT | RENEWED | word.0 & ((1 << PLACE_SHIFT) - 1))
     }
 
-    /// The same lap with another tag, run, owner and attempt.
+    /// The same lap and mark with another tag, run, owner and attempt.
     #[inline]
     pub fn turned(self, word: Word, tag: Tag, run: u64, owner: u32, attempt: u8) -> Word {
-        self.pack(tag, word.place() & !self.mask, run, owner, attempt)
+        let turned = self.pack(tag, word.place() & !self.mask, run, owner, attempt);
+        Word(turned.0 | word.0 & RENEWED)
     }
 }
 
@@ -249,7 +260,7 @@ mod tests {
     fn a_word_unpacks_to_what_was_packed_at_every_capacity_and_near_the_wrap() {
         for bits in 1..=24 {
             let codec = Codec::new(1 << bits);
-            for position in [0, 1, 12345, (1 << 42) - 1, 1 << 42, u64::MAX - 1, u64::MAX] {
+            for position in [0, 1, 12345, (1 << PLACE_BITS) - 1, 1 << PLACE_BITS, u64::MAX - 1, u64::MAX] {
                 let run = codec.max_run();
                 let word = codec.pack(Tag::Reading, position, run, 1023, 200);
                 assert_eq!(word.tag(), Tag::Reading);
@@ -261,6 +272,8 @@ mod tests {
                 assert_eq!(codec.lap_cmp(word, later), Ordering::Less);
                 assert_eq!(codec.lap_cmp(codec.freed(word), position), Ordering::Greater);
                 assert_eq!(codec.lap_cmp(codec.freed(word), later), Ordering::Equal);
+                assert!(!word.is_renewed() && !codec.freed(codec.renewed(word, later)).is_renewed());
+                assert!(codec.renewed(word, later).is_renewed());
                 assert_eq!(codec.renewed(word, later).owner(), 1023);
                 assert_eq!(codec.lap_cmp(codec.renewed(word, later), later), Ordering::Equal);
                 let slot = codec.slot(position);

@@ -8,7 +8,8 @@ pub use observer::RingObserver;
 pub use slots::{Slot, SlotItem, SlotState};
 pub use snapshot::{Held, Liveness, ParticipantInfo, Peeked, PidNamespace, Snapshot, Totals};
 
-use crate::membership::memory::SegmentMemory;
+use crate::membership::memory::SegmentRingCore;
+use crate::protocol::word::Word;
 
 /// The contents of an item's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,11 +22,13 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads the header of the item at `slot`, whose claim has `run` slots from there.
+    /// Reads the header of the item at `slot` and `position` by its state word, whose claim has `run` slots from there.
     #[inline]
-    pub fn read(memory: &SegmentMemory, slot: u64, run: u64) -> Self {
-        let (len, producer) = memory.length_and_producer(slot, run);
-        let (sequence, failures) = (memory.sequence(slot), memory.failures(slot));
+    pub fn read(slots: &SegmentRingCore, position: u64, word: Word, run: u64) -> Self {
+        let (memory, slot) = (slots.memory(), slots.codec().slot(position));
+        let name = slots.name_of(position, word);
+        let (producer, sequence) = memory.producer_and_sequence(slot, name);
+        let (len, failures) = (memory.length(slot, run), memory.failures(slot, name));
         Header { len, producer, sequence, failures, time: memory.time(slot) }
     }
 }

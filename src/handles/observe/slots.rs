@@ -201,7 +201,9 @@ impl RingObserver {
             return None;
         }
         let within = codec.max_run().min(codec.to_end(slot.number));
-        let header = Header::read(self.observer().memory(), slot.number, within);
+        // For a free slot, its latest item: of the lap before the one that the word names.
+        let before = if slot.state == SlotState::Free { codec.capacity() } else { 0 };
+        let header = Header::read(self.observer(), slot.position.wrapping_sub(before), slot.whole.1, within);
         let mut beginning = Vec::new();
         mapping.copy_out(slot.number, 0, header.len.min(most), &mut beginning);
         // E4: as in `peek`.

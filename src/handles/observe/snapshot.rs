@@ -332,7 +332,7 @@ impl RingObserver {
             Tag::Ready | Tag::ReadyRow | Tag::PartingRow | Tag::Redeliver => {
                 snapshot.ready += 1;
                 snapshot.returned += (tag == Tag::Redeliver) as u64;
-                let header = Header::read(self.observer().memory(), seen.slot, seen.run);
+                let header = Header::read(self.observer(), seen.position, seen.word, seen.run);
                 snapshot.failed += (header.failures > 0) as u64;
                 let age = header.time.map(|time| now.saturating_sub(time));
                 snapshot.oldest_age = snapshot.oldest_age.max(age);
@@ -418,7 +418,7 @@ impl RingObserver {
         waiting.sort_by_key(|seen| seen.position);
         let copy = |seen: Seen| {
             let within = seen.run.min(slots.codec().to_end(seen.slot));
-            let header = Header::read(slots.memory(), seen.slot, within);
+            let header = Header::read(slots, seen.position, seen.word, within);
             let mut bytes = Vec::new();
             mapping.copy_out(seen.slot, 0, header.len, &mut bytes);
             // E4, with the light fence between a claim and the writes into it: if the word has not changed, the

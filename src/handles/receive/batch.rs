@@ -9,6 +9,7 @@ use super::content::{Content, item_accessors};
 use super::core::Attachment;
 use super::core::Core;
 use crate::Result;
+use crate::layout::geometry::Geometry;
 use crate::membership::memory::{SegmentMemory, length};
 use crate::protocol::Claim;
 #[cfg(feature = "cli")]
@@ -77,13 +78,14 @@ impl<'c> Batch<'c> {
     pub fn iter_from(&self, first: usize) -> impl ExactSizeIterator<Item = BatchItem<'_>> {
         let slots = &self.core.participant().slots;
         let start = self.claim.map_or(0, |claim| slots.codec().slot(claim.position));
+        let name = self.claim.map_or(0, |claim| slots.name_of(claim.position, claim.word));
         let singles = self.spans.is_empty();
         let before =
             if singles { first as u64 } else { self.spans.iter().take(first).map(|&n| n as u64).sum() };
         let mut slot = start + before;
         (first.min(self.items)..self.items).map(move |n| {
             let span = if singles { 1 } else { self.spans[n] as u64 };
-            let content = Content::new(slots.memory(), slot, span);
+            let content = Content::new(slots.memory(), slot, span, name.wrapping_add(slot - start));
             let item = BatchItem { content, attempt: self.attempt };
             // A claim never wraps.
             slot += span;
@@ -207,7 +209,10 @@ impl Drop for Batch<'_> {
 /// The bytes of all items in the `run` slots from `slot` on, if each has one slot.
 #[inline]
 fn singles(memory: &SegmentMemory, slot: u64, run: u64) -> Option<u64> {
-    let slot_size = memory.mapping.geometry().slot_size;
+    let Geometry { slot_size, fixed, .. } = *memory.mapping.geometry();
+    if fixed > 0 {
+        return Some(run * fixed);
+    }
     memory.mapping.headers(slot, run).try_fold(0, |bytes, header| {
         let len = length(header);
         (len <= slot_size).then_some(bytes + len)
@@ -219,7 +224,7 @@ fn singles(memory: &SegmentMemory, slot: u64, run: u64) -> Option<u64> {
 fn measure(memory: &SegmentMemory, mut slot: u64, mut run: u64, spans: &mut VecDeque<u32>) -> (usize, u64) {
     let mut bytes = 0;
     while run > 0 {
-        let (len, _) = memory.length_and_producer(slot, run);
+        let len = memory.length(slot, run);
         let span = memory.mapping.geometry().span(len);
         spans.push_back(span as u32);
         bytes += len;

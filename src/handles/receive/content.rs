@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::Result;
 use crate::handles::ItemKey;
-use crate::layout::header;
 use crate::membership::memory::SegmentMemory;
 
 /// An item in its slots. Valid as long as its claim is held.
@@ -14,14 +13,16 @@ pub struct Content<'a> {
     memory: &'a SegmentMemory,
     slot: u64,
     len: u64,
+    /// Its name, in a ring of fixed items.
+    name: u64,
 }
 
 impl<'a> Content<'a> {
-    /// The item that begins in `slot`, with at most `run` slots, whatever its header says.
+    /// The item that begins in `slot`, with at most `run` slots, whatever its header says. `name`: see
+    /// `protocol::names`.
     #[inline]
-    pub fn new(memory: &'a SegmentMemory, slot: u64, run: u64) -> Self {
-        let (len, _) = memory.length_and_producer(slot, run);
-        Content { memory, slot, len }
+    pub fn new(memory: &'a SegmentMemory, slot: u64, run: u64, name: u64) -> Self {
+        Content { memory, slot, len: memory.length(slot, run), name }
     }
 
     #[inline]
@@ -29,42 +30,35 @@ impl<'a> Content<'a> {
         self.len
     }
 
-    pub fn producer(self) -> u32 {
-        self.memory.length_and_producer(self.slot, 1).1
-    }
-
-    pub fn sequence(self) -> u64 {
-        self.memory.sequence(self.slot)
-    }
-
     pub fn key(self) -> ItemKey {
-        ItemKey { producer: self.producer(), sequence: self.sequence() }
+        self.memory.producer_and_sequence(self.slot, self.name).into()
     }
 
     pub fn failures(self) -> u8 {
-        self.memory.failures(self.slot)
+        self.memory.failures(self.slot, self.name)
     }
 
     /// Adds a failure, if `check` finds that the item is still held. Returns the new number, or the old one if it
     /// was not changed.
     pub fn record_failure(self, check: impl Fn() -> Result<()>) -> u8 {
-        let word = self.memory.sequence_and_failures(self.slot);
+        let word = self.memory.failures_word(self.slot);
         // Relaxed, both: E3 hands the word to the next holder. While the item is held, only threads that share it
-        // write the word: after a failed exchange there is one more failure, and 255 are the most.
+        // write the word, and in a ring of fixed items a producer that steps over it: after a failed exchange there is
+        // one more failure, of which 255 are the most, or the item's name.
         let mut old = word.load(Relaxed);
-        for _ in 0..u8::MAX {
-            let new = header::with_failure(old);
+        for _ in 0..=u8::MAX {
+            let new = self.memory.with_failure(old, self.name);
             // Check after the load: if the slot gets another item after the check, its word changes, and the
             // exchange fails.
             if new == old || check().is_err() {
-                return header::failures_in(old);
+                return self.memory.failures_in(old, self.name);
             }
             match word.compare_exchange(old, new, Relaxed, Relaxed) {
-                Ok(_) => return header::failures_in(new),
+                Ok(_) => return self.memory.failures_in(new, self.name),
                 Err(now) => old = now,
             }
         }
-        header::failures_in(old)
+        self.memory.failures_in(old, self.name)
     }
 
     pub fn sent_at(self) -> Option<u64> {
@@ -134,15 +128,16 @@ macro_rules! item_accessors {
             self.len() == 0
         }
 
-        /// The number of the producer that sent it: unique in the life of the ring.
+        /// The number of the producer that sent it: unique in the life of the ring. In a ring of fixed items, which does
+        /// not record it, [`ItemKey::NO_PRODUCER`](crate::ItemKey::NO_PRODUCER).
         pub fn producer(&self) -> u32 {
-            self.content().producer()
+            self.key().producer
         }
 
-        /// The producer's count of its items, from 0. Together with [`producer`](Self::producer) it identifies the
-        /// item.
+        /// The producer's count of its items, from 0; in a ring of fixed items, the item's position. Together with
+        /// [`producer`](Self::producer) it identifies the item.
         pub fn sequence(&self) -> u64 {
-            self.content().sequence()
+            self.key().sequence
         }
 
         /// Its producer's number and sequence number, which identify it.

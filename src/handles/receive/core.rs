@@ -50,7 +50,8 @@ impl Attachment {
     #[inline]
     pub fn content(&self, claim: Claim) -> Content<'_> {
         let slots = &self.participant.slots;
-        Content::new(slots.memory(), slots.codec().slot(claim.position), slots.run(claim))
+        let name = slots.name_of(claim.position, claim.word);
+        Content::new(slots.memory(), slots.codec().slot(claim.position), slots.run(claim), name)
     }
 
     /// Acknowledges a claim of one item.

@@ -60,6 +60,9 @@ impl Core {
         let Some(head) = items.first() else { return Ok(0) };
         let geometry = *self.participant().mapping().geometry();
         let most = (geometry.capacity / 2).min(MOST_SLOTS);
+        if geometry.fixed > 0 {
+            items.iter().try_for_each(|item| self.span(item.len() as u64).map(drop))?;
+        }
         if items.iter().all(|item| item.len() as u64 <= geometry.slot_size) {
             let most = most.min(items.len() as u64);
             let Some(claim) = self.claim_run(head, 1, most, |free| free, wait, deadline)? else {

@@ -216,6 +216,12 @@ impl Core {
         deadline: Deadline,
     ) -> Result<()> {
         key.check()?;
+        if self.participant().mapping().geometry().fixed > 0 {
+            let text = format!(
+                "the key {key} for a ring of fixed items, which keeps no keys; expected a ring with headers"
+            );
+            return Err(Error::Options(text.into()));
+        }
         let span = self.span(bytes.len() as u64)?;
         let claim = match self.claim_now::<W>(span, span, |_| span) {
             Err(Error::Full) => match self.claim_by_policy(span, wait, deadline)? {
@@ -240,7 +246,11 @@ impl Core {
         let geometry = self.participant().mapping().geometry();
         let span = geometry.span(len);
         if span == 1 {
-            return Ok(1);
+            return match geometry.fixed {
+                0 => Ok(1),
+                fixed if fixed == len => Ok(1),
+                expected => Err(Error::Mismatch { len, expected }),
+            };
         }
         if span > geometry.capacity / 2 || len > geometry.max_item() {
             return Err(Error::TooLarge { len, limit: geometry.max_item() });
@@ -307,6 +317,9 @@ impl Core {
     #[inline(always)]
     fn write_keyed_header(&self, slot: u64, len: u64, key: ItemKey, time: u64) {
         let mapping = self.place.participant.mapping();
+        if mapping.geometry().fixed > 0 {
+            return;
+        }
         let both = header::length_and_producer(len, key.producer);
         // Relaxed, all three: E1 orders them, and only this producer writes them. The sequence number is the whole
         // word, so that the number of failures of an earlier item becomes 0.

@@ -147,8 +147,7 @@ impl Dropping {
         let Some(observer) = &mut self.observer else { return Ok(None) };
         let slots = &participant.slots;
         let (memory, slot) = (slots.memory(), slots.codec().slot(claim.position));
-        let (_, producer) = memory.length_and_producer(slot, 1);
-        let key = ItemKey { producer, sequence: memory.sequence(slot) };
+        let key = memory.producer_and_sequence(slot, slots.name_of(claim.position, claim.word)).into();
         // If the observer panics, the claim counts as held: it is recovered when the producer is gone.
         participant.guard_made();
         let told = observer.dropping(key, claim.word.attempt());

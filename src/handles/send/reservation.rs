@@ -88,9 +88,11 @@ impl<'p> Reservation<'p> {
         self.publish(self.len);
     }
 
-    /// Publishes the first `len` bytes as the item, or all of them if `len` is larger.
+    /// Publishes the first `len` bytes as the item, or all of them if `len` is larger, or if all items of the ring have
+    /// one length.
     pub fn commit_first(mut self, len: u64) {
-        self.publish(len.min(self.len));
+        let fixed = self.core.participant().mapping().geometry().fixed > 0;
+        self.publish(if fixed { self.len } else { len.min(self.len) });
     }
 
     fn publish(&mut self, len: u64) {

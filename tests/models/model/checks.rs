@@ -6,6 +6,9 @@ use crate::model::memory::Shared;
 use crate::model::process::{Kind, Life, Outcome, Sending, Work, fitting};
 use crate::model::system::{Check, Item, Scenario, State};
 
+/// The bits of a position that name an item.
+const NAME: u64 = (1 << 56) - 1;
+
 impl Scenario {
     /// What holds from the first access of an operation on.
     pub fn begin(&self, state: &mut State, p: usize) -> Check {
@@ -84,6 +87,13 @@ impl Scenario {
             }
             if self.slot(item.position) != slot {
                 return Err(format!("item {id} was read where it is not"));
+            }
+            let name = match claim.word.is_renewed() {
+                true => shared.names[slot],
+                false => position,
+            };
+            if self.named && name & NAME != item.position & NAME {
+                return Err(format!("item {id} of position {} has the name {name}", item.position));
             }
             found.push((id, span as u8));
             at += span;

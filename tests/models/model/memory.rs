@@ -30,6 +30,8 @@ pub struct Shared {
     /// Headers: the span of the item that begins in a slot, and the item's id in each of its slots.
     pub spans: [u8; MAX_SLOTS],
     pub ids: [u8; MAX_SLOTS],
+    /// Beside each slot, the name of an item that producers have stepped over.
+    pub names: [u64; MAX_SLOTS],
     /// Participant numbers that are dead, a bit each.
     pub dead: u16,
     /// Processes for which a word has changed, or another process died, since they began to look.
@@ -59,6 +61,7 @@ pub enum Place {
     Head,
     Returned,
     Span(u8),
+    Name(u8),
     IsDead(u32),
 }
 
@@ -96,6 +99,9 @@ pub struct Run {
     round_place: Place,
     /// Whether this round has changed a word.
     round_changed: bool,
+    /// What this operation loaded last from each word, and where its last access was.
+    loaded: [u64; MAX_SLOTS],
+    last: Place,
 }
 
 thread_local! {
@@ -132,6 +138,8 @@ impl Run {
             round: 0,
             round_place: Place::Tail,
             round_changed: false,
+            loaded: [0; MAX_SLOTS],
+            last: Place::Tail,
         }
     }
 
@@ -176,6 +184,10 @@ impl Run {
         }
         let reply = self.log[self.cursor];
         self.round_changed |= matches!((place, access), (Place::Word(_), Access::Exchange(..))) && reply == 1;
+        if let (Place::Word(slot), Access::Load) = (place, access) {
+            self.loaded[slot as usize] = reply;
+        }
+        self.last = place;
         self.cursor += 1;
         if self.kind == Kind::ClaimReturned && matches!(access, Access::Exchange(..)) && reply == 0 {
             // The search goes on as if the word had not been there.
@@ -230,6 +242,7 @@ impl Run {
                 shared.woken = u16::MAX;
                 return 0;
             }
+            Place::Name(slot) => &mut shared.names[slot as usize],
             Place::Span(slot) => return shared.spans[slot as usize] as u64,
             Place::IsDead(number) => return (shared.dead >> number & 1) as u64,
         };
@@ -257,6 +270,11 @@ impl Run {
         if mutation == Mutation::RecoverWithoutLookingAgain && self.kind == Kind::Recover {
             let again = !new_round && place == self.round_place && access == Access::Load;
             return again.then(|| self.log[self.round]);
+        }
+        if mutation == Mutation::KeepNameWithoutLooking {
+            let Place::Word(slot) = place else { return None };
+            let again = matches!(self.last, Place::Name(_)) && access == Access::Load;
+            return again.then(|| self.loaded[slot as usize]);
         }
         let inner = place != self.round_place;
         mutation.misbehave(self.kind, place, access, inner, &mut self.shared, &mut self.held_back)
@@ -296,6 +314,7 @@ pub struct Replay {
     pub capacity: u64,
     pub exclusive: bool,
     pub most_in_row: u64,
+    pub named: bool,
     pub local_cursors: Rc<LocalCursors>,
 }
 
@@ -311,6 +330,17 @@ static WORDS: [SharedWord; MAX_SLOTS] = [
     SharedWord(Place::Word(5)),
     SharedWord(Place::Word(6)),
     SharedWord(Place::Word(7)),
+];
+
+static NAMES: [SharedWord; MAX_SLOTS] = [
+    SharedWord(Place::Name(0)),
+    SharedWord(Place::Name(1)),
+    SharedWord(Place::Name(2)),
+    SharedWord(Place::Name(3)),
+    SharedWord(Place::Name(4)),
+    SharedWord(Place::Name(5)),
+    SharedWord(Place::Name(6)),
+    SharedWord(Place::Name(7)),
 ];
 
 #[track_caller]
@@ -369,6 +399,9 @@ impl Memory for Replay {
     }
     fn local_cursors(&self) -> &LocalCursors {
         &self.local_cursors
+    }
+    fn name(&self, slot: u64) -> Option<&SharedWord> {
+        self.named.then(|| &NAMES[slot as usize])
     }
     #[track_caller]
     fn span(&self, slot: u64) -> u64 {

@@ -106,6 +106,11 @@ fn rows_survive_every_interleaving_and_crash() {
 }
 
 #[test]
+fn items_keep_their_names() {
+    assert_sound(scenarios::named());
+}
+
+#[test]
 fn words_of_any_age_are_read_correctly() {
     assert_sound(scenarios::aged());
 }

@@ -5,7 +5,8 @@ use ringpipe::internal::protocol::word::{Tag, Word};
 use crate::model::memory::{Access, Place, Shared};
 use crate::model::process::{Kind, Taking};
 use crate::model::scenarios::{
-    ONE, PAIR, WIDE, abandoning, consumer, producer, recoverer, ring, rows, runs, single, stopped, successor,
+    ONE, PAIR, WIDE, abandoning, consumer, named, producer, recoverer, ring, rows, runs, single, stopped,
+    successor,
 };
 use crate::model::system::Scenario;
 
@@ -49,6 +50,12 @@ pub enum Mutation {
     PartFirstWordFirst,
     /// Acknowledging a row one by one leaves the rest without a record.
     ForgetRestOfRow,
+    /// A producer renews a held word and does not keep the item's name.
+    RenewWithoutName,
+    /// A name is overwritten whatever the word says by then.
+    KeepNameBlindly,
+    /// A producer does not look again whether the item is still there before it keeps its name.
+    KeepNameWithoutLooking,
     /// A producer renews a held word whatever it says by then.
     RenewBlindly,
     /// This living participant is called dead.
@@ -119,6 +126,11 @@ impl Mutation {
                 shared.words[slot as usize] = new;
                 Some(1)
             }
+            (RenewWithoutName, Kind::ClaimRoom, Place::Name(_), Exchange(..)) => Some(1),
+            (KeepNameBlindly, Kind::ClaimRoom, Place::Name(slot), Exchange(_, new)) => {
+                shared.names[slot as usize] = new;
+                Some(1)
+            }
             (RenewBlindly, Kind::ClaimRoom, At(slot), Exchange(_, new)) if tag(new) == Tag::Reading => {
                 shared.words[slot as usize] = new;
                 Some(1)
@@ -133,7 +145,7 @@ impl Mutation {
 pub fn mutated() -> Vec<Scenario> {
     use Mutation::*;
     use Taking::{AcknowledgeAll, GiveBackFirst};
-    let [single, stopped, runs, rows] = [single(), stopped(), runs(), rows()];
+    let [single, stopped, runs, rows, named] = [single(), stopped(), runs(), rows(), named()];
     let shared_item = ring(
         "an item given back, 2 consumers",
         2,
@@ -197,6 +209,9 @@ pub fn mutated() -> Vec<Scenario> {
     add(PartBlindly, &rows[0]);
     add(PartFirstWordFirst, &rows[0]);
     add(ForgetRestOfRow, &rows[4]);
+    add(RenewWithoutName, &named[0]);
+    add(KeepNameBlindly, &named[1]);
+    add(KeepNameWithoutLooking, &named[1]);
     add(RenewBlindly, &stopped[4]);
     add(CallDead(1), &single[0]);
     add(CallDead(3), &two_readers);

@@ -1,7 +1,7 @@
 //! The systems that are explored.
 
 use ringpipe::internal::protocol::memory::MOST_IN_ROW;
-use ringpipe::internal::protocol::word::REFRESH_PERIOD;
+use ringpipe::internal::protocol::word::{PLACE_BITS, REFRESH_PERIOD};
 
 use crate::model::process::{Role, Sending, Taking, Work};
 use crate::model::system::Scenario;
@@ -63,6 +63,7 @@ pub fn ring(name: &'static str, capacity: u64, roles: Vec<Role>) -> Scenario {
         capacity,
         exclusive: false,
         most_in_row: MOST_IN_ROW,
+        named: false,
         base: 0,
         aged: false,
         roles,
@@ -311,7 +312,7 @@ pub fn runs() -> Vec<Scenario> {
         },
         Scenario {
             // The place in a word wraps in the first lap.
-            base: (1 << 42) - 3,
+            base: (1 << PLACE_BITS) - 3,
             ..ring(
                 "runs of four slots, laps that wrap",
                 8,
@@ -322,6 +323,67 @@ pub fn runs() -> Vec<Scenario> {
                 ],
             )
         },
+    ]
+}
+
+/// Items that are named by their positions, past which producers step.
+pub fn named() -> Vec<Scenario> {
+    let take = |number, claims| consumer(number, claims, 1, AcknowledgeAll);
+    // Not from 0 on: that is the name in an unwritten word.
+    let named = |scenario| Scenario { named: true, passes: 1, base: 5, ..scenario };
+    vec![
+        named(Scenario {
+            crashes: 0,
+            ..ring(
+                "names: a producer steps over a held item, 2 slots",
+                2,
+                vec![producer(1, &[ONE, ONE, ONE]), take(3, 1), take(4, 2)],
+            )
+        }),
+        named(Scenario {
+            crashes: 0,
+            passes: 0,
+            tries: 1,
+            ..ring(
+                "names: 2 producers step over held items, 2 slots",
+                2,
+                vec![producer(1, &[ONE, ONE]), producer(2, &[ONE, ONE, ONE]), take(3, 2), take(4, 2)],
+            )
+        }),
+        named(Scenario {
+            stops: 1,
+            ..ring(
+                "names: one stops, one dies, one recovers, 2 slots",
+                2,
+                vec![producer(1, &[ONE, ONE, ONE, ONE]), take(3, 2), take(4, 3), recoverer(5)],
+            )
+        }),
+        named(Scenario {
+            crashes: 2,
+            ..ring(
+                "names: items given back and late ones, 2 crashes",
+                2,
+                vec![
+                    producer(1, &[ONE, ONE, ONE]),
+                    producer(2, &[ONE, ONE]),
+                    consumer(3, 3, 1, GiveBackFirst),
+                    recoverer(5),
+                ],
+            )
+        }),
+        named(Scenario {
+            crashes: 2,
+            ..ring(
+                "names: a row is given back, and stepped over in parts",
+                4,
+                vec![
+                    producer(1, &[PAIR, ONE, ONE, ONE, ONE]),
+                    consumer(3, 1, 2, GiveBackFirst),
+                    consumer(4, 3, 1, GiveBackFirst),
+                    recoverer(5),
+                ],
+            )
+        }),
     ]
 }
 
@@ -389,7 +451,7 @@ pub fn rows() -> Vec<Scenario> {
         },
         Scenario {
             // The place in a word wraps in the first lap.
-            base: (1 << 42) - 3,
+            base: (1 << PLACE_BITS) - 3,
             ..ring(
                 "rows, laps that wrap",
                 8,
@@ -472,7 +534,7 @@ pub fn aged() -> Vec<Scenario> {
             )
         },
         aged(
-            (1 << 42) + rewritten - 3,
+            (1 << PLACE_BITS) + rewritten - 3,
             ring(
                 "old words: runs of four slots, beyond the wrap of laps",
                 8,

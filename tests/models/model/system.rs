@@ -23,6 +23,8 @@ pub struct Scenario {
     pub exclusive: bool,
     /// The most items in a published row.
     pub most_in_row: u64,
+    /// Whether items are named by their positions.
+    pub named: bool,
     /// The position at which the ring begins.
     pub base: u64,
     /// Whether all words are as old as the inner word of an item of several slots ever gets.
@@ -93,8 +95,8 @@ impl Scenario {
     }
 
     pub fn memory(&self) -> Replay {
-        let Scenario { capacity, exclusive, most_in_row, .. } = *self;
-        Replay { capacity, exclusive, most_in_row, local_cursors: Rc::default() }
+        let Scenario { capacity, exclusive, most_in_row, named, .. } = *self;
+        Replay { capacity, exclusive, most_in_row, named, local_cursors: Rc::default() }
     }
 
     /// How far a handle sees that knows this more than the counters say.
@@ -123,6 +125,7 @@ impl Scenario {
             tail: self.base,
             head: self.base,
             spans: [0; MAX_SLOTS],
+            names: [0; MAX_SLOTS],
             ids: [0; MAX_SLOTS],
             dead: 0,
             woken: 0,

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
+use ringpipe::internal::protocol::word::PLACE_BITS;
 use stateright::Model;
 
 use crate::model::narrate;
@@ -87,7 +88,7 @@ pub fn large() -> Vec<Scenario> {
             ],
         )),
         Scenario {
-            base: (1 << 42) - 6,
+            base: (1 << PLACE_BITS) - 6,
             ..large(ring(
                 "2 producers, 2 consumers, batches and wide items, 4 slots",
                 4,

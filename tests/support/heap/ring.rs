@@ -72,6 +72,8 @@ impl Atom for Word {
 struct Payload {
     guard: Cell,
     item: Plain,
+    /// The position at which the item was sent, for the checks only.
+    sent_at: Plain,
 }
 
 /// What the handles share.
@@ -86,6 +88,8 @@ pub struct Shared {
     /// Spans, in the headers: none in rings whose items have a slot each.
     spans: Vec<AtomicU64>,
     payload: Vec<Payload>,
+    /// The names of items that producers have stepped over: none in rings whose items have headers.
+    names: Vec<Word>,
     /// The number that may die, and whether its lock is gone.
     dead: Option<(u32, AtomicU64)>,
 }
@@ -127,6 +131,9 @@ impl Memory for Heap {
     fn local_cursors(&self) -> &LocalCursors {
         &self.local_cursors
     }
+    fn name(&self, slot: u64) -> Option<&Word> {
+        self.shared.names.get(slot as usize)
+    }
     fn span(&self, slot: u64) -> u64 {
         // Relaxed, as in a segment: the claim's E1 or E3 ordered it.
         self.shared.spans.get(slot as usize).map_or(1, |span| span.load(Relaxed))
@@ -167,6 +174,8 @@ pub struct Shape {
     pub most_in_row: u64,
     /// Whether some items have several slots.
     pub wide: bool,
+    /// Whether items are named by their positions.
+    pub named: bool,
     /// The position where it begins.
     pub base: u64,
     /// Whether all words are as old as the inner word of an item of several slots ever gets.
@@ -181,6 +190,7 @@ impl Shape {
         exclusive: false,
         most_in_row: MOST_IN_ROW,
         wide: false,
+        named: false,
         base: 0,
         aged: false,
         mortal: None,
@@ -205,7 +215,12 @@ impl Shape {
             head: word("head", 0, self.base),
             returned: word("returned", 0, 0),
             spans: (0..if self.wide { count } else { 0 }).map(|_| AtomicU64::new(1)).collect(),
-            payload: (0..count).map(|_| Payload { guard: Cell::new(), item: Plain::new(0) }).collect(),
+            payload: (0..count)
+                .map(|_| Payload { guard: Cell::new(), item: Plain::new(0), sent_at: Plain::new(0) })
+                .collect(),
+            names: (0..if self.named { self.capacity } else { 0 })
+                .map(|slot| word("name", slot, 0))
+                .collect(),
             dead: self.mortal.map(|number| (number, AtomicU64::new(0))),
         };
         Ring { shared: Arc::new(shared), base: self.base }
@@ -282,6 +297,7 @@ impl Handle {
             for part in 0..item.span {
                 let payload = &self.shared().payload[self.slot(position + part)];
                 payload.guard.write(|| payload.item.store(item.id, Relaxed));
+                payload.sent_at.store(position, Relaxed);
             }
             position += item.span;
         }
@@ -347,6 +363,10 @@ impl Handle {
                 })
                 .collect();
             assert!(parts.iter().all(|id| *id == parts[0]), "an item torn into {parts:?}");
+            if !self.shared().names.is_empty() {
+                let sent_at = self.shared().payload[self.slot(position)].sent_at.load(Relaxed);
+                assert_eq!(self.slots.name_of(position, claim.word), sent_at, "the name of {}", parts[0]);
+            }
             items.push(Item { id: parts[0], span });
             position += span;
         }

@@ -41,6 +41,25 @@ pub const ALL: &[Scenario] = &[
         ]);
         ring.settle(sent.story(&[1, 2], acknowledged));
     }),
+    bounded("a held item is stepped over, given back, and taken under its name", 3, |_| {
+        // Not from 0 on: that is the name in an unwritten word.
+        let (ring, sent) = (Shape { named: true, base: 3, ..many(2) }.ring(), Sent::default());
+        filled(&ring, 1, &[&[A], &[B]]);
+        let holder = ring.handle(3);
+        let taken = holder.take(1).expect("an item");
+        ring.handle(5).consume(1);
+        let acknowledged = together(vec![
+            part(holder, |holder| {
+                holder.give_back(taken);
+                Vec::new()
+            }),
+            part(ring.handle(4), |consumer| {
+                consumer.take_returned().map(|taken| consumer.acknowledge(taken)).unwrap_or_default()
+            }),
+            sends(ring.handle(2), &sent, &[&[C]]),
+        ]);
+        ring.settle(sent.story(&[1], acknowledged));
+    }),
     complete("what was given back is found by a consumer that searches only when it is told", |_| {
         let ring = many(2).ring();
         filled(&ring, 1, &[&[A]]);
