@@ -51,6 +51,8 @@ pub fn carriers() -> Vec<Carrier> {
     vec![
         Carrier::of::<ringpipe::Exclusive>(),
         Carrier::of::<ringpipe::ForMany>(),
+        Carrier::of::<ringpipe::ExclusiveAny>(),
+        Carrier::of::<ringpipe::ForManyAny>(),
         Carrier::of::<textbook::Textbook>(),
         by_size!(shmem_ipc::ShmemIpc),
         by_size!(shaq_spsc::ShaqSpsc),

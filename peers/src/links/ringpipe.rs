@@ -1,5 +1,5 @@
-//! What is measured: a ring for one producer and one consumer, and a ring for many. Every item is
-//! acknowledged.
+//! What is measured: a ring for one producer and one consumer, and a ring for many; each for items of one length, as most
+//! of the others have, and for items of any length. Every item is acknowledged.
 
 use ringpipe::{Consumer, Producer, Ring};
 
@@ -10,63 +10,53 @@ use crate::plan::BATCH;
 pub struct Exclusive;
 /// Many producers, many consumers.
 pub struct ForMany;
+/// One producer and one consumer, items of any length.
+pub struct ExclusiveAny;
+/// Many producers, many consumers, items of any length.
+pub struct ForManyAny;
 
-impl Peer for Exclusive {
-    const ABOUT: About = About {
-        name: "ringpipe exclusive",
-        version: "this tree",
-        kind: Kind::Ours,
-        waits: "spins, then sleeps",
-        remark: "One producer, one consumer. Acknowledged; survives kill -9 on either side.",
-    };
-    type Host = Removed;
-    type Sender = Producer;
-    type Receiver = Consumer;
+macro_rules! rings {
+    ($($ring:ident: $name:literal, exclusive $exclusive:literal, fixed $fixed:literal, $remark:literal;)*) => {$(
+        impl Peer for $ring {
+            const ABOUT: About = About {
+                name: $name,
+                version: "this tree",
+                kind: Kind::Ours,
+                waits: "spins, then sleeps",
+                remark: $remark,
+            };
+            type Host = Removed;
+            type Sender = Producer;
+            type Receiver = Consumer;
 
-    fn refuses(work: &Work) -> Option<&'static str> {
-        (work.senders + work.receivers > 2).then_some("one producer and one consumer")
-    }
+            fn refuses(work: &Work) -> Option<&'static str> {
+                ($exclusive && work.senders + work.receivers > 2).then_some("one producer and one consumer")
+            }
 
-    fn host(name: &str, work: &Work) -> Removed {
-        create(name, work, true)
-    }
+            fn host(name: &str, work: &Work) -> Removed {
+                create(name, work, $exclusive, $fixed)
+            }
 
-    fn sender(name: &str, _: &Work) -> Producer {
-        open(name).producer().expect("a place")
-    }
+            fn sender(name: &str, _: &Work) -> Producer {
+                open(name).producer().expect("a place")
+            }
 
-    fn receiver(name: &str, _: &Work) -> Consumer {
-        open(name).consumer().expect("a place")
-    }
+            fn receiver(name: &str, _: &Work) -> Consumer {
+                open(name).consumer().expect("a place")
+            }
+        }
+    )*};
 }
 
-impl Peer for ForMany {
-    const ABOUT: About = About {
-        name: "ringpipe for many",
-        version: "this tree",
-        kind: Kind::Ours,
-        waits: "spins, then sleeps",
-        remark: "Competing consumers. Acknowledged; survives kill -9 of any process.",
-    };
-    type Host = Removed;
-    type Sender = Producer;
-    type Receiver = Consumer;
-
-    fn refuses(_: &Work) -> Option<&'static str> {
-        None
-    }
-
-    fn host(name: &str, work: &Work) -> Removed {
-        create(name, work, false)
-    }
-
-    fn sender(name: &str, _: &Work) -> Producer {
-        open(name).producer().expect("a place")
-    }
-
-    fn receiver(name: &str, _: &Work) -> Consumer {
-        open(name).consumer().expect("a place")
-    }
+rings! {
+    Exclusive: "ringpipe exclusive", exclusive true, fixed true,
+        "One producer, one consumer; items of one length. Acknowledged; survives kill -9 on either side.";
+    ForMany: "ringpipe for many", exclusive false, fixed true,
+        "Competing consumers; items of one length. Acknowledged; survives kill -9 of any process.";
+    ExclusiveAny: "ringpipe exclusive, any length", exclusive true, fixed false,
+        "As ringpipe exclusive; items of any length, with key and failures.";
+    ForManyAny: "ringpipe for many, any length", exclusive false, fixed false,
+        "As ringpipe for many; items of any length, with key and failures.";
 }
 
 /// Removes the ring when dropped.
@@ -79,10 +69,11 @@ impl Drop for Removed {
     }
 }
 
-fn create(name: &str, work: &Work, exclusive: bool) -> Removed {
+fn create(name: &str, work: &Work, exclusive: bool, fixed: bool) -> Removed {
     // The stream ends with the run, not when a sender is killed.
-    let options = Ring::options().expected_producers(u32::MAX);
-    let options = options.capacity(work.depth as u64).slot_size(work.size as u64).exclusive(exclusive);
+    let options = Ring::options().expected_producers(u32::MAX).capacity(work.depth as u64).exclusive(exclusive);
+    let size = work.size as u64;
+    let options = if fixed { options.fixed(size) } else { options.slot_size(size) };
     Removed(options.create(name).expect("a ring"))
 }
 
