@@ -200,7 +200,7 @@ pub fn mutated() -> Vec<Scenario> {
     add(PartFirstWordOnly, &rows[0]);
     add(PartBlindly, &rows[0]);
     add(PartFirstWordFirst, &rows[0]);
-    add(ForgetRestOfRow, &rows[4]);
+    add(ForgetRestOfRow, &rows[5]);
     add(RenewWithoutName, &named[0]);
     add(RenewBlindly, &stopped[4]);
     add(CallDead(1), &single[0]);
