@@ -8,6 +8,9 @@ use super::memory::{Atom, Memory};
 use super::word::{Tag, Word};
 use super::{Claim, RingCore};
 
+/// The words that are examined together: those of a cache line.
+const WORDS_AT_ONCE: usize = 8;
+
 impl<M: Memory> RingCore<M> {
     /// Claims a run for producer `me` to write. The run is one item of `first` slots or, if there is more
     /// room, the number of slots that `fit` chooses (`fit(free)` with `first <= free <= most` returns `first`
@@ -112,14 +115,15 @@ impl<M: Memory> RingCore<M> {
     /// free.
     #[inline]
     pub(super) fn count_free(&self, tail: u64, most: u64) -> u64 {
-        let usual = self.codec.free(tail);
-        let words = self.memory.words(self.codec.slot(tail), most).iter().skip(1);
-        let more = words.take_while(|atom| {
-            // E2: the consumer is done with this slot too.
-            let word = Word(atom.load(Acquire));
-            word == usual || word.tag() == Tag::Free && self.codec.lap_cmp(word, tail) != Greater
-        });
-        1 + more.count() as u64
+        let free = self.codec.free(tail);
+        let words = &self.memory.words(self.codec.slot(tail), most)[1..];
+        // E2: the consumer is done with these slots too.
+        let are_free =
+            |words: &[M::Atom]| self.codec.are_free(free, words.iter().map(|atom| Word(atom.load(Acquire))));
+        let lines = words.chunks_exact(WORDS_AT_ONCE).take_while(|line| are_free(line)).count();
+        let rest = &words[lines * WORDS_AT_ONCE..];
+        let more = rest.iter().take_while(|atom| are_free(std::slice::from_ref(atom))).count();
+        1 + (lines * WORDS_AT_ONCE + more) as u64
     }
 
     #[inline]

@@ -27,7 +27,7 @@ impl<M: Memory> RingCore<M> {
             let word = Word(self.atom(head).load(Acquire));
             // The usual case, decided by one comparison: an item of a single slot.
             let claim = match most_items == 1 && word == self.codec.pack(Tag::Ready, head, 1, 0, 0) {
-                true => self.claim_read(me, head, word, 1),
+                true => self.claim_read(me, head, word, 1, Tag::Reading),
                 false => self.claim_items_at(head, word, me, most_items, most_slots)?,
             };
             if let Some(claim) = claim {
@@ -50,13 +50,14 @@ impl<M: Memory> RingCore<M> {
             (Less, _) | (Equal, Tag::Free | Tag::Damaged) => return Err(NoItem::Empty),
             (Equal, Tag::Writing) => return Err(NoItem::Writing(head, word)),
             (Equal, Tag::Ready) => {
-                let run = self.count_ready(head, word, most_items, most_slots);
-                return Ok(self.claim_read(me, head, word, run));
+                let (run, tag) = self.count_ready(head, word, most_items, most_slots);
+                return Ok(self.claim_read(me, head, word, run, tag));
             }
             (Equal, Tag::ReadyRow | Tag::PartingRow) => {
-                let (run, most) = (self.codec.run(word), most_slots.min(most_items as u64));
-                if word.tag() == Tag::ReadyRow && run <= most {
-                    return Ok(self.claim_read(me, head, word, run));
+                let most = most_slots.min(most_items as u64);
+                if word.tag() == Tag::ReadyRow && self.codec.run(word) <= most {
+                    let (run, tag) = self.count_ready(head, word, most_items, most_slots);
+                    return Ok(self.claim_read(me, head, word, run, tag));
                 }
                 self.part_row(head, word, most);
                 return Ok(None);
@@ -75,36 +76,52 @@ impl<M: Memory> RingCore<M> {
     }
 
     /// Counts the slots of the published items from `head` on that the limits allow, up to the end of the
-    /// ring.
+    /// ring. Returns them with the tag of a claim on them. `first` is within the limits.
     #[inline]
-    fn count_ready(&self, head: u64, first: Word, most_items: usize, most_slots: u64) -> u64 {
+    fn count_ready(&self, head: u64, first: Word, most_items: usize, most_slots: u64) -> (u64, Tag) {
         let most_slots = most_slots.min(self.codec.max_run());
         let words = self.memory.words(self.codec.slot(head), most_slots);
         let usual = self.codec.pack(Tag::Ready, head, 1, 0, 0);
         let mut run = self.codec.run(first);
-        for _ in 1..most_items {
+        let (mut items, mut tag) = match first.tag() {
+            Tag::ReadyRow => (run, Tag::ReadingRow),
+            _ => (1, Tag::Reading),
+        };
+        while items < most_items as u64 {
             let Some(atom) = words.get(run as usize) else { break };
             // E1: this item's payload is visible too.
             let word = Word(atom.load(Acquire));
             if word == usual {
                 run += 1;
+                items += 1;
+                if tag == Tag::ReadingRow {
+                    tag = Tag::ReadingRows;
+                }
                 continue;
             }
-            if word.tag() != Tag::Ready || self.codec.lap_cmp(word, head) != Equal {
+            if self.codec.lap_cmp(word, head) != Equal {
                 break;
             }
-            let longer = run + self.codec.run(word);
-            if longer > most_slots {
-                break;
+            let more = self.codec.run(word);
+            match word.tag() {
+                Tag::Ready if tag == Tag::Reading && run + more <= most_slots => items += 1,
+                // A claim with rows has no items of several slots.
+                Tag::ReadyRow if tag != Tag::Reading || items == run => {
+                    if items + more > most_slots.min(most_items as u64) {
+                        break;
+                    }
+                    items += more;
+                    tag = Tag::ReadingRows;
+                }
+                _ => break,
             }
-            run = longer;
+            run += more;
         }
-        run
+        (run, tag)
     }
 
     #[inline]
-    fn claim_read(&self, me: u32, head: u64, word: Word, run: u64) -> Option<Claim> {
-        let tag = if word.tag() == Tag::ReadyRow { Tag::ReadingRow } else { Tag::Reading };
+    fn claim_read(&self, me: u32, head: u64, word: Word, run: u64, tag: Tag) -> Option<Claim> {
         let mine = self.codec.turned(word, tag, run, me, 1);
         if self.exclusive {
             // Relaxed: only recovery reads it, after this process's death.

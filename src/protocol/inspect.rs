@@ -74,7 +74,7 @@ impl<M: Memory> RingCore<M> {
                 // Do not decide by the head read above: head may have passed this slot since.
                 Tag::Ready | Tag::ReadyRow if inside_left_out => {}
                 Tag::Ready | Tag::ReadyRow | Tag::PartingRow | Tag::Redeliver => return Some(slot),
-                Tag::Writing | Tag::Late | Tag::Reading | Tag::ReadingRow => {
+                Tag::Writing | Tag::Late | Tag::Reading | Tag::ReadingRow | Tag::ReadingRows => {
                     if !leave_out(word) {
                         return Some(slot);
                     }
@@ -93,7 +93,7 @@ impl<M: Memory> RingCore<M> {
         let word = Word(self.memory.word(self.codec.slot(slot)).load(Acquire));
         match word.tag() {
             Tag::Redeliver => true,
-            Tag::Writing | Tag::Late | Tag::Reading | Tag::ReadingRow => !leave_out(word),
+            Tag::Writing | Tag::Late | Tag::Reading | Tag::ReadingRow | Tag::ReadingRows => !leave_out(word),
             // A READY word may be part of a run that is left out: use `find_held`.
             _ => false,
         }
@@ -168,5 +168,8 @@ impl<M: Memory> RingCore<M> {
 
 /// Whether consumers at head pass a run whose word has this tag.
 fn is_passed_by_consumers(tag: Tag) -> bool {
-    matches!(tag, Tag::Reading | Tag::ReadingRow | Tag::Redeliver | Tag::Late | Tag::Abandoned)
+    matches!(
+        tag,
+        Tag::Reading | Tag::ReadingRow | Tag::ReadingRows | Tag::Redeliver | Tag::Late | Tag::Abandoned
+    )
 }

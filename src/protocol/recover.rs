@@ -111,13 +111,14 @@ impl<M: Memory> RingCore<M> {
                     done.filled = run;
                 }
             }
-            Tag::ReadingRow => {
+            Tag::ReadingRow | Tag::ReadingRows => {
                 self.move_head(position.wrapping_add(run));
                 let item = |at| self.codec.pack(Tag::Redeliver, at, 1, 0, word.attempt());
                 let returned = self.recover_inner(position, run, word, |at, inner| match inner.tag() {
                     // Free of this lap or an earlier one: an item that its reader has not touched.
                     Tag::Free if self.codec.lap_cmp(inner, at) != Greater => Some(item(at)),
-                    Tag::Reading | Tag::ReadingRow => {
+                    Tag::Ready | Tag::ReadyRow if self.is_of_lap(at, inner) => Some(item(at)),
+                    Tag::Reading | Tag::ReadingRow | Tag::ReadingRows => {
                         (inner.owner() == word.owner() && self.is_of_lap(at, inner)).then(|| item(at))
                     }
                     _ => None,

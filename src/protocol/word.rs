@@ -59,6 +59,9 @@ pub enum Tag {
     PartingRow = 8,
     /// A row claimed by a consumer, which has acknowledged none of its items.
     ReadingRow = 9,
+    /// As `ReadingRow`, for several rows and single items that one consumer claimed at once: those after the first have
+    /// words of their own.
+    ReadingRows = 10,
     /// No honest process writes this.
     Damaged = 15,
 }
@@ -82,6 +85,7 @@ impl Word {
             7 => Tag::ReadyRow,
             8 => Tag::PartingRow,
             9 => Tag::ReadingRow,
+            10 => Tag::ReadingRows,
             _ => Tag::Damaged,
         }
     }
@@ -119,13 +123,13 @@ impl Word {
     /// Whether a participant owns this word.
     #[inline]
     pub fn is_owned(self) -> bool {
-        matches!(self.tag(), Tag::Writing | Tag::Late | Tag::Reading | Tag::ReadingRow)
+        matches!(self.tag(), Tag::Writing | Tag::Late | Tag::Reading | Tag::ReadingRow | Tag::ReadingRows)
     }
 
     /// Whether this word stands for several items of one slot each, whose own words say nothing.
     #[inline]
     pub fn is_row(self) -> bool {
-        matches!(self.tag(), Tag::ReadyRow | Tag::PartingRow | Tag::ReadingRow)
+        matches!(self.tag(), Tag::ReadyRow | Tag::PartingRow | Tag::ReadingRow | Tag::ReadingRows)
     }
 
     #[inline]
@@ -240,6 +244,16 @@ impl Codec {
         position & (REFRESH_PERIOD - self.capacity()) == REFRESH_PERIOD / 2
     }
 
+    /// Whether all of these words are FREE, for the lap of `free` or an earlier one; `free` is the FREE word of a position.
+    #[inline(always)]
+    pub fn are_free(self, free: Word, words: impl IntoIterator<Item = Word>) -> bool {
+        // In a FREE word all bits below the place are 0, and so is the run. So words compare as their laps do.
+        let low = (1 << PLACE_SHIFT) - 1 | self.mask << PLACE_SHIFT;
+        let both = |(bits, later), word: Word| (bits | word.0, later | free.0.wrapping_sub(word.0));
+        let (bits, later) = words.into_iter().fold((0, 0), both);
+        bits & low == 0 && later as i64 >= 0
+    }
+
     /// The same word with the lap of `position`, marked as renewed.
     #[inline]
     pub fn renewed(self, word: Word, position: u64) -> Word {
@@ -291,6 +305,24 @@ mod tests {
                 let slot = codec.slot(position);
                 assert_eq!(codec.position(word, slot, later), position);
                 assert_eq!(codec.position(word, slot, position.wrapping_sub(5)), position);
+            }
+        }
+    }
+
+    #[test]
+    fn words_are_free_for_a_lap_if_they_are_for_an_earlier_one() {
+        for bits in [1, 3, 24] {
+            let codec = Codec::new(1 << bits);
+            let lap = codec.capacity();
+            for position in [0, 5 * lap + 1, (1 << PLACE_BITS) - 1, 1 << PLACE_BITS] {
+                let free = codec.free(position);
+                let at = |laps: u64| codec.free(position.wrapping_sub(laps.wrapping_mul(lap)));
+                assert!(codec.are_free(free, [at(0), at(1), at(2)]) && codec.are_free(free, []));
+                assert!(!codec.are_free(free, [at(0), at(u64::MAX)]), "of the next lap");
+                for tag in [Tag::Writing, Tag::Ready, Tag::Reading, Tag::Abandoned, Tag::ReadyRow] {
+                    let word = codec.pack(tag, position.wrapping_sub(lap), 1, 0, 0);
+                    assert!(!codec.are_free(free, [at(0), word]), "{tag:?}");
+                }
             }
         }
     }

@@ -35,7 +35,7 @@ impl From<Tag> for SlotState {
             Tag::Free => SlotState::Free,
             Tag::Writing => SlotState::Writing,
             Tag::Ready | Tag::ReadyRow | Tag::PartingRow => SlotState::Ready,
-            Tag::Reading | Tag::ReadingRow => SlotState::Reading,
+            Tag::Reading | Tag::ReadingRow | Tag::ReadingRows => SlotState::Reading,
             Tag::Redeliver => SlotState::Redeliver,
             Tag::Late => SlotState::Late,
             Tag::Abandoned => SlotState::Abandoned,

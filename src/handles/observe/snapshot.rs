@@ -337,7 +337,7 @@ impl RingObserver {
                 let age = header.time.map(|time| now.saturating_sub(time));
                 snapshot.oldest_age = snapshot.oldest_age.max(age);
             }
-            Tag::Reading | Tag::ReadingRow | Tag::Writing | Tag::Late => {
+            Tag::Reading | Tag::ReadingRow | Tag::ReadingRows | Tag::Writing | Tag::Late => {
                 let writing = matches!(tag, Tag::Writing | Tag::Late);
                 snapshot.writing += writing as u64;
                 let owner = seen.word.owner();

@@ -85,7 +85,7 @@ impl Mutation {
             }
             (ForgetNestedRun, Kind::AcknowledgeFirst, At(_), Store(_)) => Some(0),
             (RecoverFirstOnly, Kind::Recover, At(_), Exchange(from, _))
-                if inner && matches!(tag(from), Tag::Ready | Tag::Free) =>
+                if inner && matches!(tag(from), Tag::Ready | Tag::ReadyRow | Tag::Free) =>
             {
                 Some(1)
             }
@@ -107,7 +107,7 @@ impl Mutation {
                 Some(1)
             }
             (ForgetRestOfRow, Kind::AcknowledgeFirst, At(_), Store(word))
-                if matches!(tag(word), Tag::ReadingRow | Tag::Reading) =>
+                if matches!(tag(word), Tag::ReadingRow | Tag::ReadingRows | Tag::Reading) =>
             {
                 Some(0)
             }
@@ -200,7 +200,8 @@ pub fn mutated() -> Vec<Scenario> {
     add(PartFirstWordOnly, &rows[0]);
     add(PartBlindly, &rows[0]);
     add(PartFirstWordFirst, &rows[0]);
-    add(ForgetRestOfRow, &rows[5]);
+    add(ForgetRestOfRow, &rows[7]);
+    add(RecoverFirstOnly, &rows[6]);
     add(RenewWithoutName, &named[0]);
     add(RenewBlindly, &stopped[4]);
     add(CallDead(1), &single[0]);

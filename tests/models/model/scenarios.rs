@@ -437,6 +437,33 @@ pub fn rows() -> Vec<Scenario> {
         Scenario {
             crashes: 2,
             ..ring(
+                "rows and single items are claimed at once, 2 crashes",
+                8,
+                vec![
+                    producer(1, &[PAIR, ONE, PAIR]),
+                    consumer(3, 2, 4, AcknowledgeEach),
+                    consumer(4, 2, 3, AcknowledgeAll),
+                    recoverer(5),
+                ],
+            )
+        },
+        Scenario {
+            most_in_row: 2,
+            crashes: 2,
+            ..ring(
+                "several rows are claimed at once and given back, their reader's number is used again",
+                8,
+                vec![
+                    producer(1, &[FOUR]),
+                    consumer(3, 1, 4, GiveBackFirst),
+                    successor(consumer(3, 2, 4, AcknowledgeAll)),
+                    recoverer(5),
+                ],
+            )
+        },
+        Scenario {
+            crashes: 2,
+            ..ring(
                 "the reader of a row dies twice, its number is used again",
                 4,
                 vec![

@@ -103,6 +103,8 @@ const E: Item = one(7);
 const F: Item = one(8);
 const G: Item = one(9);
 const H: Item = one(10);
+const I: Item = one(11);
+const J: Item = one(12);
 const WIDEST: Item = wide(8);
 
 /// All stories.

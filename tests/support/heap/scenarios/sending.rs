@@ -173,6 +173,13 @@ pub const ALL: &[Scenario] = &[
         ]);
         ring.settle(sent.story(&[], acknowledged));
     }),
+    bounded("rows and a single item are taken at once, and their slots are used again", 2, |_| {
+        let (ring, sent) = (many(8).ring(), Sent::default());
+        filled(&ring, 1, &[&[A, B], &[C], &[D], &[G, H]]);
+        let acknowledged =
+            together(vec![consumes(ring.handle(3), 1, 4), sends(ring.handle(2), &sent, &[&[E, F], &[I, J]])]);
+        ring.settle(sent.story(&[1, 2, 3, 4, 9, 10], acknowledged));
+    }),
     bounded("one parts a row, another one takes its rest", 3, |_| {
         let (ring, sent) = (many(8).ring(), Sent::default());
         filled(&ring, 1, &[&[A, B, C]]);
