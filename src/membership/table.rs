@@ -139,7 +139,7 @@ pub(crate) fn reap<R: Recover>(members: &R, number: u32) -> R::Repaired {
 }
 
 /// As [`reap`], for an entry that was read before its number was found dead.
-fn recover<R: Recover>(members: &R, entry: &Entry<'_>) -> R::Repaired {
+pub(super) fn recover<R: Recover>(members: &R, entry: &Entry<'_>) -> R::Repaired {
     let found = members.repair(entry);
     let freed = entry.free();
     members.finish(found, freed)

@@ -141,6 +141,19 @@ fn a_living_participant_that_was_reaped_reports_it_and_leaves_the_entry_alone() 
     assert_eq!(state.load(Relaxed), next);
 }
 
+/// It leaves before it makes another call, so it does not know that its number is another participant's.
+#[test]
+fn a_living_participant_that_was_reaped_without_noticing_leaves_the_entry_alone() {
+    let (_name, member) = member::<NoRepair>(ObjectKind::Lock);
+    let words = member.words().clone();
+    let state = words.state(member.me.number);
+    let next = in_use(member.me.serial + 1);
+    state.store(next, Relaxed);
+    assert!(member.check().is_ok(), "it does not look at its entry");
+    drop(member);
+    assert_eq!(state.load(Relaxed), next);
+}
+
 #[test]
 fn a_result_from_memory_that_was_lost_meanwhile_is_discarded() {
     crate::sys::truncation::survive_truncation().unwrap();

@@ -108,6 +108,23 @@ fn checks(fate: &Fate) -> Vec<&str> {
     }
 }
 
+/// How many tests passed, as a test binary says at its end: `test result: ok. 3 passed; 0 failed; ...`.
+fn passed(said: &str) -> usize {
+    let result = said.lines().rev().find_map(|line| line.strip_prefix("test result: ok. "));
+    result.and_then(|rest| rest.split_once(" passed;")?.0.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn a_check_that_runs_no_test_is_told_from_one_that_passes() {
+    let said = |passed| {
+        format!(
+            "running 2 tests\ntest one ... ignored\n\ntest result: ok. {passed} passed; 0 failed; 1 ignored; 0 measured\n"
+        )
+    };
+    assert_eq!((passed(&said(1)), passed(&said(12))), (1, 12));
+    assert_eq!((passed(&said(0)), passed("")), (0, 0));
+}
+
 #[derive(Default)]
 struct Tally {
     /// How long each check may take in this copy.
@@ -156,7 +173,14 @@ impl Tally {
         }
         let begin = Instant::now();
         let verdict = scratch.run(check, None, Duration::from_secs(600));
-        assert_eq!(verdict, Verdict::Passed, "{check}, without a mutant:\n{}", scratch.said());
+        let said = scratch.said();
+        assert_eq!(verdict, Verdict::Passed, "{check}, without a mutant:\n{said}");
+        // A filter that matches no test, as after a test was renamed, passes with any mutant.
+        assert_ne!(
+            passed(&said),
+            0,
+            "{check}: no test passed; expected a binary and a part of a name:\n{said}"
+        );
         let patience = (begin.elapsed() * PATIENCE.0).max(PATIENCE.1);
         self.patience.insert(check.into(), patience);
         patience
