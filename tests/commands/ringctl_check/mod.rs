@@ -11,7 +11,6 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
 use ringpipe::testing::history::{Log, process_number};
 use ringpipe::{Error, Ring, RingOptions};
 use serde_json::Value;
@@ -360,13 +359,11 @@ fn a_real_run_with_kills_is_clean() {
     for _ in 0..60 {
         std::thread::sleep(Duration::from_millis(2 + random.below(20)));
         let n = random.below(6) as usize;
-        workers[n].signal(Signal::SIGKILL);
-        workers[n].0.wait().unwrap();
+        workers[n].kill();
         workers[n] = start(roles[n]);
     }
     for worker in &mut workers {
-        worker.signal(Signal::SIGKILL);
-        worker.0.wait().unwrap();
+        worker.kill();
     }
     let survivor = folder.path().join("survivor").display().to_string();
     let mut log = Log::open(&survivor).unwrap();
