@@ -16,7 +16,7 @@ use ringpipe::{
 };
 
 use crate::support::actor::RemoteActor;
-use crate::support::{Run, TestName, consumer, other_disciplines, producer, wait_until, within};
+use crate::support::{Run, TestName, consumer, join_soon, other_disciplines, producer, wait_until, within};
 
 /// Long enough for a waiter to have looked again several times.
 const SLICES: Duration = Duration::from_millis(150);
@@ -288,7 +288,7 @@ fn held_slots_that_keep_a_monitor_from_its_level_block_no_process() {
     within("more than the ring holds goes through", move || {
         let sender = std::thread::spawn(move || (0..100).for_each(|n| producer.send(&[n]).unwrap()));
         receive(&mut consumer, 0..100);
-        sender.join().unwrap();
+        join_soon(sender);
     });
     holder.signal(Signal::SIGCONT);
     assert_eq!(holder.does("ack"), "done");
@@ -441,8 +441,8 @@ fn tokens_do_not_accumulate_while_many_processes_work() {
             })
         })
         .collect();
-    senders.into_iter().for_each(|sender| sender.join().unwrap());
-    let received: usize = receivers.into_iter().map(|receiver| receiver.join().unwrap()).sum();
+    senders.into_iter().for_each(join_soon);
+    let received: usize = receivers.into_iter().map(join_soon).sum();
     assert_eq!(received, 40_000);
     let (items, room, mutex) = semaphores(&ring);
     // Each participant may have left a few behind: what it was about to take when the stream ended, and one for
