@@ -10,8 +10,8 @@ pub fn is_ci() -> bool {
     }
 }
 
-/// Chooses every `of`th of what it is asked about; at the scale of the gate, everything. If `of` divides the length of no list
-/// that is asked about again and again, each entry has its turn.
+/// Chooses every `of`th of what it is asked about; at the scale of the gate, everything. Of a list that is asked
+/// about again and again each entry has its turn if `of` and the list's length have no common divisor.
 pub struct Share {
     of: usize,
     asked: usize,

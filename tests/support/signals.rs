@@ -6,8 +6,8 @@
 use nix::libc::c_int;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-/// What may be ignored or blocked where tests are started, and what they depend on. Not TTIN and TTOU: without them a process in
-/// the background cannot write to its terminal.
+/// What may be ignored or blocked where tests are started, and what they depend on. Not TTOU: a process in the
+/// background that handles it, instead of ignoring it, may not write to its terminal.
 pub const INHERITED: [Signal; 10] = [
     Signal::SIGHUP,
     Signal::SIGINT,

@@ -66,8 +66,8 @@ fn with_few_descriptors_each_command_works_or_reports_the_shortage() {
     }
 }
 
-/// Tries the command with 4 to 30 descriptors: with 3, there is none to load the C library with. Every other number, but at
-/// the scale of the gate all of them.
+/// Tries the command with 4 to 30 descriptors: with 3, there is none to load the C library with. Every other
+/// number; at the scale of the gate, all of them.
 fn under_limits(line: &str, code: i32, left: &[&str], prepare: impl Fn()) {
     let mut enough = false;
     for limit in (4..=30).step_by(if is_ci() { 1 } else { 2 }) {

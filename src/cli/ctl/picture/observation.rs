@@ -87,8 +87,8 @@ pub struct Observation {
     pub census: Census,
 }
 
-/// How often a ring is read again in which a slot belongs to a participant that came while it was read, and how often slots
-/// are whose item could not be read.
+/// How often a ring is read again in which a slot belongs to a participant that came while it was read, and how
+/// often slots are whose item could not be read.
 const AGAIN: usize = 3;
 
 impl Observation {
@@ -123,8 +123,8 @@ impl Observation {
         Ok(Observation { at: Instant::now(), snapshot, slots, buckets, census })
     }
 
-    /// Completes this observation by the one before it: an item that could not be read now is the one that was seen in the
-    /// same slot at the same position. A slot holds one item at each position.
+    /// Completes this observation by the one before it: an item that could not be read now is the one that was
+    /// seen in the same slot at the same position. A slot holds one item at each position.
     fn remember(&mut self, before: &Observation) {
         for (now, before) in self.slots.iter_mut().zip(&before.slots) {
             if now.is_unread() && before.has_item() && now.slot.position == before.slot.position {
