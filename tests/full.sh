@@ -6,10 +6,6 @@
 #
 # It refuses a tree with changes, so that the figures are those of a commit. Exits with 1 if one of them failed.
 set -uo pipefail
-# A job in the background ignores INT, and so would all that the tests start.
-if [ -z "${FULL_SIGNALS_RESET:-}" ]; then
-    FULL_SIGNALS_RESET=1 exec env --default-signal=INT,HUP,TERM,QUIT bash "$0" "$@"
-fi
 cd "$(dirname "$0")/.."
 
 all="kills storm model loom shuttle mutants recoveries wakeups growth primitives signals syscalls races inputs waiters

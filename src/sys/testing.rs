@@ -16,6 +16,10 @@ use nix::{
 
 use super::{clock::Deadline, name::RingName};
 
+/// Acts before `main`, as in the other test binaries.
+#[path = "../../tests/support/signals.rs"]
+mod signals;
+
 /// A name that no other test uses; its object is removed when the test ends.
 pub struct TestName(pub RingName);
 

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use crate::support::Run;
 use crate::support::users::{OWNER, Place, SECOND, THIRD, is_sticky};
 
 #[test]
@@ -58,13 +59,13 @@ fn runs_in_a_namespace(place: &Place, mode: u32, script: &str) {
         place.commands.path().display()
     );
     let mut command = Command::new("unshare");
-    let output = command.args(["--mount", "sh", "-c", &script]).stdin(Stdio::null()).output().unwrap();
+    command.args(["--mount", "sh", "-c", &script]);
+    let ended = Run::of(command).run();
     // unshare itself ends with 1 where it may not make a mount namespace.
-    if output.status.code() == Some(99) || String::from_utf8_lossy(&output.stderr).contains("unshare failed")
-    {
+    if ended.code == Some(99) || ended.stderr.contains("unshare failed") {
         return eprintln!("skipped: the namespace cannot be made, or not as the test needs it");
     }
-    assert!(output.status.success(), "{output:?}");
+    ended.succeeds();
 }
 
 /// Where every user may remove every name, the last participant removes the ring of any owner.

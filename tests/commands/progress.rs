@@ -61,7 +61,7 @@ fn on_a_terminal_a_bar_shows_how_far_a_file_is_and_fits_into_a_line() {
     terminal.wait_for("s left, ring ");
     running.end().with_code(0);
     // The last process that leaves removes the ring.
-    receiving.join().unwrap();
+    join_soon(receiving);
     let frames = terminal.frames();
     let bars: Vec<&String> = frames.iter().filter(|frame| frame.starts_with("sent ")).collect();
     assert!(bars.len() > 2, "{frames:?}");

@@ -504,7 +504,8 @@ fn disciplines_are_as_they_were_asked_for(example: &Example) {
 
 fn short_bench(example: &Example) {
     let real = env!("CARGO_BIN_EXE_ringctl");
-    let options = "--rounds 1 --seconds 0.1";
+    let seconds = if scale::is_ci() { "0.1" } else { "0.01" };
+    let options = format!("--rounds 1 --seconds {seconds}");
     let script = format!("[ \"$1\" = bench ] && exec {real} \"$@\" {options}\nexec {real} \"$@\"");
     example.stand_in("bin/ringctl", &script);
 }

@@ -81,7 +81,7 @@ fn a_signal_ends_the_wait_which_then_does_not_count() {
     let name = TestName::new("signal");
     let mut first = waits(&name, "2");
     first.signal(Signal::SIGTERM);
-    assert_eq!(first.0.wait().unwrap().signal(), Some(Signal::SIGTERM as i32));
+    assert_eq!(first.ended().signal(), Some(Signal::SIGTERM as i32));
     assert!(!name.exists());
     barrier(&name, &["2", "--timeout", "50ms"]).with_code(4);
 }

@@ -84,7 +84,7 @@ fn a_signal_ends_a_wait_and_the_death_of_one_delays_no_other() {
         first.signal(Signal::SIGTERM);
         first.0.try_wait().unwrap().is_some()
     });
-    assert_eq!(first.0.wait().unwrap().signal(), Some(Signal::SIGTERM as i32));
+    assert_eq!(first.ended().signal(), Some(Signal::SIGTERM as i32));
     let mut waiting = [(); 3].map(|()| waits(&name));
     waiting[0].kill();
     waiting[1].signal(Signal::SIGSTOP);

@@ -95,7 +95,7 @@ fn a_command_that_is_ended_by_a_signal_gives_128_and_its_number() {
     lock(&place.name, &["-q", "--", "true"]).succeeds();
     // A shell must see these as signals.
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        let status = place.command(&format!("kill -{signal} $$")).status().unwrap();
+        let status = Kept(place.command(&format!("kill -{signal} $$")).spawn().unwrap()).ended();
         assert_eq!(status.signal(), Some(signal));
     }
     lock(&place.name, &["-q", "--", "true"]).succeeds();
@@ -133,7 +133,7 @@ fn one_at_a_time_holds_it_and_others_wait_give_up_or_do_not_wait() {
     assert_eq!(late.complaint(), line);
     assert_eq!(holder.0.try_wait().unwrap(), None);
     holder.signal(Signal::SIGTERM);
-    holder.0.wait().unwrap();
+    holder.ended();
     lock(&place.name, &["--no-wait", "--", "true"]).succeeds().quiet();
     assert!(!place.name.exists());
     let ring = TestName::ring("ring", &[]);
@@ -183,7 +183,7 @@ fn a_killed_command_is_told_to_the_next_one_and_an_ended_one_is_not() {
     // Asked to end by a signal to ringctl: an end like others.
     let (mut holder, _) = place.holder("exec sleep 1000");
     holder.signal(Signal::SIGTERM);
-    holder.0.wait().unwrap();
+    holder.ended();
     assert!(!place.name.exists());
     lock(&place.name, &["--", "sh", "-c", "exit ${RINGCTL_LOCK_RECOVERED:-9}"]).with_code(9).quiet();
 }
@@ -208,8 +208,7 @@ fn an_interrupt_at_any_moment_of_the_start_ends_it() {
         let mut process = Kept(place.command("exec sleep 1000").spawn().unwrap());
         std::thread::sleep(std::time::Duration::from_micros(round * 150));
         process.signal(Signal::SIGINT);
-        wait_until("it ends", || process.0.try_wait().unwrap().is_some());
-        assert_eq!(process.0.wait().unwrap().signal(), Some(libc::SIGINT), "round {round}");
+        assert_eq!(process.ended().signal(), Some(libc::SIGINT), "round {round}");
     }
     lock(&place.name, &["--no-wait", "--", "true"]).succeeds().quiet();
 }
@@ -279,7 +278,7 @@ fn a_command_whose_input_is_a_pipe_reads_from_the_terminal() {
     terminal.type_keys("keys\n");
     terminal.wait_for("got keys");
     terminal.type_keys("\x03");
-    reads.0.wait().unwrap();
+    reads.ended();
     assert!(!place.name.exists(), "the interrupt has ended it: that is no crash");
 }
 

@@ -16,9 +16,7 @@ fn sources() -> Vec<String> {
 
 #[test]
 fn numbered_lines_are_sent_and_verified_where_there_is_no_input() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringctl"));
-    let output = command.args(["run", "--json"]).stdin(Stdio::null()).output().unwrap();
-    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let summary = Run::new(env!("CARGO_BIN_EXE_ringctl")).args(&["run", "--json"]).run().json();
     assert_eq!((&summary["schema"], &summary["verified"]), (&"ringpipe.run/1".into(), &true.into()));
     assert_eq!(
         (&summary["sent"]["items"], &summary["received"]["items"]),
@@ -166,12 +164,11 @@ fn a_killed_run_leaves_no_process_behind() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringctl"));
     let mut run = command.args(["run", "-p", "2", "-c", "2"]).stdin(Stdio::piped()).stdout(Stdio::null());
     run = run.stderr(Stdio::null());
-    let mut run = run.spawn().unwrap();
-    let pid = run.id();
+    let mut run = Kept(run.spawn().unwrap());
+    let pid = run.0.id();
     wait_until("the run has its workers", || children_of(pid).len() == 4);
     let children = children_of(pid);
-    run.kill().unwrap();
-    run.wait().unwrap();
+    run.kill();
     wait_until("the workers have ended", || !children.iter().any(|child| is_running(*child)));
     // The ring has no participant any more: `ringctl clean --yes` would remove it.
     for name in rings_of("run", pid) {

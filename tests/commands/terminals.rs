@@ -35,7 +35,7 @@ fn on_terminal(run: Run, output: bool) -> String {
     running.ended();
     // Before the watchdog, since the terminal is held open by no other process.
     drop(running);
-    String::from_utf8(reader.join().unwrap()).expect("no bytes that are no text")
+    String::from_utf8(join_soon(reader)).expect("no bytes that are no text")
 }
 
 /// Whether a character does more than to show itself, apart from the terminal's own line ends.

@@ -7,6 +7,7 @@
 #[path = "../../fuzz/harness/mod.rs"]
 mod harness;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{Random, env_number, report, seed, within};
@@ -37,7 +38,13 @@ fn one(name: &'static str, target: Target, bytes: Vec<u8>) {
 fn all(name: &'static str, target: Target) {
     let kept = corpus(name);
     assert!(kept.len() > 10, "{name}: the corpus is gone");
-    kept.iter().for_each(|bytes| one(name, target, bytes.clone()));
+    // Side by side: many of them wait.
+    let each = kept.len().div_ceil(4);
+    thread::scope(|scope| {
+        for part in kept.chunks(each) {
+            scope.spawn(move || part.iter().for_each(|bytes| one(name, target, bytes.clone())));
+        }
+    });
     let seed = seed();
     let mut random = Random::new(seed);
     let (begin, mut more) = (Instant::now(), 0);

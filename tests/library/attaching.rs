@@ -6,7 +6,7 @@ use nix::unistd::{ForkResult, fork};
 use ringpipe::{Error, ErrorKind, Liveness, Role};
 
 use crate::support::actor::RemoteActor;
-use crate::support::{TestName, options, wait_until, within};
+use crate::support::{TestName, join_soon, options, wait_until, within};
 
 #[test]
 fn two_handles_in_one_process_exchange_items() {
@@ -26,7 +26,7 @@ fn two_handles_in_one_process_exchange_items() {
         item.ack();
     }
     assert!(matches!(consumer.recv(), Err(Error::Ended)));
-    sender.join().unwrap();
+    join_soon(sender);
     ring.remove().unwrap();
 }
 

@@ -7,7 +7,7 @@ use ringpipe::internal::sys::segment::NameState;
 use ringpipe::{ErrorKind, Ring};
 
 use crate::support::actor::RemoteActor;
-use crate::support::{TestName, options};
+use crate::support::{TestName, join_soon, options};
 
 /// Runs `work` in this number of threads, which begin at once.
 fn at_once<T: Send + 'static>(threads: usize, work: impl Fn() -> T + Send + Clone + 'static) -> Vec<T> {
@@ -20,7 +20,7 @@ fn at_once<T: Send + 'static>(threads: usize, work: impl Fn() -> T + Send + Clon
         })
     };
     let running: Vec<_> = (0..threads).map(start).collect();
-    running.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    running.into_iter().map(join_soon).collect()
 }
 
 #[test]

@@ -16,7 +16,7 @@ use ringpipe::{
 };
 
 use crate::support::actor::RemoteActor;
-use crate::support::{TestName, other_disciplines, wait_until, within};
+use crate::support::{Run, TestName, consumer, join_soon, other_disciplines, producer, wait_until, within};
 
 /// Long enough for a waiter to have looked again several times.
 const SLICES: Duration = Duration::from_millis(150);
@@ -288,7 +288,7 @@ fn held_slots_that_keep_a_monitor_from_its_level_block_no_process() {
     within("more than the ring holds goes through", move || {
         let sender = std::thread::spawn(move || (0..100).for_each(|n| producer.send(&[n]).unwrap()));
         receive(&mut consumer, 0..100);
-        sender.join().unwrap();
+        join_soon(sender);
     });
     holder.signal(Signal::SIGCONT);
     assert_eq!(holder.does("ack"), "done");
@@ -311,9 +311,8 @@ fn the_commands_follow_the_discipline_that_the_ring_was_made_with() {
             let lines: String = (1..=2000).map(|n| format!("{n}\n")).collect();
             std::thread::scope(|scope| {
                 scope.spawn(|| ring.send_lines(&lines));
-                let run = std::process::Command::new(env!("CARGO_BIN_EXE_consumer")).arg(&ring.name).output();
-                let run = run.unwrap();
-                assert!(run.status.success() && run.stdout == lines.as_bytes(), "{name}, {run:?}");
+                let run = consumer(&ring, &[]).run().succeeds();
+                assert!(run.stdout == lines.as_bytes(), "{name}, {run:?}");
             });
         }
     }
@@ -340,18 +339,11 @@ fn bad_disciplines_thresholds_and_orders_are_usage_errors_that_say_what_is_expec
 #[test]
 fn a_producer_creates_a_ring_with_its_discipline_and_reports_a_different_one() {
     let name = TestName::new("producer-sync");
-    let produce = |sync: &str| {
-        let run = std::process::Command::new(env!("CARGO_BIN_EXE_producer"))
-            .args([&name, "--item", "x", "--sync", sync])
-            .output();
-        run.unwrap()
-    };
-    assert!(produce("polling").status.success());
+    let produce = |sync: &str| producer(&name, &["--item", "x", "--sync", sync]).run().succeeds();
+    produce("polling");
     let ring = Ring::open(&name).unwrap();
     assert_eq!(ring.discipline(), Discipline::Polling);
-    let second = produce("monitor");
-    assert!(second.status.success());
-    let said = String::from_utf8(second.stderr).unwrap();
+    let said = produce("monitor").stderr;
     assert!(said.contains("polling") && said.contains("no effect"), "{said}");
     assert_eq!(ring.participants().iter().filter(|one| one.role == Role::Producer).count(), 0);
     ring.remove().unwrap();
@@ -449,8 +441,8 @@ fn tokens_do_not_accumulate_while_many_processes_work() {
             })
         })
         .collect();
-    senders.into_iter().for_each(|sender| sender.join().unwrap());
-    let received: usize = receivers.into_iter().map(|receiver| receiver.join().unwrap()).sum();
+    senders.into_iter().for_each(join_soon);
+    let received: usize = receivers.into_iter().map(join_soon).sum();
     assert_eq!(received, 40_000);
     let (items, room, mutex) = semaphores(&ring);
     // Each participant may have left a few behind: what it was about to take when the stream ended, and one for
@@ -625,12 +617,10 @@ fn a_process_in_another_time_namespace_finds_room_for_its_large_items() {
         among_busy_small_ones(discipline, |_, name| {
             // `timeout` has a clock of its own in there, and only measures with it.
             let script = "head -c 2000 /dev/zero | tr '\\0' x | timeout 20 \"$PRODUCER\" \"$RING\"";
-            let sent = elsewhere(script)
-                .env("PRODUCER", env!("CARGO_BIN_EXE_producer"))
-                .env("RING", name)
-                .output()
-                .unwrap();
-            assert!(sent.status.success(), "{discipline}: {sent:?}");
+            let mut sends = elsewhere(script);
+            sends.env("PRODUCER", env!("CARGO_BIN_EXE_producer")).env("RING", name);
+            let sent = Run::of(sends).run();
+            assert_eq!(sent.code, Some(0), "{discipline}: {sent:?}");
         });
     }
 }

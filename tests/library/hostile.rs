@@ -12,9 +12,12 @@ use ringpipe::internal::layout::{head, header};
 use ringpipe::internal::protocol::word::{Codec, Tag};
 use ringpipe::{Consumer, OnFull, Producer, Ring, StopFlag};
 
+use crate::support::scale::is_ci;
 use crate::support::{Random, TestName, env_number, options, report, seed, within};
 
-const CASES: u64 = 3000;
+const CASES: u64 = 1000;
+/// The same at the scale of the gate.
+const CASES_CI: u64 = 3000;
 const SLOT: u64 = 16;
 
 /// A ring with its handles, and its file, for tests that damage it.
@@ -124,7 +127,7 @@ impl Victim {
 #[test]
 fn hostile_bytes_give_values_or_errors_and_never_a_panic_or_an_endless_loop() {
     let seed = seed();
-    let cases = env_number("RINGPIPE_HOSTILE_CASES").unwrap_or(CASES);
+    let cases = env_number("RINGPIPE_HOSTILE_CASES").unwrap_or(if is_ci() { CASES_CI } else { CASES });
     report(&format!("hostile: seed {seed}, {cases} cases"));
     // Few at a time: on a busy machine a wait by sched_yield takes other processes' slices.
     for first in (0..cases).step_by(5) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringpipe::{Error, ErrorKind, ItemKey, OnFull, Ring};
 
-use crate::support::{TestName, options};
+use crate::support::{TestName, join_soon, options};
 
 const MOMENT: Duration = Duration::from_millis(5);
 
@@ -99,7 +99,7 @@ fn a_send_under_another_key_waits_for_room() {
         last = Some((item.to_vec(), item.key()));
         item.ack();
     }
-    sends.join().unwrap().unwrap();
+    join_soon(sends).unwrap();
     assert_eq!(last, Some((b"answer".to_vec(), key)));
     ring.remove().unwrap();
 }

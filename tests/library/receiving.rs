@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ringpipe::{Activity, Consumer, Error, Ring};
 
 use crate::support::actor::RemoteActor;
-use crate::support::{TestName, options, report, wait_until, within};
+use crate::support::{TestName, join_soon, options, report, wait_until, within};
 
 fn ring(what: &str) -> (TestName, Ring) {
     let name = TestName::new(what);
@@ -122,7 +122,7 @@ fn an_item_goes_to_one_consumer_only() {
         producer.send(&n.to_le_bytes()).unwrap();
     }
     drop(producer);
-    let mut all: Vec<u64> = receivers.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+    let mut all: Vec<u64> = receivers.into_iter().flat_map(join_soon).collect();
     all.sort();
     assert!(all == (0..20_000).collect::<Vec<u64>>());
     ring.remove().unwrap();
@@ -288,7 +288,7 @@ fn two_sleeping_consumers_wake_when_items_are_published_out_of_order() {
         longest = came.iter().map(|(_, at)| at.duration_since(committed)).max().unwrap().max(longest);
         came.sort();
         assert_eq!(came.map(|(bytes, _)| bytes), [b"1", b"2"]);
-        sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+        sleepers.into_iter().for_each(join_soon);
     }
     report(&format!("receiving: the second of two sleepers had its item after {longest:?} at most"));
     ring.remove().unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringpipe::{DropObserver, Error, ErrorKind, ItemKey, OnFull, Producer, Ring, StopFlag};
 
 use crate::support::actor::RemoteActor;
-use crate::support::{Random, TestName, options, seed};
+use crate::support::{Random, TestName, join_soon, options, seed};
 
 fn ring(what: &str, capacity: u64) -> (TestName, Ring) {
     let name = TestName::new(what);
@@ -340,7 +340,7 @@ fn streams_of_bytes_go_through_writer_and_reader() {
     let sender = std::thread::spawn(move || producer.writer(1000).write_all(&sent).unwrap());
     let mut received = Vec::new();
     consumer.reader().read_to_end(&mut received).unwrap();
-    sender.join().unwrap();
+    join_soon(sender);
     assert!(received == bytes);
     ring.remove().unwrap();
 }
@@ -615,7 +615,7 @@ fn a_producer_that_waits_to_drop_the_oldest_drops_an_item_given_back_meanwhile()
     let waits = |one: &ringpipe::ParticipantInfo| one.activity == ringpipe::Activity::WaitingForRoom;
     crate::support::wait_until("it waits", || ring.participants().iter().any(waits));
     drop(held);
-    let (sent, dropped) = waiter.join().unwrap();
+    let (sent, dropped) = join_soon(waiter);
     assert!(sent.is_ok(), "{sent:?}");
     assert_eq!(dropped, 1);
     drop(consumer);

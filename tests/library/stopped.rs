@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use ringpipe::{Error, Ring};
 
 use crate::support::actor::RemoteActor;
-use crate::support::{TestName, options, within};
+use crate::support::{TestName, join_soon, options, within};
 
 fn ring(what: &str, capacity: u64) -> (TestName, Ring) {
     let name = TestName::new(what);
@@ -241,8 +241,8 @@ fn small_and_large_items_pass_a_held_slot_together() {
         for _ in 0..2200 {
             consumer.recv().unwrap().ack();
         }
-        larges.join().unwrap();
-        smalls.join().unwrap();
+        join_soon(larges);
+        join_soon(smalls);
     });
     holder.signal(Signal::SIGCONT);
     assert_eq!(holder.does("ack"), "done");

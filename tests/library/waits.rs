@@ -6,7 +6,7 @@ use std::time::Duration;
 use ringpipe::internal::layout::head;
 use ringpipe::{Activity, Discipline, Error, OnFull, Ring, RingOptions};
 
-use crate::support::{TestName, wait_until, within};
+use crate::support::{TestName, join_soon, wait_until, within};
 
 fn ring(what: &str, discipline: Discipline) -> (TestName, Ring) {
     let name = TestName::new(what);
@@ -40,7 +40,7 @@ fn a_finished_wait_is_no_longer_announced() {
         let waiter = std::thread::spawn(move || consumer.recv().map(|item| item.ack()));
         wait_until("it is announced", || name.word(head::ITEMS_WAITING) == 1);
         ring.close();
-        assert!(waiter.join().unwrap().is_err());
+        assert!(join_soon(waiter).is_err());
         ring.remove().unwrap();
     }
 }
@@ -61,7 +61,7 @@ fn a_producer_of_a_large_item_makes_a_fairness_request_and_withdraws_it() {
         (0..8).for_each(|_| consumer.recv().unwrap().ack());
         drop(consumer);
     });
-    let producer = waiter.join().unwrap();
+    let producer = join_soon(waiter);
     assert_eq!(name.word(head::FAIRNESS), 0, "it has thanked them");
     let doing: Vec<Activity> = ring.participants().iter().map(|one| one.activity).collect();
     assert_eq!(doing, [Activity::Busy; 2], "it waits no more");

@@ -4,6 +4,7 @@
 //! The last three tell the same stories (`tests/support/heap`), each on words and threads of its own (`world`).
 
 #[path = "../support/scale.rs"]
+#[allow(dead_code, reason = "each test binary uses its part")]
 mod scale;
 
 mod loom;

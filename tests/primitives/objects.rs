@@ -6,7 +6,7 @@ use std::time::Duration;
 use ringpipe::sync::{self, Condition, Event, Lock, Semaphore};
 use ringpipe::{ErrorKind, Ring, RingOptions, StopFlag};
 
-use crate::support::{TestName, within};
+use crate::support::{TestName, join_soon, within};
 
 const SHORT: Duration = Duration::from_millis(5);
 
@@ -209,7 +209,7 @@ fn a_wait_that_is_stopped_gives_its_notification_to_the_next() {
     let waits = std::thread::spawn(move || kind(hasty.lock().unwrap().wait()));
     std::thread::sleep(SHORT);
     stop.raise();
-    assert_eq!(waits.join().unwrap(), Some(ErrorKind::Interrupted));
+    assert_eq!(join_soon(waits), Some(ErrorKind::Interrupted));
     assert!(!condition.lock().unwrap().notify_one(), "it waits no more");
     condition.remove().unwrap();
 }

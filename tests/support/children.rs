@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::prctl;
 use nix::sys::signal::{self, Signal};
@@ -71,12 +71,18 @@ impl Kept {
     /// Its exit code when it has ended; `None` if a signal ended it.
     #[track_caller]
     pub fn wait(&mut self) -> Option<i32> {
+        self.ended().code()
+    }
+
+    /// How it ended, within the watchdog's time: `Child::wait` would hang with it.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         wait_until("end of the process", || {
             status = self.0.try_wait().unwrap();
             status.is_some()
         });
-        status.unwrap().code()
+        status.unwrap()
     }
 }
 

@@ -48,15 +48,15 @@ impl Run {
         Run { command, input: None, reads_late: false, paused: None }.with_signals(&[])
     }
 
-    /// Starts with these signals ignored, and the others that end a process as they are by default.
-    pub fn with_signals(mut self, ignored: &'static [i32]) -> Self {
+    /// Starts with these signals ignored, and the others as they are by default: see `signals`.
+    pub fn with_signals(mut self, ignored: &[i32]) -> Self {
+        let ignored = ignored.to_vec();
         // SAFETY: prctl and signal may be called between fork and exec.
         unsafe {
             self.command.pre_exec(move || {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-                    let ignore = ignored.contains(&signal);
-                    libc::signal(signal, if ignore { libc::SIG_IGN } else { libc::SIG_DFL });
+                for signal in &ignored {
+                    libc::signal(*signal, libc::SIG_IGN);
                 }
                 Ok(())
             });

@@ -1,6 +1,7 @@
 //! Tests that run on rings of every discipline.
 
 use std::process::Command;
+use std::thread;
 
 use ringpipe::{Discipline, RingOptions};
 
@@ -29,10 +30,15 @@ pub fn under_every_discipline(arguments: &[&str]) {
     if std::env::var_os(SYNC).is_some() {
         return;
     }
-    for discipline in other_disciplines() {
-        let name = discipline.name();
-        let this = std::env::current_exe().expect("the test binary has a path");
-        let run = Command::new(this).args(arguments).env(SYNC, name).output().expect("it runs");
+    let start = |discipline: Discipline| {
+        let mut command = Command::new(std::env::current_exe().expect("the test binary has a path"));
+        command.args(arguments).env(SYNC, discipline.name());
+        thread::spawn(move || command.output().expect("it runs"))
+    };
+    // Side by side: they sleep much of the time.
+    let runs: Vec<_> = other_disciplines().map(|discipline| (discipline.name(), start(discipline))).collect();
+    for (name, run) in runs {
+        let run = run.join().expect("it has ended");
         let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
         assert!(run.status.success(), "under {name}:\n{out}\n{err}");
         let passed = out.lines().find(|line| line.starts_with("test result")).unwrap_or_default();

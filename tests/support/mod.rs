@@ -1,6 +1,6 @@
 //! What all test binaries share: names that leave nothing behind, waiting under a watchdog, child processes that
-//! never outlive their test, an actor in another process, the commands. `heap` is included by the models alone, each of
-//! which says what a word and a thread are.
+//! never outlive their test and start with the default signals, an actor in another process, the commands. `heap` is
+//! included by the models alone, each of which says what a word and a thread are.
 #![allow(dead_code, unused_imports, missing_docs, reason = "each test binary uses its part")]
 
 pub mod actor;
@@ -15,6 +15,7 @@ mod random;
 #[cfg(feature = "cli")]
 mod ringctl;
 pub mod scale;
+pub mod signals;
 #[cfg(feature = "cli")]
 pub mod terminal;
 #[cfg(feature = "cli")]

@@ -4,7 +4,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::env_number;
@@ -49,6 +49,13 @@ pub fn within<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + '
         Err(RecvTimeoutError::Timeout) => panic!("watchdog: hangs: {what}"),
         Err(_) => std::panic::resume_unwind(worker.join().expect_err("it sent nothing")),
     }
+}
+
+/// The result of a thread that ends soon; a panic of its own goes on here.
+#[track_caller]
+pub fn join_soon<T>(thread: JoinHandle<T>) -> T {
+    wait_until("end of a thread", || thread.is_finished());
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Closes the reading end of a pipe, and waits until no process has it any more: a process that another test is starting

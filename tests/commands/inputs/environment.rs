@@ -8,8 +8,8 @@ use std::path::Path;
 use ringpipe::RingOptions;
 
 use crate::inputs::commands::path;
-use crate::inputs::options::shared_out;
 use crate::inputs::verdict::{is_orderly, without_colours};
+use crate::support::scale::Share;
 use crate::support::{Ended, Run, TestName, producer};
 
 /// Read by the commands themselves, and by the libraries that draw, colour, and read files for them.
@@ -109,12 +109,12 @@ fn no_value_of_a_variable_changes_how_a_command_ends() {
         ("producer", &["-n", "0", "--no-create", "--stats", "-q"]),
         ("consumer", &["--no-wait", "-n", "0"]),
     ];
-    let mut turn = 0;
+    let mut share = Share::new(9);
     for (program, arguments) in calls {
         let run = || Run::new(path(program)).args(arguments).arg(&ring.name);
         let usual = run().run();
         for variable in VARIABLES {
-            for value in shared_out(bad_values(), &mut turn) {
+            for value in bad_values().into_iter().filter(|_| share.takes()) {
                 let call = format!(
                     "{variable}={} {program} {}",
                     value.to_string_lossy().chars().take(30).collect::<String>(),

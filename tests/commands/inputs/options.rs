@@ -8,16 +8,7 @@ use clap::Arg;
 use crate::inputs::commands::{Leaf, good_values, leaves, listed_values, spelled, value_name, with_value};
 use crate::inputs::verdict::{is_orderly, is_usage_error};
 use crate::support::TestName;
-use crate::support::scale::is_ci;
-
-/// Every third of these values, another one at each turn, but at the scale of the gate all of them.
-pub fn shared_out(values: Vec<OsString>, turn: &mut usize) -> Vec<OsString> {
-    if is_ci() {
-        return values;
-    }
-    *turn += 1;
-    values.into_iter().skip(*turn % 3).step_by(3).collect()
-}
+use crate::support::scale::{Share, is_ci};
 
 /// Values that no option of this kind may take.
 fn bad_values(arg: &Arg) -> Vec<OsString> {
@@ -191,10 +182,10 @@ fn joined(parts: &[&[OsString]]) -> Vec<OsString> {
 #[test]
 fn a_value_that_an_option_cannot_have_is_a_usage_error() {
     let ring = TestName::new("bad");
-    let (mut tried, mut turn) = (0, 0);
+    let (mut tried, mut share) = (0, Share::new(11));
     for leaf in leaves() {
         for arg in leaf.valued() {
-            for value in shared_out(bad_values(arg), &mut turn) {
+            for value in bad_values(arg).into_iter().filter(|_| share.takes()) {
                 let mut arguments = leaf.required_but(Some(arg), &ring.name);
                 if arg.is_positional() {
                     arguments.push("--".into());
@@ -207,16 +198,16 @@ fn a_value_that_an_option_cannot_have_is_a_usage_error() {
             }
         }
     }
-    assert!(tried > if is_ci() { 2000 } else { 600 }, "only {tried} were tried");
+    assert!(tried > if is_ci() { 2000 } else { 180 }, "only {tried} were tried");
     println!("{tried} bad values");
 }
 
 #[test]
 fn an_option_that_takes_no_value_and_gets_one_is_a_usage_error() {
-    let ring = TestName::new("flag");
+    let (ring, mut share) = (TestName::new("flag"), Share::new(2));
     for leaf in leaves() {
         for flag in leaf.flags().filter(|flag| flag.get_long().is_some()) {
-            for value in ["", "true", "1"] {
+            for value in ["", "true", "1"].into_iter().filter(|_| share.takes()) {
                 let mut option = spelled(flag);
                 option.push(format!("={value}"));
                 let arguments = joined(&[&leaf.required(&ring.name), &[option]]);
@@ -228,10 +219,11 @@ fn an_option_that_takes_no_value_and_gets_one_is_a_usage_error() {
 
 #[test]
 fn an_option_without_its_value_is_a_usage_error() {
-    let ring = TestName::new("none");
+    let (ring, mut share) = (TestName::new("none"), Share::new(3));
     for leaf in leaves() {
         let needs_value = |arg: &&Arg| arg.get_num_args().is_none_or(|values| values.min_values() > 0);
-        for arg in leaf.valued().filter(|arg| !arg.is_positional()).filter(needs_value) {
+        let args = leaf.valued().filter(|arg| !arg.is_positional()).filter(needs_value);
+        for arg in args.filter(|_| share.takes()) {
             let arguments = joined(&[&leaf.required_but(Some(arg), &ring.name), &[spelled(arg)]]);
             is_usage_error(&leaf.run(&arguments).run(), &call(&leaf, &arguments));
         }
@@ -240,11 +232,11 @@ fn an_option_without_its_value_is_a_usage_error() {
 
 #[test]
 fn an_option_that_is_given_twice_is_a_usage_error_or_repeats() {
-    let ring = TestName::new("twice");
+    let (ring, mut share) = (TestName::new("twice"), Share::new(3));
     for leaf in leaves() {
         let valued = leaf.valued().filter(|arg| !arg.is_positional()).map(|arg| (arg, good_argument(arg)));
         let flags = leaf.flags().map(|flag| (flag, spelled(flag)));
-        for (arg, option) in valued.chain(flags) {
+        for (arg, option) in valued.chain(flags).filter(|_| share.takes()) {
             let required = leaf.required_but(Some(arg), &ring.name);
             let bounds = leaf.bounds(std::slice::from_ref(&option));
             let arguments = joined(&[&required, &bounds, &[option.clone(), option]]);
@@ -290,11 +282,11 @@ fn options_that_exclude_each_other_are_a_usage_error_together() {
 
 #[test]
 fn an_unknown_option_or_argument_is_a_usage_error() {
-    let ring = TestName::new("unknown");
+    let (ring, mut share) = (TestName::new("unknown"), Share::new(3));
     for leaf in leaves() {
-        for unknown in
-            ["--no-such-option", "--no-such-option=1", "-\u{fc}", "-@", "--=", "--=x", "---", "--Help"]
-        {
+        let unknown =
+            ["--no-such-option", "--no-such-option=1", "-\u{fc}", "-@", "--=", "--=x", "---", "--Help"];
+        for unknown in unknown.into_iter().filter(|_| share.takes()) {
             let arguments = joined(&[&leaf.required(&ring.name), &[unknown.into()]]);
             is_usage_error(&leaf.run(&arguments).run(), &call(&leaf, &arguments));
         }
@@ -318,11 +310,12 @@ fn an_unknown_option_or_argument_is_a_usage_error() {
 
 #[test]
 fn the_lowest_and_highest_values_of_options_end_in_a_documented_way() {
-    let mut tried = 0;
+    let (mut tried, mut share) = (0, Share::new(5));
     for leaf in leaves() {
         for arg in leaf.valued().filter(|arg| listed_values(arg).is_none()) {
             let kind = value_name(arg);
-            for value in extreme_values(&kind).iter().filter(|value| !goes_on(&leaf, arg, value)) {
+            let values = extreme_values(&kind).iter().filter(|value| !goes_on(&leaf, arg, value));
+            for value in values.filter(|_| share.takes()) {
                 let ring = TestName::new("extreme").stays();
                 let option = with_value(arg, OsStr::new(value));
                 let bounds = leaf.bounds(std::slice::from_ref(&option));

@@ -11,13 +11,12 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
 use ringpipe::testing::history::{Log, process_number};
 use ringpipe::{Error, Ring, RingOptions};
 use serde_json::Value;
 
 use crate::support::{Ended, ringctl};
-use crate::support::{Kept, Random, TestName, again, die_with_parent, env_number, report, seed};
+use crate::support::{Kept, Random, TestName, again, die_with_parent, env_number, report, scale, seed};
 use simulation::{CAPACITY, CONSUMERS, PRODUCERS, Simulation, history, mutate};
 
 /// Checks these texts, each a log of its own.
@@ -243,7 +242,7 @@ fn a_forwarded_key_may_come_many_times_but_not_never() {
 fn random_right_histories_are_clean_and_any_one_mutation_is_found() {
     let seed = seed();
     let capacity = CAPACITY.to_string();
-    for n in 0..60 {
+    for n in 0..if scale::is_ci() { 60 } else { 20 } {
         let mut logs = history(seed + n, 300);
         let texts = |logs: &[String]| {
             let logs: Vec<&str> = logs.iter().map(String::as_str).collect();
@@ -258,7 +257,8 @@ fn random_right_histories_are_clean_and_any_one_mutation_is_found() {
 
 #[test]
 fn a_large_history_is_checked_in_one_pass() {
-    let events = env_number("RINGPIPE_HISTORY_EVENTS").unwrap_or(1_000_000);
+    let events =
+        env_number("RINGPIPE_HISTORY_EVENTS").unwrap_or(if scale::is_ci() { 1_000_000 } else { 300_000 });
     let temporary = tempfile::tempdir().unwrap();
     let kept = std::env::var_os("RINGPIPE_HISTORY_FOLDER");
     let folder = kept.as_deref().map_or(temporary.path(), Path::new);
@@ -360,13 +360,11 @@ fn a_real_run_with_kills_is_clean() {
     for _ in 0..60 {
         std::thread::sleep(Duration::from_millis(2 + random.below(20)));
         let n = random.below(6) as usize;
-        workers[n].signal(Signal::SIGKILL);
-        workers[n].0.wait().unwrap();
+        workers[n].kill();
         workers[n] = start(roles[n]);
     }
     for worker in &mut workers {
-        worker.signal(Signal::SIGKILL);
-        worker.0.wait().unwrap();
+        worker.kill();
     }
     let survivor = folder.path().join("survivor").display().to_string();
     let mut log = Log::open(&survivor).unwrap();

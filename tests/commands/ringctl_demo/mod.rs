@@ -180,7 +180,7 @@ fn the_ring_fills_while_all_workers_are_dead_and_nothing_is_lost() {
 
 #[test]
 fn the_same_kill_stops_the_ring_of_the_textbooks_and_the_picture_says_why() {
-    for size in ["80x24", "120x40", "40x12"] {
+    for size in sizes(&["80x24", "120x40", "40x12"]) {
         let steps = [
             "key t",
             "wait done 2",

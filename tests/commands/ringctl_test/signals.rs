@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use super::{Bench, fails};
-use crate::support::{Ended, wait_until};
+use crate::support::{Ended, join_soon, wait_until};
 
 /// It has ended by the signal, without a verdict.
 #[track_caller]
@@ -85,7 +85,7 @@ fn a_signal_ends_the_reading_of_an_endless_file() {
         let writer = thread::spawn(move || while pipe.write_all(b"yes\n").is_ok() {});
         running.signal(libc::SIGTERM);
         was_interrupted(running.end());
-        writer.join().unwrap();
+        join_soon(writer);
     }
 }
 

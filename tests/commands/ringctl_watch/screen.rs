@@ -127,8 +127,7 @@ fn the_terminal_is_restored_however_watching_ends() {
         let mut screen = Screen::start(&name);
         screen.shows("What happens", 1);
         screen.process.signal(signal);
-        assert_eq!(screen.process.wait(), None);
-        assert_eq!(screen.process.0.wait().unwrap().signal(), Some(signal as i32));
+        assert_eq!(screen.process.ended().signal(), Some(signal as i32));
         screen.is_given_back();
     }
     let name = TestName::ring("watch-key", &[]);

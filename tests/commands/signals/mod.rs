@@ -4,6 +4,7 @@
 //! A share runs in `cargo test`. In full, on a machine that does nothing else:
 //! `RINGPIPE_SIGNALS=10000 cargo test --release --test commands signals:: -- --nocapture`
 
+mod inherited;
 mod states;
 mod stopped;
 mod trial;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ringpipe::{Consumer, Producer, Ring, RingOptions};
 
 use crate::signals::trial::{ASKING, Times, ask_to_leave, left_as_asked};
-use crate::support::{Run, Running, TestName, consumer, producer};
+use crate::support::{Run, Running, TestName, consumer, producer, scale};
 
 /// A state, by how the process is called and what it finds.
 struct State {
@@ -132,7 +132,8 @@ impl Count {
 }
 
 fn trials() -> u64 {
-    std::env::var("RINGPIPE_SIGNALS").map_or(320, |trials| trials.parse().unwrap())
+    let usual = if scale::is_ci() { 320 } else { 120 };
+    std::env::var("RINGPIPE_SIGNALS").map_or(usual, |trials| trials.parse().unwrap())
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringpipe::{Activity, Liveness, RingOptions, Role};
 
-use crate::support::{TestName, consumer, producer, seq, wait_until};
+use crate::support::{TestName, consumer, producer, scale, seq, wait_until};
 
 /// Whether the kernel shows the process as stopped.
 fn is_stopped(pid: i32) -> bool {
@@ -15,7 +15,7 @@ fn is_stopped(pid: i32) -> bool {
 #[test]
 fn other_processes_continue_while_one_is_suspended_and_do_not_take_it_for_dead() {
     const LINES: u64 = 20_000;
-    for turn in 0..4 {
+    for turn in 0..if scale::is_ci() { 4 } else { 2 } {
         let ring = TestName::made("tstp", &RingOptions::new().capacity(64));
         // One of each side will be stopped, at some time; the other goes on.
         let mut senders = [0, 1].map(|_| producer(&ring, &["--rate", "9000"]).input(seq(LINES)).spawn());

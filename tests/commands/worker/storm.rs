@@ -41,7 +41,7 @@ say C
 
 #[test]
 fn no_item_is_lost_or_done_twice_without_a_reason_whatever_is_killed() {
-    let kills = env_number("RINGPIPE_WORKER_KILLS").unwrap_or(if scale::is_ci() { 80 } else { 30 });
+    let kills = env_number("RINGPIPE_WORKER_KILLS").unwrap_or(if scale::is_ci() { 80 } else { 20 });
     let seed = seed();
     let mut random = Random::new(seed);
     let work = Work::new("storm", &[]);

@@ -89,7 +89,7 @@ fn rows_of(group: &str) -> Vec<Row> {
         }
     }
     for worker in &mut workers {
-        let status = worker.0.wait().expect("it ends");
+        let status = worker.ended();
         assert!(status.success(), "a worker of {group} failed: {status}");
     }
     rows

@@ -39,14 +39,14 @@ impl Share {
     }
 
     /// Whether the `m`-th scenario is tried on the `n`-th kind of ring. A sample tries each on one of the two kinds of
-    /// the default discipline, and every second one on a kind of the three others; at the scale of the gate each on all.
+    /// the default discipline, and every fourth one on a kind of the three others; at the scale of the gate each on all.
     /// Few try each on one kind.
     pub fn tries(self, n: usize, m: usize) -> bool {
         match self {
             Share::Few => n == 0,
             Share::Sample if is_ci() => true,
             Share::Sample if n < 2 => (n + m).is_multiple_of(2),
-            Share::Sample => (n + m).is_multiple_of(3) && m.is_multiple_of(2),
+            Share::Sample => (n + m).is_multiple_of(3) && m.is_multiple_of(4),
             Share::Full | Share::Every => true,
         }
     }

@@ -1,20 +1,20 @@
 //! A process that stays, and makes, opens, uses and leaves a ring all the time, through the library.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ringpipe::{ErrorKind, RingOptions};
 
-use crate::support::{TestName, wait_until};
+use crate::support::{Kept, TestName, wait_until};
 
 const RING: &str = "RINGPIPE_SOAK_REATTACH";
 /// Told when it has used the ring so often.
 const TURNS: u64 = 20;
 
 pub struct Reattacher {
-    child: Child,
+    child: Kept,
     orders: ChildStdin,
     ordered: u64,
     done: Arc<AtomicU64>,
@@ -27,8 +27,8 @@ impl Reattacher {
             .args(["--exact", "--nocapture", "soak::reattach::process_that_attaches_again"])
             .env(RING, &ring.name);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let (orders, answers) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut child = Kept(command.spawn().unwrap());
+        let (orders, answers) = (child.0.stdin.take().unwrap(), child.0.stdout.take().unwrap());
         let done = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&done);
         std::thread::spawn(move || {
@@ -42,7 +42,7 @@ impl Reattacher {
     }
 
     pub fn pid(&self) -> i32 {
-        self.child.id() as i32
+        self.child.pid().as_raw()
     }
 
     /// Another few turns, unless it is at some.
@@ -59,7 +59,7 @@ impl Reattacher {
 
     pub fn end(mut self) {
         drop(self.orders);
-        assert!(self.child.wait().unwrap().success());
+        assert!(self.child.ended().success());
     }
 }
 

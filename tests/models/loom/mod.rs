@@ -55,7 +55,8 @@ fn end(explored: Explored, preemptions: Option<usize>) -> String {
 fn every_scenario_passes() {
     for scenario in scenarios::all().filter(|scenario| scenario.name.contains(&only())) {
         let begin = Instant::now();
-        let explored = explore(scenario, asked_runs().unwrap_or(500))
+        let usual = if crate::scale::is_ci() { 500 } else { 200 };
+        let explored = explore(scenario, asked_runs().unwrap_or(usual))
             .unwrap_or_else(|wrong| panic!("{}: {wrong}\n{}", scenario.name, heap::trace::end()));
         let end = end(explored, scenario.preemptions);
         let time = begin.elapsed().as_secs_f32();

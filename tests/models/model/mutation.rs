@@ -133,6 +133,13 @@ impl Mutation {
     }
 }
 
+impl Mutation {
+    /// Whether it is noticed only after most of the time that all take.
+    pub fn takes_long(self) -> bool {
+        matches!(self, Mutation::AcknowledgeBlindly | Mutation::ClaimBlindly | Mutation::RenewBlindly)
+    }
+}
+
 /// For each mutation the system that is to expose it.
 pub fn mutated() -> Vec<Scenario> {
     use Mutation::*;

@@ -17,7 +17,7 @@ pub const FOUR: &[u8] = &[1, 1, 1, 1];
 /// One item of two slots.
 pub const WIDE: &[u8] = &[2];
 /// Generated states after which an exploration ends, unless it is to be full.
-const QUICK: usize = 40_000;
+const QUICK: usize = 15_000;
 const GATE: usize = 120_000;
 const FULL: usize = 10_000_000;
 

@@ -20,7 +20,13 @@ use heap::waking::{self, Both};
 
 /// How often each story is told; under Miri once for each of its seeds.
 fn times() -> u32 {
-    let default = if cfg!(miri) { 1 } else { 200 };
+    let default = if cfg!(miri) {
+        1
+    } else if crate::scale::is_ci() {
+        200
+    } else {
+        50
+    };
     if cfg!(miri) {
         return default;
     }

@@ -54,9 +54,24 @@ pub struct Seen {
 }
 
 impl Seen {
+    fn new(ring: &RingObserver, slot: Slot) -> Self {
+        Seen { item: ring.slot_item(&slot, BEGINNING), slot }
+    }
+
     /// The item, if there is one.
     pub fn id(&self) -> Option<ItemId> {
         self.item.as_ref().map(|item| (item.producer, item.sequence))
+    }
+
+    /// Whether an item begins there.
+    pub fn has_item(&self) -> bool {
+        use SlotState::{Reading, Ready, Redeliver};
+        self.slot.part == 0 && matches!(self.slot.state, Ready | Reading | Redeliver)
+    }
+
+    /// Whether an item begins there which could not be read: the slot changed meanwhile.
+    pub fn is_unread(&self) -> bool {
+        self.has_item() && self.item.is_none()
     }
 }
 
@@ -72,7 +87,8 @@ pub struct Observation {
     pub census: Census,
 }
 
-/// How often a ring is read again in which a slot belongs to a participant that came while it was read.
+/// How often a ring is read again in which a slot belongs to a participant that came while it was read, and how
+/// often slots are whose item could not be read.
 const AGAIN: usize = 3;
 
 impl Observation {
@@ -91,17 +107,30 @@ impl Observation {
     fn read(ring: &RingObserver) -> Result<Self> {
         let snapshot = ring.snapshot()?;
         let in_bucket = snapshot.capacity.div_ceil(MOST_SLOTS);
-        let (mut slots, mut buckets, mut census) = (Vec::new(), Vec::new(), Census::default());
-        for slot in ring.slots() {
-            if slot.number % in_bucket == 0 {
-                buckets.push(Census::default());
-            }
-            buckets.iter_mut().last().into_iter().chain([&mut census]).for_each(|one| one.add(slot.state, 1));
-            if in_bucket == 1 {
-                slots.push(Seen { item: ring.slot_item(&slot, BEGINNING), slot });
+        let mut slots = Vec::new();
+        if in_bucket == 1 {
+            slots.extend(ring.slots().map(|slot| Seen::new(ring, slot)));
+            read_again(&mut slots, ring);
+        }
+        let mut buckets = vec![Census::default(); snapshot.capacity.div_ceil(in_bucket) as usize];
+        let mut count = |slot: &Slot| buckets[(slot.number / in_bucket) as usize].add(slot.state, 1);
+        match in_bucket {
+            1 => slots.iter().for_each(|seen| count(&seen.slot)),
+            _ => ring.slots().for_each(|slot| count(&slot)),
+        }
+        let mut census = Census::default();
+        buckets.iter().for_each(|bucket| census.join(bucket));
+        Ok(Observation { at: Instant::now(), snapshot, slots, buckets, census })
+    }
+
+    /// Completes this observation by the one before it: an item that could not be read now is the one that was
+    /// seen in the same slot at the same position. A slot holds one item at each position.
+    fn remember(&mut self, before: &Observation) {
+        for (now, before) in self.slots.iter_mut().zip(&before.slots) {
+            if now.is_unread() && before.has_item() && now.slot.position == before.slot.position {
+                now.item = before.item.clone();
             }
         }
-        Ok(Observation { at: Instant::now(), snapshot, slots, buckets, census })
     }
 
     fn knows_all_owners(&self) -> bool {
@@ -128,6 +157,23 @@ impl Observation {
     /// The participant of this number.
     pub fn participant(&self, number: u32) -> Option<&ParticipantInfo> {
         self.snapshot.participants.iter().find(|one| one.number == number)
+    }
+}
+
+/// Reads slots again whose item could not be read: it was taken, acknowledged or given back at that moment.
+fn read_again(slots: &mut [Seen], ring: &RingObserver) {
+    for _ in 0..AGAIN {
+        if !slots.iter().any(Seen::is_unread) {
+            return;
+        }
+        let mut replaces = false;
+        for (seen, slot) in slots.iter_mut().zip(ring.slots()) {
+            // To where both an old and a new item, or claim, begins: no slot is left inside of one that is gone.
+            replaces = seen.is_unread() || replaces && (seen.slot.part > 0 || slot.part > 0);
+            if replaces {
+                *seen = Seen::new(ring, slot);
+            }
+        }
     }
 }
 
@@ -178,9 +224,16 @@ impl Watched {
     /// # Errors
     /// As [`RingObserver::snapshot`].
     pub fn observe(&mut self) -> Result<Observation> {
-        let before = std::mem::replace(&mut self.last, Observation::new(&self.ring)?);
+        let look = Observation::new(&self.ring)?;
+        Ok(self.go_on_to(look))
+    }
+
+    /// Makes this the latest observation, and returns the one before.
+    fn go_on_to(&mut self, mut look: Observation) -> Observation {
+        look.remember(&self.last);
+        let before = std::mem::replace(&mut self.last, look);
         self.get_to_know();
-        Ok(before)
+        before
     }
 
     fn get_to_know(&mut self) {
@@ -189,3 +242,6 @@ impl Watched {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -228,11 +228,9 @@ impl Changes<'_> {
 /// The slot as it was, with its item, if the item was taken and finished during the observation: its header
 /// identifies the item.
 fn left_unread(before: &Seen, now: &Seen, capacity: u64) -> Option<Seen> {
-    let had_item = matches!(before.slot.state, SlotState::Ready | SlotState::Redeliver | SlotState::Reading);
-    let unread = had_item && before.slot.part == 0 && before.item.is_none();
     let is_next = now.slot.position == before.slot.position.wrapping_add(capacity);
     let left = now.slot.state == SlotState::Free && is_next && now.item.is_some();
-    (unread && left).then(|| Seen { slot: before.slot, item: now.item.clone() })
+    (before.is_unread() && left).then(|| Seen { slot: before.slot, item: now.item.clone() })
 }
 
 /// Whether both are the same item or claim: they have the same position, or the position was renewed.
