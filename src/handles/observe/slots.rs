@@ -74,9 +74,9 @@ pub struct Slot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlotItem {
-    /// Its producer's serial number.
+    /// Its producer's serial number, or [`ItemKey::NO_PRODUCER`](crate::ItemKey::NO_PRODUCER).
     pub producer: u32,
-    /// Its producer's count, from 0.
+    /// Its producer's count, from 0; in a ring of fixed items, the position at which it was sent.
     pub sequence: u64,
     /// How many attempts at processing it have failed.
     pub failures: u8,

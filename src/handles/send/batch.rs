@@ -60,8 +60,12 @@ impl Core {
         let Some(head) = items.first() else { return Ok(0) };
         let geometry = *self.participant().mapping().geometry();
         let most = (geometry.capacity / 2).min(MOST_SLOTS);
+        let mut items = items;
         if geometry.fixed > 0 {
-            items.iter().try_for_each(|item| self.span(item.len() as u64).map(drop))?;
+            self.span(head.len() as u64)?;
+            // As with an item that is too large, the batch ends before an item of another length.
+            let fit = items.iter().take_while(|item| item.len() as u64 == geometry.fixed).count();
+            items = &items[..fit];
         }
         if items.iter().all(|item| item.len() as u64 <= geometry.slot_size) {
             let most = most.min(items.len() as u64);

@@ -120,8 +120,8 @@ impl Producer {
         self.core.participant().serial
     }
 
-    /// The sequence number of this producer's next item: items sent so far, without those of
-    /// [`send_as`](Self::send_as).
+    /// The sequence number of this producer's next item, except in a ring of fixed items: items sent so far, without those
+    /// of [`send_as`](Self::send_as).
     pub fn sent(&self) -> u64 {
         self.core.sequence
     }
@@ -142,7 +142,7 @@ impl Producer {
         Totals::of(self.core.participant())
     }
 
-    /// The largest item in bytes that fits into this ring: half of its slots.
+    /// The largest item in bytes that fits into this ring: half of its slots, or the length of its fixed items.
     pub fn max_item(&self) -> u64 {
         self.core.participant().mapping().geometry().max_item()
     }
@@ -150,7 +150,8 @@ impl Producer {
     /// Sends one item; waits for room unless [`set_on_full`](Self::set_on_full) says otherwise.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] beyond half of the ring; [`Error::Closed`] when the ring accepts no more items;
+    /// [`Error::TooLarge`] beyond half of the ring; [`Error::Mismatch`] in a ring of fixed items
+    /// ([`RingOptions::fixed`](crate::RingOptions::fixed)) for an item of another length; [`Error::Closed`] when the ring accepts no more items;
     /// [`Error::Interrupted`] when the stop flag was raised during the wait; [`Error::Full`] with
     /// [`OnFull::Fail`]. After an error the item was not sent.
     #[inline]
@@ -226,7 +227,7 @@ impl Producer {
     ///
     /// # Errors
     /// As [`send`](Self::send), and [`Error::Options`] for a sequence number beyond
-    /// [`ItemKey::MAX_SEQUENCE`].
+    /// [`ItemKey::MAX_SEQUENCE`], and in a ring of fixed items, which keeps no keys.
     #[doc(alias = "reply")]
     pub fn send_as(&mut self, key: ItemKey, bytes: &[u8]) -> Result<()> {
         self.core.send_as(key, bytes, &mut Blocking, Deadline::never())
@@ -257,8 +258,8 @@ impl Producer {
     /// ```
     ///
     /// # Errors
-    /// As [`send`](Self::send); [`Error::TooLarge`] only for the first item: a larger one behind it ends
-    /// the batch.
+    /// As [`send`](Self::send); [`Error::TooLarge`] and [`Error::Mismatch`] only for the first item: such an item behind it
+    /// ends the batch.
     pub fn send_batch<T: AsRef<[u8]>>(&mut self, items: &[T]) -> Result<usize> {
         self.core.send_batch(items, &mut Blocking, Deadline::never())
     }
