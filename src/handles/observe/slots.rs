@@ -187,7 +187,8 @@ impl RingObserver {
 
     /// The item that begins in `slot`, with up to `most` of its bytes. For a free slot of a shared ring, it is the
     /// latest item there, if it has not been overwritten. In an exclusive ring the producer writes into free
-    /// slots, so they show none. `None`: no item begins there, it is being written, or the slot has changed since
+    /// slots, so they show none. In a ring of fixed items, the sequence of that latest item is wrong if producers had stepped
+    /// over it. `None`: no item begins there, it is being written, or the slot has changed since
     /// it was observed.
     pub fn slot_item(&self, slot: &Slot, most: u64) -> Option<SlotItem> {
         let (mapping, codec) = (self.mapping(), self.observer().codec());
