@@ -32,4 +32,4 @@ pub use receive::HeldBatch;
 pub use receive::{Batch, BatchItem, Consumer, Item, Items, OwnedItem};
 pub use ring::Ring;
 pub use send::{DropObserver, OnFull, Producer, Reservation};
-pub use typed::{TypedConsumer, TypedItem, TypedProducer};
+pub use typed::{TypedBatch, TypedConsumer, TypedItem, TypedProducer};

@@ -4,9 +4,9 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::time::Duration;
 
-use bytemuck::{CheckedBitPattern, NoUninit};
+use bytemuck::{AnyBitPattern, CheckedBitPattern, NoUninit};
 
-use super::{Consumer, Item, Producer};
+use super::{Batch, BatchItem, Consumer, Item, Producer};
 use crate::{Error, Result};
 
 /// Sends values of a plain type; each item has exactly the bytes of its value.
@@ -61,6 +61,32 @@ impl<T: NoUninit> TypedProducer<T> {
         self.producer.send_timeout(bytemuck::bytes_of(value), timeout)
     }
 
+    /// As [`Producer::send_batch`], and in a ring of [`RingOptions::typed`](crate::RingOptions::typed) as
+    /// [`Producer::send_packed`].
+    ///
+    /// ```
+    /// # let name = format!("doc-typed-batch-{}", std::process::id());
+    /// # let ring = ringpipe::RingOptions::new().typed::<u64>().create(&name)?;
+    /// let mut numbers = ring.producer()?.typed::<u64>();
+    /// assert_eq!(numbers.send_batch(&[1, 2, 3])?, 3);
+    /// let mut consumer = ring.consumer()?.typed::<u64>();
+    /// let batch = consumer.recv_batch(2)?;
+    /// assert_eq!(batch.values()?, [1, 2]);
+    /// batch.ack();
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Producer::send_batch`].
+    pub fn send_batch(&mut self, values: &[T]) -> Result<usize> {
+        if self.producer.fixed() == Some(size_of::<T>() as u64) {
+            return self.producer.send_packed(bytemuck::cast_slice(values));
+        }
+        let items: Vec<&[u8]> = values.iter().map(bytemuck::bytes_of).collect();
+        self.producer.send_batch(&items)
+    }
+
     /// The untyped handle.
     pub fn into_inner(self) -> Producer {
         self.producer
@@ -108,9 +134,82 @@ impl<T: CheckedBitPattern> TypedConsumer<T> {
         TypedItem::new(self.consumer.recv_timeout(timeout)?)
     }
 
+    /// As [`Consumer::recv_batch`].
+    ///
+    /// # Errors
+    /// As [`Consumer::recv_batch`].
+    pub fn recv_batch(&mut self, most: usize) -> Result<TypedBatch<'_, T>> {
+        Ok(TypedBatch { batch: self.consumer.recv_batch(most)?, _items: PhantomData })
+    }
+
     /// The untyped handle.
     pub fn into_inner(self) -> Consumer {
         self.consumer
+    }
+}
+
+/// Received values; dropping it gives the items back.
+#[derive(Debug)]
+pub struct TypedBatch<'c, T> {
+    batch: Batch<'c>,
+    _items: PhantomData<fn() -> T>,
+}
+
+impl<T: CheckedBitPattern> TypedBatch<'_, T> {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// The values.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for an item whose bytes are not a valid `T`; those of [`Batch::check`](crate::Batch::check).
+    pub fn values(&self) -> Result<Vec<T>> {
+        let size = size_of::<T>();
+        let mut bytes = vec![0; size];
+        let value = |item: BatchItem<'_>| {
+            let len = item.copy_to(&mut bytes);
+            let read = bytemuck::checked::try_pod_read_unaligned(&bytes[..len]);
+            let fits = item.len() == size;
+            let mismatch = Error::Mismatch { len: item.len() as u64, expected: size as u64 };
+            read.ok().filter(|_| fits).ok_or(mismatch)
+        };
+        let values = self.batch.iter().map(value).collect::<Result<_>>();
+        self.batch.check()?;
+        values
+    }
+
+    /// Copies the bytes of the values to `values`, as many as there are and fit; returns their number. In a ring of
+    /// [`RingOptions::typed`](crate::RingOptions::typed) they are copied at once.
+    ///
+    /// # Errors
+    /// As [`values`](Self::values).
+    pub fn copy_to(&self, values: &mut [T]) -> Result<usize>
+    where
+        T: AnyBitPattern + NoUninit,
+    {
+        if self.batch.iter().next().is_some_and(|item| item.len() == size_of::<T>()) {
+            let count = self.batch.copy_packed(bytemuck::cast_slice_mut(values));
+            self.batch.check()?;
+            if count > 0 {
+                return Ok(count);
+            }
+        }
+        let read = self.values()?;
+        let count = read.len().min(values.len());
+        values[..count].copy_from_slice(&read[..count]);
+        Ok(count)
+    }
+
+    /// Acknowledges all of them: see [`Batch::ack`](crate::Batch::ack).
+    pub fn ack(self) {
+        self.batch.ack();
     }
 }
 

@@ -233,6 +233,29 @@ impl Mapping {
         true
     }
 
+    /// Copies `bytes`, whole items of a ring of fixed items, into the slots from `slot` on. If that would pass the end of
+    /// the ring, copies only the first ones, and returns false.
+    #[inline]
+    pub fn copy_in_fixed(&self, slot: u64, bytes: &[u8]) -> bool {
+        let Geometry { fixed, slot_size, .. } = self.geometry;
+        if fixed == slot_size {
+            return self.copy_in(slot, 0, bytes);
+        }
+        let mut items = bytes.chunks_exact(fixed.max(1) as usize).zip(0..);
+        items.all(|(item, n)| self.copy_in(slot, n * slot_size, item))
+    }
+
+    /// Copies whole items of a ring of fixed items, from `slot` on, to fill `out`, likewise.
+    #[inline]
+    pub fn copy_out_fixed(&self, slot: u64, out: &mut [u8]) -> bool {
+        let Geometry { fixed, slot_size, .. } = self.geometry;
+        if fixed == slot_size {
+            return self.copy_to(slot, 0, out);
+        }
+        let mut items = out.chunks_exact_mut(fixed.max(1) as usize).zip(0..);
+        items.all(|(item, n)| self.copy_to(slot, n * slot_size, item))
+    }
+
     /// Copies bytes of the item that begins at `slot`, from its byte `offset` on, to fill `out`.
     #[inline]
     pub fn copy_to(&self, slot: u64, offset: u64, out: &mut [u8]) -> bool {

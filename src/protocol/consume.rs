@@ -54,11 +54,11 @@ impl<M: Memory> RingCore<M> {
                 return Ok(self.claim_read(me, head, word, run));
             }
             (Equal, Tag::ReadyRow | Tag::PartingRow) => {
-                let run = self.codec.run(word);
-                if word.tag() == Tag::ReadyRow && run <= most_slots.min(most_items as u64) {
+                let (run, most) = (self.codec.run(word), most_slots.min(most_items as u64));
+                if word.tag() == Tag::ReadyRow && run <= most {
                     return Ok(self.claim_read(me, head, word, run));
                 }
-                self.part_row(head, word);
+                self.part_row(head, word, most);
                 return Ok(None);
             }
             // As for producers: pass this slot. If a longer run began here, the counter has already passed

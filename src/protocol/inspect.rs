@@ -41,8 +41,8 @@ impl<M: Memory> RingCore<M> {
             let run = self.codec.run(word);
             match word.tag() {
                 Tag::Free => {}
-                // A row that is being parted: some of its items have words of their own already.
-                Tag::Ready if in_row(position) => {}
+                // A row that is being parted: some of its pieces have words of their own already.
+                Tag::Ready | Tag::ReadyRow if in_row(position) => {}
                 Tag::ReadyRow | Tag::PartingRow => {
                     row_end = Some(position.wrapping_add(run));
                     for n in 0..run.min(self.codec.to_end(slot)) {

@@ -49,8 +49,8 @@ pub struct LocalCursors {
     pub head: AtomicU64,
 }
 
-/// The most items in a published row. It bounds what a process does for others when it parts a row.
-pub const MOST_IN_ROW: u64 = 64;
+/// The most items in a published row.
+pub const MOST_IN_ROW: u64 = 1024;
 
 /// The shared words of one ring. The caller gives slots modulo the capacity.
 pub trait Memory {

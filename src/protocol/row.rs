@@ -4,10 +4,12 @@
 //! values, as those of an item of several slots do. A consumer that may take the whole row claims it by
 //! one exchange, and frees it by one. So neither side touches the line of a word for each item.
 //!
-//! A consumer that may take only a part of a row first *parts* it: it changes the row's word to PARTING_ROW,
-//! then each inner word from the back to READY, and the first word last. No process owns a row that is
+//! A consumer that may take only a part of a row first *parts* it into pieces that it may take: it changes the row's
+//! word to PARTING_ROW with the length of a piece, then, from the back, the first word of each inner piece to
+//! READY_ROW, or to READY for a piece of one item, and the row's own word last. A long row is parted into pieces of
+//! [`MOST_PARTED`] first, so that a call never does more than that for others. No process owns a row that is
 //! being parted. Each consumer that finds one completes it, so the death or the suspension of the process that
-//! began it delays nobody. An exchange that comes late fails, since a word never returns to the value of an
+//! began it delays no other one. An exchange that comes late fails, since a word never returns to the value of an
 //! earlier lap.
 
 use std::cmp::Ordering::{Equal, Greater};
@@ -17,6 +19,9 @@ use super::RingCore;
 use super::memory::{Atom, Memory};
 use super::word::{Tag, Word};
 
+/// The most pieces that a row is parted into, and the items in each piece of a longer row.
+const MOST_PARTED: u64 = 64;
+
 impl<M: Memory> RingCore<M> {
     /// The word of a published row of `run` items.
     #[inline]
@@ -25,32 +30,41 @@ impl<M: Memory> RingCore<M> {
         self.codec.pack(tag, position, run, 0, 0)
     }
 
-    /// Changes the published row at `position`, whose word is `word`, into single items, or continues to do so.
+    /// Changes the published row at `position`, whose word is `word`, into pieces of at most `most` items, or continues to
+    /// do so.
     #[cold]
     #[inline(never)]
-    pub(super) fn part_row(&self, position: u64, word: Word) {
+    pub(super) fn part_row(&self, position: u64, word: Word, most: u64) {
         // A longer row is damage.
         let run = self.codec.run(word).min(self.most_in_row).min(self.codec.to_end(position));
         let parting = match word.tag() {
             Tag::PartingRow => word,
-            _ => self.codec.turned(word, Tag::PartingRow, run, 0, 0),
+            _ => {
+                let least = if run > MOST_PARTED { MOST_PARTED } else { 1 };
+                let piece = most.clamp(least, u64::from(u8::MAX)) as u8;
+                self.codec.turned(word, Tag::PartingRow, run, 0, piece)
+            }
         };
         if parting != word && !self.replace(position, word, parting) {
             return;
         }
-        for ahead in (1..run).rev() {
+        let piece = parting.piece();
+        let mut ahead = (run - 1) / piece * piece;
+        while ahead > 0 {
             let at = position.wrapping_add(ahead);
-            // Relaxed: the consumer that claims the item reads the word again.
+            // Relaxed: the consumer that claims the piece reads the word again.
             let inner = Word(self.atom(at).load(Relaxed));
             match self.codec.lap_cmp(inner, at) {
-                Equal if inner.tag() != Tag::Free => continue,
+                Equal if inner.tag() != Tag::Free => {}
                 Greater => return,
                 // No process has come this far, so the row is still being parted: its first word changes last.
-                _ => {}
+                _ => {
+                    self.replace(at, inner, self.row_word(at, piece.min(run - ahead)));
+                }
             }
-            self.replace(at, inner, self.row_word(at, 1));
+            ahead -= piece;
         }
-        self.replace(position, parting, self.row_word(position, 1));
+        self.replace(position, parting, self.row_word(position, piece.min(run)));
     }
 
     /// Changes a word that other consumers may change as well. In an exclusive ring there are none.

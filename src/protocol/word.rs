@@ -55,7 +55,7 @@ pub enum Tag {
     Abandoned = 6,
     /// Published: a row of items of one slot each, whose inner words say nothing.
     ReadyRow = 7,
-    /// A published row that any consumer may change into single `Ready` items.
+    /// A published row that any consumer may change into shorter ones; the attempt is the length of a piece.
     PartingRow = 8,
     /// A row claimed by a consumer, which has acknowledged none of its items.
     ReadingRow = 9,
@@ -92,9 +92,21 @@ impl Word {
         (self.0 >> TAG_BITS) as u32 & (MAX_PARTICIPANTS - 1)
     }
 
-    /// How often the item has been delivered, this delivery included.
+    /// How often the item has been delivered, this delivery included. Items of a row that is being parted have
+    /// not been.
     #[inline]
     pub fn attempt(self) -> u8 {
+        if self.tag() == Tag::PartingRow { 0 } else { self.attempt_bits() }
+    }
+
+    /// The length of the pieces into which a row is being parted, at least 1.
+    #[inline]
+    pub fn piece(self) -> u64 {
+        u64::from(self.attempt_bits()).max(1)
+    }
+
+    #[inline]
+    fn attempt_bits(self) -> u8 {
         (self.0 >> (TAG_BITS + OWNER_BITS)) as u8
     }
 

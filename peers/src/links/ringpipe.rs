@@ -89,6 +89,13 @@ impl Sender for Producer {
 
     #[inline]
     fn send_batch(&mut self, messages: &[u8], size: usize) {
+        if self.fixed().is_some() {
+            let mut rest = messages;
+            while !rest.is_empty() {
+                rest = &rest[self.send_packed(rest).expect("an open ring") * size..];
+            }
+            return;
+        }
         let mut items = [[0u8; 0].as_slice(); BATCH];
         for (item, message) in items.iter_mut().zip(messages.chunks_exact(size)) {
             *item = message;
@@ -128,6 +135,10 @@ impl Receiver for Consumer {
     fn receive_batch(&mut self, messages: &mut [u8], size: usize) -> usize {
         let batch = self.recv_batch(messages.len() / size).expect("items");
         let count = batch.len();
+        if batch.copy_packed(messages) == count {
+            batch.ack();
+            return count;
+        }
         for (item, message) in batch.iter().zip(messages.chunks_exact_mut(size)) {
             item.copy_to(message);
         }

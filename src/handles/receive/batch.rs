@@ -93,6 +93,20 @@ impl<'c> Batch<'c> {
         })
     }
 
+    /// Copies the bytes of the items still held, one after the other, to the beginning of `out`, as many whole items as fit;
+    /// returns their number. Only in a ring of fixed items: in others it copies nothing. Items that the ring keeps without a gap
+    /// (lengths that are multiples of 8) are copied at once.
+    pub fn copy_packed(&self, out: &mut [u8]) -> usize {
+        let slots = &self.core.participant().slots;
+        let fixed = slots.memory().mapping.geometry().fixed as usize;
+        let (Some(claim), Some(room)) = (self.claim, out.len().checked_div(fixed)) else { return 0 };
+        let count = self.items.min(room);
+        let slot = slots.codec().slot(claim.position);
+        let copied = slots.memory().mapping.copy_out_fixed(slot, &mut out[..count * fixed]);
+        debug_assert!(copied, "a claim never wraps");
+        count
+    }
+
     /// Acknowledges all items still held, from the last to the first: if the process is killed in the middle, the
     /// first ones are delivered again. [`ack_first`](Self::ack_first) goes from the front, at some cost for each
     /// item.

@@ -60,13 +60,15 @@ impl Core {
         let Some(head) = items.first() else { return Ok(0) };
         let geometry = *self.participant().mapping().geometry();
         let most = (geometry.capacity / 2).min(MOST_SLOTS);
-        let mut items = items;
-        if geometry.fixed > 0 {
-            self.span(head.len() as u64)?;
-            // As with an item that is too large, the batch ends before an item of another length.
-            let fit = items.iter().take_while(|item| item.len() as u64 == geometry.fixed).count();
-            items = &items[..fit];
-        }
+        let items = match geometry.fixed {
+            0 => items,
+            len => {
+                self.span(head.len() as u64)?;
+                // As a larger item in another ring, one of another length ends the batch.
+                let other = items.iter().position(|item| item.len() as u64 != len);
+                &items[..other.unwrap_or(items.len())]
+            }
+        };
         if items.iter().all(|item| item.len() as u64 <= geometry.slot_size) {
             let most = most.min(items.len() as u64);
             let Some(claim) = self.claim_run(head, 1, most, |free| free, wait, deadline)? else {
@@ -86,6 +88,44 @@ impl Core {
         // As in `try_send`.
         self.participant().check()?;
         Ok(count)
+    }
+
+    /// Sends as many of the fixed items in `bytes` as there is room for; waits only for the first.
+    pub fn send_packed<W: RoomWait>(
+        &mut self,
+        bytes: &[u8],
+        wait: &mut W,
+        deadline: Deadline,
+    ) -> Result<usize> {
+        let Geometry { fixed, capacity, .. } = *self.participant().mapping().geometry();
+        let len = bytes.len() as u64;
+        let Some(whole) = len.checked_rem(fixed) else {
+            return Err(Error::Options(
+                "items of any length cannot be packed; expected a ring of fixed items".into(),
+            ));
+        };
+        if whole > 0 {
+            return Err(Error::Mismatch { len: whole, expected: fixed });
+        }
+        let most = (len / fixed).min(capacity / 2).min(MOST_SLOTS);
+        if most == 0 {
+            return Ok(0);
+        }
+        let head = &bytes[..fixed as usize];
+        let Some(claim) = self.claim_run(head, 1, most, |free| free, wait, deadline)? else { return Ok(1) };
+        let slots = &self.participant().slots;
+        let count = slots.run(claim);
+        let bytes = &bytes[..(count * fixed) as usize];
+        let fitted = self.participant().mapping().copy_in_fixed(slots.codec().slot(claim.position), bytes);
+        debug_assert!(fitted, "a claim never wraps");
+        self.sequence += count;
+        let in_time = self.participant().slots.publish_singles(claim);
+        self.after_publish(count, count, bytes.len() as u64);
+        if !in_time {
+            self.await_taking::<W>(claim);
+        }
+        self.participant().check()?;
+        Ok(count as usize)
     }
 
     /// Claims room for some items, the first of which is `head`. `None`: `head` was sent by itself.

@@ -99,9 +99,6 @@ pub struct Run {
     round_place: Place,
     /// Whether this round has changed a word.
     round_changed: bool,
-    /// What this operation loaded last from each word, and where its last access was.
-    loaded: [u64; MAX_SLOTS],
-    last: Place,
 }
 
 thread_local! {
@@ -138,8 +135,6 @@ impl Run {
             round: 0,
             round_place: Place::Tail,
             round_changed: false,
-            loaded: [0; MAX_SLOTS],
-            last: Place::Tail,
         }
     }
 
@@ -184,10 +179,6 @@ impl Run {
         }
         let reply = self.log[self.cursor];
         self.round_changed |= matches!((place, access), (Place::Word(_), Access::Exchange(..))) && reply == 1;
-        if let (Place::Word(slot), Access::Load) = (place, access) {
-            self.loaded[slot as usize] = reply;
-        }
-        self.last = place;
         self.cursor += 1;
         if self.kind == Kind::ClaimReturned && matches!(access, Access::Exchange(..)) && reply == 0 {
             // The search goes on as if the word had not been there.
@@ -270,11 +261,6 @@ impl Run {
         if mutation == Mutation::RecoverWithoutLookingAgain && self.kind == Kind::Recover {
             let again = !new_round && place == self.round_place && access == Access::Load;
             return again.then(|| self.log[self.round]);
-        }
-        if mutation == Mutation::KeepNameWithoutLooking {
-            let Place::Word(slot) = place else { return None };
-            let again = matches!(self.last, Place::Name(_)) && access == Access::Load;
-            return again.then(|| self.loaded[slot as usize]);
         }
         let inner = place != self.round_place;
         mutation.misbehave(self.kind, place, access, inner, &mut self.shared, &mut self.held_back)

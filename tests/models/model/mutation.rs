@@ -52,10 +52,6 @@ pub enum Mutation {
     ForgetRestOfRow,
     /// A producer renews a held word and does not keep the item's name.
     RenewWithoutName,
-    /// A name is overwritten whatever the word says by then.
-    KeepNameBlindly,
-    /// A producer does not look again whether the item is still there before it keeps its name.
-    KeepNameWithoutLooking,
     /// A producer renews a held word whatever it says by then.
     RenewBlindly,
     /// This living participant is called dead.
@@ -127,10 +123,6 @@ impl Mutation {
                 Some(1)
             }
             (RenewWithoutName, Kind::ClaimRoom, Place::Name(_), Exchange(..)) => Some(1),
-            (KeepNameBlindly, Kind::ClaimRoom, Place::Name(slot), Exchange(_, new)) => {
-                shared.names[slot as usize] = new;
-                Some(1)
-            }
             (RenewBlindly, Kind::ClaimRoom, At(slot), Exchange(_, new)) if tag(new) == Tag::Reading => {
                 shared.words[slot as usize] = new;
                 Some(1)
@@ -208,10 +200,8 @@ pub fn mutated() -> Vec<Scenario> {
     add(PartFirstWordOnly, &rows[0]);
     add(PartBlindly, &rows[0]);
     add(PartFirstWordFirst, &rows[0]);
-    add(ForgetRestOfRow, &rows[4]);
+    add(ForgetRestOfRow, &rows[5]);
     add(RenewWithoutName, &named[0]);
-    add(KeepNameBlindly, &named[1]);
-    add(KeepNameWithoutLooking, &named[1]);
     add(RenewBlindly, &stopped[4]);
     add(CallDead(1), &single[0]);
     add(CallDead(3), &two_readers);

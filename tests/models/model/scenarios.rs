@@ -429,6 +429,14 @@ pub fn rows() -> Vec<Scenario> {
         Scenario {
             crashes: 2,
             ..ring(
+                "a row of four is parted into pieces of two by two, 2 crashes",
+                8,
+                vec![producer(1, &[FOUR]), take(3, 2, 2), take(4, 2, 2), recoverer(5)],
+            )
+        },
+        Scenario {
+            crashes: 2,
+            ..ring(
                 "the reader of a row dies twice, its number is used again",
                 4,
                 vec![
