@@ -90,14 +90,13 @@ pub enum Error {
         /// The largest item in bytes.
         limit: u64,
     },
-    /// The item's bytes are not a value of the requested type.
-    #[error(
-        "an item of {len} bytes is not a value of the requested {expected}-byte type; it stays in the ring, for an untyped consumer"
-    )]
+    /// A received item is not a value of the requested type, and stays in the ring; or an item that was to be sent does not
+    /// have the length of all items of a ring of fixed items.
+    #[error("{}", mismatch(*len, *expected))]
     Mismatch {
         /// Length of the item in bytes.
         len: u64,
-        /// Size of the type in bytes.
+        /// Size of the type, or length of the ring's items, in bytes.
         expected: u64,
     },
     /// The ring is full, and the call does not wait.
@@ -165,7 +164,7 @@ pub enum ErrorKind {
     NoSpace,
     /// The item is larger than half of the ring.
     TooLarge,
-    /// The item is not a value of the requested type.
+    /// The item is not a value of the requested type, or does not have the length of the ring's fixed items.
     Mismatch,
     /// The ring is full.
     Full,
@@ -193,6 +192,21 @@ pub enum ErrorKind {
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn mismatch(len: u64, expected: u64) -> String {
+    let bytes = |number| if number == 1 { "1 byte".to_string() } else { format!("{number} bytes") };
+    match len == expected {
+        true => format!(
+            "an item of {} is not a value of the requested type; it stays in the ring, for an untyped consumer",
+            bytes(len)
+        ),
+        false => format!(
+            "an item of {} does not fit; expected {}, the length of the ring's fixed items or of the requested type",
+            bytes(len),
+            bytes(expected)
+        ),
+    }
+}
 
 impl Error {
     /// The kind of this error.

@@ -27,6 +27,24 @@ pub enum FramingError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// An item does not have the length that all items must have.
+    #[error(
+        "item {item} (at byte {offset}) has {}{length} byte{}; expected exactly {expected}",
+        if *.complete { "" } else { "at least " },
+        if *.length == 1 { "" } else { "s" }
+    )]
+    OtherLength {
+        /// Number of the item.
+        item: u64,
+        /// Where the item starts.
+        offset: u64,
+        /// Length in bytes, as far as it is known.
+        length: u64,
+        /// Whether `length` is the whole length: the end was read, or the length was declared.
+        complete: bool,
+        /// The length in bytes of every item.
+        expected: usize,
+    },
     /// The input ends within a length prefix.
     #[error(
         "the input ends inside the length prefix of item {item} (at byte {offset}): expected {expected} bytes, found {found}"

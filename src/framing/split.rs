@@ -52,6 +52,8 @@ pub struct Splitter<R> {
     reader: R,
     framing: Framing,
     limit: usize,
+    /// The least length of an item: 0, or the limit if all items must have one length.
+    least: usize,
     /// Grows to hold one item of `limit` bytes, and no further.
     buf: Vec<u8>,
     /// First byte of the first item that was not consumed.
@@ -90,6 +92,7 @@ impl<R: Read> Splitter<R> {
             reader,
             framing,
             limit,
+            least: 0,
             buf: vec![0; size],
             start: 0,
             scanned: 0,
@@ -104,12 +107,23 @@ impl<R: Read> Splitter<R> {
         }
     }
 
+    /// The same splitter, before its first read, for items of exactly `bytes` bytes, at least 1: any other item is an
+    /// error, and [`Framing::Raw`] cuts the input into pieces of that length.
+    pub fn exactly(self, bytes: usize) -> Self {
+        let framing = match self.framing {
+            Framing::Raw { .. } => Framing::Raw { chunk: bytes },
+            other => other,
+        };
+        Splitter { least: bytes, ..Splitter::new(self.reader, framing, bytes) }
+    }
+
     /// Makes at least one item available; reads only if none is left.
     ///
     /// Returns as soon as one read has completed an item. Items before a faulty one are lent first.
     ///
     /// # Errors
     /// - [`FramingError::TooLong`]: the next item exceeds the limit.
+    /// - [`FramingError::OtherLength`]: with [`exactly`](Self::exactly), the next item has another length.
     /// - [`FramingError::TruncatedPrefix`], [`FramingError::TruncatedItem`]: the input ended too early.
     /// - [`FramingError::Read`]: the reader failed, other than by an interruption.
     pub fn fill(&mut self) -> Result<Fill, FramingError> {
@@ -174,9 +188,9 @@ impl<R: Read> Splitter<R> {
         let mut from = self.start;
         for at in memchr::memchr_iter(separator, &self.buf[searched..self.filled]) {
             let end = searched + at;
-            if end - from > self.limit {
+            if !self.fits(end - from) {
                 return if self.ends.is_empty() {
-                    Err(self.too_long((end - from) as u64, true))
+                    Err(self.misfit((end - from) as u64, true))
                 } else {
                     Ok(())
                 };
@@ -194,7 +208,11 @@ impl<R: Read> Splitter<R> {
 
     fn index_chunks(&mut self, chunk: usize) {
         while self.scanned < self.filled && self.ends.len() < BLOCK {
-            self.scanned = self.filled.min(self.scanned + chunk);
+            let end = self.filled.min(self.scanned + chunk);
+            if end - self.scanned < self.least {
+                return;
+            }
+            self.scanned = end;
             self.ends.push(self.scanned);
         }
     }
@@ -212,9 +230,9 @@ impl<R: Read> Splitter<R> {
                 self.scanned = self.filled;
                 break;
             };
-            if end + 1 - from > self.limit {
+            if !self.fits(end + 1 - from) {
                 let length = (end + 1 - from) as u64;
-                return if self.ends.is_empty() { Err(self.too_long(length, true)) } else { Ok(()) };
+                return if self.ends.is_empty() { Err(self.misfit(length, true)) } else { Ok(()) };
             }
             from = end + 1;
             self.ends.push(from);
@@ -229,10 +247,11 @@ impl<R: Read> Splitter<R> {
             && let Some((prefix, rest)) = self.buf[from..self.filled].split_first_chunk()
         {
             let length = u32::from_be_bytes(*prefix) as usize;
-            if length > self.limit && self.ends.is_empty() {
-                return Err(self.too_long(length as u64, true));
+            let fits = self.fits(length);
+            if !fits && self.ends.is_empty() {
+                return Err(self.misfit(length as u64, true));
             }
-            if length > self.limit || rest.len() < length {
+            if !fits || rest.len() < length {
                 break;
             }
             from += PREFIX + length;
@@ -245,6 +264,14 @@ impl<R: Read> Splitter<R> {
     /// Indexes the rest of the input, after it has ended and all complete items are consumed.
     fn index_rest(&mut self) -> Result<Fill, FramingError> {
         let rest = &self.buf[self.start..self.filled];
+        let is_item = match self.framing {
+            Framing::WholeFile => !self.whole_given,
+            Framing::Len32 => false,
+            _ => !rest.is_empty(),
+        };
+        if is_item && !self.fits(rest.len()) {
+            return Err(self.misfit(rest.len() as u64, true));
+        }
         match self.framing {
             Framing::WholeFile if !self.whole_given => self.whole_given = true,
             Framing::Lines | Framing::Null | Framing::Delimiter(_) if !rest.is_empty() => {
@@ -316,12 +343,21 @@ impl<R: Read> Splitter<R> {
 
     fn check_rest(&self) -> Result<(), FramingError> {
         let length = self.filled - self.start;
-        if length > self.limit { Err(self.too_long(length as u64, false)) } else { Ok(()) }
+        if length > self.limit { Err(self.misfit(length as u64, false)) } else { Ok(()) }
     }
 
-    fn too_long(&self, length: u64, complete: bool) -> FramingError {
+    /// Whether an item may have this length.
+    fn fits(&self, length: usize) -> bool {
+        (self.least..=self.limit).contains(&length)
+    }
+
+    /// The error of an item that does not fit.
+    fn misfit(&self, length: u64, complete: bool) -> FramingError {
         let (item, offset) = self.place();
-        FramingError::TooLong { item, offset, length, complete, limit: self.limit }
+        match self.least {
+            0 => FramingError::TooLong { item, offset, length, complete, limit: self.limit },
+            expected => FramingError::OtherLength { item, offset, length, complete, expected },
+        }
     }
 
     fn truncated(&self) -> FramingError {

@@ -304,6 +304,62 @@ fn a_too_long_item_is_reported_after_the_items_before_it() {
     );
 }
 
+/// The items of `input` in a ring of fixed items of `bytes` bytes; or the number of items before an error, and the error.
+fn exactly(
+    framing: Framing,
+    bytes: usize,
+    input: &[u8],
+    largest: usize,
+) -> Result<Vec<Vec<u8>>, (usize, String)> {
+    let reader = pieces(input, largest, &mut fastrand::Rng::with_seed(6));
+    let mut splitter = Splitter::new(reader, framing, AMPLE).exactly(bytes);
+    drain(&mut splitter, |n| n).map_err(|(before, error)| (before.len(), error.to_string()))
+}
+
+#[test]
+fn an_item_of_another_length_is_reported_after_the_items_before_it() {
+    let after_two = |message: &str| Err((2, message.to_string()));
+    for largest in [1, 3, 1000] {
+        let lines = |input: &[u8]| exactly(Framing::Lines, 2, input, largest);
+        assert_eq!(lines(b"ab\ncd\nef"), Ok(vec![b"ab".to_vec(), b"cd".to_vec(), b"ef".to_vec()]));
+        for (third, has) in [("e\n", "1 byte"), ("\n", "0 bytes"), ("efg\n", "3 bytes"), ("e", "1 byte")] {
+            let (input, has) = (format!("ab\ncd\n{third}gh\n"), has.to_string());
+            // A last line that is too short joins the one behind it here.
+            let has = if third == "e" { "3 bytes".into() } else { has };
+            let line = format!("item 3 (at byte 6) has {has}; expected exactly 2");
+            assert_eq!(lines(input.as_bytes()), after_two(&line), "{third:?}, reads of {largest}");
+        }
+        assert_eq!(lines(b"ab\ncd\ne"), after_two("item 3 (at byte 6) has 1 byte; expected exactly 2"));
+        let raw = |input| exactly(Framing::Raw { chunk: 64 }, 2, input, largest);
+        assert_eq!(raw(b"ab\nd"), Ok(vec![b"ab".to_vec(), b"\nd".to_vec()]));
+        assert_eq!(raw(b"abcde"), after_two("item 3 (at byte 4) has 1 byte; expected exactly 2"));
+        let prefixed = |input| exactly(Framing::Len32, 2, input, largest);
+        assert_eq!(
+            prefixed(b"\0\0\0\x02ab\0\0\0\x02cd\0\0\0\x01e"),
+            after_two("item 3 (at byte 12) has 1 byte; expected exactly 2")
+        );
+        let whole = |input| exactly(Framing::WholeFile, 2, input, largest);
+        assert_eq!(whole(b"ab"), Ok(vec![b"ab".to_vec()]));
+        assert_eq!(whole(b""), Err((0, "item 1 (at byte 0) has 0 bytes; expected exactly 2".into())));
+        assert!(whole(b"abc").is_err());
+    }
+    // A line that is much longer than the items is refused before its end was read.
+    let endless = exactly(Framing::Lines, 2, &[b'x'; 300_000], 1000).unwrap_err();
+    assert!(endless.1.starts_with("item 1 (at byte 0) has at least "), "{endless:?}");
+}
+
+#[test]
+fn raw_pieces_of_one_length_are_the_input_whatever_a_read_gives() {
+    let mut random = fastrand::Rng::with_seed(7);
+    for size in [1, 3, 8, 1000, 262_144, 300_000] {
+        let input: Vec<u8> = (0..size * if size < 9 { 2000 } else { 3 }).map(|_| random.u8(..)).collect();
+        for largest in [7, 400_000] {
+            let pieces = exactly(Framing::Raw { chunk: 9 }, size, &input, largest).unwrap();
+            assert!(pieces.iter().all(|piece| piece.len() == size) && pieces.concat() == input, "{size}");
+        }
+    }
+}
+
 #[test]
 fn an_endless_line_is_refused_in_bounded_memory() {
     let mut splitter = Splitter::new(io::repeat(b'x'), Framing::Lines, AMPLE);

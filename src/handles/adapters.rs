@@ -7,7 +7,8 @@ use crate::Error;
 use crate::protocol::Claim;
 
 impl Producer {
-    /// An [`std::io::Write`] that sends each written piece as items of at most `chunk` bytes.
+    /// An [`std::io::Write`] that sends each written piece as items of at most `chunk` bytes; in a ring of fixed items, of
+    /// their length. There, a write whose last item would be shorter fails before that item.
     ///
     /// ```
     /// # let name = format!("doc-writer-{}", std::process::id());
@@ -43,7 +44,9 @@ pub struct WriteItems<'p> {
 impl<'p> WriteItems<'p> {
     fn new(producer: &'p mut Producer, chunk: usize) -> Self {
         let most = usize::try_from(producer.max_item()).unwrap_or(usize::MAX);
-        WriteItems { producer, chunk: chunk.clamp(1, most) }
+        let is_fixed = producer.core.participant().mapping().geometry().fixed > 0;
+        let chunk = if is_fixed { most } else { chunk.clamp(1, most) };
+        WriteItems { producer, chunk }
     }
 }
 

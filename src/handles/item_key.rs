@@ -13,13 +13,14 @@ use crate::{Error, Result};
 /// Two items of a ring have the same key only if a producer sent one of them with
 /// [`send_as`](crate::Producer::send_as): an answer, or an item that was put aside and comes back.
 ///
-/// Its text is `PRODUCER:SEQUENCE`:
+/// Its text is `PRODUCER:SEQUENCE`, or `-:SEQUENCE` without a producer:
 ///
 /// ```
 /// use ringpipe::ItemKey;
 /// let key: ItemKey = "3:17".parse()?;
 /// assert_eq!(key, ItemKey { producer: 3, sequence: 17 });
 /// assert_eq!(key.to_string(), "3:17");
+/// assert_eq!(ItemKey { producer: ItemKey::NO_PRODUCER, sequence: 17 }.to_string(), "-:17");
 /// # Ok::<(), ringpipe::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,7 +60,10 @@ impl From<(u32, u64)> for ItemKey {
 
 impl fmt::Display for ItemKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}:{}", self.producer, self.sequence)
+        match self.producer {
+            NO_PRODUCER => write!(out, "-:{}", self.sequence),
+            producer => write!(out, "{producer}:{}", self.sequence),
+        }
     }
 }
 
@@ -71,9 +75,10 @@ impl FromStr for ItemKey {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let key = text
             .split_once(':')
-            .filter(|(producer, sequence)| digits(producer) && digits(sequence))
+            .filter(|(producer, sequence)| (*producer == "-" || digits(producer)) && digits(sequence))
             .and_then(|(producer, sequence)| {
-                Some(ItemKey { producer: producer.parse().ok()?, sequence: sequence.parse().ok()? })
+                let producer = if producer == "-" { NO_PRODUCER } else { producer.parse().ok()? };
+                Some(ItemKey { producer, sequence: sequence.parse().ok()? })
             })
             .filter(|key| key.check().is_ok());
         key.ok_or_else(|| {
@@ -110,6 +115,9 @@ mod tests {
             "+1:2",
             "1:-2",
             " 1:2",
+            "-",
+            "--:2",
+            "-1:2",
             "4294967296:1",
             &format!("1:{beyond}"),
         ] {

@@ -13,6 +13,7 @@ mod descriptors;
 mod disciplines;
 mod ending;
 mod failures;
+mod fixed;
 mod golden;
 mod hostile;
 mod keys;

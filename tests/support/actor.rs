@@ -11,6 +11,7 @@
 //! | `send TEXT` | sends, and waits for room | `sent` |
 //! | `recv` | receives, and waits | `got ATTEMPT TEXT`, and holds it |
 //! | `hold N` | receives a batch of up to N | `got ATTEMPT TEXT TEXT...`, and holds it |
+//! | `key` | nothing | the key of the received item |
 //! | `ack`, `first`, `back` | acknowledges what is held, the first of it, gives it back | `done` |
 //! | `own` | receives, and makes an owned item of it | `owns ATTEMPT TEXT`, and keeps it whatever else it is told |
 //! | `settle TEXT`, `return TEXT` | acknowledges the owned item of this text, gives it back | `done` |
@@ -197,6 +198,7 @@ fn receive(consumer: &mut Consumer, orders: &mut Orders) -> Result<String, Error
     while let Some((verb, _)) = orders.next() {
         match verb.as_str() {
             "lose" => orders.answer(&lose()),
+            "key" => orders.answer(&item.key().to_string()),
             "ack" => {
                 item.ack();
                 break;

@@ -39,6 +39,21 @@ impl FromStr for ByteSize {
     }
 }
 
+/// The length of each item of a ring of fixed items: a [`ByteSize`] from 1 to 2^30.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FixedArg(pub u64);
+
+impl FromStr for FixedArg {
+    type Err = ArgError;
+
+    fn from_str(given: &str) -> Result<Self, ArgError> {
+        match given.parse()? {
+            ByteSize(bytes @ 1..=0x4000_0000) => Ok(FixedArg(bytes)),
+            _ => Err(ArgError::new("no ring has such items", "1 byte to 1G, such as 8, 64 or 4K")),
+        }
+    }
+}
+
 /// A number of things: `1000` or `1_000`, 0 to 2^64 - 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Count(pub u64);
@@ -247,6 +262,14 @@ mod tests {
         reads("2G", ByteSize(2 << 30));
         reads("0", ByteSize(0));
         refuses::<ByteSize>(&["", "K", "-1", "64X", "1K5", "99999999999G", "abc"]);
+    }
+
+    #[test]
+    fn a_fixed_item_has_1_byte_to_1g() {
+        reads("1", FixedArg(1));
+        reads("4K", FixedArg(4096));
+        reads("1G", FixedArg(1 << 30));
+        refuses::<FixedArg>(&["0", "1073741825", "2G", "", "-1", "many"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::{ByteSize, Count, ModeArg};
+use super::args::{ByteSize, Count, FixedArg, ModeArg};
 use super::owner_args::OwnerArgs;
 use super::sync_args::SyncArgs;
 use crate::RingOptions;
@@ -18,6 +18,12 @@ pub struct CreateArgs {
     /// them [default: 64; for --raw and --block 1K]
     #[arg(long, value_name = "SIZE")]
     pub slot_size: Option<ByteSize>,
+    /// Items of exactly SIZE bytes each, without headers: faster for short ones
+    ///
+    /// An item of another length is an error. With --raw, the input is cut into items of SIZE bytes, and must end with
+    /// a whole one. Items have no producers and times: see docs/COMMANDS.md.
+    #[arg(long, value_name = "SIZE", conflicts_with_all = ["slot_size", "timestamps", "block"])]
+    pub fixed: Option<FixedArg>,
     /// Permissions in octal: attaching needs write permission [default: 600]
     #[arg(long, value_name = "MODE")]
     pub mode: Option<ModeArg>,
@@ -41,11 +47,12 @@ pub struct CreateArgs {
     pub owner: OwnerArgs,
 }
 
-/// `options` with the given number of slots, slot size and permissions.
+/// `options` with the given number of slots, size of slots or of all items, and permissions.
 pub fn shaped(
     mut options: RingOptions,
     capacity: Option<Count>,
     slot_size: Option<ByteSize>,
+    fixed: Option<FixedArg>,
     mode: Option<ModeArg>,
 ) -> RingOptions {
     if let Some(Count(slots)) = capacity {
@@ -53,6 +60,9 @@ pub fn shaped(
     }
     if let Some(ByteSize(bytes)) = slot_size {
         options = options.slot_size(bytes);
+    }
+    if let Some(FixedArg(bytes)) = fixed {
+        options = options.fixed(bytes);
     }
     if let Some(ModeArg(mode)) = mode {
         options = options.mode(mode);

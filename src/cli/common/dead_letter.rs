@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::create_args::CreateArgs;
-use super::relay;
+use super::{no_producer, relay};
 use crate::ItemKey;
 
 const SCHEMA: &str = "ringpipe.dead/1";
@@ -27,9 +27,10 @@ pub struct DeadLetter {
     pub schema: String,
     /// The ring that the item was in.
     pub ring: String,
-    /// The number of its producer in that ring.
+    /// The number of its producer in that ring, or null.
+    #[serde(with = "no_producer")]
     pub producer: u32,
-    /// The producer's count of its items, from 0.
+    /// The producer's count of its items, from 0; of a fixed item, its position.
     pub sequence: u64,
     /// How often its command failed.
     pub failures: u8,

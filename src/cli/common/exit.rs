@@ -110,6 +110,9 @@ impl Failure {
                 "use a smaller --capacity or --slot-size; df /dev/shm shows the free space".to_string(),
             ),
             ErrorKind::TooLarge => failure.hint(MORE_ROOM),
+            ErrorKind::Mismatch => {
+                failure.hint("a ring that is made without --fixed takes items of any length")
+            }
             ErrorKind::Incompatible | ErrorKind::Damaged => {
                 failure.hint(format!("ringctl rm -f {ring} removes it if it is a damaged or unfinished ring"))
             }

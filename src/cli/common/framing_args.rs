@@ -39,6 +39,11 @@ impl FramingArgs {
         self.raw
     }
 
+    /// Whether items are blocks of lines.
+    pub fn is_in_blocks(&self) -> bool {
+        self.block.is_some()
+    }
+
     /// Whether items are large pieces of a stream.
     pub fn is_in_pieces(&self) -> bool {
         self.raw || self.block.is_some()

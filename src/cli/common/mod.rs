@@ -11,6 +11,7 @@ pub mod exit;
 pub mod framing_args;
 pub mod hold;
 pub mod input;
+pub mod no_producer;
 pub mod owner_args;
 pub mod pace;
 pub mod paint;

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
-use crate::cli::common::escape;
+use crate::cli::common::{escape, no_producer};
 use crate::cli::transport::Item;
 
 /// The format of `consumer --json`: one object per line.
@@ -16,6 +16,8 @@ struct Envelope<'a> {
     schema: &'static str,
     /// Together with the producer's number it identifies the item.
     sequence: u64,
+    /// `null` in a ring of fixed items.
+    #[serde(with = "no_producer")]
     producer: u32,
     /// With `--hold`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -34,7 +34,7 @@ use crate::cli::common::stdout::{Cut, Output};
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::logged::Logged;
 use crate::cli::transport::shm::Shm;
-use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Transport};
+use crate::cli::transport::{Needs, Observe, Opening, Owned, Patience, Receiver, Transport};
 use crate::sys::command::hold::{self, Lifeline, Side};
 use crate::sys::command::stdio;
 use crate::{Error, StopFlag};
@@ -232,7 +232,7 @@ fn hold_until_settled<T: Transport>(
         Some(DurationArg(limit)) => Patience::Limited(limit),
         None => Patience::Unlimited,
     };
-    let opening = Opening { name: &options.ring, place, report, stop: &stop, log };
+    let opening = Opening { name: &options.ring, place, report, stop: &stop, log, needs: Needs::Nothing };
     let Some(mut receiver) = T::open_receiver(&opening, wait, &options.owner)? else { return Ok(None) };
     receiver.set_follow(options.follow);
     let Some(item) = wait_for_item(options, &mut receiver, &stop)? else { return Ok(None) };

@@ -31,7 +31,7 @@ use crate::cli::common::stdout::{Cut, Output};
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::logged::Logged;
 use crate::cli::transport::shm::Shm;
-use crate::cli::transport::{Observe, Opening, Patience, Receiver, Transport};
+use crate::cli::transport::{Needs, Observe, Opening, Patience, Receiver, Transport};
 use crate::cli::worker;
 use crate::{Error, StopFlag};
 
@@ -87,7 +87,8 @@ fn run_over<T: Transport>(options: &Options, log: Option<&RunLog>, ui: &Ui) -> R
         Some(DurationArg(limit)) => Patience::Limited(limit),
         None => Patience::Unlimited,
     };
-    let opening = Opening { name: &options.ring, place, report: &report, stop: &stop, log };
+    let opening =
+        Opening { name: &options.ring, place, report: &report, stop: &stop, log, needs: Needs::Nothing };
     let opened = T::open_receiver(&opening, wait, &options.owner)?;
     let Some(receiver) = opened else { return Ok(signals::end()) };
     let mut job = Job::new(options, receiver, output, &report, &stop);

@@ -8,7 +8,7 @@ use crate::cli::common::ui::Ui;
 use crate::{
     RingName, RingOptions,
     cli::common::{
-        args::{ByteSize, Count, ModeArg},
+        args::{ByteSize, Count, FixedArg, ModeArg},
         exit::Failure,
         sync_args::SyncArgs,
     },
@@ -24,6 +24,7 @@ Examples:
   ringctl create jobs
   ringctl create jobs --capacity 1_000_000 --slot-size 256
   ringctl create group-jobs --mode 660
+  ringctl create readings --fixed 16
   ringctl create classic --sync semaphore
   ringctl create batches --sync monitor --wake-at 5 --resume-at 0
 
@@ -38,6 +39,12 @@ pub struct Args {
     /// them [default: 64]
     #[arg(long, value_name = "BYTES")]
     slot_size: Option<ByteSize>,
+    /// Items of exactly SIZE bytes each, without headers: faster for short ones
+    ///
+    /// An item of another length is refused. Items have no producers and times, and keep no keys of other items:
+    /// docs/COMMANDS.md says what follows.
+    #[arg(long, value_name = "SIZE", conflicts_with = "slot_size")]
+    fixed: Option<FixedArg>,
     /// Permissions in octal: attaching needs write permission [default: 600]
     #[arg(long)]
     mode: Option<ModeArg>,
@@ -70,6 +77,8 @@ struct Created<'a> {
     id: String,
     capacity: u64,
     slot_size: u64,
+    /// The length of each item, if all have one.
+    fixed: Option<u64>,
     max_item: u64,
     size: u64,
     exclusive: bool,
@@ -94,6 +103,7 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
         id: super::hex(ring.id()),
         capacity: ring.capacity(),
         slot_size: ring.slot_size(),
+        fixed: ring.fixed(),
         max_item: ring.max_item(),
         size,
         exclusive: ring.is_exclusive(),
@@ -116,9 +126,10 @@ impl Args {
     }
 
     fn options(&self) -> Result<RingOptions, Failure> {
-        let mut options = shaped(RingOptions::new(), self.capacity, self.slot_size, self.mode)
+        let mut options = shaped(RingOptions::new(), self.capacity, self.slot_size, self.fixed, self.mode)
             .exclusive(self.exclusive)
-            .timestamps(!self.no_timestamps)
+            // Fixed items have no place for a time.
+            .timestamps(!self.no_timestamps && self.fixed.is_none())
             .prefault(self.prefault);
         if let Some(most) = self.participants {
             options = options.participants(most);

@@ -20,6 +20,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 ITEMS is the number of items to be received, of all slots; PRODUCERS and CONSUMERS count live ones.
+SLOT is the size of a slot in bytes, or the length of each item of a ring of fixed items.
 STATE is open, closed, over (only the name is left), or unusable (damaged, of another version,
 or no permission to read it).
 
@@ -55,6 +56,8 @@ struct Figures {
     held: u64,
     capacity: u64,
     slot_size: u64,
+    /// The length of each item, if all have one.
+    fixed: Option<u64>,
     producers: u64,
     consumers: u64,
     dead: u64,
@@ -121,7 +124,7 @@ impl<'a> Row<'a> {
         vec![
             name,
             cell(format!("{}/{}", figures.items, figures.capacity)),
-            cell(figures.slot_size),
+            cell(figures.fixed.map_or(figures.slot_size.to_string(), |bytes| format!("{bytes} fixed"))),
             cell(figures.producers),
             cell(figures.consumers),
             state,
@@ -139,6 +142,7 @@ impl Figures {
             held: snapshot.held.len() as u64,
             capacity: snapshot.capacity,
             slot_size: snapshot.slot_size,
+            fixed: snapshot.fixed,
             producers: alive(Role::Producer),
             consumers: alive(Role::Consumer),
             dead: snapshot.participants.iter().filter(|one| one.liveness == Liveness::Dead).count() as u64,

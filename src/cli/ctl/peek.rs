@@ -9,12 +9,13 @@ use super::show;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::{Ui, json_line};
 use crate::{
-    Peeked, RingName,
+    ItemKey, Peeked, RingName,
     cli::common::{
         args::{Count, DelimiterArg},
         dead_letter::DeadLetter,
         escape,
         exit::{Failure, code},
+        no_producer,
     },
     framing::Framing,
 };
@@ -61,6 +62,7 @@ pub struct Args {
 struct Shown<'a> {
     schema: &'static str,
     ring: &'a str,
+    #[serde(with = "no_producer")]
     producer: u32,
     sequence: u64,
     attempt: u8,
@@ -104,9 +106,9 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     ui.emit(&out)?;
     // Beside the items: standard output has their bytes and nothing else.
     let failed = |item: &&Peeked| item.failures > 0 && !args.json;
-    for Peeked { producer, sequence, failures, .. } in items.iter().filter(failed) {
-        let times = show::counted(u64::from(*failures), "failure");
-        ui.note(&format!("ring {name:?}: item {producer}:{sequence} has {times}"));
+    for &Peeked { producer, sequence, failures, .. } in items.iter().filter(failed) {
+        let times = show::counted(u64::from(failures), "failure");
+        ui.note(&format!("ring {name:?}: item {} has {times}", ItemKey { producer, sequence }));
     }
     Ok(End::Done)
 }
@@ -124,8 +126,9 @@ impl Args {
 /// What a letter says about its item, on a line.
 fn headline(letter: &DeadLetter) -> String {
     let DeadLetter { ring, producer, sequence, failures, reason, time, stderr, .. } = letter;
+    let key = ItemKey { producer: *producer, sequence: *sequence };
     let times = if *failures == 1 { "once".into() } else { format!("{failures} times") };
-    let mut line = format!("{ring:?} {producer}:{sequence} failed {times}, {reason}, {time}");
+    let mut line = format!("{ring:?} {key} failed {times}, {reason}, {time}");
     if let Some(last) = stderr.lines().rfind(|last| !last.trim().is_empty()) {
         line += &format!(": {last}");
     }

@@ -20,7 +20,7 @@ use crate::cli::common::start::End;
 use crate::cli::common::ui::{Ui, json_line};
 use crate::cli::transport::logged::Logged;
 use crate::cli::transport::shm::Shm;
-use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Transport};
+use crate::cli::transport::{Needs, Observe, Opening, Owned, Patience, Receiver, Transport};
 use crate::{Error, ItemKey, RingName, StopFlag};
 
 /// For items behind one that is being written: how long to try again, the least number of tries, and the
@@ -117,7 +117,10 @@ fn requeue<T: Transport>(args: &Args, log: Option<&RunLog>, ui: &Ui) -> Result<E
     }
     let stop = signals::catch()?;
     let report = Reporter::new(ui.program(), &ReportArgs::default());
-    let opening = opening(args, &args.from, &report, &stop, log);
+    let opening = opening(args, &args.from, &report, &stop, log, Needs::Nothing);
+    if let Some(to) = &args.to {
+        T::check(&self::opening(args, to, &report, &stop, log, Needs::Keys))?;
+    }
     let Some(receiver) = T::open_receiver(&opening, Patience::None, &args.owner)? else {
         return Ok(signals::end());
     };
@@ -154,8 +157,9 @@ fn opening<'a>(
     report: &'a Reporter,
     stop: &'a StopFlag,
     log: Option<&'a RunLog>,
+    needs: Needs,
 ) -> Opening<'a> {
-    Opening { name, place: Patience::of_place(args.timeout), report, stop, log }
+    Opening { name, place: Patience::of_place(args.timeout), report, stop, log, needs }
 }
 
 /// The state of one run.
@@ -263,7 +267,7 @@ impl<'a, T: Transport> Run<'a, T> {
     /// Sends an item; waits for room. False: a signal came first.
     fn send(&mut self, to: &RingName, key: ItemKey, bytes: &[u8]) -> Result<bool, Failure> {
         if !self.senders.contains_key(to.as_str()) {
-            let opening = opening(self.args, to, self.report, self.stop, self.log);
+            let opening = opening(self.args, to, self.report, self.stop, self.log, Needs::Keys);
             let create = CreateArgs {
                 no_create: self.args.no_create,
                 owner: self.args.owner,

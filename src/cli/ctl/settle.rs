@@ -13,7 +13,7 @@ use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::logged::Logged;
 use crate::cli::transport::shm::Shm;
-use crate::cli::transport::{Opening, Patience, Transport};
+use crate::cli::transport::{Needs, Opening, Patience, Transport};
 use crate::{ItemKey, RingName};
 
 /// Acknowledge an item that `consumer --hold` keeps: it is not delivered again
@@ -119,7 +119,8 @@ fn send<T: Transport>(
 ) -> Result<End, Failure> {
     let stop = signals::catch()?;
     let report = Reporter::new(ui.program(), &ReportArgs::default());
-    let opening = Opening { name: ring, place: Patience::None, report: &report, stop: &stop, log };
+    let opening =
+        Opening { name: ring, place: Patience::None, report: &report, stop: &stop, log, needs: Needs::Keys };
     let Some(mut sender) = relay::open::<T>(&opening, &for_letters(bytes.len() as u64))? else {
         return Ok(signals::end());
     };

@@ -27,7 +27,7 @@ use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::logged::Logged;
 use crate::cli::transport::shm::Shm;
-use crate::cli::transport::{Observe, Opening, Patience, Sender, Transport};
+use crate::cli::transport::{Needs, Observe, Opening, Patience, Sender, Transport};
 use crate::framing::{Fill, Splitter};
 use crate::{OnFull, StopFlag};
 
@@ -56,7 +56,8 @@ fn run_over<T: Transport>(options: &Options, log: Option<&RunLog>, ui: &Ui) -> R
     let mut first = inputs.next().map(|path| Input::open(path, &stop)).transpose()?;
     let progress_file = options.progress_file(first.as_mut())?;
     let (in_pieces, place) = (options.framing.is_in_pieces(), Patience::of_place(options.wait.timeout));
-    let opening = Opening { name: &options.ring, place, report: &report, stop: &stop, log };
+    let needs = if options.framing.is_in_blocks() { Needs::Lengths } else { Needs::Nothing };
+    let opening = Opening { name: &options.ring, place, report: &report, stop: &stop, log, needs };
     let opened = T::open_sender(&opening, &options.create, in_pieces)?;
     let Some(mut sender) = opened else { return Ok(signals::end()) };
     sender.record_framing(options.framing.framing());
@@ -167,8 +168,14 @@ impl<'o, S: Sender> Job<'o, S> {
         let options = self.options;
         let items: Vec<&[u8]> = options.items.iter().map(|item| item.as_bytes()).collect();
         let most = items.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        if !self.send_block(&items[..most])? {
+        let fit = self
+            .fixed()
+            .map_or(most, |bytes| items[..most].iter().take_while(|item| item.len() == bytes).count());
+        if !self.send_block(&items[..fit])? {
             return Ok(signals::end());
+        }
+        if fit < most {
+            return Err(self.misfit(fit, items[fit].len()));
         }
         if self.progress_file.as_ref().is_some_and(ProgressFile::is_done) {
             return Ok(End::Done);
@@ -180,7 +187,8 @@ impl<'o, S: Sender> Job<'o, S> {
                 break;
             }
             let input = input?;
-            if options.framing.is_raw() {
+            let fixed = self.fixed();
+            if options.framing.is_raw() && fixed.is_none() {
                 if !self.send_raw(input)? {
                     return Ok(signals::end());
                 }
@@ -189,6 +197,9 @@ impl<'o, S: Sender> Job<'o, S> {
             let name = input.name.clone();
             let limit = usize::try_from(self.sender.max_item()).unwrap_or(usize::MAX);
             let mut splitter = Splitter::new(input, options.framing.framing(), limit);
+            if let Some(bytes) = fixed {
+                splitter = splitter.exactly(bytes);
+            }
             let result = self.send_input(&mut splitter, &name);
             let unsent = splitter.unconsumed();
             splitter.reader_mut().give_back(unsent);
@@ -197,6 +208,11 @@ impl<'o, S: Sender> Job<'o, S> {
             }
         }
         Ok(End::Done)
+    }
+
+    /// The length of each item, if the ring has fixed items.
+    fn fixed(&self) -> Option<usize> {
+        self.sender.observe().fixed().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
     /// Sends the items of one input. False: a signal came.

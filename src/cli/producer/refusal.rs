@@ -6,8 +6,11 @@ use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, MORE_ROOM, code};
 use crate::cli::common::start::End;
 use crate::cli::transport::{Observe, Sender};
-use crate::framing::FramingError;
+use crate::framing::{Framing, FramingError};
 use crate::{Error, Liveness, Role};
+
+/// A hint for an item that does not have the ring's length.
+const ANY_LENGTH: &str = "a ring that is made without --fixed takes items of any length";
 
 impl<S: Sender> Job<'_, S> {
     /// `ring "jobs" is full (64/64)`.
@@ -98,7 +101,34 @@ impl<S: Sender> Job<'_, S> {
                 let line = format!("{name}: {error} (half of the slots of ring {ring:?})");
                 Failure::new(code::RUNTIME, line).hint(MORE_ROOM)
             }
+            FramingError::OtherLength { .. } => {
+                let ring = self.sender.observe().name();
+                let line = format!("{name}: {error}, the length of each item of ring {ring:?}");
+                Failure::new(code::RUNTIME, line).hint(self.length_advice())
+            }
             _ => Failure::new(code::RUNTIME, format!("{name}: {error}")),
+        }
+    }
+
+    /// The failure of the item `number`, counted from 0, of the command line, which does not have the ring's length.
+    pub(super) fn misfit(&self, number: usize, len: usize) -> Failure {
+        let (ring, expected) = (self.sender.observe().name(), self.sender.max_item());
+        let bytes = if len == 1 { "1 byte".into() } else { format!("{len} bytes") };
+        let line = format!(
+            "--item number {} has {bytes}; expected exactly {expected}, the length of each item of ring {ring:?}",
+            number + 1
+        );
+        Failure::new(code::RUNTIME, line).hint(ANY_LENGTH)
+    }
+
+    /// A hint for an input whose items do not have the ring's length.
+    fn length_advice(&self) -> &'static str {
+        match self.options.framing.framing() {
+            Framing::Raw { .. } => "truncate -s %SIZE FILE makes a file longer, to a multiple of SIZE",
+            Framing::Lines => {
+                "an item is a line without its line break; --raw cuts the input into items of that length"
+            }
+            _ => ANY_LENGTH,
         }
     }
 }

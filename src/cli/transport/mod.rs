@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub use self::patience::Patience;
 use super::common::create_args::CreateArgs;
-use super::common::exit::Failure;
+use super::common::exit::{Failure, code};
 use super::common::owner_args::OwnerArgs;
 use super::common::progress::Fill;
 use super::common::report::Reporter;
@@ -35,6 +35,12 @@ pub trait Transport {
     type Sender: Sender;
     /// The consumer's end.
     type Receiver: Receiver;
+
+    /// Fails if the ring exists and cannot be used as `opening` says. Attaches to nothing.
+    ///
+    /// # Errors
+    /// As [`Opening::check`].
+    fn check(opening: &Opening<'_>) -> Result<(), Failure>;
 
     /// Attaches a producer to the ring. Creates a missing ring as `create` says, if that allows it; `in_pieces`:
     /// for pieces of a stream. If the ring has no place for another producer, waits for one. `None`: the stop flag
@@ -73,6 +79,48 @@ pub struct Opening<'a> {
     pub stop: &'a StopFlag,
     /// Where [`logged`] ends write what they do.
     pub log: Option<&'a RunLog>,
+    /// What the items need.
+    pub needs: Needs,
+}
+
+/// What items need that a ring of fixed items does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// The keys of other items: dead letters, answers.
+    Keys,
+    /// Different lengths: blocks of lines.
+    Lengths,
+}
+
+impl Opening<'_> {
+    /// Fails if the ring has fixed items, of this length, and cannot be used like this.
+    ///
+    /// # Errors
+    /// A usage error.
+    pub fn check(&self, fixed: Option<u64>) -> Result<(), Failure> {
+        let Some(bytes) = fixed else { return Ok(()) };
+        let (why, hint) = match (self.log, self.needs) {
+            (Some(_), _) => (
+                "whose keys are unknown before they are sent: it has no history",
+                "leave out --log and RINGPIPE_LOG, or use a ring made without --fixed",
+            ),
+            (None, Needs::Keys) => (
+                "which cannot keep the keys of dead letters, answers and requeued items",
+                "use another ring, made without --fixed",
+            ),
+            (None, Needs::Lengths) => (
+                "and --block makes items of different lengths",
+                "without --block, an item is a line; with --raw, it is a piece of the ring's length",
+            ),
+            (None, Needs::Nothing) => return Ok(()),
+        };
+        let name = self.name.as_str();
+        let line =
+            format!("ring {name:?} has fixed items of {bytes} bytes, {why}; expected an ordinary ring");
+        Err(Failure::new(code::USAGE, line).hint(hint))
+    }
 }
 
 /// Figures of a ring at one moment.
@@ -106,6 +154,9 @@ pub trait Observe {
 
     /// Bytes in a slot.
     fn slot_size(&self) -> u64;
+
+    /// The length in bytes of every item, if the ring has fixed items.
+    fn fixed(&self) -> Option<u64>;
 
     /// Whether it is exclusive: one producer and one consumer at a time.
     fn is_exclusive(&self) -> bool;
@@ -386,7 +437,7 @@ pub trait Item {
     /// Bytes of the item.
     fn len(&self) -> usize;
 
-    /// The number of the producer that sent it.
+    /// The number of the producer that sent it, or [`ItemKey::NO_PRODUCER`].
     fn producer(&self) -> u32;
 
     /// The producer's count of its items, from 0.

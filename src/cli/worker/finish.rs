@@ -23,6 +23,7 @@ use super::supervise::{Collected, Ended};
 use super::verdict::{Ending, OnExit, Verdict};
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::no_producer;
 use crate::cli::common::report::Reporter;
 use crate::cli::common::seen::Seen;
 use crate::cli::common::stdout::Cut;
@@ -243,7 +244,11 @@ impl<S: Sender> Finisher<'_, S> {
         let Finished { job, ended, output: Collected { stdout, stderr }, .. } = finished;
         let Some(first) = job.items.first() else { return Ok(()) };
         let ItemKey { producer, sequence } = first.key();
-        let (name, items) = (format!("{producer}-{sequence}"), job.items.iter().map(O::bytes));
+        let name = match no_producer::known(producer) {
+            Some(producer) => format!("{producer}-{sequence}"),
+            None => sequence.to_string(),
+        };
+        let items = job.items.iter().map(O::bytes);
         let kept = results::keep(folder, &name, items, stdout, stderr, &ended.ending.to_string());
         kept.map_err(|error| Failure::io(format!("results folder {}", folder.display()), &error).into())
     }

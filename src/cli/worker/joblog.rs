@@ -15,6 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::verdict::{Ending, OnExit, Verdict};
 use crate::cli::common::escape;
 use crate::cli::common::exit::Failure;
+use crate::cli::common::no_producer;
 
 const HEADER: &str = concat!(
     "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\t",
@@ -121,6 +122,7 @@ fn line(entry: &Entry<'_>) -> String {
     let started = entry.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let runtime = entry.runtime.as_secs_f64();
     let (exit, signal) = entry.ending.codes();
+    let producer = no_producer::text(*producer);
     // The escaped text has no tab and no newline.
     let command = escape::text(entry.command);
     format!(
@@ -173,7 +175,7 @@ fn done_item(line: &[u8], on_exit: &OnExit) -> Option<(u32, u64)> {
     }
     // A line that was cut, and ended by the next worker, may have an empty last column.
     attempt.parse::<u32>().ok()?;
-    Some((producer.parse().ok()?, sequence.parse().ok()?))
+    Some((no_producer::parse(producer)?, sequence.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::logged::Logged;
 use crate::cli::transport::shm::Shm;
-use crate::cli::transport::{Observe, Opening, Owned, Patience, Receiver, Transport};
+use crate::cli::transport::{Needs, Observe, Opening, Owned, Patience, Receiver, Transport};
 use crate::framing::Framing;
 use crate::sys::command::child::{Guard, reserve};
 use crate::{RingName, StopFlag};
@@ -106,24 +106,29 @@ fn run_over<T: Transport>(
     // Commands that end within their grace may still write.
     let late = StopFlag::new();
     let printer = Printer::new(work.tag, &stop, &late)?;
-    let opening = |name| Opening {
+    let opening = |name, needs| Opening {
         name,
         place: Patience::of_place(options.wait.timeout),
         report: &report,
         stop: &stop,
         log,
+        needs,
     };
+    // Before this worker takes an item whose answer or letter it cannot send.
+    let targets = [&work.reply, &work.dead_letter].into_iter().flatten();
+    targets.map(|name| T::check(&opening(name, Needs::Keys))).collect::<Result<(), _>>()?;
     let wait = match options.wait.timeout {
         _ if options.wait.no_wait || options.drain => Patience::None,
         Some(DurationArg(limit)) => Patience::Limited(limit),
         None => Patience::Unlimited,
     };
-    let Some(mut receiver) = T::open_receiver(&opening(options.ring), wait, options.owner)? else {
+    let Some(mut receiver) = T::open_receiver(&opening(options.ring, Needs::Nothing), wait, options.owner)?
+    else {
         return Ok(signals::end());
     };
     receiver.set_follow(options.follow);
     let reply = match &work.reply {
-        Some(name) => match T::open_sender(&opening(name), &CreateArgs::default(), false)? {
+        Some(name) => match T::open_sender(&opening(name, Needs::Keys), &CreateArgs::default(), false)? {
             Some(sender) => Some(Mutex::new(sender)),
             None => return Ok(signals::end()),
         },
@@ -131,7 +136,9 @@ fn run_over<T: Transport>(
     };
     let ring = receiver.observe().name().to_string();
     // The ring takes a letter about any item, so that no item stops the worker again and again.
-    let largest = (receiver.observe().capacity() / 2).saturating_mul(receiver.observe().slot_size());
+    let seen_ring = receiver.observe();
+    let half = || (seen_ring.capacity() / 2).saturating_mul(seen_ring.slot_size());
+    let largest = seen_ring.fixed().unwrap_or_else(half);
     let create = for_letters(largest);
     let dead = work
         .dead_letter
@@ -293,7 +300,8 @@ fn opener<'o, T: Transport>(
     let (report, stop, log) = (report.clone(), stop.clone(), log.cloned());
     move || {
         let place = Patience::of_place(options.wait.timeout);
-        let opening = Opening { name, place, report: &report, stop: &stop, log: log.as_ref() };
+        let opening =
+            Opening { name, place, report: &report, stop: &stop, log: log.as_ref(), needs: Needs::Keys };
         relay::open::<T>(&opening, &create)
     }
 }

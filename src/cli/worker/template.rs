@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::no_producer;
 use crate::cli::common::program::{self, find};
 
 const SHELL: &str = "/bin/sh";
@@ -184,7 +185,8 @@ fn pieces(argument: &[u8]) -> Argument {
 pub struct Facts<'a> {
     /// The ring's name.
     pub ring: &'a str,
-    /// The item's producer.
+    /// The item's producer, or null.
+    #[serde(with = "no_producer")]
     pub producer: u32,
     /// The item's sequence. Together with the producer, it identifies the item.
     pub sequence: u64,
@@ -201,7 +203,8 @@ pub struct Facts<'a> {
 /// One item of a batch, for [`meta_json`].
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Member {
-    /// The item's producer.
+    /// The item's producer, or null.
+    #[serde(with = "no_producer")]
     pub producer: u32,
     /// The item's sequence.
     pub sequence: u64,
@@ -216,7 +219,7 @@ pub fn environment(command: &mut Command, facts: &Facts<'_>) {
     command
         .env("RING_NAME", ring)
         .env("RING_SEQ", sequence.to_string())
-        .env("RING_PRODUCER", producer.to_string())
+        .env("RING_PRODUCER", no_producer::text(*producer))
         .env("RING_ATTEMPT", attempt.to_string())
         .env("RING_JOB", job.to_string())
         .env("RING_SLOT", slot.to_string())

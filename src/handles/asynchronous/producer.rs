@@ -160,8 +160,8 @@ impl AsyncProducer {
     /// ```
     ///
     /// # Errors
-    /// As [`send`](Self::send); [`Error::TooLarge`] only for the first item: a larger one behind it ends the
-    /// batch.
+    /// As [`send`](Self::send); [`Error::TooLarge`] and [`Error::Mismatch`] only for the first item: such an item
+    /// behind it ends the batch.
     pub async fn send_batch<T: AsRef<[u8]>>(&mut self, items: &[T]) -> Result<usize> {
         let attempt = |core: &mut Core, room: &mut TaskRoom| core.send_batch(items, room, Deadline::never());
         Sending { producer: self, attempt }.await

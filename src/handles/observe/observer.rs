@@ -67,7 +67,22 @@ impl RingObserver {
         self.mapping().geometry().slot_size
     }
 
-    /// Largest item in bytes: half of the slots.
+    /// The length in bytes of every item, in a ring of fixed items: see
+    /// [`RingOptions::fixed`](crate::RingOptions::fixed). `None`: items have lengths of their own.
+    ///
+    /// ```
+    /// # let name = format!("doc-ring-fixed-{}", std::process::id());
+    /// # use ringpipe::RingOptions;
+    /// let ring = RingOptions::new().fixed(13).create(&name)?;
+    /// assert_eq!((ring.fixed(), ring.slot_size(), ring.max_item()), (Some(13), 16, 13));
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
+    pub fn fixed(&self) -> Option<u64> {
+        Some(self.mapping().geometry().fixed).filter(|&bytes| bytes > 0)
+    }
+
+    /// Largest item in bytes: half of the slots, or the length of a fixed item.
     pub fn max_item(&self) -> u64 {
         self.mapping().geometry().max_item()
     }

@@ -74,9 +74,9 @@ pub struct Slot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlotItem {
-    /// Its producer's serial number.
+    /// Its producer's serial number, or [`ItemKey::NO_PRODUCER`](crate::ItemKey::NO_PRODUCER).
     pub producer: u32,
-    /// Its producer's count, from 0.
+    /// Its producer's count, from 0; in a ring of fixed items, the position at which it was sent.
     pub sequence: u64,
     /// How many attempts at processing it have failed.
     pub failures: u8,
@@ -187,7 +187,8 @@ impl RingObserver {
 
     /// The item that begins in `slot`, with up to `most` of its bytes. For a free slot of a shared ring, it is the
     /// latest item there, if it has not been overwritten. In an exclusive ring the producer writes into free
-    /// slots, so they show none. `None`: no item begins there, it is being written, or the slot has changed since
+    /// slots, so they show none. In a ring of fixed items, the sequence of that latest item is wrong if producers had stepped
+    /// over it. `None`: no item begins there, it is being written, or the slot has changed since
     /// it was observed.
     pub fn slot_item(&self, slot: &Slot, most: u64) -> Option<SlotItem> {
         let (mapping, codec) = (self.mapping(), self.observer().codec());

@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub capacity: u64,
     /// Bytes of payload in a slot.
     pub slot_size: u64,
+    /// The length in bytes of every item, in a ring of fixed items.
+    pub fixed: Option<u64>,
     /// Bytes of the segment.
     pub size: u64,
     /// Slots that are not free.
@@ -222,9 +224,9 @@ impl ParticipantInfo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Peeked {
-    /// Its producer's serial number.
+    /// Its producer's serial number, or [`ItemKey::NO_PRODUCER`](crate::ItemKey::NO_PRODUCER).
     pub producer: u32,
-    /// Its producer's count, from 0.
+    /// Its producer's count, from 0; in a ring of fixed items, the position at which it was sent.
     pub sequence: u64,
     /// Deliveries so far.
     pub attempt: u8,
@@ -288,6 +290,7 @@ impl RingObserver {
         let mut snapshot = Snapshot {
             capacity: geometry.capacity,
             slot_size: geometry.slot_size,
+            fixed: self.fixed(),
             size: geometry.size,
             used_slots: 0,
             ready: 0,

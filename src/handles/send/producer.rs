@@ -120,8 +120,8 @@ impl Producer {
         self.core.participant().serial
     }
 
-    /// The sequence number of this producer's next item: items sent so far, without those of
-    /// [`send_as`](Self::send_as).
+    /// The sequence number of this producer's next item, except in a ring of fixed items: items sent so far, without those
+    /// of [`send_as`](Self::send_as).
     pub fn sent(&self) -> u64 {
         self.core.sequence
     }
@@ -142,7 +142,7 @@ impl Producer {
         Totals::of(self.core.participant())
     }
 
-    /// The largest item in bytes that fits into this ring: half of its slots.
+    /// The largest item in bytes that fits into this ring: half of its slots, or the length of its fixed items.
     pub fn max_item(&self) -> u64 {
         self.core.participant().mapping().geometry().max_item()
     }
@@ -233,7 +233,7 @@ impl Producer {
     ///
     /// # Errors
     /// As [`send`](Self::send), and [`Error::Options`] for a sequence number beyond
-    /// [`ItemKey::MAX_SEQUENCE`].
+    /// [`ItemKey::MAX_SEQUENCE`], and in a ring of fixed items, which keeps no keys.
     #[doc(alias = "reply")]
     pub fn send_as(&mut self, key: ItemKey, bytes: &[u8]) -> Result<()> {
         self.core.send_as(key, bytes, &mut Blocking, Deadline::never())

@@ -46,7 +46,7 @@ pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
 
 /// The cost of a consumer of such a ring, with a producer attached that sends nothing.
 pub fn cost(bench: &Bench<'_>, kind: RingKind) -> Result<Line, Halt> {
-    let ring = kind.make(64, 1)?;
+    let ring = kind.make(64, 1, false)?;
     let _producer = ring.producer().map_err(|error| Failure::of_ring(ring.name(), &error))?;
     let work = Work::Take { ring: ring.name().into() };
     let mut team = Team::of_one(Job { core: None, work }, bench.stop)?;

@@ -69,7 +69,8 @@ pub fn round_trips<'b>(
     seconds: f64,
     work: impl FnOnce(&mut Team<'b>) -> Result<Vec<Answer>, Halt>,
 ) -> Result<(RoundTrips, Used), Halt> {
-    let rings = [kind.make(ROUND_TRIP_SIZE, 1)?, kind.make(ROUND_TRIP_SIZE, 1)?];
+    let make = || kind.make(ROUND_TRIP_SIZE, 1, bench.args.fixed);
+    let rings = [make()?, make()?];
     let [there, back] = rings.each_ref().map(|ring| ring.name().to_string());
     let pong = Work::Pong { there: there.clone(), back: back.clone() };
     let ping = Work::Ping { there, back, seconds, pause_us: peer.pause_us };

@@ -20,11 +20,13 @@ pub struct Machine {
     cores: Vec<usize>,
     rounds: u32,
     seconds: f64,
+    /// Whether rings of fixed items are measured.
+    fixed: bool,
 }
 
 impl Machine {
     /// This machine. `pin`: whether to pin processes to cores; by default, if there are at least two.
-    pub fn new(pin: Option<bool>, rounds: u32, seconds: f64) -> Self {
+    pub fn new(pin: Option<bool>, rounds: u32, seconds: f64, fixed: bool) -> Self {
         let mut cores = allowed_cores();
         if !pin.unwrap_or(cores.len() >= 2) {
             cores.clear();
@@ -37,6 +39,7 @@ impl Machine {
             cores,
             rounds,
             seconds,
+            fixed,
         }
     }
 
@@ -53,8 +56,9 @@ impl Machine {
             cores => format!("pinned to {}", list(cores)),
         };
         let (rounds, seconds) = (self.rounds, self.seconds);
+        let items = if self.fixed { "; rings of fixed items" } else { "" };
         format!(
-            "ringpipe {} on {}, {processors}, {}\n{places}; median and spread of {rounds} x {seconds} s\n",
+            "ringpipe {} on {}, {processors}, {}\n{places}; median and spread of {rounds} x {seconds} s{items}\n",
             self.version, self.cpu, self.kernel
         )
     }

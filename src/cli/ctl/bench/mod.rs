@@ -60,6 +60,7 @@ The first line, of the kind machine, describes the machine.
 Examples:
   ringctl bench                                     everything
   ringctl bench --only throughput --size 1K         messages of 1024 bytes
+  ringctl bench --only throughput --fixed           rings of fixed items
   ringctl bench --only throughput -p 4 -c 4         four processes on each side
   ringctl bench --sync all --plot sync.svg          the disciplines beside each other
   ringctl bench --rounds 9 --seconds 1 --json       longer, for a program to read
@@ -91,6 +92,9 @@ pub struct Args {
     /// Number of consumer processes [default: 1, and then 2]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     consumers: Option<u8>,
+    /// Rings of fixed items, without headers: messages per second and round trips
+    #[arg(long)]
+    fixed: bool,
     /// Pin each process to a core of its own, if there are enough [default: with two cores or more]
     #[arg(long, overrides_with = "no_pin")]
     pin: bool,
@@ -202,7 +206,7 @@ fn measure(args: &Args, ui: &Ui, stop: &StopFlag) -> Result<(), Halt> {
         args,
         size,
         processes,
-        machine: Machine::new(args.pinned(), args.rounds, args.seconds.0),
+        machine: Machine::new(args.pinned(), args.rounds, args.seconds.0, args.fixed),
         report: BenchReport::new(args.json, *ui, steps.sum()),
         stop,
     };

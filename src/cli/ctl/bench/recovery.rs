@@ -43,7 +43,7 @@ pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
 }
 
 fn trial(bench: &Bench<'_>) -> Result<f64, Halt> {
-    let ring = SHARED.make(64, 1)?;
+    let ring = SHARED.make(64, 1, false)?;
     let failed = |error| Failure::of_ring(ring.name(), &error);
     let mut producer = ring.producer().map_err(failed)?;
     producer.send(b"held").map_err(failed)?;

@@ -31,12 +31,13 @@ impl RingKind {
         RingKind { sync, ..self }
     }
 
-    /// Creates such a ring for messages of `size` bytes, one per slot.
-    pub fn make(self, size: usize, producers: usize) -> Result<OwnRing, Failure> {
+    /// Creates such a ring for messages of `size` bytes, one per slot; with `fixed`, one of fixed items.
+    pub fn make(self, size: usize, producers: usize, fixed: bool) -> Result<OwnRing, Failure> {
         let slots = (DEPTH_BYTES / size).clamp(LEAST_SLOTS, MOST_SLOTS).min((MOST_BYTES / size).max(4));
         let options = RingOptions::new()
             .capacity(slots as u64)
             .slot_size(size as u64)
+            .fixed(if fixed { size as u64 } else { 0 })
             .expected_producers(producers as u32)
             .exclusive(self.exclusive)
             .sync(self.sync);

@@ -34,7 +34,7 @@ struct Line {
 /// The time from the start of `producer` to its first item in the ring, and from that of `consumer` to its first
 /// line.
 pub fn measure(bench: &Bench<'_>) -> Result<(), Halt> {
-    let ring = SHARED.make(64, 1)?;
+    let ring = SHARED.make(64, 1, false)?;
     let failed = |error| Failure::of_ring(ring.name(), &error);
     let (mut first, mut line) = (Vec::new(), Vec::new());
     for _ in 0..TRIALS {

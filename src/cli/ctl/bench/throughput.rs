@@ -102,7 +102,7 @@ impl Case {
         seconds: f64,
         work: impl FnOnce(&mut Team<'b>) -> Result<Vec<Answer>, Halt>,
     ) -> Result<Streamed, Halt> {
-        let ring = self.ring.make(self.size, self.producers)?;
+        let ring = self.ring.make(self.size, self.producers, bench.args.fixed)?;
         let mut team = Team::start(&self.jobs(ring.name(), bench, seconds), bench.stop)?;
         Ok(Streamed::of(work(&mut team)?)?)
     }

@@ -60,6 +60,8 @@ struct RingReport<'a> {
     size: u64,
     capacity: u64,
     slot_size: u64,
+    /// The length of each item, if all have one.
+    fixed: Option<u64>,
     max_item: u64,
     max_participants: u32,
     exclusive: bool,
@@ -166,6 +168,7 @@ impl<'a> RingReport<'a> {
             size: snapshot.size,
             capacity: snapshot.capacity,
             slot_size: snapshot.slot_size,
+            fixed: snapshot.fixed,
             max_item: ring.max_item(),
             max_participants: ring.max_participants(),
             exclusive: ring.is_exclusive(),

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::ItemKey;
 use crate::cli::common::escape;
+use crate::cli::common::no_producer;
 
 /// The name of the process that ends a worker's commands if the worker is killed.
 const GUARD: &str = "ringpipe-guard";
@@ -38,6 +39,7 @@ pub struct Running {
 /// The work of a command, in JSON.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct MaybeWork {
+    #[serde(serialize_with = "no_producer::serialize_any")]
     producer: Option<u32>,
     sequence: Option<u64>,
     attempt: Option<u32>,
@@ -153,7 +155,7 @@ fn work(environment: &[u8], ring: &str) -> Option<Work> {
         return None;
     }
     let key = ItemKey {
-        producer: value("RING_PRODUCER")?.parse().ok()?,
+        producer: no_producer::parse(value("RING_PRODUCER")?)?,
         sequence: value("RING_SEQ")?.parse().ok()?,
     };
     let (attempt, items) = (value("RING_ATTEMPT")?.parse().ok()?, value("RING_ITEMS")?.parse().ok()?);

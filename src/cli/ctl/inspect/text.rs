@@ -80,11 +80,13 @@ impl RingReport<'_> {
     }
 
     fn geometry(&self) -> String {
+        let items = match self.fixed {
+            Some(bytes) => format!("for fixed items of {}", show::bytes(bytes)),
+            None => format!("of {}, items up to {}", show::bytes(self.slot_size), show::bytes(self.max_item)),
+        };
         format!(
-            "{} slots of {}, items up to {}, {} of memory, up to {} participants",
+            "{} slots {items}, {} of memory, up to {} participants",
             show::count(self.capacity),
-            show::bytes(self.slot_size),
-            show::bytes(self.max_item),
             show::bytes(self.size),
             self.max_participants,
         )

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::observation::{Seen, Watched, Who};
+use crate::ItemKey;
 use crate::cli::ctl::show;
 
 /// The kind of a sentence, which determines its colour.
@@ -181,7 +182,8 @@ pub fn items((producer, first, last): (u32, u64, u64), watched: &Watched) -> Str
 }
 
 fn of_producer(serial: u32, watched: &Watched) -> String {
-    if watched.last.snapshot.producers_ever < 2 {
+    // A fixed item has no record of its producer.
+    if watched.last.snapshot.producers_ever < 2 || serial == ItemKey::NO_PRODUCER {
         return String::new();
     }
     match watched.known.get(&serial) {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::verify::{Digest, Hash128, Order};
+use crate::RingObserver;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::input;
 use crate::framing::{Fill, Framing, FramingError, Splitter};
@@ -23,8 +24,8 @@ pub enum Input {
     File(PathBuf),
     /// Standard input.
     Stdin,
-    /// This many numbered lines, generated here.
-    Lines(u64),
+    /// This many numbered lines, generated here; the numbers have leading zeros up to this width.
+    Lines { count: u64, width: usize },
 }
 
 impl Input {
@@ -34,7 +35,9 @@ impl Input {
                 Box::new(File::open(path).map_err(|error| Failure::io(path.display(), &error))?)
             }
             Input::Stdin => Box::new(io::stdin()),
-            Input::Lines(lines) => Box::new(Lines { next: 1, last: *lines, text: Vec::new(), at: 0 }),
+            &Input::Lines { count, width } => {
+                Box::new(Lines { next: 1, last: count, width, text: Vec::new(), at: 0 })
+            }
         })
     }
 
@@ -58,7 +61,7 @@ impl Input {
         match self {
             Input::File(path) => input::size(path),
             Input::Stdin => input::size(Path::new("-")),
-            Input::Lines(_) => None,
+            Input::Lines { .. } => None,
         }
     }
 
@@ -67,7 +70,7 @@ impl Input {
         match self {
             Input::File(path) => path.display().to_string(),
             Input::Stdin => "standard input".into(),
-            Input::Lines(_) => "numbered lines".into(),
+            Input::Lines { .. } => "numbered lines".into(),
         }
     }
 }
@@ -76,6 +79,7 @@ impl Input {
 struct Lines {
     next: u64,
     last: u64,
+    width: usize,
     text: Vec<u8>,
     at: usize,
 }
@@ -86,7 +90,9 @@ impl Read for Lines {
             self.text.clear();
             self.at = 0;
             while self.next <= self.last && self.text.len() < BLOCK {
-                writeln!(self.text, "{}", self.next)?;
+                let number = self.next.to_string();
+                self.text.resize(self.text.len() + self.width.saturating_sub(number.len()), b'0');
+                writeln!(self.text, "{number}")?;
                 self.next += 1;
             }
         }
@@ -102,7 +108,24 @@ pub struct Source {
     inputs: VecDeque<Input>,
     current: Option<(String, Splitter<Box<dyn Read + Send>>)>,
     framing: Framing,
-    limit: usize,
+    items: ItemSize,
+}
+
+/// The lengths of the items that a ring accepts, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct ItemSize {
+    /// The largest.
+    pub limit: usize,
+    /// Of every item.
+    pub exactly: Option<usize>,
+}
+
+impl ItemSize {
+    /// Those of this ring.
+    pub fn of(ring: &RingObserver) -> Self {
+        let limit = usize::try_from(ring.max_item()).unwrap_or(usize::MAX);
+        ItemSize { limit, exactly: ring.fixed().map(|_| limit) }
+    }
 }
 
 /// Some items, framed as a producer reads them.
@@ -151,9 +174,9 @@ impl Block {
 }
 
 impl Source {
-    /// `limit` is the largest item in bytes that the ring accepts.
-    pub fn new(inputs: impl IntoIterator<Item = Input>, framing: Framing, limit: usize) -> Self {
-        Source { inputs: inputs.into_iter().collect(), current: None, framing, limit }
+    /// For a ring that accepts such items.
+    pub fn new(inputs: impl IntoIterator<Item = Input>, framing: Framing, items: ItemSize) -> Self {
+        Source { inputs: inputs.into_iter().collect(), current: None, framing, items }
     }
 
     /// Whether all inputs were read to their ends.
@@ -167,14 +190,14 @@ impl Source {
         inputs: Vec<Input>,
         producers: usize,
         framing: Framing,
-        limit: usize,
+        items: ItemSize,
     ) -> Vec<Arc<Mutex<Self>>> {
         if inputs.len() < producers {
-            let shared = Arc::new(Mutex::new(Source::new(inputs, framing, limit)));
+            let shared = Arc::new(Mutex::new(Source::new(inputs, framing, items)));
             return (0..producers).map(|_| shared.clone()).collect();
         }
         let share = |first| inputs.iter().skip(first).step_by(producers).cloned();
-        (0..producers).map(|first| Arc::new(Mutex::new(Source::new(share(first), framing, limit)))).collect()
+        (0..producers).map(|first| Arc::new(Mutex::new(Source::new(share(first), framing, items)))).collect()
     }
 
     /// Replaces the block by the next items: as many as are available, up to a block's worth. False: there are no
@@ -184,13 +207,20 @@ impl Source {
         loop {
             if self.current.is_none() {
                 let Some(input) = self.inputs.pop_front() else { return Ok(false) };
-                self.current = Some((input.name(), Splitter::new(input.open()?, self.framing, self.limit)));
+                let mut splitter = Splitter::new(input.open()?, self.framing, self.items.limit);
+                if let Some(bytes) = self.items.exactly {
+                    splitter = splitter.exactly(bytes);
+                }
+                self.current = Some((input.name(), splitter));
             }
             let Some((name, splitter)) = &mut self.current else { return Ok(false) };
             let failed = |error: FramingError| {
                 let failure = Failure::new(code::RUNTIME, format!("{name}: {error}"));
                 match error {
                     FramingError::TooLong { .. } => failure.hint("a larger --capacity or --slot-size"),
+                    FramingError::OtherLength { .. } => failure.hint(
+                        "--fixed is for items of that length; an item is a line without its line break",
+                    ),
                     _ => failure,
                 }
             };

@@ -51,11 +51,12 @@ impl Meanwhile {
     pub fn new(args: &Args, inputs: &[Input], ui: Ui) -> Self {
         let framing = args.framing().extra_bytes();
         let items = match inputs {
-            [Input::Lines(lines)] => Some(*lines).filter(|lines| *lines < u64::MAX),
+            [Input::Lines { count, .. }] => Some(*count).filter(|count| *count < u64::MAX),
             _ => None,
         };
         let bytes = inputs.iter().map(Input::size).sum::<Option<u64>>().filter(|&bytes| bytes > 0);
-        let waits = inputs.iter().filter(|input| !matches!(input, Input::Lines(_)) && input.size().is_none());
+        let waits =
+            inputs.iter().filter(|input| !matches!(input, Input::Lines { .. }) && input.size().is_none());
         let names: Vec<String> = waits.map(Input::name).collect();
         let takes_terminal = args.output.as_deref() == Some(Path::new("-")) && io::stdout().is_terminal();
         Meanwhile {

@@ -28,14 +28,14 @@ use crate::cli::common::ui::{Ui, json_line};
 use crate::{
     RingOptions, Role, StopFlag,
     cli::common::{
-        args::{ByteSize, Count, DelimiterArg, DurationArg, FrameArg},
+        args::{ByteSize, Count, DelimiterArg, DurationArg, FixedArg, FrameArg},
         exit::{Failure, code},
         run_log, signals,
         start::End,
     },
     framing::Framing,
 };
-use feed::{Check, Input, Source, lock};
+use feed::{Check, Input, ItemSize, Source, lock};
 use meanwhile::{Meanwhile, Standing};
 use report::RunReport;
 use verify::{Digest, Order};
@@ -62,6 +62,7 @@ Examples:
   ringctl run                             a million lines, 2 producers, 2 consumers
   ringctl run -p 3 -c 3 /var/log/*.log    files, 3 of each
   ringctl run -p 1 -c 1 --output - < in | cmp - in
+  ringctl run --fixed 8                   fixed items of 8 bytes, numbers with leading zeros
   ringctl run --lines 10000 --log logs    with a check of every step of every item
   ringctl run --chaos                     processes are killed and started again all the time
   ringctl run --chaos 10m                 for ten minutes
@@ -91,6 +92,9 @@ pub struct Args {
     /// Bytes in a slot [default: 64]
     #[arg(long, value_name = "BYTES")]
     slot_size: Option<ByteSize>,
+    /// A ring of fixed items: each line has exactly SIZE bytes; generated ones have leading zeros
+    #[arg(long, value_name = "SIZE", conflicts_with_all = ["slot_size", "log", "chaos"])]
+    fixed: Option<FixedArg>,
     /// Items end with a NUL byte instead of a line break
     #[arg(short = '0', long, conflicts_with_all = ["delimiter", "frame"])]
     null: bool,
@@ -127,6 +131,7 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let stop = signals::catch()?;
     let inputs = args.inputs();
     inputs.iter().try_for_each(Input::check)?;
+    inputs.iter().try_for_each(|input| args.check_width(input))?;
     let output = collect::open_output(args.output.as_deref())?;
     args.log.as_deref().map_or(Ok(()), log::make)?;
     let meanwhile = Meanwhile::new(args, &inputs, *ui);
@@ -181,16 +186,32 @@ impl Args {
             true => Input::Stdin,
             false => Input::File(path.clone()),
         };
+        let width = self.fixed.map_or(0, |FixedArg(bytes)| usize::try_from(bytes).unwrap_or(usize::MAX));
         match self.lines {
-            Some(Count(lines)) => vec![Input::Lines(lines)],
+            Some(Count(count)) => vec![Input::Lines { count, width }],
             None if !self.files.is_empty() => self.files.iter().map(input).collect(),
             // With a time for the kills, the lines end when it is over.
             None if nobody_at_stdin() && matches!(self.chaos, Some(Some(_))) => {
-                vec![Input::Lines(u64::MAX)]
+                vec![Input::Lines { count: u64::MAX, width }]
             }
-            None if nobody_at_stdin() => vec![Input::Lines(DEMONSTRATION)],
+            None if nobody_at_stdin() => vec![Input::Lines { count: DEMONSTRATION, width }],
             None => vec![Input::Stdin],
         }
+    }
+
+    /// Fails if generated numbers have more digits than a fixed item has bytes.
+    fn check_width(&self, input: &Input) -> Result<(), Failure> {
+        let (Input::Lines { count, width }, Some(FixedArg(bytes))) = (input, self.fixed) else {
+            return Ok(());
+        };
+        let digits = count.to_string().len();
+        if digits <= *width {
+            return Ok(());
+        }
+        let line = format!(
+            "--fixed {bytes}: the numbers of {count} lines have up to {digits} digits; expected {digits} bytes or more"
+        );
+        Err(Failure::new(code::USAGE, line).hint("--lines N sends fewer lines"))
     }
 
     fn framing(&self) -> Framing {
@@ -215,7 +236,7 @@ impl Args {
     }
 
     fn make_ring(&self) -> Result<OwnRing, Failure> {
-        let options = shaped(RingOptions::new(), self.capacity, self.slot_size, None)
+        let options = shaped(RingOptions::new(), self.capacity, self.slot_size, self.fixed, None)
             .expected_producers(self.producers.into())
             // With one of each, an exclusive ring is faster, and the order cannot change.
             .exclusive(self.producers == 1 && self.consumers == 1);
@@ -273,7 +294,7 @@ struct Run {
 impl Run {
     fn start(args: &Args, inputs: Vec<Input>, output: &collect::Output) -> Result<Self, Failure> {
         let ring = args.make_ring()?;
-        let (framing, limit) = (args.framing(), ring.max_item() as usize);
+        let (framing, items) = (args.framing(), ItemSize::of(&ring));
         let arguments = args.arguments(ring.name());
         let order = (args.consumers == 1).then(|| Arc::new(Mutex::new(Order::new(args.producers.into()))));
         let check = Check { hash: Default::default(), order };
@@ -292,13 +313,13 @@ impl Run {
             run.consumers.push(process);
             let (check, output) = (run.check.clone(), output.clone());
             run.collections.push(Line::spawn(move |digest| match pipe {
-                Some(pipe) => collect::collect(pipe, framing, limit, &check, &output, digest),
+                Some(pipe) => collect::collect(pipe, framing, items.limit, &check, &output, digest),
                 None => Ok(()),
             })?);
         }
         run.await_consumers();
         run.start = Instant::now();
-        let sources = Source::deal(inputs, args.producers.into(), framing, limit);
+        let sources = Source::deal(inputs, args.producers.into(), framing, items);
         for (number, source) in sources.into_iter().enumerate() {
             let mut process = start(Role::Producer, &arguments, args.log.as_deref())?;
             let pipe = process.take_input();

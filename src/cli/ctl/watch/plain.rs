@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::{Args, failed};
 use crate::cli::common::escape;
 use crate::cli::common::exit::Failure;
+use crate::cli::common::no_producer;
 use crate::cli::common::paint::Paint;
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
@@ -253,7 +254,7 @@ impl Item {
             state: name(slot.state),
             pid: slot.owner.and_then(|number| look.participant(number)).map(|one| one.pid),
             attempt: slot.attempt,
-            producer: item.map(|item| item.producer),
+            producer: item.and_then(|item| no_producer::known(item.producer)),
             sequence: item.map(|item| item.sequence),
             bytes: item.map(|item| item.len),
             base64: item.filter(|_| text.is_none()).map(|item| BASE64_STANDARD.encode(&item.beginning)),

@@ -6,6 +6,8 @@
 //! full: that is not a fault of the ring. A failed write is noticed at the next call, and [`RunLog::or_failure`]
 //! reports it at the end.
 //!
+//! A ring of fixed items has no history: the key of such an item is its position, which is known only when it is sent.
+//!
 //! Other transports do not pay for this: the commands are generic, and a run without a log has no code of it.
 
 mod receiver;
@@ -30,6 +32,10 @@ pub struct Logged<T>(PhantomData<T>);
 impl<T: Transport> Transport for Logged<T> {
     type Sender = LoggedSender<T::Sender>;
     type Receiver = LoggedReceiver<T::Receiver>;
+
+    fn check(opening: &Opening<'_>) -> Result<(), Failure> {
+        T::check(opening)
+    }
 
     fn open_sender(
         opening: &Opening<'_>,

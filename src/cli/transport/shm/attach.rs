@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Shm, ShmReceiver, ShmSender};
-use crate::cli::common::args::{ByteSize, Count, ModeArg};
+use crate::cli::common::args::{ByteSize, Count, FixedArg, ModeArg};
 use crate::cli::common::create_args::{CreateArgs, shaped};
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
@@ -23,10 +23,10 @@ const PIECES_SLOT_SIZE: u64 = 1024;
 impl CreateArgs {
     fn options(&self, in_pieces: bool) -> Result<RingOptions, Failure> {
         let mut options = RingOptions::new().ephemeral(true).owners(self.owner.owners());
-        if in_pieces {
+        if in_pieces && self.fixed.is_none() {
             options = options.capacity(PIECES_CAPACITY).slot_size(PIECES_SLOT_SIZE);
         }
-        Ok(shaped(options, self.capacity, self.slot_size, self.mode)
+        Ok(shaped(options, self.capacity, self.slot_size, self.fixed, self.mode)
             .exclusive(self.exclusive)
             .timestamps(self.timestamps)
             .expected_producers(self.producers.unwrap_or(1))
@@ -42,7 +42,24 @@ impl CreateArgs {
         if let Some(ByteSize(given)) = self.slot_size.filter(|given| given.0 != bytes) {
             report.note(format!("ring {name:?}: slot size {given} rounded up to {bytes} bytes"));
         }
-        report.detail(format!("made ring {name:?}: {slots} slots of {}", Size(bytes)));
+        report.detail(format!("made ring {name:?}: {}", shape(ring)));
+    }
+
+    /// Fails if the existing ring does not have the items that --fixed promises. The input is cut into items accordingly, so
+    /// a note would come too late.
+    fn check_fixed(&self, ring: &Ring) -> Result<(), Failure> {
+        let Some(FixedArg(given)) = self.fixed.filter(|given| ring.fixed() != Some(given.0)) else {
+            return Ok(());
+        };
+        let name = ring.name();
+        let found = match ring.fixed() {
+            Some(bytes) => format!("fixed items of {bytes} bytes"),
+            None => "items of any length".into(),
+        };
+        let line =
+            format!("ring {name:?} exists with {found}; expected fixed items of {given} bytes (--fixed)");
+        Err(Failure::new(code::USAGE, line)
+            .hint(format!("without --fixed it is used as it is; ringctl inspect {}", escape::argument(name))))
     }
 
     /// Notes which of the options differ from the existing ring.
@@ -75,7 +92,16 @@ impl CreateArgs {
         if let Some(given) = self.producers.filter(|given| *given != expected) {
             note(format!("{expected} expected producers: --producers {given} has no effect"));
         }
-        report.detail(format!("found ring {name:?}: {slots} slots of {}", Size(bytes)));
+        report.detail(format!("found ring {name:?}: {}", shape(ring)));
+    }
+}
+
+/// `8192 slots of 64 bytes`.
+fn shape(ring: &Ring) -> String {
+    let slots = ring.capacity();
+    match ring.fixed() {
+        Some(bytes) => format!("{slots} fixed items of {bytes} bytes"),
+        None => format!("{slots} slots of {}", Size(ring.slot_size())),
     }
 }
 
@@ -83,12 +109,22 @@ impl Transport for Shm {
     type Sender = ShmSender;
     type Receiver = ShmReceiver;
 
+    fn check(opening: &Opening<'_>) -> Result<(), Failure> {
+        match Ring::observe(opening.name) {
+            Ok(ring) => opening.check(ring.fixed()),
+            // Opening it tells what is wrong, if anything is.
+            Err(_) => Ok(()),
+        }
+    }
+
     fn open_sender(
         opening: &Opening<'_>,
         create: &CreateArgs,
         in_pieces: bool,
     ) -> Result<Option<ShmSender>, Failure> {
-        let &Opening { name, place, report, stop, log: _ } = opening;
+        let &Opening { name, place, report, stop, .. } = opening;
+        // Before a ring is made.
+        opening.check(create.fixed.map(|FixedArg(bytes)| bytes))?;
         // The slash keeps a name that begins with "shm:" as it is: the library parses the name again.
         let (name, id) = (name.as_str(), name.os_id());
         let failed = |error: Error| Failure::of_ring(name, &error);
@@ -104,6 +140,11 @@ impl Transport for Shm {
                 },
                 result => (result.map_err(failed)?, false),
             };
+            if !made {
+                // Before this producer counts as one that came.
+                opening.check(ring.fixed())?;
+                create.check_fixed(&ring)?;
+            }
             match ring.producer() {
                 // The last participant that left has just removed it.
                 Err(Error::NotFound(_)) => continue,
@@ -138,7 +179,7 @@ impl Transport for Shm {
         ring: Patience,
         owner: &OwnerArgs,
     ) -> Result<Option<ShmReceiver>, Failure> {
-        let &Opening { name, place, report, stop, log: _ } = opening;
+        let &Opening { name, place, report, stop, .. } = opening;
         let options = RingOptions::new().owners(owner.owners());
         let mut attempts = Attempts::new(report, stop);
         // Announced before the first attempt, so that the last process to leave a short-lived ring leaves it to
@@ -146,16 +187,17 @@ impl Transport for Shm {
         let awaited = if ring == Patience::None { None } else { Awaited::new(name).ok() };
         let over = loop {
             // If attaching fails with `NotFound`, the last participant has just removed the ring.
-            let found = options.open(&name.os_id()).and_then(|ring| Ok((ring.consumer()?, ring)));
+            let found = options.open(&name.os_id());
+            if let Ok(ring) = &found
+                && let Err(failure) = opening.check(ring.fixed())
+            {
+                break Some(failure);
+            }
+            let found = found.and_then(|ring| Ok((ring.consumer()?, ring)));
             let paused = match found {
                 Ok((mut consumer, ring)) => {
                     consumer.set_stop_flag(stop.clone());
-                    let (slots, bytes) = (ring.capacity(), ring.slot_size());
-                    report.detail(format!(
-                        "found ring {:?}: {slots} slots of {}",
-                        name.as_str(),
-                        Size(bytes)
-                    ));
+                    report.detail(format!("found ring {:?}: {}", name.as_str(), shape(&ring)));
                     owner.note_differences(&ring, None, report);
                     return Ok(Some(ShmReceiver { ring, consumer }));
                 }

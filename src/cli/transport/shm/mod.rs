@@ -56,6 +56,10 @@ impl Observe for Ring {
         RingObserver::slot_size(self)
     }
 
+    fn fixed(&self) -> Option<u64> {
+        RingObserver::fixed(self)
+    }
+
     fn is_exclusive(&self) -> bool {
         RingObserver::is_exclusive(self)
     }

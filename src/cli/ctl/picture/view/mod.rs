@@ -230,8 +230,11 @@ impl Screen<'_> {
         let state = self.model.state();
         let tone = if state == "open" { theme.good() } else { theme.notable() };
         let flow = rates.map(|now| format!("  in {}/s  out {}/s", rate(now.sent), rate(now.received)));
-        let size =
-            format!("{} of {}", show::counted(snapshot.capacity, "slot"), show::bytes(snapshot.slot_size));
+        let slots = show::counted(snapshot.capacity, "slot");
+        let size = match snapshot.fixed {
+            Some(bytes) => format!("{slots} for items of {}", show::bytes(bytes)),
+            None => format!("{slots} of {}", show::bytes(snapshot.slot_size)),
+        };
         let sharing = if ring.is_exclusive() { "one producer, one consumer" } else { "for many processes" };
         let mut line = Line::from(vec![
             Span::styled(format!("{}  ", show::name(ring.name())), theme.heading()),

@@ -19,7 +19,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use super::collect::Output;
-use super::feed::{Block, Input, Source, lock};
+use super::feed::{Block, Input, ItemSize, Source, lock};
 use super::meanwhile::{Meanwhile, Standing};
 use super::{Args, DEMONSTRATION};
 use crate::cli::common::args::DurationArg;
@@ -54,7 +54,7 @@ pub fn run(
     // A time beyond the range of the clock does not limit the run.
     let until = args.chaos.flatten().and_then(|DurationArg(time)| start.checked_add(time));
     let folder = Folder::new(args.log.as_deref())?;
-    let is_generated = inputs == [Input::Lines(u64::MAX)];
+    let is_generated = matches!(inputs[..], [Input::Lines { count: u64::MAX, .. }]);
     let shared = Arc::new(Shared {
         framing: args.framing(),
         hash: Default::default(),
@@ -185,13 +185,14 @@ impl Rounds<'_> {
 
     fn start(&mut self, left: Block) -> Result<Round, Failure> {
         let args = self.args;
-        let options = shaped(RingOptions::new(), args.capacity, args.slot_size, None)
+        let options = shaped(RingOptions::new(), args.capacity, args.slot_size, None, None)
             .expected_producers(args.producers.into());
         let ring = OwnRing::make("run", &options)?;
         let keeper = ring.producer().map_err(|error| Failure::of_ring(ring.name(), &error))?;
         let limit = ring.max_item() as usize;
         if let Some(inputs) = self.inputs.take() {
-            self.sources = Source::deal(inputs, args.producers.into(), self.shared.framing, limit);
+            self.sources =
+                Source::deal(inputs, args.producers.into(), self.shared.framing, ItemSize::of(&ring));
         }
         let stage = Arc::new(Stage {
             shared: self.shared.clone(),
