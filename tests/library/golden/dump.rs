@@ -110,6 +110,7 @@ impl Dump {
         self.number("preamble.size", offset_of!(Preamble, size), 8);
         self.number("preamble.wake_at", offset_of!(Preamble, wake_at), 8);
         self.number("preamble.resume_at", offset_of!(Preamble, resume_at), 8);
+        self.number("preamble.fixed", offset_of!(Preamble, fixed), 8);
     }
 
     fn head(&mut self) {
@@ -194,7 +195,11 @@ impl Dump {
         for slot in 0..geometry.capacity {
             let base = geometry.headers + geometry.header_stride * slot;
             let group = format!("header[{slot}]");
-            if (0..geometry.header_stride / 8).any(|n| self.word(base + 8 * n) != 0) {
+            let written = (0..geometry.header_stride / 8).any(|n| self.word(base + 8 * n) != 0);
+            if written && geometry.fixed > 0 {
+                self.field(format!("{group}.name"), base + header::NAME, 7, Show::Number);
+                self.field(format!("{group}.failures"), base + header::NAME + 7, 1, Show::Number);
+            } else if written {
                 self.field(
                     format!("{group}.length_and_producer"),
                     base + header::LENGTH_AND_PRODUCER,

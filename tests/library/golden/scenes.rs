@@ -74,6 +74,26 @@ fn golden_exclusive_ring_of_two_laps() {
 }
 
 #[test]
+fn golden_ring_of_fixed_items_in_rows() {
+    let name = TestName::new("golden");
+    let ring = RingOptions::new().capacity(16).fixed(5).participants(4).create(&name).unwrap();
+    let mut producer = ring.producer().unwrap();
+    let (mut holder, mut consumer) = (ring.consumer().unwrap(), ring.consumer().unwrap());
+    assert_eq!(producer.send_packed(b"held1held2").unwrap(), 2);
+    let held = holder.recv_batch(2).unwrap();
+    // Its row is parted.
+    assert_eq!(producer.send_packed(b"part1part2part3").unwrap(), 3);
+    let part = consumer.recv().unwrap().into_owned();
+    assert_eq!(part.record_failure(), 1);
+    assert_eq!(producer.send_packed(b"row 1row 2row 3").unwrap(), 3);
+    producer.send(b"alone").unwrap();
+    let geometry = Geometry::new(16, 8, 4, 1, 0).unwrap().with_fixed(5).unwrap();
+    check("ring_fixed", &Dump::of_ring(&name, &geometry));
+    drop((held, part));
+    ring.remove().unwrap();
+}
+
+#[test]
 fn golden_rings_of_each_discipline() {
     let batches = Discipline::Monitor(Thresholds { wake_at: 3, resume_at: Some(0) });
     let all = Discipline::ALL.iter().map(|&discipline| (discipline.name(), discipline));
