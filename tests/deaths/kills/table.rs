@@ -61,7 +61,7 @@ impl Share {
         match self {
             Share::Few => spread(&course.changes, 2),
             Share::Sample => {
-                joined(spread(&course.changes, if is_ci() { 5 } else { 3 }), course.instructions, 1)
+                joined(spread(&course.changes, if is_ci() { 5 } else { 2 }), course.instructions, 1)
             }
             Share::Full if course.instructions > LONGEST => {
                 joined(course.changes.clone(), course.instructions, FEW)
@@ -71,6 +71,14 @@ impl Share {
             }
             Share::Full => (0..=course.instructions).collect(),
             Share::Every => (0..=course.instructions).collect(),
+        }
+    }
+
+    /// The same of the ring that is there to go wrong: fewer would not show both ways in which it does.
+    pub fn points_of_textbook(self, course: &Course) -> Vec<u64> {
+        match self.is_sample() {
+            true => joined(spread(&course.changes, if is_ci() { 5 } else { 3 }), course.instructions, 1),
+            false => self.points(course),
         }
     }
 
