@@ -24,6 +24,8 @@
 //!
 //! - [`RingOptions`] makes a ring: its slots and their size; for many producers and consumers, or exclusively for one
 //!   of each.
+//! - [`RingOptions::fixed`] makes a ring whose items all have one length, [`RingOptions::typed`] one for values of a type. Such
+//!   a ring has no headers, and is faster for short items.
 //! - [`Producer`] sends: `send`, `try_send`, `send_timeout`, `send_batch`, `reserve`. [`OnFull`] chooses what happens when
 //!   the ring is full.
 //! - [`Consumer`] receives: `recv`, `try_recv`, `recv_timeout`, `recv_batch`, `items`. An item that is dropped without

@@ -111,6 +111,21 @@ impl RingOptions {
 
     /// Makes a ring of fixed items of the size of a `T`, for [`Producer::typed`](crate::Producer::typed): see
     /// [`fixed`](Self::fixed).
+    ///
+    /// ```
+    /// # let name = format!("doc-typed-ring-{}", std::process::id());
+    /// use ringpipe::RingOptions;
+    /// let ring = RingOptions::new().typed::<[f32; 3]>().create(&name)?;
+    /// assert_eq!(ring.fixed(), Some(12));
+    /// let mut producer = ring.producer()?.typed::<[f32; 3]>();
+    /// producer.send(&[0.5, 1.0, -2.0])?;
+    /// let mut consumer = ring.consumer()?.typed::<[f32; 3]>();
+    /// let point = consumer.recv()?;
+    /// assert_eq!(point[2], -2.0);
+    /// point.ack();
+    /// # ring.remove()?;
+    /// # Ok::<(), ringpipe::Error>(())
+    /// ```
     pub fn typed<T>(self) -> Self {
         self.fixed(size_of::<T>() as u64)
     }

@@ -11,6 +11,7 @@ mod consumer_output;
 mod consumer_read;
 mod consumer_shared;
 mod dedup;
+mod fixed;
 mod framing;
 mod histories;
 mod hold;

@@ -17,7 +17,7 @@ use crate::svg::Svg;
 use ringpipe::{Activity, Role};
 
 /// Names of rings and semaphores in the examples.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "jobs",
     "urls",
     "pictures",
@@ -27,6 +27,7 @@ const NAMES: [&str; 17] = [
     "batches",
     "built",
     "readings",
+    "records",
     "answers",
     "broken",
     "pages",
@@ -63,6 +64,7 @@ checks! {
     "ringctl peek jobs" => a_ring_is_kept_looked_at_and_removed,
     "ringctl requeue failed" => items_that_failed_come_back,
     "--block 64K" => each_consumer_has_a_share_of_the_blocks,
+    "--fixed 16" => records_are_the_same_byte_for_byte,
     "drop-oldest" => the_oldest_are_dropped,
     "--resume jobs" => a_killed_producer_goes_on_where_it_was,
     "--until-consumers-gone" => a_producer_ends_with_its_consumers,
@@ -355,6 +357,13 @@ fn a_copy_is_the_same_byte_for_byte(example: &Example) {
     example.file("big.tar", &bytes);
     example.run().with_code(0);
     assert!(fs::read(example.dir.path().join("copy.tar")).unwrap() == bytes);
+}
+
+fn records_are_the_same_byte_for_byte(example: &Example) {
+    let bytes = noise(16 * 50_000);
+    example.file("log.bin", &bytes);
+    example.run().with_code(0);
+    assert!(fs::read(example.dir.path().join("copy.bin")).unwrap() == bytes);
 }
 
 fn each_consumer_has_a_share_of_the_blocks(example: &Example) {

@@ -104,7 +104,7 @@ pub struct Options {
     /// A JSON object per line, with the bytes as text, or as base64 if they are not UTF-8
     ///
     /// Its fields: schema (ringpipe.item/1), sequence (the producer's count, from 0), producer (its
-    /// number in this ring), attempt (1 at first), redelivered, time, time_of (sent, where the ring has
+    /// number in this ring; null in a ring of fixed items, where sequence is the item's position), attempt (1 at first), redelivered, time, time_of (sent, where the ring has
     /// timestamps, or received), text or base64. With --stats the statistics are such an object too
     /// (ringpipe.consumer/1).
     #[arg(long, conflicts_with = "framing", help_heading = "Framing (default: an item per line)")]

@@ -51,7 +51,7 @@ pub struct Args {
     raw: bool,
     /// One JSON object a line; bytes that are not UTF-8 in base64
     ///
-    /// Its fields: schema (ringpipe.peek/1), ring, producer, sequence, attempt, failures, sent_at_ns, bytes (their
+    /// Its fields: schema (ringpipe.peek/1), ring, producer (null in a ring of fixed items), sequence, attempt, failures, sent_at_ns, bytes (their
     /// number), text or base64. Of an item that failed for good, the bytes are those of the item, and dead_letter has ring,
     /// producer, sequence, failures, reason, exit, signal, time and stderr.
     #[arg(long)]

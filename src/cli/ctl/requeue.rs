@@ -50,7 +50,7 @@ pub struct Args {
     /// Ring with the dead letters
     #[arg(value_name = "FROM")]
     from: RingName,
-    /// Ring for the items; made if it is missing [default: the ring that each letter names]
+    /// Ring for the items, not one of fixed items; made if it is missing [default: the ring that each letter names]
     #[arg(value_name = "TO")]
     to: Option<RingName>,
     /// Send at most COUNT items

@@ -41,8 +41,8 @@ all is sent. After a power cut the ring is gone, too: begin again, without --res
 
 Exit codes:
   0      the input was sent (or -n items of it; or, with --on-full drop-*, sent or dropped)
-  1      runtime error: a file could not be read, an item is larger than the ring takes, no memory,
-         no place in the ring for another producer
+  1      runtime error: a file could not be read, an item is larger than the ring takes or does not
+         have the length of its fixed items, no memory, no place in the ring for another producer
   2      usage
   3      the ring does not exist (--no-create)
   4      the ring is full (--on-full fail, --no-wait), or was full, or had no place, for too long
@@ -57,6 +57,7 @@ Examples:
   producer jobs --item 'a single item'
   find . -type f -print0 | producer -0 jobs
   producer --raw backup backup.tar          (then: consumer --raw backup > copy.tar)
+  producer --raw --fixed 16 readings sensor.bin
   producer --capacity 64 --on-full fail --stats jobs todo.txt
   producer --rate 10/s --producers 3 jobs more.txt
   producer --progress-file sent --resume jobs huge.txt

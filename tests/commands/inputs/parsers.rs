@@ -139,9 +139,24 @@ fn split(
     taken: usize,
 ) -> (Vec<Vec<u8>>, Option<String>) {
     let reader = Pieces { bytes: bytes.to_vec(), at: 0, lengths: lengths.to_vec(), turn: 0 };
-    let mut splitter = Splitter::new(reader, framing, limit);
+    drain(Splitter::new(reader, framing, limit), bytes.len(), taken)
+}
+
+/// As [`split`], for items of exactly this length.
+fn split_exactly(
+    framing: Framing,
+    length: usize,
+    bytes: &[u8],
+    lengths: &[usize],
+    taken: usize,
+) -> (Vec<Vec<u8>>, Option<String>) {
+    let reader = Pieces { bytes: bytes.to_vec(), at: 0, lengths: lengths.to_vec(), turn: 0 };
+    drain(Splitter::new(reader, framing, 0).exactly(length), bytes.len(), taken)
+}
+
+fn drain(mut splitter: Splitter<Pieces>, len: usize, taken: usize) -> (Vec<Vec<u8>>, Option<String>) {
     let mut items = Vec::new();
-    for _ in 0..10 * (bytes.len() + 10) {
+    for _ in 0..10 * (len + 10) {
         match splitter.fill() {
             Ok(Fill::End) => return (items, None),
             Ok(Fill::Interrupted) => {}
@@ -153,7 +168,7 @@ fn split(
             Err(error) => return (items, Some(error.to_string())),
         }
     }
-    panic!("no end of {framing} after {} items", items.len());
+    panic!("no end after {} items", items.len());
 }
 
 fn framings() -> impl Strategy<Value = Framing> {
@@ -187,6 +202,26 @@ proptest! {
             prop_assert!(!line.is_empty() && !line.contains('\n'), "{}", line);
         } else if matches!(framing, Framing::Raw { .. } | Framing::Blocks { .. } | Framing::WholeFile) {
             prop_assert_eq!(items.concat(), input);
+        }
+    }
+
+    #[test]
+    fn any_bytes_give_items_of_one_length_or_an_error_whatever_a_read_gives(
+        framing in framings(), input in bytes(300), lengths in vec(1usize..400, 1..8), length in 1usize..40, taken in 1usize..20,
+    ) {
+        let (items, error) = split_exactly(framing, length, &input, &lengths, taken);
+        prop_assert!(items.iter().all(|item| item.len() == length));
+        if let Some(line) = &error {
+            prop_assert!(!line.is_empty() && !line.contains('\n'), "{}", line);
+        }
+        if matches!(framing, Framing::Raw { .. }) {
+            prop_assert_eq!(error.is_none(), input.len() % length == 0);
+            prop_assert_eq!(items.concat(), &input[..input.len() / length * length]);
+        } else if !matches!(framing, Framing::Blocks { .. }) {
+            // Without an error, these are the items that any length would give.
+            let (all, other) = split(framing, 4096, &input, &lengths, taken);
+            prop_assert!(all.starts_with(&items));
+            prop_assert_eq!(error.is_none() && other.is_none(), other.is_none() && all.len() == items.len());
         }
     }
 

@@ -33,7 +33,7 @@ fn each_way_to_send_gives_the_items_whole_and_in_order_at_each_length() {
         // So that each way comes to each slot, and the ring wraps.
         for round in 0..if bytes > 64 { 14 } else { 40 } {
             let bytes_of = |more: u64| item(2 * round + more, bytes);
-            match round % 7 {
+            match round % 8 {
                 0 => producer.send(&bytes_of(0)).unwrap(),
                 1 => producer.try_send(&bytes_of(0)).unwrap(),
                 2 => producer.send_timeout(&bytes_of(0), Duration::from_secs(60)).unwrap(),
@@ -49,9 +49,16 @@ fn each_way_to_send_gives_the_items_whole_and_in_order_at_each_length() {
                     // All of it is sent: no item is shorter.
                     room.commit_first(1);
                 }
+                6 => {
+                    let both = [bytes_of(0), bytes_of(1)].concat();
+                    let mut rest = &both[..];
+                    while !rest.is_empty() {
+                        rest = &rest[producer.send_packed(rest).unwrap() * bytes as usize..];
+                    }
+                }
                 _ => assert_eq!(producer.send_batch(&[bytes_of(0)]).unwrap(), 1),
             }
-            let count = 1 + u64::from(round % 7 == 3);
+            let count = 1 + u64::from(matches!(round % 8, 3 | 6));
             for more in 0..count {
                 let got = consumer.recv().unwrap();
                 assert_eq!(got.len() as u64, bytes);
@@ -79,7 +86,7 @@ fn each_way_to_receive_gives_the_items_whole_and_in_order_at_each_length() {
         for round in 0..30 {
             send_all(&mut producer, &items);
             let positions = 4 * round..4 * round + 4;
-            match round % 4 {
+            match round % 5 {
                 0 => {
                     for (expected, position) in items.iter().zip(positions) {
                         let got = consumer.try_recv().unwrap();
@@ -101,6 +108,13 @@ fn each_way_to_receive_gives_the_items_whole_and_in_order_at_each_length() {
                         assert!(**got == **expected && got.key() == key(position));
                     }
                     owned.into_iter().rev().for_each(|got| got.ack());
+                }
+                3 => {
+                    let batch = consumer.recv_batch(8).unwrap();
+                    let mut packed = vec![0; 4 * bytes as usize];
+                    assert!(batch.copy_packed(&mut packed) == 4 && packed == items.concat());
+                    assert_eq!(batch.copy_packed(&mut packed[..2 * bytes as usize]), 2);
+                    batch.ack();
                 }
                 _ => {
                     let mut text = vec![0; 4 * bytes as usize];
@@ -193,6 +207,18 @@ fn values_of_a_plain_type_go_through_a_ring_of_their_size() {
             assert_eq!((*got, got.item().key()), (reading, key(at)));
             got.ack();
         }
+        let readings = [1, 2, 3].map(|at| Reading { at, value: 0.5, sensor: 9 });
+        let mut rest = &readings[..];
+        while !rest.is_empty() {
+            rest = &rest[producer.send_batch(rest).unwrap()..];
+        }
+        let mut got = Vec::new();
+        while got.len() < 3 {
+            let batch = consumer.recv_batch(3).unwrap();
+            got.extend(batch.values().unwrap());
+            batch.ack();
+        }
+        assert_eq!(got, readings);
         let mut others = producer.into_inner().typed::<u64>();
         is_mismatch(others.send(&1), 8, 24);
         others.into_inner().send(&[1; 24]).unwrap();

@@ -181,6 +181,10 @@ impl Transport for Shm {
     ) -> Result<Option<ShmReceiver>, Failure> {
         let &Opening { name, place, report, stop, .. } = opening;
         let options = RingOptions::new().owners(owner.owners());
+        if opening.log.is_some() {
+            // Before this process counts as a consumer that came.
+            Self::check(opening)?;
+        }
         let mut attempts = Attempts::new(report, stop);
         // Announced before the first attempt, so that the last process to leave a short-lived ring leaves it to
         // this consumer. If the system refuses this, the ring may come and go between two attempts.

@@ -84,6 +84,7 @@ pub fn read_programs(file: &Table<'_>, names: &Names) -> Result<Vec<ProgramSpec>
         .collect::<Result<_, _>>()?;
     check_order(&specs, &tables)?;
     check_ends(&specs, &tables)?;
+    check_histories(file, names, &tables)?;
     if specs.iter().all(|program| program.background) {
         let node = file.get("process").or(file.get("producer")).or(file.get("consumer"));
         let node = node.unwrap_or(file.node);
@@ -123,6 +124,26 @@ fn check_ends(specs: &[ProgramSpec], tables: &[(&'static Section, Node<'_>)]) ->
             let after = node.table(section)?.get("after-end").unwrap_or(*node);
             let problem = format!("{:?} runs in the background, and ends after all others", endless.name);
             return Err(after.wrong(problem, "a program that ends by itself"));
+        }
+    }
+    Ok(())
+}
+
+/// Fails if a producer or a consumer, which writes a history, uses a ring of fixed items, which has none.
+fn check_histories(
+    file: &Table<'_>,
+    names: &Names,
+    tables: &[(&'static Section, Node<'_>)],
+) -> Result<(), Wrong> {
+    for (section, node) in tables.iter().filter(|(section, _)| !std::ptr::eq(*section, &raw const PROCESS)) {
+        let table = node.table(section)?;
+        let name = names.ring_or_only(table.get("ring"), table.node)?;
+        let ring = entries(file, "ring").into_iter().find(|ring| ring.name == name);
+        let Some(ring) = ring else { continue };
+        if let Some(fixed) = ring.table(&RING)?.rest().find(|option| option.name == "fixed") {
+            let problem = format!("{:?} writes a history, and a ring of fixed items has none", node.name);
+            let expected = format!("programs of your own at ring {name:?}, or no fixed");
+            return Err(Wrong::new(fixed.key_at, problem, expected));
         }
     }
     Ok(())

@@ -85,6 +85,26 @@ const RINGS: &[Row] = &[
         "",
     ),
     (
+        "[ring.jobs]\nfixed = 8\n[producer.p]\nitems = 1\nsize = 8\n",
+        r#"2:1: "p" writes a history, and a ring of fixed items has none; expected programs of your own at ring "jobs", or no fixed"#,
+        "",
+    ),
+    (
+        "[ring.a]\n[ring.jobs]\nfixed = 8\n[consumer.c]\nring = \"jobs\"\n[producer.p]\nring = \"a\"\nitems = 1\n",
+        r#"3:1: "c" writes a history, and a ring of fixed items has none; expected programs of your own at ring "jobs", or no fixed"#,
+        "",
+    ),
+    (
+        "[ring.jobs]\nfixed = 8\nslot-size = 8\n[process.p]\nrun = \"true\"\n",
+        "2:1: jobs: the argument fixed cannot be used with slot-size",
+        "ringctl create --help tells more",
+    ),
+    (
+        "[ring.jobs]\nfixed = 0\n[process.p]\nrun = \"true\"\n",
+        "2:9: jobs: invalid value '0' for fixed: no ring has such items; expected 1 byte to 1G, such as 8, 64 or 4K",
+        "ringctl create --help tells more",
+    ),
+    (
         "[ring.jobs]\ncapacity = [1]\n[process.p]\nrun = \"true\"\n",
         "2:12: capacity: this is a list; expected a text or a number",
         "",
