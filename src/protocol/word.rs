@@ -248,7 +248,7 @@ impl Codec {
     #[inline(always)]
     pub fn are_free(self, free: Word, words: impl IntoIterator<Item = Word>) -> bool {
         // In a FREE word all bits below the place are 0, and so is the run. So words compare as their laps do.
-        let low = (1 << PLACE_SHIFT) - 1 | self.mask << PLACE_SHIFT;
+        let low = ((1 << PLACE_SHIFT) - 1) | (self.mask << PLACE_SHIFT);
         let both = |(bits, later), word: Word| (bits | word.0, later | free.0.wrapping_sub(word.0));
         let (bits, later) = words.into_iter().fold((0, 0), both);
         bits & low == 0 && later as i64 >= 0
