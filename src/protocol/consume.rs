@@ -59,8 +59,7 @@ impl<M: Memory> RingCore<M> {
                     let (run, tag) = self.count_ready(head, word, most_items, most_slots);
                     return Ok(self.claim_read(me, head, word, run, tag));
                 }
-                self.part_row(head, word, most);
-                return Ok(None);
+                return if self.part_row(head, word, most) { Ok(None) } else { Err(NoItem::Empty) };
             }
             // As for producers: pass this slot. If a longer run began here, the counter has already passed
             // the whole run.

@@ -32,6 +32,8 @@ impl<M: Memory> RingCore<M> {
         // tail gives the oldest first, if nothing was stepped over.
         let tail = self.find_tail();
         let mut row_end: Option<u64> = None;
+        // Valid rows do not overlap. Words of a damaged ring get no more visits than that.
+        let mut in_rows = 0;
         for ahead in 0..self.codec.capacity() {
             let in_row = |position| row_end.is_some_and(|end| (end.wrapping_sub(position) as i64) > 0);
             let slot = self.codec.slot(tail.wrapping_add(ahead));
@@ -45,7 +47,10 @@ impl<M: Memory> RingCore<M> {
                 Tag::Ready | Tag::ReadyRow if in_row(position) => {}
                 Tag::ReadyRow | Tag::PartingRow => {
                     row_end = Some(position.wrapping_add(run));
-                    for n in 0..run.min(self.codec.to_end(slot)) {
+                    let room = self.codec.capacity() - in_rows;
+                    let run = run.min(self.codec.to_end(slot)).min(room);
+                    in_rows += run;
+                    for n in 0..run {
                         let position = position.wrapping_add(n);
                         visit(Seen { slot: slot + n, position, word, word_slot: slot, run: 1 });
                     }
@@ -58,10 +63,11 @@ impl<M: Memory> RingCore<M> {
     /// Finds a slot with an item, or with a claim that may become one. Ignores the claims that `leave_out`
     /// names.
     pub fn find_held(&self, leave_out: impl Fn(Word) -> bool) -> Option<u64> {
-        // From near head on, a run's first word comes before its inner words. A run whose first item is
-        // acknowledged meanwhile continues at a later slot, which this loop still reaches. If head is stale,
-        // an inner word may come first, and counts as held.
-        let head = self.near_head();
+        // From head on, a run's first word comes before its inner words. A run whose first item is
+        // acknowledged meanwhile continues at a later slot, which this loop still reaches. The counter is not
+        // enough: it may be behind by some single slots, which a row of the next lap may cover, and the inner
+        // words of a row look free.
+        let head = self.find_head();
         let mut left_out = 0_u64;
         for ahead in 0..self.codec.capacity() {
             // E1: as in claiming; an item that was published before its producer left is visible.
@@ -109,8 +115,13 @@ impl<M: Memory> RingCore<M> {
         if word.tag() == Tag::Free && ahead > 0 {
             // Perhaps inside a row, whose word says how far it goes.
             word = Word(self.atom(head).load(Relaxed));
-            if !word.is_row() || self.codec.run(word) <= ahead {
+            if !word.is_row() {
                 return false;
+            }
+            if self.codec.run(word) <= ahead {
+                // Perhaps inside a row behind the first one. Producers move the counter for each row.
+                let tail = self.memory.tail().load(Relaxed);
+                return later(tail, position) != position;
             }
             position = head;
         }

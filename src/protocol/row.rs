@@ -31,10 +31,10 @@ impl<M: Memory> RingCore<M> {
     }
 
     /// Changes the published row at `position`, whose word is `word`, into pieces of at most `most` items, or continues to
-    /// do so.
+    /// do so. Returns whether to look again: not at a row that cannot be parted, which only a damaged ring has.
     #[cold]
     #[inline(never)]
-    pub(super) fn part_row(&self, position: u64, word: Word, most: u64) {
+    pub(super) fn part_row(&self, position: u64, word: Word, most: u64) -> bool {
         // A longer row is damage.
         let run = self.codec.run(word).min(self.most_in_row).min(self.codec.to_end(position));
         let parting = match word.tag() {
@@ -46,7 +46,7 @@ impl<M: Memory> RingCore<M> {
             }
         };
         if parting != word && !self.replace(position, word, parting) {
-            return;
+            return true;
         }
         let piece = parting.piece();
         let mut ahead = (run - 1) / piece * piece;
@@ -56,7 +56,8 @@ impl<M: Memory> RingCore<M> {
             let inner = Word(self.atom(at).load(Relaxed));
             match self.codec.lap_cmp(inner, at) {
                 Equal if inner.tag() != Tag::Free => {}
-                Greater => return,
+                // Relaxed: the next look reads it again.
+                Greater => return self.atom(position).load(Relaxed) != parting.0,
                 // No process has come this far, so the row is still being parted: its first word changes last.
                 _ => {
                     self.replace(at, inner, self.row_word(at, piece.min(run - ahead)));
@@ -65,6 +66,7 @@ impl<M: Memory> RingCore<M> {
             ahead -= piece;
         }
         self.replace(position, parting, self.row_word(position, piece.min(run)));
+        true
     }
 
     /// Changes a word that other consumers may change as well. In an exclusive ring there are none.

@@ -1,7 +1,7 @@
 //! The header and bytes of a received item, in place in the ring.
 
 use std::cell::{OnceCell, RefCell};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use crate::Result;
 use crate::handles::ItemKey;
@@ -53,7 +53,7 @@ impl<'a> Content<'a> {
             if new == old || check().is_err() {
                 return self.memory.failures_in(old, self.name);
             }
-            match word.compare_exchange(old, new, Relaxed, Relaxed) {
+            match word.compare_exchange(old, new, Release, Relaxed) {
                 Ok(_) => return self.memory.failures_in(new, self.name),
                 Err(now) => old = now,
             }

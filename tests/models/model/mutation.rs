@@ -207,7 +207,7 @@ pub fn mutated() -> Vec<Scenario> {
     add(PartFirstWordOnly, &rows[0]);
     add(PartBlindly, &rows[0]);
     add(PartFirstWordFirst, &rows[0]);
-    add(ForgetRestOfRow, &rows[7]);
+    add(ForgetRestOfRow, &rows[8]);
     add(RecoverFirstOnly, &rows[6]);
     add(RenewWithoutName, &named[0]);
     add(RenewBlindly, &stopped[4]);

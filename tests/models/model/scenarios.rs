@@ -462,6 +462,17 @@ pub fn rows() -> Vec<Scenario> {
             )
         },
         Scenario {
+            // Head's counter stays at 2 while the first item is taken; the row lies over its slot a lap later.
+            base: 2,
+            crashes: 0,
+            kill_all: false,
+            ..ring(
+                "whether anything is held, while a row of the next lap is taken",
+                4,
+                vec![producer(1, &[ONE, ONE, ONE, PAIR]), consumer(3, 4, 2, AcknowledgeEach), watcher(6)],
+            )
+        },
+        Scenario {
             crashes: 2,
             ..ring(
                 "the reader of a row dies twice, its number is used again",
