@@ -94,7 +94,7 @@ pub fn likely_word(input: &mut Input<'_>, old: u64) -> u64 {
         // Another tag, owner, run, or lap.
         4 => old & !15 | input.below(16),
         5 => old ^ input.below(1 << 10) << 4,
-        6 => old.wrapping_add(input.below(64) << 22),
+        6 => old.wrapping_add(input.below(64) << 23),
         7 => old.wrapping_sub(input.below(256)),
         _ => input.below(1 << 16),
     }

@@ -231,13 +231,25 @@ fn a_call_reads_each_word_a_few_times_whatever_the_words_say() {
         seed ^= seed << 17;
         seed % below
     };
-    let tags = [Tag::Free, Tag::Writing, Tag::Late, Tag::Ready, Tag::Reading, Tag::Redeliver, Tag::Abandoned];
+    let tags = [
+        Tag::Free,
+        Tag::Writing,
+        Tag::Late,
+        Tag::Ready,
+        Tag::Reading,
+        Tag::Redeliver,
+        Tag::Abandoned,
+        Tag::ReadyRow,
+        Tag::PartingRow,
+        Tag::ReadingRow,
+        Tag::ReadingRows,
+    ];
     let mut most = 0;
     for round in 0..3000 {
         let ring = ring(capacity, 1, false);
         let codec = ring.codec();
         // Few kinds at a time, or the first look ends at something that has to be waited for.
-        let kinds: Vec<Tag> = (0..1 + random(3)).map(|_| tags[random(7) as usize]).collect();
+        let kinds: Vec<Tag> = (0..1 + random(3)).map(|_| tags[random(tags.len() as u64) as usize]).collect();
         let (position, runs) = (capacity * (1 + random(3)), 1 + random(1 + round % 4));
         for slot in 0..capacity {
             let tag = kinds[random(kinds.len() as u64) as usize];
@@ -252,6 +264,9 @@ fn a_call_reads_each_word_a_few_times_whatever_the_words_say() {
             let before = LOADS.get();
             let _ = (take(&ring), ring.claim_returned(ME, None), ring.find_head(), ring.find_tail());
             most = most.max(LOADS.get() - before);
+            let mut visits = 0;
+            ring.survey(|_| visits += 1);
+            assert!(visits <= 2 * capacity, "{visits} visits of {capacity} slots");
         }
     }
     println!("at most {most} loads in a ring of {capacity} slots");

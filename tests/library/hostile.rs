@@ -73,8 +73,8 @@ impl Victim {
                 2 => u64::MAX,
                 // A likely word, slightly wrong: another tag, owner, run or lap.
                 3 => old ^ 1 << random.below(64),
-                4 => old & !15 | random.below(8),
-                _ => old.wrapping_add(random.below(16) << 22),
+                4 => old & !15 | random.below(11),
+                _ => old.wrapping_add(random.below(16) << 23),
             };
             self.file.write_all_at(&new.to_le_bytes(), at).unwrap();
         }
@@ -165,7 +165,7 @@ fn one_case(random: &mut Random) {
 fn a_consumer_that_holds_an_item_survives_damage_to_the_ring() {
     let name = TestName::new("held-hostile");
     let mut victim = Victim::new(&name, 8, false);
-    for mask in [u64::MAX, 0xf, 0x3ff0, 1 << 22, 1 << 63] {
+    for mask in [u64::MAX, 0xf, 0x3ff0, 1 << 22, 1 << 23, 1 << 63] {
         let _ = victim.producer.try_send(b"held");
         if let Ok(item) = victim.consumer.try_recv() {
             for slot in 0..8 {

@@ -101,6 +101,7 @@ struct Walk<'r> {
     slots: &'r SegmentRingCore,
     at: u64,
     head: u64,
+    tail: u64,
     claim: Option<Cover>,
     item: Option<Cover>,
 }
@@ -150,10 +151,16 @@ impl Iterator for Walk<'_> {
         // Inside a claim, the claim's first word tells the owner of all its slots.
         let word = claim.map_or(item.word, |claim| claim.word);
         let first = claim.map_or(item.first, |claim| claim.first);
+        let mut position = codec.position(word, first, self.head).wrapping_add(slot - first);
+        if word.tag() == Tag::Free {
+            // The word may be of an earlier lap, in which the slot had a word of its own.
+            let next = self.tail.wrapping_add(codec.slot(slot.wrapping_sub(self.tail)));
+            position = if (next.wrapping_sub(position) as i64) > 0 { next } else { position };
+        }
         Some(Slot {
             number: slot,
             state: word.tag().into(),
-            position: codec.position(word, first, self.head).wrapping_add(slot - first),
+            position,
             owner: word.is_owned().then(|| word.owner()),
             attempt: word.attempt(),
             part: slot - item.first,
@@ -182,7 +189,7 @@ impl RingObserver {
     /// ```
     pub fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
         let slots = self.observer();
-        Walk { slots, at: 0, head: slots.find_head(), claim: None, item: None }
+        Walk { slots, at: 0, head: slots.find_head(), tail: slots.find_tail(), claim: None, item: None }
     }
 
     /// The item that begins in `slot`, with up to `most` of its bytes. For a free slot of a shared ring, it is the
@@ -202,7 +209,7 @@ impl RingObserver {
             return None;
         }
         let within = codec.max_run().min(codec.to_end(slot.number));
-        // For a free slot, its latest item: of the lap before the one that the word names.
+        // For a free slot, its latest item: of the lap before.
         let before = if slot.state == SlotState::Free { codec.capacity() } else { 0 };
         let header = Header::read(self.observer(), slot.position.wrapping_sub(before), slot.whole.1, within);
         let mut beginning = Vec::new();
@@ -211,6 +218,9 @@ impl RingObserver {
         fence::heavy();
         let unchanged = |(at, word): (u64, Word)| mapping.word(at).load(Relaxed) == word.0;
         let same = unchanged((slot.number, slot.word)) && unchanged(slot.whole);
+        // A claim of several slots changes the first word alone.
+        let claimed = || (self.observer().find_tail().wrapping_sub(slot.position) as i64) > 0;
+        let same = same && (slot.state != SlotState::Free || !claimed());
         let Header { producer, sequence, failures, time, len } = header;
         same.then_some(SlotItem { producer, sequence, failures, sent_at: time, len, beginning })
     }

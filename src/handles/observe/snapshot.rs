@@ -407,6 +407,16 @@ impl RingObserver {
     /// Copies up to `most` of the items to be received, oldest first, without taking them. Leaves out an item that
     /// a consumer takes during the copy.
     pub fn peek(&self, most: usize) -> Vec<Peeked> {
+        for _ in 1..MOST_PEEKS {
+            if let (peeked, false) = self.peek_once(most) {
+                return peeked;
+            }
+        }
+        self.peek_once(most).0
+    }
+
+    /// The same, and whether it left out items that no consumer took: a row of items was parted during the copy.
+    fn peek_once(&self, most: usize) -> (Vec<Peeked>, bool) {
         let (mapping, slots) = (self.mapping(), self.observer());
         let mut waiting = Vec::new();
         let mut covered_until = None;
@@ -419,6 +429,7 @@ impl RingObserver {
             }
         });
         waiting.sort_by_key(|seen| seen.position);
+        let mut parted = false;
         let copy = |seen: Seen| {
             let within = seen.run.min(slots.codec().to_end(seen.slot));
             let header = Header::read(slots, seen.position, seen.word, within);
@@ -427,14 +438,21 @@ impl RingObserver {
             // E4, with the light fence between a claim and the writes into it: if the word has not changed, the
             // copy is of the item.
             fence::heavy();
-            let same = mapping.word(seen.word_slot).load(Relaxed) == seen.word.0;
+            let now = Word(mapping.word(seen.word_slot).load(Relaxed));
+            let same = now == seen.word;
+            let waits = matches!(now.tag(), Tag::Ready | Tag::ReadyRow | Tag::PartingRow);
+            parted |= !same && waits && seen.word.is_row();
             let Header { producer, sequence, failures, time, .. } = header;
             let attempt = seen.word.attempt();
             same.then_some(Peeked { producer, sequence, attempt, failures, sent_at: time, bytes })
         };
-        waiting.into_iter().filter_map(copy).take(most).collect()
+        let peeked = waiting.into_iter().filter_map(copy).take(most).collect();
+        (peeked, parted)
     }
 }
+
+/// How often `peek` begins anew because of a row that was parted.
+const MOST_PEEKS: u32 = 4;
 
 /// For how long a participant has held a claim, from the time that it recorded. `None`: it recorded no time,
 /// or its clock is not the reader's.

@@ -42,17 +42,19 @@ impl<'a> Content<'a> {
     /// was not changed.
     pub fn record_failure(self, check: impl Fn() -> Result<()>) -> u8 {
         let word = self.memory.failures_word(self.slot);
-        // Relaxed, both: E3 hands the word to the next holder. While the item is held, only threads that share it
+        // Relaxed: E3 hands the word to the next holder. While the item is held, only threads that share it
         // write the word, and in a ring of fixed items a producer that steps over it: after a failed exchange there is
         // one more failure, of which 255 are the most, or the item's name.
         let mut old = word.load(Relaxed);
         for _ in 0..=u8::MAX {
             let new = self.memory.with_failure(old, self.name);
             // Check after the load: if the slot gets another item after the check, its word changes, and the
-            // exchange fails.
+            // exchange fails. In a ring of fixed items it may succeed, with the name of this item, which counts for
+            // no other one.
             if new == old || check().is_err() {
                 return self.memory.failures_in(old, self.name);
             }
+            // Release: as a name that is kept, in `protocol::names`.
             match word.compare_exchange(old, new, Release, Relaxed) {
                 Ok(_) => return self.memory.failures_in(new, self.name),
                 Err(now) => old = now,

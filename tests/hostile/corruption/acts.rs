@@ -144,7 +144,7 @@ fn overwrite(file: &File, orders: &Orders, size: u64, random: &mut Random) {
         2 => u64::MAX,
         3 => old ^ 1 << random.below(64),
         4 => old & !15 | random.below(16),
-        5 => old.wrapping_add(random.below(64) << 22),
+        5 => old.wrapping_add(random.below(64) << 23),
         _ => random.below(1 << 12),
     };
     if at + 8 <= size {

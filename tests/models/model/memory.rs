@@ -270,7 +270,7 @@ impl Run {
         let word = |bits: u64| match place {
             Place::Word(slot) => {
                 let word = Word(bits);
-                let lap_run = bits >> 22;
+                let lap_run = bits >> 23;
                 format!(
                     "w{slot}:{:?}(place {lap_run}, of {}, try {})",
                     word.tag(),

@@ -32,10 +32,10 @@ pub fn tell(site: &'static Location<'static>, name: (&str, u64), what: impl FnOn
 /// A word as people read it; a counter looks like a free word without a lap.
 pub fn word(bits: u64) -> String {
     let word = Word(bits);
-    match bits < 1 << 22 {
+    match bits < 1 << 23 {
         true => format!("{bits}"),
         false => {
-            format!("{:?}(place {}, of {}, try {})", word.tag(), bits >> 22, word.owner(), word.attempt())
+            format!("{:?}(place {}, of {}, try {})", word.tag(), bits >> 23, word.owner(), word.attempt())
         }
     }
 }
