@@ -115,8 +115,8 @@ fn run_over<T: Transport>(
         needs,
     };
     // Before this worker takes an item whose answer or letter it cannot send.
-    let targets = [&work.reply, &work.dead_letter].into_iter().flatten();
-    targets.map(|name| T::check(&opening(name, Needs::Keys))).collect::<Result<(), _>>()?;
+    let mut targets = [&work.reply, &work.dead_letter].into_iter().flatten();
+    targets.try_for_each(|name| T::check(&opening(name, Needs::Keys)))?;
     let wait = match options.wait.timeout {
         _ if options.wait.no_wait || options.drain => Patience::None,
         Some(DurationArg(limit)) => Patience::Limited(limit),
