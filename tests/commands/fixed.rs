@@ -250,12 +250,13 @@ fn a_fixed_item_is_shown_by_its_length_and_without_a_producer() {
 fn the_events_of_a_watch_name_no_producer_for_fixed_items() {
     let ring = ring("fixed-events", "3", &["--capacity", "4"]);
     let watch = Run::new(env!("CARGO_BIN_EXE_ringctl")).args(&["watch", &ring, "--events"]).spawn();
-    watch.wait_for_stdout(b"0 in use");
+    let tells = |text: &str| wait_until(text, || watch.has_printed(text));
+    tells("0 in use");
     // Two producers came, so that items of an ordinary ring would be told apart by them.
     for item in ["abc", "def"] {
         producer(&ring, &["--item", item]).run().succeeds();
     }
-    watch.wait_for_stdout(b"wrote item");
+    tells("wrote item");
     consumer(&ring, &["-n", "2"]).run().succeeds();
     watch.signal(libc::SIGTERM);
     let text = watch.end().by_signal(libc::SIGTERM).into_text();
