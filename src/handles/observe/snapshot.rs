@@ -15,7 +15,7 @@ use crate::membership::stream_state::StreamState;
 use crate::membership::table::numbers;
 use crate::protocol::inspect::Seen;
 use crate::protocol::memory::Memory;
-use crate::protocol::word::Tag;
+use crate::protocol::word::{Tag, Word};
 use crate::sys::clock;
 use crate::sys::fence;
 use crate::sys::process::{self, ProcessState};
