@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::series::{Series, find};
-use super::table::{Column, EXCLUSIVE, FOR_MANY, columns, plain, rate, rows};
+use super::table::{Column, EXCLUSIVE, EXCLUSIVE_ANY, FOR_MANY, FOR_MANY_ANY, columns, plain, rate, rows};
 use crate::peer::Kind;
 use crate::plan::{Shape, Test, bytes};
 
@@ -29,6 +29,16 @@ pub fn write(out: &mut String, series: &[Series]) -> fmt::Result {
             FOR_MANY,
             "the best other that serves competing receivers",
             best(series, &columns, FOR_MANY, competing),
+        ),
+        (
+            EXCLUSIVE_ANY,
+            "the best other through shared memory",
+            best(series, &columns, EXCLUSIVE_ANY, lossless),
+        ),
+        (
+            FOR_MANY_ANY,
+            "the best other that serves competing receivers",
+            best(series, &columns, FOR_MANY_ANY, competing),
         ),
         (
             EXCLUSIVE,

@@ -13,6 +13,8 @@ use crate::plan::{Place, Shape, Test, Trip, bytes};
 pub const TEXTBOOK: &str = "textbook ring";
 pub const EXCLUSIVE: &str = "ringpipe exclusive";
 pub const FOR_MANY: &str = "ringpipe for many";
+pub const EXCLUSIVE_ANY: &str = "ringpipe exclusive, any length";
+pub const FOR_MANY_ANY: &str = "ringpipe for many, any length";
 
 /// A column: its title, what it is about, and what is taken from it.
 pub struct Column {
