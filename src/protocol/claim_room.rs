@@ -116,14 +116,18 @@ impl<M: Memory> RingCore<M> {
     #[inline]
     pub(super) fn count_free(&self, tail: u64, most: u64) -> u64 {
         let free = self.codec.free(tail);
-        let words = &self.memory.words(self.codec.slot(tail), most)[1..];
+        let words = self.memory.words(self.codec.slot(tail), most);
         // E2: the consumer is done with these slots too.
         let are_free =
             |words: &[M::Atom]| self.codec.are_free(free, words.iter().map(|atom| Word(atom.load(Acquire))));
-        let lines = words.chunks_exact(WORDS_AT_ONCE).take_while(|line| are_free(line)).count();
-        let rest = &words[lines * WORDS_AT_ONCE..];
-        let more = rest.iter().take_while(|atom| are_free(std::slice::from_ref(atom))).count();
-        1 + (lines * WORDS_AT_ONCE + more) as u64
+        let mut count = 1;
+        while let Some(line) = words.get(count..count + WORDS_AT_ONCE).filter(|line| are_free(line)) {
+            count += line.len();
+        }
+        while words.get(count).is_some_and(|atom| are_free(std::slice::from_ref(atom))) {
+            count += 1;
+        }
+        count as u64
     }
 
     #[inline]

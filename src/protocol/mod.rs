@@ -30,7 +30,7 @@ mod consume;
 pub mod inspect;
 mod make_room;
 pub mod memory;
-mod names;
+pub mod names;
 mod publish;
 mod recover;
 mod row;

@@ -11,16 +11,22 @@ use super::memory::{Atom, Memory};
 use super::word::Word;
 use crate::layout::header::{MAX_SEQUENCE, name, sequence_in};
 
+/// The name of the item in `slot`, whose state word, or that of its row, is `word`; the item is at `position` by that word.
+#[inline]
+pub fn name_in(memory: &impl Memory, slot: u64, position: u64, word: Word) -> u64 {
+    match memory.name(slot) {
+        // Relaxed: the renewal of the word, which the caller has read, came after it with E3.
+        Some(kept) if word.is_renewed() => sequence_in(kept.load(Relaxed)),
+        _ => position & MAX_SEQUENCE,
+    }
+}
+
 impl<M: Memory> RingCore<M> {
     /// The name of the item whose state word, or that of its row, is `word`; the item is at `position` by that
     /// word.
     #[inline]
     pub fn name_of(&self, position: u64, word: Word) -> u64 {
-        match self.memory.name(self.codec.slot(position)) {
-            // Relaxed: the renewal of the word, which the caller has read, came after it with E3.
-            Some(kept) if word.is_renewed() => sequence_in(kept.load(Relaxed)),
-            _ => position & MAX_SEQUENCE,
-        }
+        name_in(&self.memory, self.codec.slot(position), position, word)
     }
 
     /// Keeps the name of the held item in the slot of `ahead`, whose state word is `word`, before a producer

@@ -12,6 +12,7 @@ use crate::Result;
 use crate::layout::geometry::Geometry;
 use crate::membership::memory::{SegmentMemory, length};
 use crate::protocol::Claim;
+use crate::protocol::word::Word;
 #[cfg(feature = "cli")]
 use crate::sys::command::io::Wait;
 
@@ -77,15 +78,17 @@ impl<'c> Batch<'c> {
     /// The items still held, in order, without the first `first`.
     pub fn iter_from(&self, first: usize) -> impl ExactSizeIterator<Item = BatchItem<'_>> {
         let slots = &self.core.participant().slots;
-        let start = self.claim.map_or(0, |claim| slots.codec().slot(claim.position));
-        let name = self.claim.map_or(0, |claim| slots.name_of(claim.position, claim.word));
+        // A batch without a claim has no items.
+        let Claim { position, word } = self.claim.unwrap_or(Claim { position: 0, word: Word(0) });
+        let start = slots.codec().slot(position);
         let singles = self.spans.is_empty();
         let before =
             if singles { first as u64 } else { self.spans.iter().take(first).map(|&n| n as u64).sum() };
         let mut slot = start + before;
         (first.min(self.items)..self.items).map(move |n| {
             let span = if singles { 1 } else { self.spans[n] as u64 };
-            let content = Content::new(slots.memory(), slot, span, name.wrapping_add(slot - start));
+            let position = position.wrapping_add(slot - start);
+            let content = Content::new(slots.memory(), slot, span, position, word);
             let item = BatchItem { content, attempt: self.attempt };
             // A claim never wraps.
             slot += span;

@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use crate::Result;
 use crate::handles::ItemKey;
 use crate::membership::memory::SegmentMemory;
+use crate::protocol::names::name_in;
+use crate::protocol::word::Word;
 
 /// An item in its slots. Valid as long as its claim is held.
 #[derive(Debug, Clone, Copy)]
@@ -13,16 +15,22 @@ pub struct Content<'a> {
     memory: &'a SegmentMemory,
     slot: u64,
     len: u64,
-    /// Its name, in a ring of fixed items.
-    name: u64,
+    /// Its position by its state word, and that word: they give its name in a ring of fixed items. The name itself would be
+    /// read from memory, also where no caller asks for it.
+    position: u64,
+    word: Word,
 }
 
 impl<'a> Content<'a> {
-    /// The item that begins in `slot`, with at most `run` slots, whatever its header says. `name`: see
-    /// `protocol::names`.
+    /// The item that begins in `slot`, with at most `run` slots, whatever its header says. It is at `position` by its claim's
+    /// `word`.
     #[inline]
-    pub fn new(memory: &'a SegmentMemory, slot: u64, run: u64, name: u64) -> Self {
-        Content { memory, slot, len: memory.length(slot, run), name }
+    pub fn new(memory: &'a SegmentMemory, slot: u64, run: u64, position: u64, word: Word) -> Self {
+        Content { memory, slot, len: memory.length(slot, run), position, word }
+    }
+
+    fn name(self) -> u64 {
+        name_in(self.memory, self.slot, self.position, self.word)
     }
 
     #[inline]
@@ -31,36 +39,36 @@ impl<'a> Content<'a> {
     }
 
     pub fn key(self) -> ItemKey {
-        self.memory.producer_and_sequence(self.slot, self.name).into()
+        self.memory.producer_and_sequence(self.slot, self.name()).into()
     }
 
     pub fn failures(self) -> u8 {
-        self.memory.failures(self.slot, self.name)
+        self.memory.failures(self.slot, self.name())
     }
 
     /// Adds a failure, if `check` finds that the item is still held. Returns the new number, or the old one if it
     /// was not changed.
     pub fn record_failure(self, check: impl Fn() -> Result<()>) -> u8 {
-        let word = self.memory.failures_word(self.slot);
+        let (word, name) = (self.memory.failures_word(self.slot), self.name());
         // Relaxed: E3 hands the word to the next holder. While the item is held, only threads that share it
         // write the word, and in a ring of fixed items a producer that steps over it: after a failed exchange there is
         // one more failure, of which 255 are the most, or the item's name.
         let mut old = word.load(Relaxed);
         for _ in 0..=u8::MAX {
-            let new = self.memory.with_failure(old, self.name);
+            let new = self.memory.with_failure(old, name);
             // Check after the load: if the slot gets another item after the check, its word changes, and the
             // exchange fails. In a ring of fixed items it may succeed, with the name of this item, which counts for
             // no other one.
             if new == old || check().is_err() {
-                return self.memory.failures_in(old, self.name);
+                return self.memory.failures_in(old, name);
             }
             // Release: as a name that is kept, in `protocol::names`.
             match word.compare_exchange(old, new, Release, Relaxed) {
-                Ok(_) => return self.memory.failures_in(new, self.name),
+                Ok(_) => return self.memory.failures_in(new, name),
                 Err(now) => old = now,
             }
         }
-        self.memory.failures_in(old, self.name)
+        self.memory.failures_in(old, name)
     }
 
     pub fn sent_at(self) -> Option<u64> {

@@ -50,8 +50,8 @@ impl Attachment {
     #[inline]
     pub fn content(&self, claim: Claim) -> Content<'_> {
         let slots = &self.participant.slots;
-        let name = slots.name_of(claim.position, claim.word);
-        Content::new(slots.memory(), slots.codec().slot(claim.position), slots.run(claim), name)
+        let Claim { position, word } = claim;
+        Content::new(slots.memory(), slots.codec().slot(position), slots.run(claim), position, word)
     }
 
     /// Acknowledges a claim of one item.
