@@ -21,6 +21,8 @@ use crate::{Error, Result};
 
 /// Words in a participant's entry.
 const ENTRY_WORDS: usize = PARTICIPANT_BYTES as usize / 8;
+/// The bytes of packed items that are copied at a time.
+const PACKED_PIECE: u64 = 1024;
 /// A mapped ring: its words as atomics, its payload as places to copy to and from.
 ///
 /// No reference to shared bytes leaves this type, except to `AtomicU64`s.
@@ -237,23 +239,27 @@ impl Mapping {
     /// the ring, copies only the first ones, and returns false.
     #[inline]
     pub fn copy_in_fixed(&self, slot: u64, bytes: &[u8]) -> bool {
-        let Geometry { fixed, slot_size, .. } = self.geometry;
-        if fixed == slot_size {
-            return self.copy_in(slot, 0, bytes);
-        }
-        let mut items = bytes.chunks_exact(fixed.max(1) as usize).zip(0..);
-        items.all(|(item, n)| self.copy_in(slot, n * slot_size, item))
+        let (piece, stride) = self.pieces();
+        let mut pieces = bytes.chunks(piece).zip(0..);
+        pieces.all(|(piece, n)| self.copy_in(slot, n * stride, piece))
     }
 
     /// Copies whole items of a ring of fixed items, from `slot` on, to fill `out`, likewise.
     #[inline]
     pub fn copy_out_fixed(&self, slot: u64, out: &mut [u8]) -> bool {
+        let (piece, stride) = self.pieces();
+        let mut pieces = out.chunks_mut(piece).zip(0..);
+        pieces.all(|(piece, n)| self.copy_to(slot, n * stride, piece))
+    }
+
+    /// How many bytes of fixed items to copy at a time, and how far the pieces lie apart in the slots.
+    fn pieces(&self) -> (usize, u64) {
         let Geometry { fixed, slot_size, .. } = self.geometry;
-        if fixed == slot_size {
-            return self.copy_to(slot, 0, out);
-        }
-        let mut items = out.chunks_exact_mut(fixed.max(1) as usize).zip(0..);
-        items.all(|(item, n)| self.copy_to(slot, n * slot_size, item))
+        // Without gaps, pieces of any length do. Longer ones are copied by one instruction (`rep movsb`), which waits
+        // for each line that the other processor has just written.
+        let piece = if fixed == slot_size { fixed.max(PACKED_PIECE) } else { fixed };
+        let stride = if fixed == slot_size { piece } else { slot_size };
+        (piece.max(1) as usize, stride)
     }
 
     /// Copies bytes of the item that begins at `slot`, from its byte `offset` on, to fill `out`.
