@@ -80,8 +80,9 @@ impl RingOptions {
         self
     }
 
-    /// Makes a ring of fixed items: each has exactly `bytes` bytes, 1 to 2^30, and one slot. It has no headers, so that a
-    /// short item takes half of the memory, and sending it takes half of the time. Replaces
+    /// Makes a ring of fixed items: each has exactly `bytes` bytes, 1 to 2^30, and one slot. It has no headers, so that
+    /// short items take less memory and less time: items of 8 bytes, 64 in a call, were measured at 2.7 times the rate with
+    /// [`Producer::send_packed`](crate::Producer::send_packed) (docs/PERFORMANCE.md). Replaces
     /// [`slot_size`](Self::slot_size). 0 makes an ordinary ring again.
     ///
     /// Its items have no record of their producers: [`Item::producer`](crate::Item::producer) is

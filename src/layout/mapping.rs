@@ -255,8 +255,8 @@ impl Mapping {
     /// How many bytes of fixed items to copy at a time, and how far the pieces lie apart in the slots.
     fn pieces(&self) -> (usize, u64) {
         let Geometry { fixed, slot_size, .. } = self.geometry;
-        // Without gaps, pieces of any length do. Longer ones are copied by one instruction (`rep movsb`), which waits
-        // for each line that the other processor has just written.
+        // Without gaps, pieces of any length do. From 4 KiB on the C library copies by one instruction (`rep movsb`),
+        // which was measured slower for lines that the other processor has just written: docs/PERFORMANCE.md.
         let piece = if fixed == slot_size { fixed.max(PACKED_PIECE) } else { fixed };
         let stride = if fixed == slot_size { piece } else { slot_size };
         (piece.max(1) as usize, stride)
