@@ -5,7 +5,7 @@ use std::cell::{Cell, OnceCell};
 use super::death_watch::DeathWatch;
 use super::participant::Participant;
 use super::recovery::{forget_dead_sleepers, reap_all};
-use super::table::Turns;
+use super::table::{Turns, numbers};
 use crate::layout::head;
 use crate::sys::clock;
 use crate::wait::SLICE;
@@ -32,10 +32,11 @@ impl Sweep {
     }
 
     /// Checks for deaths and recovers from them, unless this handle saw another one take that turn in the
-    /// last slice. Returns true if a recovery changed something.
+    /// last slice, or half a second for 1,000 participants. Returns true if a recovery changed something.
     pub fn in_turn(&self, participant: &Participant) -> bool {
         let now = clock::coarse_ns();
-        let wins = self.turns.take(participant.mapping().head_word(head::SWEPT_AT), now);
+        let asked = numbers(participant.mapping()).len() as u64;
+        let wins = self.turns.take(participant.mapping().head_word(head::SWEPT_AT), now, asked * asked);
         // If several participants check at the same times, one of them may win every turn.
         let overdue = self.watches_from.as_ref().is_some_and(|from| now >= from.get() + TRY_ANYWAY_NS);
         if wins || overdue {

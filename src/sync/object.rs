@@ -333,7 +333,9 @@ impl<R: ObjectRepair> Member<R> {
     /// Recovers from those deaths that other handles wait for, unless this handle saw another one take that
     /// turn in the last slice.
     pub(super) fn sweep_in_turn(&self) {
-        if self.turns.take(self.words.word(head::SWEPT_AT), clock::coarse_ns()) {
+        // Nearly always, at most one participant is asked about.
+        let steps = u64::from(self.words.geometry().participants);
+        if self.turns.take(self.words.word(head::SWEPT_AT), clock::coarse_ns(), steps) {
             self.sweep();
         }
     }

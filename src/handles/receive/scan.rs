@@ -6,7 +6,6 @@ use crate::membership::participant::Participant;
 use crate::membership::recovery::reap_all;
 use crate::membership::stream_end;
 use crate::membership::sweep::Sweep;
-use crate::membership::table::numbers;
 use crate::protocol::memory::Memory;
 use crate::protocol::word::Word;
 use crate::protocol::{Claim, NoItem};
@@ -23,9 +22,6 @@ const LOOKS_OF_A_WAIT: u64 = 16;
 const LOOKS_OF_A_TRY: u64 = 256;
 /// The slots that such a search may cost per thorough look, within the limits above.
 const SLOTS_PER_LOOK: u64 = 1024;
-/// The maximum number of participants whose liveness a busy consumer checks per slice. If there are more, it skips
-/// slices.
-const ASKED_PER_SLICE: usize = 512;
 /// The maximum number of items that a busy consumer takes between two readings of the clock.
 const MOST_UNTIMED: u32 = 4096;
 
@@ -50,8 +46,6 @@ pub struct Scan {
     untimed: (u32, u32),
     /// When the clock was last read between items.
     timed_at: u64,
-    /// Slices that a busy consumer skips before it checks for dead participants again.
-    unswept: usize,
 }
 
 impl Scan {
@@ -67,7 +61,6 @@ impl Scan {
             looked: stream_end::Looked::default(),
             untimed: (1, 1),
             timed_at: clock::coarse_ns(),
-            unswept: 0,
         }
     }
 
@@ -91,8 +84,8 @@ impl Scan {
         self.has_events(participant)
     }
 
-    /// Checks for dead participants about once per slice even if the consumer never waits, or less often where
-    /// that takes long. It also learns how many items come in a slice. True: some were dead.
+    /// Takes the turn to check for dead participants about once per slice even if the consumer never waits. It
+    /// also learns how many items come in a slice. True: some were dead.
     #[cold]
     fn sweep_while_busy(&mut self, participant: &Participant) -> bool {
         let now = clock::coarse_ns();
@@ -102,11 +95,6 @@ impl Scan {
         let items = items.clamp(1, MOST_UNTIMED);
         self.untimed = (items, items);
         self.timed_at = now;
-        if self.unswept > 0 {
-            self.unswept -= 1;
-            return false;
-        }
-        self.unswept = numbers(participant.mapping()).len() / ASKED_PER_SLICE;
         self.sweep.in_turn(participant)
     }
 
