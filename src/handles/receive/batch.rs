@@ -223,8 +223,10 @@ impl HeldBatch {
 
     /// Continues the batch with the core of the consumer that received it. Panics if it is another consumer's.
     pub(super) fn resume(mut self, core: &mut Core) -> Batch<'_> {
+        // While the batch still has its claim: a batch that is refused is given back.
+        let is_own = |(attachment, _): &(Arc<Attachment>, Claim)| Arc::ptr_eq(attachment, &core.attachment);
+        assert!(self.held.as_ref().is_none_or(is_own), "a batch is resumed by its own consumer");
         let claim = self.held.take().map(|(attachment, claim)| {
-            assert!(Arc::ptr_eq(&attachment, &core.attachment), "a batch is resumed by its own consumer");
             attachment.disown();
             claim
         });
