@@ -15,6 +15,7 @@ use crate::sys::abi;
 use crate::sys::command::io::{self as file_io, Wait};
 use crate::sys::copy;
 use crate::sys::name::RingName;
+use crate::sys::prefetch::prefetch;
 use crate::sys::segment::{IDENTITY_AT, MIN_LEN, Segment};
 use crate::sys::semaphore::RawSemaphore;
 use crate::{Error, Result};
@@ -206,6 +207,16 @@ impl Mapping {
         // SAFETY: `at + len` is at most `payload + capacity * slot_size`, which the geometry holds
         // within the mapping.
         Some(unsafe { self.base.add(at as usize) })
+    }
+
+    /// Asks the processor for the lines of the item that will begin at `slot`: its header, and its first bytes.
+    #[inline]
+    pub fn prefetch(&self, slot: u64) {
+        let slot = slot & self.mask;
+        prefetch(self.at(self.geometry.payload + slot * self.geometry.slot_size).cast());
+        if self.geometry.fixed == 0 {
+            prefetch(self.at(self.geometry.headers + slot * self.geometry.header_stride).cast());
+        }
     }
 
     /// Copies `bytes` into the item that begins at `slot`, from its byte `offset` on. If that would pass the

@@ -108,7 +108,7 @@ impl<M: Memory> RingCore<M> {
 
     /// The position at which a consumer begins its search.
     #[inline]
-    fn near_head(&self) -> u64 {
+    pub fn near_head(&self) -> u64 {
         // Relaxed: the words decide; a stale head only leads over positions that are decided.
         later(self.memory.local_cursors().head.load(Relaxed), self.memory.head().load(Relaxed))
     }

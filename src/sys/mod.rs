@@ -19,6 +19,7 @@
 //! | `connect` | TCP connections that are begun without waiting |
 //! | `trace` | faults at chosen system calls and instructions of other processes |
 //! | [`copy`] | short copies without a call |
+//! | [`prefetch`] | asking for a cache line before it is read |
 //! | [`random`] | random identities |
 //! | [`truncation`] | surviving the truncation of a segment |
 //! | [`abi`] | whether two processes can share memory |
@@ -42,6 +43,7 @@ pub mod liveness;
 mod memory_limit;
 pub mod name;
 pub mod owners;
+pub mod prefetch;
 pub mod process;
 pub mod random;
 pub mod segment;

@@ -312,8 +312,18 @@ impl Core {
         let participant = &attachment.participant;
         scan.waits = !deadline.passed();
         let (slots, events) = (&participant.slots, scan.events());
-        // Relaxed: the look reads it again.
-        let there = |more| slots.items_there(more) || slots.memory().returned().load(Relaxed) != events;
+        // A waiting reader asks for the item's lines beside its word, so that it waits for both at the same time. Not
+        // where the producer may still write the line, and would have to get it back: batches, long items.
+        let mapping = participant.mapping();
+        let asks = most == 1 && mapping.geometry().is_exclusive() && mapping.geometry().slot_size <= 64;
+        let there = |more| {
+            // Relaxed: the look reads it again.
+            let there = slots.items_there(more) || slots.memory().returned().load(Relaxed) != events;
+            if asks && !there {
+                mapping.prefetch(slots.codec().slot(slots.near_head()));
+            }
+            there
+        };
         let look = |depth| {
             participant.check_entry()?;
             participant.set_activity(Activity::Busy);
