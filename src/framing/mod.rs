@@ -6,6 +6,7 @@
 
 mod error;
 mod record;
+mod separators;
 mod split;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@
 //!
 //! It reads only when no indexed item is left, so lent items never move, and items that a short read completes are
 //! lent at once.
+use super::separators::Separators;
 use super::{Framing, FramingError, PREFIX};
 use std::io::{ErrorKind, Read};
 
@@ -186,7 +187,7 @@ impl<R: Read> Splitter<R> {
     fn index_separated(&mut self, separator: u8) -> Result<(), FramingError> {
         let searched = self.scanned;
         let mut from = self.start;
-        for at in memchr::memchr_iter(separator, &self.buf[searched..self.filled]) {
+        for at in Separators::new(separator, &self.buf[searched..self.filled]) {
             let end = searched + at;
             if !self.fits(end - from) {
                 return if self.ends.is_empty() {

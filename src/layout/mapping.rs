@@ -235,6 +235,34 @@ impl Mapping {
         true
     }
 
+    /// Appends `len` bytes of the item in the one slot `slot` to `out`; no more than the slot has.
+    ///
+    /// Copies 64 bytes of the slot for any shorter length: without a branch on the length, which processors guess
+    /// wrong where lengths are mixed.
+    #[cfg(feature = "cli")]
+    #[inline]
+    pub fn copy_out_single(&self, slot: u64, len: u64, out: &mut Vec<u8>) {
+        const SHORT: u64 = 64;
+        let len = len.min(self.geometry.slot_size);
+        let from = if len <= SHORT && SHORT <= self.geometry.slot_size {
+            self.payload(slot, 0, SHORT)
+        } else {
+            None
+        };
+        let Some(from) = from else {
+            let copied = self.copy_out(slot, 0, len, out);
+            debug_assert!(copied, "a slot ends within the ring");
+            return;
+        };
+        out.reserve(SHORT as usize);
+        // SAFETY: `payload` checked the range; `reserve` made room for 64 bytes in `out`, which is private. The first
+        // `len` of them are initialised by the copy before the length says so.
+        unsafe {
+            copy::copy(from.as_ptr(), out.as_mut_ptr().add(out.len()), SHORT as usize);
+            out.set_len(out.len() + len as usize);
+        }
+    }
+
     /// Copies `bytes`, whole items of a ring of fixed items, into the slots from `slot` on. If that would pass the end of
     /// the ring, copies only the first ones, and returns false.
     #[inline]

@@ -193,7 +193,7 @@ impl Group {
             }
             // Relaxed: E11 ordered it.
             let pid = mapping.entry_word(number, entry::PID).load(Relaxed) as u32;
-            let process = (pid != process::id()).then(|| watch::descriptor_of(pid)).flatten();
+            let process = (pid != process::id()).then(|| watch::pidfd(pid as i32).ok()).flatten();
             self.known.push(Known { number, state, process });
             // It may have died before its process was looked for.
             if self.slots.memory().is_dead(number) {

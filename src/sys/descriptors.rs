@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::unistd::Pid;
 
 /// Closes all descriptors from `first` on except those in `keep`, which is sorted, by calling `close`. Makes
 /// only system calls. No object of this process may own a closed descriptor.
@@ -50,14 +49,6 @@ fn limit() -> u64 {
     // SAFETY: the kernel writes to a local, and leaves it as it is if it refuses.
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
     limit.rlim_cur
-}
-
-/// A descriptor of a process. `None`: there is no such process, or this kernel has no such descriptors.
-pub fn pidfd(pid: Pid) -> Option<OwnedFd> {
-    // SAFETY: a system call without memory.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
-    // SAFETY: a new descriptor of this process.
-    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// Makes reads from, or writes to, `fd` return at once.

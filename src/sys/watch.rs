@@ -40,14 +40,16 @@ const STACK: usize = 128 * 1024;
 const FAULTS: [Signal; 6] =
     [Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGSEGV, Signal::SIGSYS, Signal::SIGTRAP];
 
-/// A descriptor that becomes readable as soon as the process is dead; `None` if there is no such process, or the
-/// system (before Linux 5.3) has no such descriptors.
-pub fn descriptor_of(pid: u32) -> Option<OwnedFd> {
-    // SAFETY: a system call without memory. It returns a new descriptor, close-on-exec, which no other code owns.
-    unsafe {
-        let fd = libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid as i32), 0 as libc::c_long);
-        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd as i32))
-    }
+/// A descriptor that stands for this process, and never for another one that gets its id. It becomes readable as soon as
+/// the process is dead. Makes only a system call, so that a forked process can use it.
+///
+/// # Errors
+/// `ESRCH` if there is no such process, `ENOSYS` if the system (before Linux 5.3) has no such descriptors.
+pub fn pidfd(pid: i32) -> nix::Result<OwnedFd> {
+    // SAFETY: a system call without memory.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0 as libc::c_long) };
+    // SAFETY: a new descriptor, close-on-exec, which no other code owns.
+    Errno::result(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// A thread that runs until this is dropped; the drop waits for its end.
@@ -200,7 +202,7 @@ mod tests {
     #[test]
     fn a_killed_process_ends_the_sleep_and_a_stopped_one_does_not() {
         let child = Child::pausing(|| true);
-        let fd = descriptor_of(child.id()).unwrap();
+        let fd = pidfd(child.id() as i32).unwrap();
         child.signal(Signal::SIGSTOP);
         let (told, hear) = mpsc::channel();
         let watcher = Watcher::start(move |vigil| {
@@ -217,7 +219,7 @@ mod tests {
         child.signal(Signal::SIGKILL);
         hear.recv_timeout(LONG).unwrap();
         drop(watcher);
-        assert!(descriptor_of(u32::MAX).is_none());
+        assert_eq!(pidfd(i32::MAX).unwrap_err(), Errno::ESRCH);
     }
 
     #[test]

@@ -13,12 +13,14 @@ use crate::sys::process;
 const MOST_SPIN_NS: u64 = 50_000;
 /// The spinning time of a new handle.
 const FIRST_SPIN_NS: u64 = 20_000;
-/// The shortest spinning time. It is never zero, so that a peer that becomes fast again is noticed.
+/// The shortest spinning time. After a trial in vain it is zero: then spinning only delays a peer that waits
+/// for this processor.
 const LEAST_SPIN_NS: u64 = 1_000;
-/// After this many spins without success, one spin of the longest time tests whether spinning pays again.
-/// Otherwise a handle whose peer takes a little longer than the shortest spin would sleep each time, for
-/// ever.
+/// After this many waits in which spinning did not pay, one spin of the longest time tests whether it pays
+/// again. Otherwise a handle whose peer takes a little longer than the shortest spin would sleep each time,
+/// for ever. Each trial in vain doubles the number, up to the second one.
 const SPIN_TRIAL: u32 = 16;
+const RARE_SPIN_TRIAL: u32 = 1024;
 /// Checks between two readings of the clock.
 const LOOKS_PER_READING: u32 = 32;
 
@@ -39,9 +41,12 @@ const PLENTY: u64 = 64;
 /// the answer, no more items come, and lingering stops.
 #[derive(Debug)]
 pub struct Waiter {
+    /// Zero: only trials spin.
     spin_ns: u64,
-    /// Spins without success in a row.
+    /// Waits since the last success or trial.
     in_vain: u32,
+    /// The number of them at which the next trial is due.
+    trial_at: u32,
     linger: u32,
     waits: u32,
     /// The last sleep ended with something found: the next check before a sleep may be a quick one.
@@ -55,6 +60,7 @@ impl Default for Waiter {
         Waiter {
             spin_ns: if alone { 0 } else { FIRST_SPIN_NS },
             in_vain: 0,
+            trial_at: if alone { u32::MAX } else { SPIN_TRIAL },
             linger: 0,
             waits: 0,
             content: false,
@@ -120,10 +126,11 @@ impl Waiter {
         there: impl Fn(u64) -> bool,
         look: &mut impl FnMut(Depth) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        if self.spin_ns == 0 {
+        let trial = self.in_vain >= self.trial_at;
+        if self.spin_ns == 0 && !trial {
+            self.in_vain = self.in_vain.saturating_add(1);
             return look(Depth::Quick);
         }
-        let trial = self.in_vain >= SPIN_TRIAL;
         let longest = if trial { MOST_SPIN_NS } else { self.spin_ns };
         let start = clock::monotonic_ns();
         loop {
@@ -133,15 +140,20 @@ impl Waiter {
                     if let Some(found) = look(Depth::Quick)? {
                         let worth = if trial { clock::monotonic_ns().saturating_sub(start) * 2 } else { 0 };
                         self.spin_ns = (self.spin_ns + self.spin_ns / 4).max(worth).min(MOST_SPIN_NS);
-                        self.in_vain = 0;
+                        (self.in_vain, self.trial_at) = (0, SPIN_TRIAL);
                         return Ok(Some(found));
                     }
                 }
                 std::hint::spin_loop();
             }
             if clock::monotonic_ns().saturating_sub(start) >= longest {
-                self.in_vain = if trial { 0 } else { self.in_vain + 1 };
-                self.spin_ns = (self.spin_ns / 2).max(LEAST_SPIN_NS);
+                if trial {
+                    (self.in_vain, self.spin_ns) = (0, 0);
+                    self.trial_at = (self.trial_at * 2).min(RARE_SPIN_TRIAL);
+                } else {
+                    self.in_vain += 1;
+                    self.spin_ns = (self.spin_ns / 2).max(LEAST_SPIN_NS);
+                }
                 return look(Depth::Quick);
             }
         }
@@ -168,6 +180,7 @@ impl Waiter {
 mod tests {
     use super::*;
     use crate::wait::testing::{Stage, request};
+    use std::cell::Cell;
     use std::time::Duration;
 
     #[test]
@@ -203,6 +216,29 @@ mod tests {
         assert_eq!(looks(Deadline::never(), 3), [Depth::Quick, Depth::Thorough, Depth::Quick]);
         assert_eq!(looks(Deadline::never(), 2), [Depth::Quick, Depth::Quick]);
         assert_eq!(looks(Deadline::immediate(), 9), [Depth::Quick, Depth::Thorough]);
+    }
+
+    #[test]
+    fn a_waiter_that_spins_in_vain_stops_and_tries_again_after_ever_more_waits() {
+        let stage = Stage::new();
+        let mut waiter = Waiter { spin_ns: FIRST_SPIN_NS, trial_at: SPIN_TRIAL, ..Waiter::default() };
+        let mut spins = |arrives: bool| {
+            let looks = Cell::new(0);
+            let there = |_| {
+                looks.set(looks.get() + 1);
+                arrives
+            };
+            let request = request(1, Deadline::immediate());
+            let _ = waiter.wait(stage.consumer(), &request, there, |_| Ok(arrives.then_some(1)));
+            looks.get() > 0
+        };
+        let spinning: Vec<u32> = (0..3500).filter(|_| spins(false)).collect();
+        let trials = [16, 49, 114, 243, 500, 1013, 2038, 3063];
+        assert_eq!(spinning, (0..16).chain(trials).collect::<Vec<u32>>());
+        // A trial that pays makes all waits spin again.
+        let waits = (0..2000).take_while(|_| !spins(true)).count();
+        assert!((500..=1024).contains(&waits), "{waits}");
+        assert!((0..16).all(|_| spins(false)));
     }
 
     #[test]

@@ -51,7 +51,7 @@ fn raw_input_is_cut_into_items_of_the_length_whatever_a_read_gives() {
 fn an_item_of_another_length_ends_a_producer_after_the_items_before_it() {
     let raw = "an item is a line without its line break; --raw cuts the input into items of that length";
     let other = "a ring that is made without --fixed takes items of any length";
-    let pad = "truncate -s %SIZE FILE makes a file longer, to a multiple of SIZE";
+    let pad = "truncate -s %3 FILE makes a file longer, to a multiple of 3 bytes";
     let cases: [(&[&str], &[u8], &str, &str); 7] = [
         (&[], b"abc\ndef\nlonger\nghi\n", "standard input: item 3 (at byte 8) has 6 bytes", raw),
         (&[], b"abc\ndef\n\nghi\n", "standard input: item 3 (at byte 8) has 0 bytes", raw),

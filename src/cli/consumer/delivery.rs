@@ -149,7 +149,7 @@ impl<R: Receiver> Delivery<R> {
             if self.until_read { self.window.items().saturating_sub(self.held_items).max(1) } else { BATCH };
         let most = most.min(room).min(self.batch);
         let batch = self.receiver.receive(most, wait)?;
-        self.tally.redelivered += batch.items(0).filter(|item| item.attempt() > 1).count() as u64;
+        self.tally.redelivered += batch.redelivered() as u64;
         let batch = batch.set_aside();
         self.held_items += batch.len();
         let ends = self.spare.pop().unwrap_or_default();

@@ -57,6 +57,21 @@ impl Framer {
         self.bytes.clear();
         self.ends.clear();
         self.duplicates.clear();
+        let separator = self.framing.separator();
+        if self.seen.is_none() && !self.json && self.framing.prefix(0)?.is_none() {
+            batch.append_separated(first, BLOCK, separator, &mut self.bytes, &mut self.ends);
+        } else {
+            self.frame_each(batch, first)?;
+        }
+        if let Some(separator) = separator.filter(|_| !self.json && !self.is_ambiguous) {
+            self.is_ambiguous =
+                memchr::memchr_iter(separator, &self.bytes).count() > self.ends.len() - self.duplicates.len();
+        }
+        Ok(())
+    }
+
+    /// As [`frame`](Self::frame), for items that need more than a separator.
+    fn frame_each(&mut self, batch: &impl Batch, first: usize) -> Result<(), FramingError> {
         let (separator, now) = (self.framing.separator(), self.json.then(std::time::SystemTime::now));
         for item in batch.items(first) {
             if self.seen.is_some() && self.is_duplicate(item.key()) {
@@ -74,10 +89,6 @@ impl Framer {
             if self.bytes.len() >= BLOCK {
                 break;
             }
-        }
-        if let Some(separator) = separator.filter(|_| !self.json && !self.is_ambiguous) {
-            self.is_ambiguous =
-                memchr::memchr_iter(separator, &self.bytes).count() > self.ends.len() - self.duplicates.len();
         }
         Ok(())
     }

@@ -126,13 +126,17 @@ impl<S: Sender> Job<'_, S> {
     }
 
     /// A hint for an input whose items do not have the ring's length.
-    fn length_advice(&self) -> &'static str {
+    fn length_advice(&self) -> String {
         match self.options.framing.framing() {
-            Framing::Raw { .. } => "truncate -s %SIZE FILE makes a file longer, to a multiple of SIZE",
+            Framing::Raw { .. } => {
+                let size = self.sender.max_item();
+                format!("truncate -s %{size} FILE makes a file longer, to a multiple of {size} bytes")
+            }
             Framing::Lines => {
                 "an item is a line without its line break; --raw cuts the input into items of that length"
+                    .into()
             }
-            _ => ANY_LENGTH,
+            _ => ANY_LENGTH.into(),
         }
     }
 }

@@ -450,6 +450,31 @@ pub trait Batch {
     /// The items still held, in order, without the first `first`.
     fn items(&self, first: usize) -> impl ExactSizeIterator<Item = Self::Item<'_>>;
 
+    /// The number of items still held that were delivered before.
+    fn redelivered(&self) -> usize {
+        self.items(0).filter(|item| item.attempt() > 1).count()
+    }
+
+    /// Appends the bytes of the items still held to `out`, without the first `first` items, each one followed by the
+    /// separator, until `out` has `most` bytes or more. Appends to `ends` where in `out` each one ends.
+    fn append_separated(
+        &self,
+        first: usize,
+        most: usize,
+        separator: Option<u8>,
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) {
+        for item in self.items(first) {
+            item.append_to(out);
+            out.extend(separator);
+            ends.push(out.len());
+            if out.len() >= most {
+                break;
+            }
+        }
+    }
+
     /// Fails if the bytes that were read may not be the items'.
     ///
     /// # Errors

@@ -110,6 +110,43 @@ impl<'c> Batch<'c> {
         count
     }
 
+    /// Appends the bytes of the items still held to `out`, without the first `first` items, each one followed by the
+    /// separator, until `out` has `most` bytes or more. Appends to `ends` where in `out` each one ends.
+    #[cfg(feature = "cli")]
+    #[doc(hidden)]
+    pub fn append_separated(
+        &self,
+        first: usize,
+        most: usize,
+        separator: Option<u8>,
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) {
+        let slots = &self.core.participant().slots;
+        let mapping = &slots.memory().mapping;
+        let (Some(claim), true) = (self.claim, self.spans.is_empty() && mapping.geometry().fixed == 0) else {
+            for item in self.iter_from(first) {
+                item.append_to(out);
+                out.extend(separator);
+                ends.push(out.len());
+                if out.len() >= most {
+                    break;
+                }
+            }
+            return;
+        };
+        let start = slots.codec().slot(claim.position) + first as u64;
+        let headers = mapping.headers(start, self.items.saturating_sub(first) as u64);
+        for (slot, header) in (start..).zip(headers) {
+            mapping.copy_out_single(slot, length(header), out);
+            out.extend(separator);
+            ends.push(out.len());
+            if out.len() >= most {
+                break;
+            }
+        }
+    }
+
     /// Acknowledges all items still held, from the last to the first: if the process is killed in the middle, the
     /// first ones are delivered again. [`ack_first`](Self::ack_first) goes from the front, at some cost for each
     /// item.
@@ -186,8 +223,10 @@ impl HeldBatch {
 
     /// Continues the batch with the core of the consumer that received it. Panics if it is another consumer's.
     pub(super) fn resume(mut self, core: &mut Core) -> Batch<'_> {
+        // While the batch still has its claim: a batch that is refused is given back.
+        let is_own = |(attachment, _): &(Arc<Attachment>, Claim)| Arc::ptr_eq(attachment, &core.attachment);
+        assert!(self.held.as_ref().is_none_or(is_own), "a batch is resumed by its own consumer");
         let claim = self.held.take().map(|(attachment, claim)| {
-            assert!(Arc::ptr_eq(&attachment, &core.attachment), "a batch is resumed by its own consumer");
             attachment.disown();
             claim
         });

@@ -8,7 +8,7 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use nix::unistd::{ForkResult, Pid, fork, getppid, getsid, setsid};
 
 use super::super::descriptors::{close_all_but, close_range};
+use super::super::watch::pidfd;
 use super::signal::keep_children;
 
 /// The two processes after [`start`].
@@ -111,13 +112,7 @@ impl Lifeline {
     /// # Errors
     /// The error of the system: `ESRCH` if there is none.
     pub fn of(pid: i32) -> io::Result<Self> {
-        // SAFETY: a system call without memory.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        match RawFd::try_from(fd) {
-            // SAFETY: a new descriptor of this process.
-            Ok(fd @ 0..) => Ok(Lifeline(unsafe { OwnedFd::from_raw_fd(fd) })),
-            _ => Err(io::Error::last_os_error()),
-        }
+        Ok(Lifeline(pidfd(pid)?))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     io, mem,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, OwnedFd},
     ptr,
 };
 
@@ -13,6 +13,8 @@ use libc::c_int as Request;
 use libc::c_uint as Request;
 use libc::{c_int, c_long};
 use nix::{errno::Errno, sys::ptrace, unistd::Pid};
+
+use super::super::watch;
 
 /// A system call, at its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,11 +148,10 @@ pub fn send(process: Pid, signal: c_int) -> io::Result<()> {
 
 /// A descriptor that stands for this process, and never for another one that gets its id. `None`: it has ended.
 pub fn pidfd(process: Pid) -> io::Result<Option<OwnedFd>> {
-    // SAFETY: this system call reads no memory of this process.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0) };
-    let is_there = survived(Errno::result(fd).map(drop))?;
-    // SAFETY: the descriptor is new.
-    Ok(is_there.then(|| unsafe { OwnedFd::from_raw_fd(fd as c_int) }))
+    match watch::pidfd(process.as_raw()) {
+        Err(Errno::ESRCH) => Ok(None),
+        result => Ok(result.map(Some)?),
+    }
 }
 
 /// Sends a signal to the process of a [`pidfd`]. It may have ended.

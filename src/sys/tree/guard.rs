@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io::{self, PipeReader, PipeWriter};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, setsid};
 
 use super::super::descriptors::{close_all_but, close_range};
+use super::super::watch::pidfd;
 use super::cgroup::Cgroup;
 use super::scan::{self, Traits};
 
@@ -91,8 +92,7 @@ fn watch(prepared: &mut Prepared) -> ! {
     let _ = setsid();
     // SAFETY: a system call; the name is a constant string.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"ringpipe-guard".as_ptr()) };
-    // SAFETY: a system call without memory.
-    let parent = unsafe { libc::syscall(libc::SYS_pidfd_open, prepared.parent.as_raw(), 0) } as RawFd;
+    let parent = pidfd(prepared.parent.as_raw()).map_or(-1, IntoRawFd::into_raw_fd);
     let pipe = prepared.pipe.as_raw_fd();
     let mut keep = [pipe, parent, prepared.cgroup.as_ref().map_or(-1, |(fd, _)| *fd)];
     keep.sort_unstable();

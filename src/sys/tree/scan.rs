@@ -2,10 +2,12 @@
 
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
+
+use super::super::watch::pidfd;
 
 /// What all processes of a tree have in common.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +45,10 @@ pub(super) fn kill(traits: Traits<'_>) -> usize {
                 // Another process may have the id by now: the descriptor is of the process that is looked at here.
                 if membership(pid.as_raw(), traits) == Membership::Member {
                     // SAFETY: a system call without memory.
-                    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, libc::SIGKILL, 0, 0) };
+                    unsafe {
+                        libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), libc::SIGKILL, 0, 0)
+                    };
                 }
-                // SAFETY: the descriptor was opened above, and nothing else has it.
-                unsafe { libc::close(fd) };
             }
             Err(Errno::ESRCH) => {}
             Err(_) => {
@@ -82,11 +84,6 @@ fn membership(pid: i32, traits: Traits<'_>) -> Membership {
 /// Whether the process has not ended.
 pub(super) fn is_alive(pid: Pid) -> bool {
     !matches!(stage(pid.as_raw()), Stage::Ended)
-}
-
-fn pidfd(pid: i32) -> Result<RawFd, Errno> {
-    // SAFETY: a system call without memory.
-    Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }).map(|fd| fd as RawFd)
 }
 
 fn is_in_group(pid: i32, groups: &[i32]) -> bool {

@@ -5,7 +5,7 @@ use crate::kills::scenario::{self, Scenario, kinds};
 use crate::kills::table::Share;
 use crate::kills::trace::{Stage, Victim};
 use crate::kills::trail::{Trail, clock_code};
-use crate::kills::worker::{Experiment, Part, course, is_exclusive};
+use crate::kills::worker::{Experiment, Part, course};
 use crate::kills::world::World;
 use crate::registers::{self, State};
 use crate::support::report;
@@ -39,16 +39,16 @@ pub fn run(stage: &Stage) {
     let all = [scenario::sending(), scenario::receiving(), scenario::acknowledging()].concat();
     let is_wanted = |one: &&Scenario| wanted.contains(&(one.operation, one.path));
     let part = Part { part: 0, parts: 1 };
-    for (kind, options) in kinds().into_iter().take(most) {
-        let exclusive = is_exclusive(&options);
-        for scenario in all.iter().filter(is_wanted).filter(|one| !(exclusive && one.many_only)) {
-            one(&Experiment::new(stage, kind, &options, *scenario, part));
+    for kind in kinds().iter().take(most) {
+        for scenario in all.iter().filter(is_wanted).filter(|one| one.fits(kind)) {
+            one(&Experiment::new(stage, kind, *scenario, part));
         }
     }
 }
 
 fn one(experiment: &Experiment<'_>) {
     let Experiment { scenario: Scenario { operation, path, .. }, kind, .. } = *experiment;
+    let kind = &kind.name;
     let mut trail = confirmed(experiment);
     if !trail.is_known() {
         return report("arrivals: NOT TRIED: this processor's registers are not known");

@@ -95,7 +95,7 @@ fn drain_closed(world: &mut World) -> Outcome {
             match got {
                 Err(Error::Ended) => {}
                 Err(error) => return Err(trouble(Wrong::Wedged, format!("a sleeping consumer: {error}"))),
-                Ok((bytes, attempt)) => drop(world.note(&bytes, attempt)?),
+                Ok(delivery) => drop(world.note(delivery)?),
             }
         }
     }

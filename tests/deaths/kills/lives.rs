@@ -5,7 +5,7 @@ use std::time::Duration;
 use ringpipe::{OnFull, Ring};
 
 use crate::kills::trace::Stage;
-use crate::kills::world::{PATIENCE, SLOT_SIZE, WIDE, payload};
+use crate::kills::world::{PATIENCE, SHORT, SLOT_SIZE, WIDE, id_of, payload};
 
 /// The first item that a victim sends; the next ones count on.
 pub const MINE: u64 = 101;
@@ -61,6 +61,22 @@ pub fn send_three(stage: &Stage, ring: &Ring) {
     stage.act(|| (producer.send_batch(&items).map_or(0, |sent| sent as u64), ()));
 }
 
+fn three() -> [[u8; SHORT]; 3] {
+    [MINE, MINE + 1, MINE + 2].map(|id| payload(id).try_into().expect("one slot"))
+}
+
+pub fn send_packed(stage: &Stage, ring: &Ring) {
+    let mut producer = ring.producer().expect("a place");
+    let packed = three().concat();
+    stage.act(|| (producer.send_packed(&packed).map_or(0, |sent| sent as u64), ()));
+}
+
+pub fn send_typed(stage: &Stage, ring: &Ring) {
+    let mut producer = ring.producer().expect("a place").typed::<[u8; SHORT]>();
+    let values = three();
+    stage.act(|| (producer.send_batch(&values).map_or(0, |sent| sent as u64), ()));
+}
+
 pub fn send_mixed(stage: &Stage, ring: &Ring) {
     let mut producer = ring.producer().expect("a place");
     let items = [payload(MINE), payload(WIDE + MINE)];
@@ -104,14 +120,14 @@ pub fn commit(stage: &Stage, ring: &Ring) {
 pub fn reserve_and_drop(stage: &Stage, ring: &Ring) {
     let mut producer = ring.producer().expect("a place");
     stage.act(|| {
-        drop(producer.reserve(8).expect("room"));
+        drop(producer.reserve(SHORT as u64).expect("room"));
         (0, ())
     });
 }
 
 pub fn drop_reserved(stage: &Stage, ring: &Ring) {
     let mut producer = ring.producer().expect("a place");
-    let reservation = producer.reserve(8).expect("room");
+    let reservation = producer.reserve(SHORT as u64).expect("room");
     stage.act(|| {
         drop(reservation);
         (0, ())
@@ -174,13 +190,62 @@ pub fn recv_patiently(stage: &Stage, ring: &Ring) {
     drop(item);
 }
 
-pub fn recv_four(stage: &Stage, ring: &Ring) {
+fn recv_up_to(most: usize, stage: &Stage, ring: &Ring) {
     let mut consumer = ring.consumer().expect("a place");
     let batch = stage.act(|| {
-        let batch = consumer.recv_batch(4);
+        let batch = consumer.recv_batch(most);
         (batch.as_ref().map_or(0, |batch| batch.len() as u64), batch)
     });
     drop(batch);
+}
+
+pub fn recv_four(stage: &Stage, ring: &Ring) {
+    recv_up_to(4, stage, ring);
+}
+
+pub fn recv_two(stage: &Stage, ring: &Ring) {
+    recv_up_to(2, stage, ring);
+}
+
+pub fn recv_three(stage: &Stage, ring: &Ring) {
+    recv_up_to(3, stage, ring);
+}
+
+/// How many items are whole, one behind the other.
+fn whole<'b>(items: impl Iterator<Item = &'b [u8]>) -> u64 {
+    items.filter(|bytes| id_of(bytes).is_some()).count() as u64
+}
+
+pub fn recv_packed(stage: &Stage, ring: &Ring) {
+    let mut consumer = ring.consumer().expect("a place");
+    let mut packed = [0; 4 * SHORT];
+    let batch = stage.act(|| {
+        let batch = consumer.recv_batch(4).expect("items");
+        let copied = batch.copy_packed(&mut packed);
+        (whole(packed.chunks(SHORT).take(copied)), batch)
+    });
+    drop(batch);
+}
+
+pub fn recv_packed_and_ack(stage: &Stage, ring: &Ring) {
+    let mut consumer = ring.consumer().expect("a place");
+    let mut packed = [0; 4 * SHORT];
+    stage.act(|| {
+        let batch = consumer.recv_batch(4).expect("items");
+        let copied = batch.copy_packed(&mut packed);
+        batch.ack();
+        (whole(packed.chunks(SHORT).take(copied)), ())
+    });
+}
+
+pub fn recv_typed_and_ack(stage: &Stage, ring: &Ring) {
+    let mut consumer = ring.consumer().expect("a place").typed::<[u8; SHORT]>();
+    stage.act(|| {
+        let batch = consumer.recv_batch(4).expect("items");
+        let values = batch.values().expect("any bytes are valid");
+        batch.ack();
+        (whole(values.iter().map(|value| &value[..])), ())
+    });
 }
 
 pub fn recv_and_ack(stage: &Stage, ring: &Ring) {
@@ -214,6 +279,36 @@ pub fn ack_first(stage: &Stage, ring: &Ring) {
     let mut batch = consumer.recv_batch(4).expect("items");
     stage.act(|| (batch.ack_first() as u64, ()));
     drop(batch);
+}
+
+pub fn ack_first_two(stage: &Stage, ring: &Ring) {
+    let mut consumer = ring.consumer().expect("a place");
+    let mut batch = consumer.recv_batch(4).expect("items");
+    stage.act(|| (batch.ack_first() as u64 + batch.ack_first() as u64, ()));
+    drop(batch);
+}
+
+/// All but the first, which was acknowledged before.
+pub fn give_rest_back(stage: &Stage, ring: &Ring) {
+    let mut consumer = ring.consumer().expect("a place");
+    let mut batch = consumer.recv_batch(4).expect("items");
+    batch.ack_first();
+    stage.act(|| {
+        batch.give_back();
+        (1, ())
+    });
+}
+
+/// All but the first, which was acknowledged before.
+pub fn ack_rest(stage: &Stage, ring: &Ring) {
+    let mut consumer = ring.consumer().expect("a place");
+    let mut batch = consumer.recv_batch(4).expect("items");
+    batch.ack_first();
+    let many = batch.len() as u64;
+    stage.act(|| {
+        batch.ack();
+        (many, ())
+    });
 }
 
 pub fn ack_all(stage: &Stage, ring: &Ring) {

@@ -10,11 +10,11 @@ use std::time::Duration;
 use ringpipe::{Consumer, Ring, RingOptions, Role};
 
 use crate::kills::check;
-use crate::kills::scenario::{self, Hook, kinds};
+use crate::kills::scenario::{self, Hook, Kind, kinds};
 use crate::kills::table::{Row, Share};
 use crate::kills::trace::{Stage, Victim};
 use crate::kills::trail::{Trail, WAYS};
-use crate::kills::worker::{Course, Part, course, is_exclusive};
+use crate::kills::worker::{Course, Part, course};
 use crate::kills::world::{Fate, Ledger, Outcome, PATIENCE, WIDE, World, Wrong, id_of, payload, trouble};
 use crate::support::scale::is_ci;
 use crate::support::{Random, env_number};
@@ -205,6 +205,14 @@ struct Pair {
     second: Does,
 }
 
+impl Pair {
+    /// Whether an item has several slots, which is not in rings of fixed items.
+    fn spans(&self) -> bool {
+        let sends = |does| matches!(does, Send(ids) if ids.iter().any(|id| id & WIDE != 0));
+        sends(self.first) || sends(self.second)
+    }
+}
+
 /// One slot is free.
 fn seven(world: &mut World) {
     world.send(&[1, 2, 3, 4, 5, 6, 7]);
@@ -236,6 +244,9 @@ fn opposite() -> Vec<Pair> {
         of("full, one held", scenario::full, TrySend(A), Acknowledge(HELD)),
         of("four held", scenario::four, Send(THREE), Acknowledge(FOUR)),
         of("one held of two", scenario::two, Send(ONE), GiveBack(1)),
+        of("a row", scenario::row, Send(ONE), Take(2)),
+        of("a row and single items", scenario::row_and_singles, Send(THREE), Take(4)),
+        of("a row held", scenario::row, Send(THREE), Acknowledge(FOUR)),
     ];
     let swapped = |pair: Pair| Pair { first: pair.second, second: pair.first, ..pair };
     // Alternately, so that a sample has both.
@@ -262,6 +273,9 @@ fn alike() -> Vec<Pair> {
         of("over the end", scenario::four_over_the_end, Consume, Take(4)),
         of("one held of two", scenario::two, GiveBack(1), Take(1)),
         of("one held of two", scenario::two, Acknowledge(&[1]), Consume),
+        of("a row", scenario::row, Take(2), Take(1)),
+        of("a row", scenario::row, Take(2), Take(4)),
+        of("a held slot at tail", scenario::held_a_lap_ago, Send(FIRST), Send(SECOND)),
     ]
 }
 
@@ -291,26 +305,37 @@ fn wanted() -> u64 {
 
 pub fn run(part: Part, only: &str) {
     let mut all = Vec::new();
-    for (kind, options) in kinds() {
-        let alike = if is_exclusive(&options) { vec![] } else { alike() };
-        all.extend(opposite().into_iter().chain(alike).map(|pair| (kind, options.clone(), pair)));
+    let kinds = kinds();
+    for kind in &kinds {
+        let alike = if kind.exclusive { vec![] } else { alike() };
+        let pairs = opposite().into_iter().chain(alike).filter(|pair| !(kind.fixed && pair.spans()));
+        all.extend(pairs.map(|pair| (kind, pair)));
     }
-    if Share::of_env() == Share::Sample && !is_ci() {
-        all = all.into_iter().step_by(2).collect();
-    }
+    // Each pair in one of the two orders, and fewer, where there is less time.
+    let all: Vec<(&Kind, Pair)> = match Share::of_env() {
+        Share::Sample if is_ci() => all
+            .into_iter()
+            .enumerate()
+            .filter(|(n, _)| (n + n / 2).is_multiple_of(2))
+            .map(|(_, one)| one)
+            .collect(),
+        Share::Sample => all.into_iter().step_by(5).collect(),
+        _ => all,
+    };
     let each = wanted().div_ceil(all.len() as u64);
     let stages = [Stage::new(), Stage::new()];
-    for (n, (kind, options, pair)) in all.into_iter().enumerate() {
+    for (n, (kind, pair)) in all.into_iter().enumerate() {
+        let name = &kind.name;
         let operation = format!("{} / {}", pair.first.name(), pair.second.name());
         // Of pairs a process has all points, since each stop of the first has a course of the second.
-        if n as u64 % part.parts != part.part || !format!("{operation} {} {kind}", pair.state).contains(only)
+        if n as u64 % part.parts != part.part || !format!("{operation} {} {name}", pair.state).contains(only)
         {
             continue;
         }
-        let trial = Trial { stages: &stages, options, pair };
+        let trial = Trial { stages: &stages, options: &kind.options, pair };
         let (first, trail) = trial.course_of_first();
         let (instructions, states) = (first.instructions, first.changes.len() as u64);
-        let mut row = Row::new(operation, pair.state, kind, instructions, states);
+        let mut row = Row::new(operation, pair.state, name, instructions, states);
         let mut stops: Vec<u64> = [0].into_iter().chain(first.changes).collect();
         stops.dedup();
         let mut trails = Trails { first: trail, stops, seconds: BTreeMap::new() };
@@ -344,15 +369,16 @@ impl Trails {
 
 struct Trial<'a> {
     stages: &'a [Stage; 2],
-    options: RingOptions,
+    options: &'a RingOptions,
     pair: Pair,
 }
 
 impl Trial<'_> {
     /// Both at their marks.
     fn start(&self) -> (World, Victim<'_>, Victim<'_>) {
-        let mut world = World::for_two(&self.options);
+        let mut world = World::for_two(self.options);
         (self.pair.before)(&mut world);
+        world.identify_all();
         let name = world.name.to_string();
         let victim = |stage, does: Does| {
             let live = |stage: &Stage| does.live(stage, &crate::kills::world::open(&name));

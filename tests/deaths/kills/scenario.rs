@@ -1,14 +1,37 @@
 //! The operations, and the states of the ring in which each is killed.
 
-use ringpipe::{Ring, RingOptions, Role};
+use ringpipe::{Discipline, Ring, RingOptions, Role};
 
 use crate::kills::lives::*;
 use crate::kills::trace::Stage;
-use crate::kills::world::{CAPACITY, Effect, PATIENCE, SLOT_SIZE, WIDE, World};
+use crate::kills::world::{CAPACITY, Effect, PATIENCE, SHORT, SLOT_SIZE, WIDE, World};
 use crate::support::other_disciplines;
 
-/// A kind of ring, and its name.
-type Kind = (&'static str, RingOptions);
+/// A kind of ring.
+pub struct Kind {
+    pub name: String,
+    pub options: RingOptions,
+    pub exclusive: bool,
+    pub fixed: bool,
+    /// It is of another discipline than the default one.
+    pub other_discipline: bool,
+}
+
+impl Kind {
+    fn new(name: &str, options: RingOptions) -> Kind {
+        Kind { name: name.into(), options, exclusive: false, fixed: false, other_discipline: false }
+    }
+
+    fn exclusive(self) -> Kind {
+        Kind { options: self.options.exclusive(true), exclusive: true, ..self }
+    }
+
+    /// With fixed items, of the length of short ones.
+    fn fixed(self) -> Kind {
+        let name = format!("{}, fixed items", self.name);
+        Kind { name, options: self.options.fixed(SHORT as u64), fixed: true, ..self }
+    }
+}
 
 fn options() -> RingOptions {
     RingOptions::new().capacity(CAPACITY).slot_size(SLOT_SIZE).participants(8)
@@ -16,12 +39,18 @@ fn options() -> RingOptions {
 
 /// The kinds of ring.
 pub fn kinds() -> Vec<Kind> {
-    vec![("for many", options()), ("exclusive", options().exclusive(true))]
+    let many = || Kind::new("for many", options());
+    let exclusive = || Kind::new("exclusive", options()).exclusive();
+    vec![many(), exclusive(), many().fixed(), exclusive().fixed()]
 }
 
 /// Rings of the other disciplines.
 pub fn disciplines() -> Vec<Kind> {
-    other_disciplines().map(|discipline| (discipline.name(), options().sync(discipline))).collect()
+    let of = |discipline: Discipline| Kind {
+        other_discipline: true,
+        ..Kind::new(discipline.name(), options().sync(discipline))
+    };
+    other_disciplines().map(of).chain(other_disciplines().map(|discipline| of(discipline).fixed())).collect()
 }
 
 pub type Hook = fn(&mut World);
@@ -35,6 +64,10 @@ pub struct Scenario {
     pub role: Option<Role>,
     /// Not on exclusive rings.
     pub many_only: bool,
+    /// Only in rings of fixed items.
+    pub fixed_only: bool,
+    /// Reserves room of several slots, even if it sends no item of several: not in rings of fixed items.
+    spans: bool,
     /// Brings the ring into its state.
     pub before: Hook,
     /// What the victim does.
@@ -67,6 +100,8 @@ impl Scenario {
             path,
             role: Some(role),
             many_only: false,
+            fixed_only: false,
+            spans: false,
             before,
             life,
             at_mark: None,
@@ -95,6 +130,22 @@ impl Scenario {
     fn many(mut self) -> Self {
         self.many_only = true;
         self
+    }
+
+    fn fixed(mut self) -> Self {
+        self.fixed_only = true;
+        self
+    }
+
+    fn spans(mut self) -> Self {
+        self.spans = true;
+        self
+    }
+
+    /// Whether it can be tried on this kind of ring.
+    pub fn fits(&self, kind: &Kind) -> bool {
+        let spans = self.spans || self.effects.iter().any(|(_, ids)| ids.iter().any(|id| id & WIDE != 0));
+        !(kind.exclusive && self.many_only || kind.fixed && spans || !kind.fixed && self.fixed_only)
     }
 
     fn at_mark(mut self, hook: Hook) -> Self {
@@ -182,10 +233,50 @@ fn one_returned(world: &mut World) {
 }
 
 /// The slot at tail is held by a living consumer.
-fn held_a_lap_ago(world: &mut World) {
+pub fn held_a_lap_ago(world: &mut World) {
     one(world);
     world.hold_item(1);
     world.advance(CAPACITY - 1);
+}
+
+/// The same with an item that was given back since.
+fn returned_a_lap_ago(world: &mut World) {
+    held_a_lap_ago(world);
+    world.return_held();
+}
+
+/// The slot at tail is held by a living consumer, and was stepped over once.
+fn held_two_laps_ago(world: &mut World) {
+    held_a_lap_ago(world);
+    world.advance(CAPACITY - 1);
+}
+
+/// Four items, sent at once.
+pub fn row(world: &mut World) {
+    world.send_row(&[1, 2, 3, 4]);
+}
+
+pub fn row_over_the_end(world: &mut World) {
+    near_the_end(world);
+    row(world);
+}
+
+pub fn two_rows(world: &mut World) {
+    world.send_row(&[1, 2]);
+    world.send_row(&[3, 4]);
+}
+
+/// A row between single items.
+pub fn row_and_singles(world: &mut World) {
+    world.send(&[1]);
+    world.send_row(&[2, 3]);
+    world.send(&[4]);
+}
+
+/// A row, part of which was received and returned.
+fn row_parted_and_returned(world: &mut World) {
+    row(world);
+    world.give_back(1);
 }
 
 /// The item at head is being written by a living producer.
@@ -255,14 +346,29 @@ pub fn sending() -> Vec<Scenario> {
         S::sends("send, spanning", "full, drops the oldest", full, send_wide_dropping).with(FOR_LONG).many(),
         S::sends("send, spanning", "past a held slot", held_a_lap_ago, send_wide).with(LONG).many(),
         S::sends("reserve, commit", "empty", empty, reserve_and_commit).stops(),
-        S::sends("commit", "a part", empty, commit_a_part),
+        S::sends("commit", "a part", empty, commit_a_part).spans(),
         S::sends("commit", "passed by consumers", empty, commit).at_mark(pass_the_writer).many(),
         S::sends("reserve, drop", "empty", empty, reserve_and_drop).with(NOTHING),
-        S::sends("reserve, drop", "around the end", near_the_end, reserve_wide_and_drop).with(NOTHING),
+        S::sends("reserve, drop", "around the end", near_the_end, reserve_wide_and_drop)
+            .with(NOTHING)
+            .spans(),
         S::sends("drop reserved", "passed by consumers", empty, drop_reserved)
             .with(NOTHING)
             .at_mark(pass_the_writer)
             .many(),
+        S::sends("send", "steps over a returned item", returned_a_lap_ago, send).many().stops(),
+        S::sends("send", "steps over a held slot again", held_two_laps_ago, send).many().stops(),
+        S::sends("send_packed", "empty", empty, send_packed).with(THREE).fixed(),
+        S::sends("send_packed", "around the end", near_the_end, send_packed).with(THREE).fixed(),
+        S::sends("send_packed", "steps over a held slot", held_a_lap_ago, send_packed)
+            .with(THREE)
+            .many()
+            .fixed(),
+        S::sends("send_packed", "full, waits", full, send_packed)
+            .with(THREE)
+            .when_blocked(receive_one)
+            .fixed(),
+        S::sends("send_batch, typed", "empty", empty, send_typed).with(THREE).fixed(),
     ]
 }
 
@@ -273,6 +379,9 @@ pub fn receiving() -> Vec<Scenario> {
     const SECOND: &[(Effect, &[u64])] = &[(Effect::Takes, &[2])];
     const MIXED: &[(Effect, &[u64])] = &[(Effect::Takes, &[WIDE + 1, 2])];
     const ONE_DONE: &[(Effect, &[u64])] = &[(Effect::Consumes, &[1])];
+    const TWO: &[(Effect, &[u64])] = &[(Effect::Takes, &[1, 2])];
+    const FIRST_THREE: &[(Effect, &[u64])] = &[(Effect::Takes, &[1, 2, 3])];
+    const FOUR_DONE: &[(Effect, &[u64])] = &[(Effect::Consumes, &[1, 2, 3, 4])];
     const ONE_BEFORE: &[(Effect, &[u64])] = &[(Effect::Acknowledged, &[1]), (Effect::Takes, &[2])];
     vec![
         S::receives("recv", "one there", one, recv).stops(),
@@ -297,6 +406,20 @@ pub fn receiving() -> Vec<Scenario> {
         S::receives("recv, ack", "full, wakes a producer", full, recv_and_ack)
             .with(ONE_DONE)
             .sleeping(Role::Producer),
+        S::receives("recv", "parts a row", row, recv),
+        S::receives("recv", "a row, one returned", row_parted_and_returned, recv).many(),
+        S::receives("recv_batch", "a row", row, recv_four).with(FOUR),
+        S::receives("recv_batch", "a row around the end", row_over_the_end, recv_four).with(FOUR),
+        S::receives("recv_batch", "a row and single items", row_and_singles, recv_four).with(FOUR),
+        S::receives("recv_batch", "two rows", two_rows, recv_four).with(FOUR),
+        S::receives("recv_batch", "parts a row", row, recv_two).with(TWO),
+        S::receives("recv_batch", "parts a row, unevenly", row, recv_three).with(FIRST_THREE),
+        S::receives("recv_batch", "a single item, parts a row", row_and_singles, recv_two).with(TWO),
+        S::receives("recv_batch, copy_packed", "a row", row, recv_packed).with(FOUR).fixed(),
+        S::receives("recv_batch, copy_packed, ack", "two rows", two_rows, recv_packed_and_ack)
+            .with(FOUR_DONE)
+            .fixed(),
+        S::receives("recv_batch, typed, ack", "a row", row, recv_typed_and_ack).with(FOUR_DONE).fixed(),
     ]
 }
 
@@ -305,6 +428,10 @@ pub fn acknowledging() -> Vec<Scenario> {
     const DONE: &[(Effect, &[u64])] = &[(Effect::Acknowledges, &[1])];
     const LONG_DONE: &[(Effect, &[u64])] = &[(Effect::Acknowledges, &[WIDE + 1])];
     const FIRST_DONE: &[(Effect, &[u64])] = &[(Effect::Acknowledges, &[1]), (Effect::Keeps, &[2, 3, 4])];
+    const TWO_DONE: &[(Effect, &[u64])] = &[(Effect::Acknowledges, &[1, 2]), (Effect::Keeps, &[3, 4])];
+    const REST_DONE: &[(Effect, &[u64])] =
+        &[(Effect::Acknowledged, &[1]), (Effect::Acknowledges, &[2, 3, 4])];
+    const REST_BACK: &[(Effect, &[u64])] = &[(Effect::Acknowledged, &[1]), (Effect::Returns, &[2, 3, 4])];
     const WIDE_DONE: &[(Effect, &[u64])] = &[(Effect::Acknowledges, &[WIDE + 1]), (Effect::Keeps, &[2])];
     const FOUR_DONE: &[(Effect, &[u64])] = &[(Effect::Acknowledges, &[1, 2, 3, 4])];
     const MIXED_DONE: &[(Effect, &[u64])] = &[(Effect::Acknowledges, &[WIDE + 1, 2])];
@@ -332,6 +459,16 @@ pub fn acknowledging() -> Vec<Scenario> {
         acks("give back", "spanning", wide, give_back).with(LONG_BACK),
         acks("give back, batch", "of four", four, give_all_back).with(FOUR_BACK),
         acks("give back, batch", "short and spanning", wide, give_all_back).with(MIXED_BACK),
+        acks("ack_first", "of a row", row, ack_first).with(FIRST_DONE),
+        acks("ack_first", "of a row and single items", row_and_singles, ack_first).with(FIRST_DONE),
+        acks("ack_first, twice", "of a row", row, ack_first_two).with(TWO_DONE),
+        acks("ack_first, twice", "of two rows", two_rows, ack_first_two).with(TWO_DONE),
+        acks("ack, batch", "of a row", row, ack_all).with(FOUR_DONE),
+        acks("ack, batch", "of a row and single items", row_and_singles, ack_all).with(FOUR_DONE),
+        acks("ack, batch", "the rest of a row", row, ack_rest).with(REST_DONE),
+        acks("give back, batch", "of a row", row, give_all_back).with(FOUR_BACK),
+        acks("give back, batch", "of a row and single items", row_and_singles, give_all_back).with(FOUR_BACK),
+        acks("give back, batch", "the rest of a row", row, give_rest_back).with(REST_BACK),
     ]
 }
 
@@ -367,6 +504,14 @@ pub fn to_be_recovered() -> Vec<Scenario> {
         ("ack_first", "spanning"),
         ("ack, batch", "of four"),
         ("give back, batch", "of four"),
+        ("send", "steps over a held slot"),
+        ("send_packed", "around the end"),
+        ("recv_batch", "a row and single items"),
+        ("recv_batch", "parts a row"),
+        ("ack_first, twice", "of a row"),
+        ("ack_first", "of a row and single items"),
+        ("give back, batch", "of a row"),
+        ("give back, batch", "the rest of a row"),
     ];
     let is_wanted = |one: &Scenario| wanted.contains(&(one.operation, one.path));
     let found: Vec<Scenario> = all.into_iter().filter(is_wanted).collect();

@@ -1,5 +1,6 @@
 //! Which points are tried, and what is printed about them.
 
+use crate::kills::scenario::Kind;
 use crate::kills::trail::Arrivals;
 use crate::kills::worker::Course;
 use crate::kills::world::{Outcome, Wrong};
@@ -39,15 +40,24 @@ impl Share {
     }
 
     /// Whether the `m`-th scenario is tried on the `n`-th kind of ring. A sample tries each on one of the two kinds of
-    /// the default discipline, and every fourth one on a kind of the three others; at the scale of the gate each on all.
-    /// Few try each on one kind.
-    pub fn tries(self, n: usize, m: usize) -> bool {
+    /// the default discipline, every fourth one also on a kind with fixed items, and every fourth one on a kind of the
+    /// three others. At the scale of the gate, each is tried on both kinds of the default discipline and on two of the others;
+    /// every third one has fixed items there, and is tried on a kind of the default discipline with fixed items. A
+    /// scenario that is for fixed items only (`fixed_only`) counts as such a one. Few try each on one kind.
+    pub fn tries(self, n: usize, kind: &Kind, m: usize, fixed_only: bool) -> bool {
+        let third = m.is_multiple_of(3) || fixed_only;
         match self {
-            Share::Few => n == 0,
-            Share::Sample if is_ci() => true,
-            Share::Sample if n < 2 => (n + m).is_multiple_of(2),
-            Share::Sample => (n + m).is_multiple_of(3) && m.is_multiple_of(4),
             Share::Full | Share::Every => true,
+            Share::Few => n == 0 || fixed_only && n == 2,
+            Share::Sample if is_ci() && kind.other_discipline => {
+                kind.fixed == third && !(n + m + m / 3).is_multiple_of(3)
+            }
+            Share::Sample if is_ci() => !kind.fixed || third && (n + m / 3).is_multiple_of(2),
+            Share::Sample if kind.other_discipline => {
+                (n + m).is_multiple_of(3) && m.is_multiple_of(4) && kind.fixed == (m % 8 == 4 || fixed_only)
+            }
+            Share::Sample if !kind.fixed || fixed_only => (n + m).is_multiple_of(2),
+            Share::Sample => m.is_multiple_of(4) && (n + m / 4).is_multiple_of(2),
         }
     }
 

@@ -5,13 +5,12 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use nix::unistd::Pid;
-use ringpipe::RingOptions;
 
 use crate::kills::arrivals;
 use crate::kills::check;
 use crate::kills::lives;
 use crate::kills::pairs;
-use crate::kills::scenario::{self, Scenario, disciplines, kinds};
+use crate::kills::scenario::{self, Kind, Scenario, disciplines, kinds};
 use crate::kills::table::{Row, Share};
 use crate::kills::textbook;
 use crate::kills::trace::{Stage, Victim};
@@ -62,21 +61,18 @@ pub fn run_if_told() {
     // What a sample has time for: a discipline changes what surrounds these.
     let classic = !sample || ["sending", "receiving", "acknowledging"].contains(&group);
     let kinds = kinds().into_iter().chain(classic.then(disciplines).into_iter().flatten());
-    for (n, (kind, options)) in kinds.enumerate() {
-        let exclusive = is_exclusive(&options);
-        let tried = scenarios.iter().enumerate().filter(|(m, _)| Share::of_env().tries(n, *m));
-        let tried = tried.map(|(_, one)| one);
-        for one in tried.filter(|one| !(exclusive && one.many_only || sample && one.long)) {
-            if !format!("{} {} {kind}", one.operation, one.path).contains(&only) {
+    for (n, kind) in kinds.enumerate() {
+        let tried = |(m, one): &(usize, &Scenario)| Share::of_env().tries(n, &kind, *m, one.fixed_only);
+        let tried = scenarios.iter().enumerate().filter(tried).map(|(_, one)| one);
+        for one in tried.filter(|one| one.fits(&kind) && !(sample && one.long)) {
+            if !format!("{} {} {}", one.operation, one.path, kind.name).contains(&only) {
                 continue;
             }
             rows += 1;
             if !part.has(rows) {
                 continue;
             }
-            let helped = Cell::new(u64::MAX);
-            let experiment =
-                Experiment { stage: &stage, kind, options: &options, scenario: *one, part, helped };
+            let experiment = Experiment::new(&stage, &kind, *one, part);
             match group {
                 "recovery" => experiment.recoverers(),
                 "stopped" => experiment.stopped(),
@@ -98,14 +94,6 @@ fn pin(part: u64) {
         // Where the system refuses, it only takes longer.
         let _ = sched_setaffinity(Pid::from_raw(0), &mine);
     }
-}
-
-pub fn is_exclusive(options: &RingOptions) -> bool {
-    // Said by the ring alone.
-    let world = World::new(options, None);
-    let exclusive = world.ring.is_exclusive();
-    world.ring.remove().expect("it can be removed");
-    exclusive
 }
 
 /// Which of the points of each row are this process'.
@@ -137,8 +125,7 @@ pub struct Course {
 
 pub struct Experiment<'a> {
     pub stage: &'a Stage,
-    pub kind: &'static str,
-    options: &'a RingOptions,
+    pub kind: &'a Kind,
     pub scenario: Scenario,
     part: Part,
     /// The fewest instructions after which others have helped a waiting victim. Breakpoints bring it no further.
@@ -146,14 +133,8 @@ pub struct Experiment<'a> {
 }
 
 impl<'a> Experiment<'a> {
-    pub fn new(
-        stage: &'a Stage,
-        kind: &'static str,
-        options: &'a RingOptions,
-        scenario: Scenario,
-        part: Part,
-    ) -> Self {
-        Experiment { stage, kind, options, scenario, part, helped: Cell::new(u64::MAX) }
+    pub fn new(stage: &'a Stage, kind: &'a Kind, scenario: Scenario, part: Part) -> Self {
+        Experiment { stage, kind, scenario, part, helped: Cell::new(u64::MAX) }
     }
 }
 
@@ -161,12 +142,13 @@ impl Experiment<'_> {
     fn row(&self, course: &Course, operation: String) -> Row {
         let Scenario { path, .. } = self.scenario;
         let states = course.changes.len() as u64;
-        Row::new(operation, path, self.kind, course.instructions, states)
+        Row::new(operation, path, &self.kind.name, course.instructions, states)
     }
 
     pub fn prepared(&self) -> World {
-        let mut world = World::new(self.options, self.scenario.role);
+        let mut world = World::new(&self.kind.options, self.scenario.role);
         (self.scenario.before)(&mut world);
+        world.identify_all();
         world
     }
 

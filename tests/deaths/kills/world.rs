@@ -9,13 +9,15 @@ use std::time::Duration;
 use ringpipe::internal::layout::geometry::Geometry;
 use ringpipe::internal::layout::head;
 use ringpipe::internal::protocol::word::{Codec, REFRESH_PERIOD};
-use ringpipe::{Activity, Consumer, Error, Producer, Ring, RingOptions, Role};
+use ringpipe::{Activity, Consumer, Error, ItemKey, Producer, Ring, RingOptions, Role};
 
 use crate::support::{TestName, wait_until};
 
 /// Slots of the rings here: enough for batches, few enough to be full soon.
 pub const CAPACITY: u64 = 8;
 pub const SLOT_SIZE: u64 = 16;
+/// Bytes of an item of one slot, and so of each item in a ring of fixed items.
+pub const SHORT: usize = 12;
 /// Nothing here takes a tenth of this; what does is stuck.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -27,9 +29,9 @@ const PASSING: u64 = 1 << 30;
 const FILLING: u64 = 1 << 31;
 
 pub fn payload(id: u64) -> Vec<u8> {
-    let length = if id & WIDE == 0 { 12 } else { 40 };
+    let length = if id & WIDE == 0 { SHORT } else { 40 };
     let mut bytes = id.to_le_bytes().to_vec();
-    bytes.extend((8..length).map(|n| (id as u8).wrapping_add(n)));
+    bytes.extend((8..length as u8).map(|n| (id as u8).wrapping_add(n)));
     bytes
 }
 
@@ -122,9 +124,25 @@ pub struct Ledger {
     /// acknowledged them.
     pub may_be_gone: usize,
     deliveries: Vec<(u64, u8)>,
+    /// The key of each item that was seen, and the item of each key. In a ring of fixed items the key is the position at
+    /// which the item was sent.
+    keys: BTreeMap<u64, ItemKey>,
+    owners: BTreeMap<ItemKey, u64>,
 }
 
 impl Ledger {
+    /// An item was seen under a key: always the same one, which no other item has in the life of the ring.
+    fn identify(&mut self, id: u64, key: ItemKey) -> Outcome {
+        let first = *self.keys.entry(id).or_insert(key);
+        let owner = *self.owners.entry(key).or_insert(id);
+        if (first, owner) == (key, id) {
+            return Ok(());
+        }
+        let text =
+            format!("item {id} has the key {key}, not {first} as before; item {owner} has had that key");
+        Err(trouble(Wrong::Doubled, text))
+    }
+
     fn count(&self, id: u64) -> usize {
         self.deliveries.iter().filter(|(seen, _)| *seen == id).count()
     }
@@ -183,8 +201,8 @@ impl<H, G> Drop for Held<H, G> {
     }
 }
 
-/// The bytes of a delivery, and its attempt.
-type Delivery = (Vec<u8>, u8);
+/// The bytes of a delivery, its attempt, and the item's key.
+type Delivery = (Vec<u8>, u8, ItemKey);
 
 /// A process that sleeps while the victim acts.
 pub enum Sleeper {
@@ -197,6 +215,8 @@ pub struct World {
     pub producer: Option<Producer>,
     pub consumer: Option<Consumer>,
     pub reader: Option<Held<Consumer, ringpipe::Item<'static>>>,
+    /// What the reader holds.
+    held: Option<u64>,
     pub writer: Option<Held<Producer, ringpipe::Reservation<'static>>>,
     pub sleeper: Option<Sleeper>,
     pub ledger: Ledger,
@@ -257,6 +277,7 @@ impl World {
             producer: None,
             consumer: None,
             reader: None,
+            held: None,
             writer: None,
             sleeper: None,
             ledger: Ledger::default(),
@@ -305,17 +326,45 @@ impl World {
         self.ledger.fates.extend(ids.iter().map(|id| (*id, Fate::First)));
     }
 
+    /// Sends these as a batch, in rows as long as there may be, before the victim acts.
+    pub fn send_row(&mut self, ids: &[u64]) {
+        let items: Vec<Vec<u8>> = ids.iter().map(|id| payload(*id)).collect();
+        self.producing(|producer| {
+            let mut rest = &items[..];
+            while !rest.is_empty() {
+                rest = &rest[producer.send_batch_timeout(rest, PATIENCE).expect("room")..];
+            }
+        });
+        self.ledger.fates.extend(ids.iter().map(|id| (*id, Fate::First)));
+    }
+
     /// Moves the ring on by this number of slots.
     pub fn advance(&mut self, slots: u64) {
         for _ in 0..slots {
             self.passing += 1;
             let bytes = payload(self.passing);
             self.producing(|producer| producer.send_timeout(&bytes, PATIENCE)).expect("room");
-            self.consuming(|consumer| {
+            let key = self.consuming(|consumer| {
                 let item = consumer.recv_timeout(PATIENCE).expect("an item");
                 assert_eq!(*item, bytes);
+                let key = item.key();
                 item.ack();
+                key
             });
+            self.identify(self.passing, key);
+        }
+    }
+
+    /// Nothing has been killed yet: each item has a key of its own.
+    fn identify(&mut self, id: u64, key: ItemKey) {
+        self.ledger.identify(id, key).map_err(|trouble| trouble.text).expect("a key of its own");
+    }
+
+    /// Notes the keys of the items that wait, before the victim acts.
+    pub fn identify_all(&mut self) {
+        for item in self.ring.peek(CAPACITY as usize) {
+            let id = id_of(&item.bytes).expect("a whole item");
+            self.identify(id, ItemKey { producer: item.producer, sequence: item.sequence });
         }
     }
 
@@ -331,13 +380,23 @@ impl World {
 
     /// Has the next item held by a living consumer of its own.
     pub fn hold_item(&mut self, id: u64) {
+        self.identify_all();
         let consumer = self.ring.consumer().expect("a place");
         self.reader = Some(Held::new(consumer, |consumer| {
             let item = consumer.recv_timeout(PATIENCE).expect("an item");
             assert_eq!(id_of(&item), Some(id));
             item
         }));
+        self.held = Some(id);
         self.ledger.fates.insert(id, Fate::Never);
+    }
+
+    /// Has the held item given back: it waits behind head, whatever producers have done to its slot.
+    pub fn return_held(&mut self) {
+        if let (Some(reader), Some(id)) = (self.reader.take(), self.held.take()) {
+            reader.end(ringpipe::Item::give_back);
+            self.ledger.fates.insert(id, Fate::Again);
+        }
     }
 
     /// Has room reserved by a living producer of its own.
@@ -352,8 +411,11 @@ impl World {
         self.ledger.fates.insert(id, Fate::Once);
     }
 
-    /// The processes that hold something finish.
+    /// The processes that hold something finish. A fixed item comes again, to show its name.
     pub fn let_go(&mut self) {
+        if self.ring.fixed().is_some() {
+            self.return_held();
+        }
         if let Some(reader) = self.reader.take() {
             reader.end(ringpipe::Item::ack);
         }
@@ -369,14 +431,15 @@ impl World {
             Ok(item) => item,
             Err(error) => return Ok(Err(error)),
         };
-        let (bytes, attempt) = (item.to_vec(), item.attempt());
+        let delivery = (item.to_vec(), item.attempt(), item.key());
         item.ack();
-        self.note(&bytes, attempt).map(Ok)
+        self.note(delivery).map(Ok)
     }
 
-    pub fn note(&mut self, bytes: &[u8], attempt: u8) -> Outcome<u64> {
-        let id = id_of(bytes).ok_or_else(|| trouble(Wrong::Lost, format!("a torn item came: {bytes:?}")))?;
+    pub fn note(&mut self, (bytes, attempt, key): Delivery) -> Outcome<u64> {
+        let id = id_of(&bytes).ok_or_else(|| trouble(Wrong::Lost, format!("a torn item came: {bytes:?}")))?;
         self.ledger.deliveries.push((id, attempt));
+        self.ledger.identify(id, key)?;
         Ok(id)
     }
 
@@ -394,6 +457,9 @@ impl World {
         for id in FILLING..FILLING + CAPACITY {
             self.expect(id)?;
         }
+        if self.ring.fixed().is_some() {
+            return self.half_in_rows();
+        }
         // And a run as long as there may be.
         let bytes = vec![7; (CAPACITY / 2 * SLOT_SIZE) as usize];
         let sent = self.producer.as_mut().expect("attached").send_timeout(&bytes, PATIENCE);
@@ -406,12 +472,43 @@ impl World {
         Ok(())
     }
 
+    /// Half of the ring, of fixed items: in one row, or in two around its end.
+    fn half_in_rows(&mut self) -> Outcome {
+        let mut ids: Vec<u64> = (FILLING + CAPACITY..).take(CAPACITY as usize / 2).collect();
+        let packed: Vec<u8> = ids.iter().flat_map(|id| payload(*id)).collect();
+        let producer = self.producer.as_mut().expect("attached");
+        let mut rest = &packed[..];
+        while !rest.is_empty() {
+            let sent = producer.send_packed_timeout(rest, PATIENCE);
+            let sent = sent.map_err(|error| trouble(Wrong::Short, format!("half of the ring: {error}")))?;
+            rest = &rest[sent * SHORT..];
+        }
+        while !ids.is_empty() {
+            let consumer = self.consumer.as_mut().expect("attached");
+            let batch = consumer.recv_batch_timeout(ids.len(), PATIENCE);
+            let batch = batch.map_err(|error| trouble(Wrong::Lost, format!("half of the ring: {error}")))?;
+            let keys: Vec<ItemKey> = batch.iter().map(|item| item.key()).collect();
+            let mut came = vec![0; ids.len() * SHORT];
+            let copied = batch.copy_packed(&mut came);
+            batch.ack();
+            for (n, (id, key)) in ids.drain(..copied).zip(keys).enumerate() {
+                let bytes = &came[n * SHORT..][..SHORT];
+                if id_of(bytes) != Some(id) {
+                    return Err(trouble(Wrong::Lost, format!("half of the ring: {bytes:?} for {id}")));
+                }
+                self.ledger.identify(id, key)?;
+            }
+        }
+        Ok(())
+    }
+
     fn expect(&mut self, id: u64) -> Outcome {
         let consumer = self.consumer.as_mut().expect("attached");
         match consumer.recv_timeout(PATIENCE) {
             Ok(item) if id_of(&item) == Some(id) && item.attempt() == 1 => {
+                let key = item.key();
                 item.ack();
-                Ok(())
+                self.ledger.identify(id, key)
             }
             Ok(item) => {
                 let text = format!("{:?}, attempt {}, for {id}", id_of(&item), item.attempt());
@@ -432,7 +529,7 @@ impl World {
                 let mut consumer = self.consumer.take().expect("attached");
                 Sleeper::Consumer(std::thread::spawn(move || {
                     let got = consumer.recv_timeout(PATIENCE).map(|item| {
-                        let seen = (item.to_vec(), item.attempt());
+                        let seen = (item.to_vec(), item.attempt(), item.key());
                         item.ack();
                         seen
                     });
@@ -464,9 +561,9 @@ impl World {
                 let (consumer, got) = thread.join().expect("it does not panic");
                 self.consumer = Some(consumer);
                 self.consumer.as_mut().expect("just put").set_follow(true);
-                let (bytes, attempt) =
+                let delivery =
                     got.map_err(|error| trouble(Wrong::Wedged, format!("the sleeping consumer: {error}")))?;
-                self.note(&bytes, attempt).map(drop)
+                self.note(delivery).map(drop)
             }
             Some(Sleeper::Producer(thread)) => {
                 let (producer, sent) = thread.join().expect("it does not panic");

@@ -1,8 +1,10 @@
 //! What must be true of the logs of a storm, in one pass over them and one over the items, counted as in
 //! Jepsen's total-queue checker (github.com/jepsen-io/jepsen, checker.clj).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+
+use ringpipe::ItemKey;
 
 use crate::storm::log::{Event, Record};
 
@@ -60,10 +62,13 @@ pub struct Counts {
     pub inverted: u64,
     /// Moments at which the items that were surely in the ring filled more slots than it has.
     pub over_capacity: u64,
+    /// Fixed items that came under two names, under that of another item, or under one that is earlier than that of an
+    /// earlier item of the same producer.
+    pub misnamed: u64,
 }
 
 impl Counts {
-    const MANY: usize = 14;
+    const MANY: usize = 15;
 
     /// All of them, in the order in which they are declared.
     pub fn to_numbers(self) -> [u64; Self::MANY] {
@@ -73,21 +78,22 @@ impl Counts {
         let bad = [lost, unexpected, corrupted, duplicated, acknowledged_twice, held_twice];
         let [a, b, c, d, e, f] = good;
         let [g, h, i, j, k, l] = bad;
-        [a, b, c, d, e, f, g, h, i, j, k, l, self.inverted, self.over_capacity]
+        [a, b, c, d, e, f, g, h, i, j, k, l, self.inverted, self.over_capacity, self.misnamed]
     }
 
     pub fn from_numbers(numbers: &[u64]) -> Option<Counts> {
         let [attempts, sent, acknowledged, recovered, redelivered, unsure, lost, rest @ ..] = numbers else {
             return None;
         };
-        let [unexpected, corrupted, duplicated, acknowledged_twice, held_twice, inverted, over_capacity] =
-            *<&[u64; 7]>::try_from(rest).ok()?;
+        let [unexpected, corrupted, duplicated, acknowledged_twice, rest @ ..] =
+            *<&[u64; 8]>::try_from(rest).ok()?;
+        let [held_twice, inverted, over_capacity, misnamed] = rest;
         let mut counts =
             Counts { unexpected, corrupted, duplicated, acknowledged_twice, ..Counts::default() };
         (counts.attempts, counts.sent, counts.acknowledged) = (*attempts, *sent, *acknowledged);
         (counts.recovered, counts.redelivered, counts.unsure) = (*recovered, *redelivered, *unsure);
         (counts.lost, counts.held_twice) = (*lost, held_twice);
-        (counts.inverted, counts.over_capacity) = (inverted, over_capacity);
+        (counts.inverted, counts.over_capacity, counts.misnamed) = (inverted, over_capacity, misnamed);
         Some(counts)
     }
 
@@ -107,6 +113,7 @@ impl Counts {
         sum(&mut self.held_twice, more.held_twice);
         sum(&mut self.inverted, more.inverted);
         sum(&mut self.over_capacity, more.over_capacity);
+        sum(&mut self.misnamed, more.misnamed);
     }
 
     /// Whether nothing went wrong.
@@ -120,10 +127,11 @@ impl Counts {
             held_twice,
             inverted,
             over_capacity,
+            misnamed,
             ..
         } = *self;
         let items = lost + unexpected + corrupted + duplicated + acknowledged_twice + held_twice;
-        items + inverted + over_capacity == 0
+        items + inverted + over_capacity + misnamed == 0
     }
 }
 
@@ -133,7 +141,7 @@ impl fmt::Display for Counts {
             f,
             "{} attempts, {} sent, {} acknowledged, {} recovered, {} redelivered, {} unsure; \
              {} lost, {} acknowledged twice, {} duplicated, {} held twice, {} unexpected, {} corrupted, \
-             {} inverted, {} over capacity",
+             {} inverted, {} over capacity, {} misnamed",
             self.attempts,
             self.sent,
             self.acknowledged,
@@ -147,7 +155,8 @@ impl fmt::Display for Counts {
             self.unexpected,
             self.corrupted,
             self.inverted,
-            self.over_capacity
+            self.over_capacity,
+            self.misnamed
         )
     }
 }
@@ -168,8 +177,9 @@ pub fn check(logs: &[Vec<Record>], capacity: u64) -> (Counts, Vec<String>) {
     for record in logs.iter().flatten() {
         let fate = &items[&(record.worker, record.count)];
         let received = matches!(record.event, Event::Got | Event::Corrupt);
-        let same =
-            (record.hash, record.producer, record.sequence) == (fate.hash, fate.producer, fate.sequence);
+        // What names a fixed item is known once it was delivered.
+        let numbered = record.producer == ItemKey::NO_PRODUCER || record.sequence == fate.sequence;
+        let same = (record.hash, record.producer) == (fate.hash, fate.producer) && numbered;
         if received && (record.event == Event::Corrupt || (fate.attempted && !same)) {
             counts.corrupted += 1;
             wrong.push(format!("corrupted: {record:?} of {fate:?}"));
@@ -179,7 +189,32 @@ pub fn check(logs: &[Vec<Record>], capacity: u64) -> (Counts, Vec<String>) {
         fate.judge(item, &mut counts, &mut wrong);
     }
     fullness(items.values(), capacity, &mut counts, &mut wrong);
+    names(logs, &mut counts, &mut wrong);
     (counts, wrong)
+}
+
+/// Looks at the names under which fixed items came: their positions, each for one item of the ring's life. One producer
+/// claims them in order, also for an item that is published late.
+fn names(logs: &[Vec<Record>], counts: &mut Counts, wrong: &mut Vec<String>) {
+    let (mut by_item, mut by_name) = (BTreeMap::new(), HashMap::new());
+    for record in logs.iter().flatten() {
+        if record.event != Event::Got || record.producer != ItemKey::NO_PRODUCER {
+            continue;
+        }
+        let item = (record.worker, record.count);
+        let name = *by_item.entry(item).or_insert(record.sequence);
+        let owner = *by_name.entry(record.sequence).or_insert(item);
+        if name != record.sequence || owner != item {
+            counts.misnamed += 1;
+            wrong.push(format!("misnamed: {record:?}, first under {name}; that name was of {owner:?}"));
+        }
+    }
+    for ((before, name), (item, next)) in by_item.iter().zip(by_item.iter().skip(1)) {
+        if before.0 == item.0 && name >= next {
+            counts.misnamed += 1;
+            wrong.push(format!("misnamed: {before:?} is {name}, and the later {item:?} is {next}"));
+        }
+    }
 }
 
 /// Goes through the moments at which items were surely in, and those from which on they may have left.
@@ -342,6 +377,22 @@ mod tests {
         // The third comes when one of two may have left, and before that.
         assert!(found(&[first(), at(6, sent(3)), taken()]).clean());
         assert_eq!(found(&[first(), at(4, sent(3)), taken()]).over_capacity, 1);
+    }
+
+    #[test]
+    fn the_checker_finds_an_item_under_two_names_and_two_items_under_one() {
+        let named = |sequence, records: Vec<Record>| -> Vec<Record> {
+            let producer = ItemKey::NO_PRODUCER;
+            records.into_iter().map(|record| Record { producer, sequence, ..record }).collect()
+        };
+        let first = || named(0, [sent(1), sent(2)].concat());
+        let returned = || named(7, vec![record(Event::Got, 1, 1)]);
+        assert!(found(&[first(), returned(), named(7, taken(2, 1)), named(9, taken(1, 2))]).clean());
+        let renamed = found(&[first(), returned(), named(8, taken(2, 1)), named(9, taken(1, 2))]);
+        assert_eq!((renamed.misnamed, renamed.corrupted), (1, 0));
+        // One for the name that is used again, one since it is not later than the one before.
+        assert_eq!(found(&[first(), named(7, taken(1, 1)), named(7, taken(1, 2))]).misnamed, 2);
+        assert_eq!(found(&[first(), named(7, taken(1, 1)), named(6, taken(1, 2))]).misnamed, 1);
     }
 
     #[test]

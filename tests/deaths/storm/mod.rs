@@ -12,6 +12,7 @@
 //! RINGPIPE_STORM_FOR=10m cargo test --release --test deaths storm::kill_storms -- --nocapture
 //! ```
 //!
+//! `RINGPIPE_STORM_ONLY=TEXT` takes the forms of ring whose name contains the text (`fixed items`).
 //! `RINGPIPE_STORM_SEED=N` repeats the random choices of a run; when the kills land is up to the machine.
 //! Do not tidy /dev/shm meanwhile: between two kills, a ring has no live participant for moments.
 
@@ -50,6 +51,7 @@ fn kill_storms_lose_nothing_double_nothing_and_leave_a_usable_ring() {
     let begin = Instant::now();
     report(&format!("storm: seed {seed}, {kills} kills, {seconds} s to come"));
     let shapes = shapes::shapes();
+    assert!(!shapes.is_empty(), "RINGPIPE_STORM_ONLY: no form has this text in its name");
     let mut by_shape = vec![Tally::default(); shapes.len()];
     let (tell, hear) = channel();
     let mut storms: Vec<Kept> = (0..parts)

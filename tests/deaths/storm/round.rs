@@ -138,15 +138,20 @@ fn fill_and_empty(ring: &Ring) {
     let room = halting.map_or(ring.capacity(), |thresholds| thresholds.wake_at);
     let mut producer = ring.producer().expect("a place");
     let mut consumer = ring.consumer().expect("a place");
+    let bytes = |n: u64| {
+        let mut bytes = n.to_le_bytes().to_vec();
+        bytes.resize(ring.fixed().unwrap_or(8) as usize, 0);
+        bytes
+    };
     for n in 0..room {
-        let result = producer.try_send(&n.to_le_bytes());
+        let result = producer.try_send(&bytes(n));
         assert!(result.is_ok(), "item {n} of {room}: {result:?}\n{:#?}", ring.snapshot());
     }
-    assert!(matches!(producer.try_send(b"one more"), Err(Error::Full)));
+    assert!(matches!(producer.try_send(&bytes(room)), Err(Error::Full)));
     drop(producer);
     for n in 0..room {
         let item = consumer.recv_timeout(Duration::from_secs(10)).expect("what was just sent");
-        assert_eq!(*item, n.to_le_bytes());
+        assert_eq!(*item, *bytes(n));
         assert_eq!(item.attempt(), 1);
         item.ack();
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::{self, SigEvent, SigevNotify, Signal};
 use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
 use nix::time::ClockId;
-use ringpipe::{Consumer, Error, Item, Producer, Ring, Role};
+use ringpipe::{Consumer, Error, Item, ItemKey, Producer, Ring, Role};
 
 use crate::storm::log::{Call, Event, Log, Record};
 use crate::storm::payload;
@@ -37,6 +37,8 @@ pub fn live(name: &str, log: Log<'_>, orders: &Orders) -> ! {
         worker: orders.worker,
         count: 0,
         slot_size: ring.slot_size(),
+        fixed: ring.fixed(),
+        capacity: ring.capacity(),
     };
     if let Some(after) = orders.alarm {
         life.alarm.set(Duration::from_micros(after));
@@ -63,6 +65,9 @@ struct Life<'b> {
     worker: u32,
     count: u32,
     slot_size: u64,
+    /// The length of each item, if all have the same.
+    fixed: Option<u64>,
+    capacity: u64,
 }
 
 /// A timer whose signal is SIGKILL.
@@ -129,22 +134,37 @@ impl Life<'_> {
         }
     }
 
-    /// Mostly items of one slot, now and then longer ones, up to the largest.
+    /// Mostly items of one slot, now and then longer ones, up to the largest; in a ring of fixed items, one of these.
     fn item(&mut self, most: u64) -> Vec<u8> {
         let most = match self.random.below(8) {
             0 => most,
             1 => most.min(200),
             _ => most.min(64),
         };
-        let len = payload::LEAST + self.random.below(most - payload::LEAST + 1);
+        let any = || payload::LEAST + self.random.below(most - payload::LEAST + 1);
+        let len = self.fixed.unwrap_or_else(any);
         self.count += 1;
         payload::make(self.worker, self.count, len as usize)
     }
 
+    /// How many items a batch has, usually: 2 and up to `more`. In a long ring of fixed items now and then far more, so that
+    /// its rows are.
+    fn batch(&mut self, more: u64) -> u64 {
+        let usual = 2 + self.choose(more);
+        match self.fixed.is_some() && self.capacity > 64 && self.random.one_in(4) {
+            true => self.capacity / 2 - self.random.below(self.capacity / 4),
+            false => usual,
+        }
+    }
+
     fn sending(&self, event: Event, producer: &Producer, ahead: u64, bytes: &[u8]) -> Record {
         let (worker, count) = payload::item(bytes);
-        let sequence = (producer.sent() + ahead) as u32;
-        let (attempt, producer, hash) = (0, producer.id(), payload::hash(bytes));
+        // A fixed item has no key before it is delivered: then it has its position.
+        let (producer, sequence) = match self.fixed {
+            Some(_) => (ItemKey::NO_PRODUCER, 0),
+            None => (producer.id(), (producer.sent() + ahead) as u32),
+        };
+        let (attempt, hash) = (0, payload::hash(bytes));
         let slots = (bytes.len() as u64).div_ceil(self.slot_size) as u16;
         Record { event, attempt, slots, worker, count, producer, sequence, hash, time: 0 }
     }
@@ -166,18 +186,22 @@ impl Life<'_> {
     }
 
     fn send_batch(&mut self, producer: &mut Producer) {
-        let items: Vec<Vec<u8>> = (0..2 + self.choose(6)).map(|_| self.item(producer.max_item())).collect();
+        let many = self.batch(6);
+        let items: Vec<Vec<u8>> = (0..many).map(|_| self.item(producer.max_item())).collect();
         let mut records: Vec<Record> = (0..)
             .zip(&items)
             .map(|(ahead, bytes)| self.sending(Event::Attempt, producer, ahead, bytes))
             .collect();
         self.log.write(&records);
         let patience = Duration::from_micros(self.random.below(3000));
-        let way = self.choose(2);
+        let way = self.choose(if self.fixed.is_some() { 4 } else { 2 });
+        let packed = if way > 1 { items.concat() } else { Vec::new() };
         self.brace();
         let result = self.log.within(Call::SendBatch, || match way {
             0 => producer.send_batch_timeout(&items, patience),
-            _ => producer.send_batch(&items),
+            1 => producer.send_batch(&items),
+            2 => producer.send_packed_timeout(&packed, patience),
+            _ => producer.send_packed(&packed),
         });
         let sent = match result {
             Ok(sent) => sent,
@@ -196,7 +220,10 @@ impl Life<'_> {
         let bytes = self.item(producer.max_item());
         let record = self.sending(Event::Attempt, producer, 0, &bytes);
         self.log.write(&[record]);
-        let spare = self.random.below(40).min(producer.max_item() - bytes.len() as u64);
+        let spare = match self.fixed {
+            Some(_) => 0,
+            None => self.random.below(40).min(producer.max_item() - bytes.len() as u64),
+        };
         let patience = Duration::from_micros(self.random.below(3000));
         let mut event = Event::Refused;
         let log = self.log;
@@ -275,7 +302,7 @@ impl Life<'_> {
     }
 
     fn receive_batch(&mut self, consumer: &mut Consumer) {
-        let most = 2 + self.choose(7) as usize;
+        let most = self.batch(7) as usize;
         let patience = Duration::from_micros(self.random.below(3000));
         let way = self.choose(2);
         let log = self.log;
@@ -292,6 +319,13 @@ impl Life<'_> {
             .iter()
             .map(|item| got(&item.to_vec(), item.attempt(), item.producer(), item.sequence()))
             .collect();
+        if let Some(bytes) = self.fixed {
+            let mut packed = vec![0; batch.len() * bytes as usize];
+            let copied = batch.copy_packed(&mut packed);
+            let same =
+                packed.chunks(bytes as usize).zip(batch.iter()).all(|(one, item)| one == item.to_vec());
+            assert!(copied == batch.len() && same, "copied at once, items are not what they are one by one");
+        }
         self.log.write(&records);
         // Some from the front one by one, then all of the rest, or none of it.
         let singly = if self.choose(2) == 0 { self.random.below(records.len() as u64 + 1) } else { 0 };

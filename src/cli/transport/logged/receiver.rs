@@ -103,6 +103,17 @@ impl<B: Batch> Batch for LoggedBatch<B> {
         self.batch.items(first)
     }
 
+    fn append_separated(
+        &self,
+        first: usize,
+        most: usize,
+        separator: Option<u8>,
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) {
+        self.batch.append_separated(first, most, separator, out, ends);
+    }
+
     fn check(&self) -> Result<(), Error> {
         self.batch.check()
     }

@@ -315,6 +315,22 @@ impl<'r> Batch for crate::Batch<'r> {
         self.iter_from(first)
     }
 
+    fn redelivered(&self) -> usize {
+        // They were claimed at once, so all have the same number of deliveries.
+        self.iter().next().filter(|item| item.attempt() > 1).map_or(0, |_| self.len())
+    }
+
+    fn append_separated(
+        &self,
+        first: usize,
+        most: usize,
+        separator: Option<u8>,
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) {
+        crate::Batch::append_separated(self, first, most, separator, out, ends);
+    }
+
     #[inline]
     fn check(&self) -> Result<(), Error> {
         crate::Batch::check(self)
@@ -424,5 +440,43 @@ mod tests {
         assert_eq!(none.unwrap_err().kind(), ErrorKind::TimedOut);
         questions.remove().unwrap();
         answers.remove().unwrap();
+    }
+
+    #[test]
+    fn a_batch_is_appended_as_its_items_one_by_one_are() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let forms = [(8, 8, false), (64, 64, false), (100, 100, false), (64, 300, false), (24, 24, true)];
+        for (form, (slot, longest, fixed)) in forms.into_iter().enumerate() {
+            let options = RingOptions::new().capacity(64);
+            let options = if fixed { options.fixed(slot) } else { options.slot_size(slot) };
+            let ring = options.create(&format!("ringpipe-transport-{}-{form}", std::process::id())).unwrap();
+            let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+            for _ in 0..60 {
+                let count = random.usize(1..10);
+                let len = |random: &mut fastrand::Rng| if fixed { slot } else { random.u64(..=longest) };
+                let items: Vec<Vec<u8>> =
+                    (0..count).map(|_| (0..len(&mut random)).map(|_| random.u8(..)).collect()).collect();
+                let sent = producer.send_batch(&items).unwrap();
+                let mut batch = consumer.recv_batch(10).unwrap();
+                assert_eq!((batch.len(), Batch::redelivered(&batch)), (sent, 0));
+                batch.ack_first();
+                let (first, most) = (random.usize(..=batch.len()), random.usize(..600));
+                let separator = [None, Some(b'\n')][random.usize(..2)];
+                let (mut out, mut ends) = (b"before".to_vec(), vec![1]);
+                Batch::append_separated(&batch, first, most, separator, &mut out, &mut ends);
+                let (mut expected, mut places) = (b"before".to_vec(), vec![1]);
+                for item in &items[1..sent][first..] {
+                    expected.extend_from_slice(item);
+                    expected.extend(separator);
+                    places.push(expected.len());
+                    if expected.len() >= most {
+                        break;
+                    }
+                }
+                assert_eq!((out, ends), (expected, places), "{slot} bytes, from item {first} on");
+                batch.ack();
+            }
+            ring.remove().unwrap();
+        }
     }
 }

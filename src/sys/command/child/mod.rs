@@ -25,8 +25,8 @@ use nix::unistd::getpid;
 use self::guard::{Groups, Process};
 pub use self::running::{Running, signal_of};
 use self::start::{Image, Start, handled};
-use super::super::descriptors::pidfd;
 pub use super::super::descriptors::{copy_above, memory_file, reserve, set_nonblocking};
+use super::super::watch::pidfd;
 use super::signal::keep_children;
 
 /// A process that kills the groups of this process's commands when this process ends without having reaped them.
@@ -115,7 +115,7 @@ impl Guard {
             stderr: Some(messages),
             pid,
             group: Some((Arc::clone(&self.groups), with.slot)),
-            ended: pidfd(pid),
+            ended: pidfd(pid.as_raw()).ok(),
             reaped: false,
         })
     }
@@ -157,7 +157,7 @@ fn inherit(image: &Image, also: BorrowedFd<'_>, groups: Option<&Arc<Groups>>) ->
         stderr: None,
         pid,
         group: groups.map(|groups| (Arc::clone(groups), 0)),
-        ended: pidfd(pid),
+        ended: pidfd(pid.as_raw()).ok(),
         reaped: false,
     })
 }
