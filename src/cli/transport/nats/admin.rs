@@ -185,10 +185,7 @@ impl Admin {
     pub fn close(&self) -> Result<Option<bool>, Failure> {
         let closed = ask(&self.link, async {
             let Some(found) = find(&self.link, &self.name).await? else { return Ok(None) };
-            let change = |record: &mut super::state::Record| {
-                let was_open = !std::mem::replace(&mut record.closed, true);
-                was_open.then_some(())
-            };
+            let change = |record: &mut super::state::Record| record.close().then_some(());
             let changed = found.buckets.change(&self.link, change).await?;
             Ok(changed.map(|(_, changed)| changed.is_some()))
         });
@@ -210,7 +207,8 @@ impl Admin {
             if let Some(buckets) = Buckets::find(link, self.name.stream()).await? {
                 let _ = buckets
                     .change(link, |record| {
-                        record.closed = true;
+                        record.close();
+                        record.removed = true;
                         Some(())
                     })
                     .await;

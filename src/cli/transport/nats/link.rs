@@ -116,6 +116,11 @@ impl Link {
         self.client.connection_state() == State::Connected
     }
 
+    /// How often the connection was made.
+    pub fn connects(&self) -> u64 {
+        self.client.statistics().connects.load(Relaxed)
+    }
+
     /// The flag that ends waits.
     pub fn stop(&self) -> &StopFlag {
         &self.stop

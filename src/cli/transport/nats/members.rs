@@ -154,6 +154,7 @@ impl View {
                         self.alone[index(role)] = 0;
                     }
                 }
+                self.is_removed |= record.removed;
                 self.record = Some(record);
             }
             _ => self.is_removed = true,

@@ -73,9 +73,8 @@ impl Transport for Nats {
             // It was removed meanwhile.
             let Some(membership) = entered.map_err(failed)? else { continue };
             note(name, &found, is_made.then_some(()), create, report);
-            let most_bytes = found.most_bytes;
             let stream = Stream::new(name, &link, &found, &membership);
-            return Ok(Some(NatsSender::new(stream, membership, is_made, most_bytes)));
+            return Ok(Some(NatsSender::new(stream, membership, is_made, &found)));
         }
     }
 

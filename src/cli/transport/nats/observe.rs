@@ -57,6 +57,30 @@ impl Stream {
         state(&self.inner)
     }
 
+    /// Whether no item waits and none is held. `None`: the server does not answer.
+    ///
+    /// A server that was killed may know that an item was acknowledged, and have forgotten that it was removed (2.9.10): it
+    /// delivers the item to no one, and the item keeps its place. Such items are removed here.
+    pub fn is_empty(&self) -> Option<bool> {
+        let inner = &self.inner;
+        let emptied = inner.link.answer(async {
+            let stream = inner.link.jetstream.get_stream_no_info(inner.name.stream()).await.ok()?;
+            // First the consumer: an item that comes in between is behind what was acknowledged.
+            let info = stream.consumer_info(CONSUMER).await.ok()?;
+            let state = stream.get_info().await.ok()?.state;
+            if state.messages == 0 {
+                return Some(true);
+            }
+            let acknowledged = info.ack_floor.stream_sequence;
+            if state.first_sequence <= acknowledged {
+                // If this fails, the next check tries it again.
+                let _ = stream.purge().sequence(acknowledged + 1).await;
+            }
+            Some(info.num_pending == 0 && info.num_ack_pending == 0 && state.last_sequence <= acknowledged)
+        });
+        emptied.ok().flatten()
+    }
+
     /// Items that wait for a consumer, and items that one holds.
     pub fn pending(&self) -> Option<(u64, u64)> {
         let info = self.inner.link.answer(async {
@@ -132,15 +156,18 @@ impl Observe for Stream {
     }
 
     fn is_over(&self) -> bool {
-        let (came, expected) = {
+        let (came, expected, closed_early) = {
             let view = locked(&self.inner.view);
-            view.record.as_ref().map_or((0, 1), |record| (record.producers, record.expected))
+            view.record
+                .as_ref()
+                .map_or((0, 1, false), |record| (record.producers, record.expected, record.closed_early))
         };
-        came >= expected && self.are_gone(Role::Producer) && self.is_drained()
+        // Producers also leave because it was closed.
+        !closed_early && came >= expected && self.are_gone(Role::Producer) && self.is_drained()
     }
 
     fn is_drained(&self) -> bool {
-        self.state().is_some_and(|state| state.messages == 0)
+        self.is_empty() == Some(true)
     }
 
     fn is_nameless(&self) -> bool {

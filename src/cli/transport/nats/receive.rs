@@ -64,6 +64,8 @@ pub struct NatsReceiver {
     /// Items that came and were not asked for any more.
     arrived: VecDeque<Message>,
     follow: bool,
+    /// How often the connection was made when the stream was last found empty.
+    emptied_at: u64,
     /// The last to be dropped: leaves the stream.
     membership: Membership,
 }
@@ -87,8 +89,18 @@ impl NatsReceiver {
         let subscribed = link.answer(link.client.subscribe(format!("{inbox}.*")))?;
         let answers = subscribed.map_err(|error| link.refused(&error))?;
         let (holder, marking) = Holder::begin(&stream);
-        let (arrived, requests, follow) = (VecDeque::new(), 0, false);
-        Ok(NatsReceiver { stream, holder, marking, answers, inbox, requests, arrived, follow, membership })
+        Ok(NatsReceiver {
+            stream,
+            holder,
+            marking,
+            answers,
+            inbox,
+            requests: 0,
+            arrived: VecDeque::new(),
+            follow: false,
+            emptied_at: 0,
+            membership,
+        })
     }
 
     /// Asks for up to `most` items; waits at most `limit` for the first. What comes is in `arrived`.
@@ -144,6 +156,11 @@ impl NatsReceiver {
             }
             let mut answered = self.ask(most, Duration::ZERO)?;
             if self.arrived.is_empty() && matches!(answered, Answered::Yes) {
+                // The server may have been started again since.
+                let connects = self.stream.link().connects();
+                if self.emptied_at != connects && self.stream.is_empty() == Some(true) {
+                    self.emptied_at = connects;
+                }
                 if self.is_over()? {
                     return Err(Error::Ended);
                 }
@@ -192,9 +209,13 @@ impl NatsReceiver {
         }
         let (link, buckets) = (self.stream.link(), &self.stream.inner.buckets);
         // First the record, then the number of items: a producer that enters changes the record before it sends.
-        let Some((mut record, revision)) = link.answer(buckets.read(link))?? else { return Ok(false) };
-        let Some(state) = self.stream.state() else { return Ok(false) };
-        if state.messages > 0 {
+        let (mut record, revision) = match link.answer(buckets.read(link)).flatten() {
+            Ok(Some(read)) => read,
+            // The server does not answer now, or the stream is being removed.
+            Ok(None) | Err(Error::Io { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if self.stream.is_empty() != Some(true) {
             return Ok(false);
         }
         if record.closed || !self.follow && record.generation != self.membership.generation() {
@@ -209,7 +230,10 @@ impl NatsReceiver {
         }
         record.begin_again();
         // If a producer has entered meanwhile, the stream goes on.
-        link.answer(buckets.write(link, &record, revision))?
+        match link.answer(buckets.write(link, &record, revision)).flatten() {
+            Err(Error::Io { .. }) => Ok(false),
+            result => result,
+        }
     }
 
     fn take(&mut self, most: usize) -> Vec<Received> {
@@ -273,19 +297,20 @@ impl Receiver for NatsReceiver {
         loop {
             self.wait(1, limit)?;
             let Some(item) = self.take(1).pop() else { continue };
-            let failures = match item.delivered {
-                0 | 1 => None,
-                _ => {
-                    let (link, buckets) = (self.stream.link(), &self.stream.inner.buckets);
-                    link.answer(buckets.failures(item.in_stream))?
-                }
-            };
-            return Ok(OwnedReceived {
+            let (in_stream, delivered) = (item.in_stream, item.delivered);
+            let owned = OwnedReceived {
                 item: Some(item),
-                failures: AtomicU8::new(failures.unwrap_or(0)),
+                failures: AtomicU8::new(0),
                 stream: self.stream.clone(),
                 holder: Arc::clone(&self.holder),
-            });
+            };
+            if delivered > 1 {
+                let (link, buckets) = (self.stream.link(), &self.stream.inner.buckets);
+                // An error gives the item back.
+                let failures = link.answer(buckets.failures(in_stream))?;
+                owned.failures.store(failures.unwrap_or(0), Relaxed);
+            }
+            return Ok(owned);
         }
     }
 

@@ -3,7 +3,8 @@
 //! Order: a sender publishes several items before it has the answer to the first. Each one but the first carries the id of
 //! the one before it, and the server stores it only directly behind that one (`Nats-Expected-Last-Msg-Id`). So when an item
 //! is refused, because the stream is full or another producer's item came in between, all later ones are refused, too,
-//! and the sender goes on with the refused one. While the stream is full, the sender publishes one item at a time.
+//! and the sender goes on with the refused one. While the stream is full, and where it has
+//! replicas, the sender publishes one item at a time.
 //!
 //! Doubles: an item whose answer was lost is published again under the same id, which the server remembers for two minutes.
 
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use super::link::{ANSWER, LAST_ANSWER, code_of};
 use super::members::Membership;
 use super::observe::Stream;
+use super::stream::Found;
 use crate::cli::transport::{Moved, Observe, Room, Sender};
 use crate::framing::{Framing, Recorded};
 use crate::sys::command::io::Wait;
@@ -34,6 +36,8 @@ const HEADERS: u64 = 512;
 /// of bytes has the same code.
 const LIMIT: u64 = 10077;
 const FULL: &str = "maximum messages exceeded";
+/// JetStream's codes for a server that cannot answer yet.
+const NOT_NOW: [u64; 2] = [10008, 10009];
 /// JetStream's codes for items that are too large.
 const TOO_LARGE: [u64; 2] = [10054, 10097];
 
@@ -47,6 +51,8 @@ pub struct NatsSender {
     policy: OnFull,
     most_bytes: u64,
     window: usize,
+    /// The largest window.
+    most_window: usize,
     totals: Totals,
     /// Items sent under the keys of others, and the last one whose answer is missing.
     forwarded: u64,
@@ -66,9 +72,11 @@ enum Cause {
 }
 
 impl NatsSender {
-    pub fn new(stream: Stream, membership: Membership, made: bool, most_bytes: Option<u64>) -> Self {
+    pub fn new(stream: Stream, membership: Membership, made: bool, found: &Found) -> Self {
         let payload = stream.link().client.server_info().max_payload as u64;
-        let most_bytes = most_bytes.unwrap_or(u64::MAX).min(payload).saturating_sub(HEADERS);
+        let most_bytes = found.most_bytes.unwrap_or(u64::MAX).min(payload).saturating_sub(HEADERS);
+        // In a cluster, a condition that is not met can stop the whole stream: it is checked when the item was agreed on.
+        let most_window = if found.replicas > 1 { 1 } else { MOST_WINDOW };
         NatsSender {
             stream,
             membership,
@@ -76,7 +84,8 @@ impl NatsSender {
             nonce: format!("{:032x}", fastrand::u128(..)),
             policy: OnFull::Block,
             most_bytes,
-            window: MOST_WINDOW / 8,
+            window: (MOST_WINDOW / 8).min(most_window),
+            most_window,
             totals: Totals::default(),
             forwarded: 0,
             unanswered: None,
@@ -126,6 +135,8 @@ impl NatsSender {
             (_, Some((LIMIT, text))) if text.contains(FULL) => Cause::Full,
             (PublishErrorKind::MaxPayloadExceeded, _) => Cause::Refused(self.too_large()),
             (_, Some((code, _))) if TOO_LARGE.contains(&code) => Cause::Refused(self.too_large()),
+            // A server that is starting, or one of a cluster that is choosing its leader.
+            (_, Some((code, _))) if NOT_NOW.contains(&code) => Cause::Unknown,
             (PublishErrorKind::Other, Some(_)) => Cause::Refused(self.stream.link().refused(error)),
             // No answer, or none of JetStream.
             _ => Cause::Unknown,
@@ -149,7 +160,7 @@ impl NatsSender {
             }
             let (stored, cause) = self.publish(&items[..items.len().min(self.window)])?;
             match cause {
-                None => self.window = (self.window * 2).min(MOST_WINDOW),
+                None => self.window = (self.window * 2).min(self.most_window),
                 Some(Cause::Full) => self.window = 1,
                 Some(_) => self.window = stored.max(1),
             }

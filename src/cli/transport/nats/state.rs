@@ -39,6 +39,12 @@ pub struct Record {
     pub consumers_left: u64,
     /// Whether the stream accepts no more items.
     pub closed: bool,
+    /// Whether it was closed before all its producers had come and left.
+    #[serde(default)]
+    pub closed_early: bool,
+    /// Whether it is being removed.
+    #[serde(default)]
+    pub removed: bool,
     /// How its producers frame items: a word as in a ring.
     pub framing: u64,
 }
@@ -61,6 +67,8 @@ impl Record {
             consumers: 0,
             consumers_left: 0,
             closed: false,
+            closed_early: false,
+            removed: false,
             framing: 0,
         }
     }
@@ -99,6 +107,14 @@ impl Record {
             }
             Role::Consumer => self.consumers_left += 1,
         }
+    }
+
+    /// Closes the stream. Returns whether it was open.
+    pub fn close(&mut self) -> bool {
+        let was_open = !std::mem::replace(&mut self.closed, true);
+        let is_early = self.producers < self.expected || self.producers_left < self.producers;
+        self.closed_early |= was_open && is_early;
+        was_open
     }
 
     /// Begins the next generation, after an end.
@@ -246,3 +262,21 @@ impl Buckets {
 const OTHER_REVISION: u64 = 10164;
 /// JetStream's code for a stream that does not exist.
 pub const NOT_FOUND: u64 = 10059;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_tells_whether_producers_were_there_when_it_was_closed() {
+        for (came, left, is_early) in [(0, 0, true), (1, 0, true), (2, 1, true), (1, 1, false)] {
+            let mut record = Record { producers: came, producers_left: left, ..Record::new(1) };
+            assert!(record.close() && !record.close());
+            assert_eq!(record.closed_early, is_early, "{left} of {came} left");
+            // They leave because of it.
+            record.leave(Role::Producer, 0);
+            record.close();
+            assert_eq!(record.closed_early, is_early, "{left} of {came} left");
+        }
+    }
+}
