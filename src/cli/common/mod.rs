@@ -1,5 +1,6 @@
 //! Shared by the three commands: arguments, framing, exit codes, signals, start, pace, tables, JSON.
 
+pub mod address;
 pub mod affinity;
 pub mod args;
 pub mod color;
@@ -24,6 +25,8 @@ pub mod seen;
 pub mod signals;
 pub mod start;
 pub mod stdout;
+#[cfg(feature = "nats")]
+pub mod stream_name;
 pub mod sync_args;
 pub mod table;
 pub mod ui;

@@ -24,7 +24,9 @@ pub fn failure(
     let texts: Vec<_> = error
         .context()
         .filter_map(|(kind, value)| match value {
-            ContextValue::String(text) if kind != ContextKind::Usage => Some((kind, shown(text))),
+            ContextValue::String(text) if kind != ContextKind::Usage => {
+                Some((kind, shown(&without_secret(text))))
+            }
             _ => None,
         })
         .collect();
@@ -54,6 +56,14 @@ pub fn failure(
     let first = if tips.is_empty() { usage } else { Some(tips.join("; ")) };
     let hint = first.map(|first| format!("{first}; {help}")).unwrap_or(help);
     Failure::new(code::USAGE, shortened(line + &listed)).hint(hint)
+}
+
+/// An address without the user and the password in it.
+fn without_secret(text: &str) -> String {
+    match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, host)) => format!("{scheme}://***@{host}"),
+        None => text.into(),
+    }
 }
 
 /// The program and its verbs, as far as the arguments contain them.

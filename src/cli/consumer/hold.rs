@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::envelope::{self, About};
 use super::{BLOCKED_LOOKS, BLOCKED_NO_WAIT, BLOCKED_PAUSE, Options, SLICE, framing, missing};
+use crate::cli::common::address::Address;
 use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::hold::{Answer, Facts, Request, Token, Told, receive, send};
@@ -33,6 +34,8 @@ use crate::cli::common::start::End;
 use crate::cli::common::stdout::{Cut, Output};
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::logged::Logged;
+#[cfg(feature = "nats")]
+use crate::cli::transport::nats::Nats;
 use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Needs, Observe, Opening, Owned, Patience, Receiver, Transport};
 use crate::sys::command::hold::{self, Lifeline, Side};
@@ -186,23 +189,33 @@ impl Command<'_> {
 /// The life of the holder.
 fn hold_item(options: &Options, report: &Reporter, link: UnixStream, lifeline: Lifeline) {
     let mut told = false;
-    let result = options.process.log.open("consumer").and_then(|log| match log {
-        Some(log) => log.or_failure(hold_until_settled::<Logged<Shm>>(
-            options,
-            report,
-            &link,
-            lifeline,
-            &mut told,
-            Some(&log),
-        )),
-        None => hold_until_settled::<Shm>(options, report, &link, lifeline, &mut told, None),
-    });
+    let result = match options.ring {
+        Address::Ring(_) => hold_over::<Shm>(options, report, &link, lifeline, &mut told),
+        #[cfg(feature = "nats")]
+        Address::Stream(_) => hold_over::<Nats>(options, report, &link, lifeline, &mut told),
+    };
     match result {
         // The holder has left the ring. If the asking process has ended, it needs no answer.
         Ok(Some((stream, answer))) => drop(send(&stream, &answer, &[])),
         Ok(None) => {}
         Err(failure) if !told => drop(send(&link, &Outcome::Failed(failure.into()), &[])),
         Err(_) => {}
+    }
+}
+
+fn hold_over<T: Transport>(
+    options: &Options,
+    report: &Reporter,
+    link: &UnixStream,
+    lifeline: Lifeline,
+    told: &mut bool,
+) -> Result<Option<(UnixStream, Answer)>, Failure> {
+    match options.process.log.open("consumer")? {
+        Some(log) => {
+            let held = hold_until_settled::<Logged<T>>(options, report, link, lifeline, told, Some(&log));
+            log.or_failure(held)
+        }
+        None => hold_until_settled::<T>(options, report, link, lifeline, told, None),
     }
 }
 

@@ -19,6 +19,7 @@ use self::options::AckArg;
 pub use self::options::{Options, starts_a_command_for_each_job};
 use self::window::Sleeps;
 use self::write::Framer;
+use crate::cli::common::address::Address;
 use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::pace::Pace;
@@ -30,6 +31,8 @@ use crate::cli::common::start::End;
 use crate::cli::common::stdout::{Cut, Output};
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::logged::Logged;
+#[cfg(feature = "nats")]
+use crate::cli::transport::nats::Nats;
 use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Needs, Observe, Opening, Patience, Receiver, Transport};
 use crate::cli::worker;
@@ -66,9 +69,17 @@ pub fn run(options: &Options, ui: &Ui) -> Result<End, Failure> {
         true => {}
         false => return worker::run(&options.of_worker(), ui),
     }
+    match options.ring {
+        Address::Ring(_) => run_logged::<Shm>(options, ui),
+        #[cfg(feature = "nats")]
+        Address::Stream(_) => run_logged::<Nats>(options, ui),
+    }
+}
+
+fn run_logged<T: Transport>(options: &Options, ui: &Ui) -> Result<End, Failure> {
     match options.process.log.open(ui.program())? {
-        Some(log) => log.or_failure(run_over::<Logged<Shm>>(options, Some(&log), ui)),
-        None => run_over::<Shm>(options, None, ui),
+        Some(log) => log.or_failure(run_over::<Logged<T>>(options, Some(&log), ui)),
+        None => run_over::<T>(options, None, ui),
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, ValueEnum};
 
-use crate::RingName;
+use crate::cli::common::address::Address;
 use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::color::ColorArgs;
 use crate::cli::common::end_args::{PaceArgs, ProcessArgs, WaitArgs, worded};
@@ -93,8 +93,8 @@ const WORDS: [(&str, &str); 4] = [
 #[command(after_help = "--help tells more, with exit codes and examples.")]
 #[command(after_long_help = AFTER_HELP, max_term_width = 100, mut_args(|arg| with_command(worded(arg, &WORDS))))]
 pub struct Options {
-    /// The ring: NAME, /NAME or shm:NAME
-    pub(super) ring: RingName,
+    /// The ring: NAME, /NAME or shm:NAME; or a stream of a NATS server: nats://HOST:PORT/NAME
+    pub(super) ring: Address,
     /// Run this command for each item, and acknowledge the item if it succeeds
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["ack", "json"])]
     pub(super) command: Vec<OsString>,

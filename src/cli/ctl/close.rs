@@ -1,7 +1,7 @@
 //! `ringctl close`: closes a ring.
 use serde::Serialize;
 
-use crate::RingName;
+use crate::cli::common::address::Address;
 use crate::cli::common::exit::Failure;
 use crate::cli::common::owner_args::OwnerArgs;
 use crate::cli::common::start::End;
@@ -20,7 +20,7 @@ Exit codes: 0 closed; 1 another user's (--owner, --shared), or the system refuse
 6 damaged, or not a ring.")]
 pub struct Args {
     /// Name of the ring
-    ring: RingName,
+    ring: Address,
     #[command(flatten)]
     owner: OwnerArgs,
     /// Print one JSON object
@@ -37,7 +37,14 @@ struct Closed<'a> {
 }
 
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
-    let changed = super::open(&args.ring, &args.owner)?.close();
+    let changed = match &args.ring {
+        Address::Ring(ring) => super::open(ring, &args.owner)?.close(),
+        #[cfg(feature = "nats")]
+        Address::Stream(stream) => match super::streams::close(stream, ui)? {
+            Some(changed) => changed,
+            None => return Ok(crate::cli::common::signals::end()),
+        },
+    };
     let ring = args.ring.as_str();
     if args.json {
         ui.emit_json(&Closed { schema: "ringpipe.close/1", ring, changed })?;

@@ -2,11 +2,16 @@
 use serde::Serialize;
 
 use super::show;
+use crate::cli::common::address::Address;
 use crate::cli::common::create_args::shaped;
+#[cfg(feature = "nats")]
+use crate::cli::common::exit::code;
 use crate::cli::common::start::End;
+#[cfg(feature = "nats")]
+use crate::cli::common::stream_name::StreamName;
 use crate::cli::common::ui::Ui;
 use crate::{
-    RingName, RingOptions,
+    RingOptions,
     cli::common::{
         args::{ByteSize, Count, FixedArg, ModeArg},
         exit::Failure,
@@ -31,7 +36,7 @@ Examples:
 Exit codes: 0 made; 1 it exists already, or there is too little memory; 2 usage.")]
 pub struct Args {
     /// Name of the ring
-    ring: RingName,
+    ring: Address,
     /// Number of slots, 2 to 16777216, rounded up to a power of two [default: 8192]
     #[arg(long, value_name = "SLOTS")]
     capacity: Option<Count>,
@@ -87,12 +92,17 @@ struct Created<'a> {
 }
 
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
-    let name = args.ring.as_str();
+    let ring = match &args.ring {
+        Address::Ring(ring) => ring,
+        #[cfg(feature = "nats")]
+        Address::Stream(stream) => return args.create_stream(stream, ui),
+    };
+    let name = ring.as_str();
     let options = args.options()?;
     let failed = |error| Failure::of_ring(name, &error);
     let size = options.size().map_err(failed)?;
     // `create` parses the name again: the slash keeps a name that begins with "shm:" as it is.
-    let ring = options.create(&args.ring.os_id()).map_err(failed)?;
+    let ring = options.create(&ring.os_id()).map_err(failed)?;
     args.note_rounding(ui, ring.capacity(), ring.slot_size());
     if !args.json {
         return Ok(End::Done);
@@ -123,6 +133,28 @@ impl Args {
     pub fn check(&self) -> Result<(), Failure> {
         let size = self.options()?.size();
         size.map(drop).map_err(|error| Failure::of_ring(self.ring.as_str(), &error))
+    }
+
+    #[cfg(feature = "nats")]
+    fn create_stream(&self, stream: &StreamName, ui: &Ui) -> Result<End, Failure> {
+        let options = [
+            ("--slot-size", self.slot_size.is_some()),
+            ("--fixed", self.fixed.is_some()),
+            ("--mode", self.mode.is_some()),
+            ("--participants", self.participants.is_some()),
+            ("--exclusive", self.exclusive),
+            ("--sync", self.sync.discipline()?.is_some()),
+            ("--no-timestamps", self.no_timestamps),
+            ("--prefault", self.prefault),
+        ];
+        if let Some((option, _)) = options.iter().find(|(_, is_given)| *is_given) {
+            let line = format!(
+                "{option}: only for rings in shared memory; expected --capacity, --producers or --json"
+            );
+            return Err(Failure::new(code::USAGE, line));
+        }
+        let capacity = self.capacity.map(|Count(capacity)| capacity);
+        super::streams::create(stream, capacity, self.producers, self.json, ui)
     }
 
     fn options(&self) -> Result<RingOptions, Failure> {

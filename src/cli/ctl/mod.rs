@@ -2,6 +2,7 @@
 
 mod barrier;
 mod bench;
+mod bridge;
 pub mod check;
 mod children;
 mod clean;
@@ -10,6 +11,7 @@ mod completions;
 mod create;
 mod demo;
 mod event;
+mod guarantees;
 mod inspect;
 mod list;
 mod lock;
@@ -27,6 +29,8 @@ mod sem;
 mod semaphores;
 mod settle;
 mod show;
+#[cfg(feature = "nats")]
+mod streams;
 mod svg_file;
 pub mod test;
 mod wait;
@@ -58,7 +62,8 @@ struct Cli<V: Subcommand = AnyVerb> {
 }
 
 const AFTER_HELP: &str = "\
-RING is NAME, /NAME or shm:NAME: the POSIX shared-memory object /NAME.
+RING is NAME, /NAME or shm:NAME: the POSIX shared-memory object /NAME. In programs built with the
+feature nats, some verbs also take nats://HOST:PORT/NAME, a stream of a server.
 
 Examples:
   ringctl create jobs --capacity 65536   make a ring that stays until it is removed
@@ -105,6 +110,7 @@ enum Verb {
     Rm(rm::Args),
     Repair(repair::Args),
     Requeue(requeue::Args),
+    Bridge(bridge::Args),
     Clean(clean::Args),
     Wait(wait::Args),
     Run(run::Args),
@@ -119,11 +125,13 @@ enum Verb {
     Done(settle::DoneArgs),
     Fail(settle::FailArgs),
     Release(settle::ReleaseArgs),
+    Guarantees(guarantees::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
 
 /// Verbs that this program's own processes are started with.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 enum Internal {
     /// A process that `bench` measures with
@@ -194,6 +202,7 @@ impl Verb {
             Verb::Rm(args) => rm::run(args, ui),
             Verb::Repair(args) => repair::run(args, ui),
             Verb::Requeue(args) => requeue::run(args, ui),
+            Verb::Bridge(args) => bridge::run(args, ui),
             Verb::Clean(args) => clean::run(args, ui),
             Verb::Wait(args) => wait::run(args, ui),
             Verb::Run(args) => run::run(args, ui),
@@ -208,6 +217,7 @@ impl Verb {
             Verb::Done(args) => settle::done(args),
             Verb::Fail(args) => settle::fail(args, ui),
             Verb::Release(args) => settle::release(args),
+            Verb::Guarantees(args) => guarantees::run(args, ui),
             Verb::Completions(args) => completions::run(args, ui),
             Verb::Man(args) => man::run(args, ui),
         }

@@ -6,10 +6,13 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Serialize;
 
 use super::show;
+use crate::cli::common::address::Address;
+#[cfg(feature = "nats")]
+use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::{Ui, json_line};
 use crate::{
-    ItemKey, Peeked, RingName,
+    ItemKey, Peeked,
     cli::common::{
         args::{Count, DelimiterArg},
         dead_letter::DeadLetter,
@@ -36,7 +39,7 @@ Examples:
 Exit codes: 0 shown; 3 no such ring, or it is empty; 6 damaged, or not a ring.")]
 pub struct Args {
     /// Name of the ring
-    ring: RingName,
+    ring: Address,
     /// Show at most N items
     #[arg(short = 'n', long, default_value = "10", value_name = "N")]
     count: Count,
@@ -79,9 +82,18 @@ struct Shown<'a> {
 }
 
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
-    let ring = super::observe(&args.ring)?;
     let name = args.ring.as_str();
-    let items = ring.peek(usize::try_from(args.count.0).unwrap_or(usize::MAX));
+    let items: Vec<Waiting> = match &args.ring {
+        Address::Ring(ring) => {
+            let items = super::observe(ring)?.peek(usize::try_from(args.count.0).unwrap_or(usize::MAX));
+            items.into_iter().map(Waiting::from).collect()
+        }
+        #[cfg(feature = "nats")]
+        Address::Stream(stream) => match super::streams::peek(stream, args.count.0, ui)? {
+            Some(items) => items.into_iter().map(Waiting::from).collect(),
+            None => return Ok(signals::end()),
+        },
+    };
     if items.is_empty() && args.count.0 > 0 {
         return Err(Failure::new(code::EMPTY, format!("ring {name:?} is empty: no item waits")));
     }
@@ -105,12 +117,45 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     }
     ui.emit(&out)?;
     // Beside the items: standard output has their bytes and nothing else.
-    let failed = |item: &&Peeked| item.failures > 0 && !args.json;
-    for &Peeked { producer, sequence, failures, .. } in items.iter().filter(failed) {
+    let failed = |item: &&Waiting| item.failures > 0 && !args.json;
+    for &Waiting { producer, sequence, failures, .. } in items.iter().filter(failed) {
         let times = show::counted(u64::from(failures), "failure");
         ui.note(&format!("ring {name:?}: item {} has {times}", ItemKey { producer, sequence }));
     }
     Ok(End::Done)
+}
+
+/// An item that waits.
+struct Waiting {
+    producer: u32,
+    sequence: u64,
+    attempt: u8,
+    failures: u8,
+    sent_at: Option<u64>,
+    bytes: Vec<u8>,
+}
+
+impl From<Peeked> for Waiting {
+    fn from(Peeked { producer, sequence, attempt, failures, sent_at, bytes, .. }: Peeked) -> Self {
+        Waiting { producer, sequence, attempt, failures, sent_at, bytes }
+    }
+}
+
+#[cfg(feature = "nats")]
+impl From<crate::cli::transport::nats::admin::Waiting> for Waiting {
+    fn from(item: crate::cli::transport::nats::admin::Waiting) -> Self {
+        let ItemKey { producer, sequence } = item.key;
+        // A server does not tell how often it has delivered an item.
+        let attempt = item.failures.saturating_add(1);
+        Waiting {
+            producer,
+            sequence,
+            attempt,
+            failures: item.failures,
+            sent_at: Some(item.sent_at),
+            bytes: item.bytes,
+        }
+    }
 }
 
 impl Args {
@@ -136,7 +181,7 @@ fn headline(letter: &DeadLetter) -> String {
 }
 
 impl<'a> Shown<'a> {
-    fn of(ring: &'a str, item: &'a Peeked) -> Self {
+    fn of(ring: &'a str, item: &'a Waiting) -> Self {
         let (dead_letter, bytes) = match DeadLetter::parse(&item.bytes) {
             Some((letter, bytes)) => (Some(letter), bytes),
             None => (None, &item.bytes[..]),

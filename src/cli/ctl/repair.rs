@@ -2,11 +2,12 @@
 use serde::Serialize;
 
 use super::show;
+use crate::cli::common::address::Address;
 use crate::cli::common::exit::Failure;
 use crate::cli::common::owner_args::OwnerArgs;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::{Ui, json_line};
-use crate::{Liveness, Repaired, RingName, Role};
+use crate::{Liveness, Repaired, Role};
 
 /// Recover what dead processes hold, and report it
 ///
@@ -22,7 +23,7 @@ Exit codes: 0 repaired, also when there was nothing to fix; 1 another user's (--
 the system refused; 3 no such ring; 6 damaged, or not a ring.")]
 pub struct Args {
     /// Name of the ring
-    ring: RingName,
+    ring: Address,
     #[command(flatten)]
     owner: OwnerArgs,
     /// Print one JSON object
@@ -50,7 +51,7 @@ struct Dead {
 }
 
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
-    let ring = super::open(&args.ring, &args.owner)?;
+    let ring = super::open(args.ring.ring()?, &args.owner)?;
     let dead = ring.participants().into_iter().filter(|one| one.liveness == Liveness::Dead);
     let dead: Vec<Dead> = dead
         .map(|one| Dead {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::show;
+use crate::cli::common::address::Address;
 use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::create_args::CreateArgs;
 use crate::cli::common::dead_letter::DeadLetter;
@@ -19,6 +20,8 @@ use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::{Ui, json_line};
 use crate::cli::transport::logged::Logged;
+#[cfg(feature = "nats")]
+use crate::cli::transport::nats::Nats;
 use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Needs, Observe, Opening, Owned, Patience, Receiver, Transport};
 use crate::{Error, ItemKey, RingName, StopFlag};
@@ -49,10 +52,10 @@ TO (--timeout), or letters lie behind an item that its producer has not finished
 pub struct Args {
     /// Ring with the dead letters
     #[arg(value_name = "FROM")]
-    from: RingName,
+    from: Address,
     /// Ring for the items, not one of fixed items; made if it is missing [default: the ring that each letter names]
     #[arg(value_name = "TO")]
-    to: Option<RingName>,
+    to: Option<Address>,
     /// Send at most COUNT items
     #[arg(short = 'n', long, value_name = "COUNT")]
     count: Option<Count>,
@@ -104,9 +107,17 @@ struct Sent {
 /// # Errors
 /// The [`Failure`] that ends it.
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
+    match args.from {
+        Address::Ring(_) => requeue_over::<Shm>(args, ui),
+        #[cfg(feature = "nats")]
+        Address::Stream(_) => requeue_over::<Nats>(args, ui),
+    }
+}
+
+fn requeue_over<T: Transport>(args: &Args, ui: &Ui) -> Result<End, Failure> {
     match run_log::from_environment(ui.program())? {
-        Some(log) => log.or_failure(requeue::<Logged<Shm>>(args, Some(&log), ui)),
-        None => requeue::<Shm>(args, None, ui),
+        Some(log) => log.or_failure(requeue::<Logged<T>>(args, Some(&log), ui)),
+        None => requeue::<T>(args, None, ui),
     }
 }
 
@@ -153,7 +164,7 @@ fn requeue<T: Transport>(args: &Args, log: Option<&RunLog>, ui: &Ui) -> Result<E
 
 fn opening<'a>(
     args: &Args,
-    name: &'a RingName,
+    name: &'a Address,
     report: &'a Reporter,
     stop: &'a StopFlag,
     log: Option<&'a RunLog>,
@@ -234,7 +245,7 @@ impl<'a, T: Transport> Run<'a, T> {
         let letter = parsed.and_then(|(letter, bytes)| {
             let to = match &self.args.to {
                 Some(to) => Some(to.clone()),
-                None => RingName::parse(&format!("/{}", letter.ring)).ok(),
+                None => origin(&self.args.from, &letter.ring),
             };
             to.map(|to| (letter, bytes, to))
         });
@@ -265,7 +276,7 @@ impl<'a, T: Transport> Run<'a, T> {
     }
 
     /// Sends an item; waits for room. False: a signal came first.
-    fn send(&mut self, to: &RingName, key: ItemKey, bytes: &[u8]) -> Result<bool, Failure> {
+    fn send(&mut self, to: &Address, key: ItemKey, bytes: &[u8]) -> Result<bool, Failure> {
         if !self.senders.contains_key(to.as_str()) {
             let opening = opening(self.args, to, self.report, self.stop, self.log, Needs::Keys);
             let create = CreateArgs {
@@ -308,6 +319,16 @@ impl<'a, T: Transport> Run<'a, T> {
             not_chosen: self.not_chosen,
             kept: self.args.keep,
         }
+    }
+}
+
+/// The ring that a letter in `from` names. `None`: it names none, or a stream of another server, which must not get the
+/// credentials for this one.
+fn origin(from: &Address, ring: &str) -> Option<Address> {
+    match from {
+        Address::Ring(_) => RingName::parse(&format!("/{ring}")).ok().map(Address::Ring),
+        #[cfg(feature = "nats")]
+        Address::Stream(from) => from.beside(ring).map(Address::Stream),
     }
 }
 

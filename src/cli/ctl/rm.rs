@@ -2,6 +2,7 @@
 use serde::Serialize;
 
 use super::{list::living, show};
+use crate::cli::common::address::Address;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
 use crate::{
@@ -26,7 +27,7 @@ With several rings, that of the first failure.")]
 pub struct Args {
     /// Names of the rings
     #[arg(required = true, value_name = "RING")]
-    rings: Vec<RingName>,
+    rings: Vec<Address>,
     /// Ignore missing rings, and remove rings that are damaged, of another version, or whose creator died
     /// halfway
     #[arg(short, long)]
@@ -52,7 +53,12 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
     let mut first = None;
     for name in &args.rings {
         let ring = name.as_str();
-        match remove(name, args.force) {
+        let removed = match name {
+            Address::Ring(name) => remove(name, args.force),
+            #[cfg(feature = "nats")]
+            Address::Stream(name) => super::streams::remove(name, args.force, ui),
+        };
+        match removed {
             Ok((changed, discarded)) if args.json => {
                 ui.emit_json(&Removed { schema: "ringpipe.rm/1", ring, changed, discarded })?;
             }

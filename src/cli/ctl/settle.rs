@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use crate::ItemKey;
+use crate::cli::common::address::Address;
 use crate::cli::common::dead_letter::{DeadLetter, for_letters};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::hold::{Facts, Request, Token, ask};
@@ -12,9 +14,10 @@ use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::logged::Logged;
+#[cfg(feature = "nats")]
+use crate::cli::transport::nats::Nats;
 use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Needs, Opening, Patience, Transport};
-use crate::{ItemKey, RingName};
 
 /// Acknowledge an item that `consumer --hold` keeps: it is not delivered again
 ///
@@ -52,7 +55,7 @@ pub struct FailArgs {
     token: Token,
     /// Send the item to ring RING2, with the reason, and acknowledge it; RING2 is made when needed
     #[arg(long, value_name = "RING2")]
-    dead_letter: Option<RingName>,
+    dead_letter: Option<Address>,
     /// With --dead-letter: give the item back until it has failed more than RETRIES times [default: 0]
     #[arg(long, value_name = "RETRIES", requires = "dead_letter")]
     retries: Option<u8>,
@@ -98,9 +101,10 @@ pub fn fail(args: &FailArgs, ui: &Ui) -> Result<End, Failure> {
     }
     let log = run_log::from_environment(ui.program())?;
     // Sent first, so that a death in between loses nothing: what is then sent twice has the same key.
-    let sent = match &log {
-        Some(log) => log.or_failure(send::<Logged<Shm>>(dead_letter, args, &facts, &bytes, Some(log), ui)),
-        None => send::<Shm>(dead_letter, args, &facts, &bytes, None, ui),
+    let sent = match dead_letter {
+        Address::Ring(_) => send_over::<Shm>(dead_letter, args, &facts, &bytes, log.as_ref(), ui),
+        #[cfg(feature = "nats")]
+        Address::Stream(_) => send_over::<Nats>(dead_letter, args, &facts, &bytes, log.as_ref(), ui),
     };
     match sent? {
         End::Done => ask(&args.token, Request::Done).map(|_| End::Done),
@@ -108,9 +112,23 @@ pub fn fail(args: &FailArgs, ui: &Ui) -> Result<End, Failure> {
     }
 }
 
+fn send_over<T: Transport>(
+    ring: &Address,
+    args: &FailArgs,
+    facts: &Facts,
+    bytes: &[u8],
+    log: Option<&RunLog>,
+    ui: &Ui,
+) -> Result<End, Failure> {
+    match log {
+        Some(log) => log.or_failure(send::<Logged<T>>(ring, args, facts, bytes, Some(log), ui)),
+        None => send::<T>(ring, args, facts, bytes, None, ui),
+    }
+}
+
 /// Sends the item to the ring for dead letters; waits for room.
 fn send<T: Transport>(
-    ring: &RingName,
+    ring: &Address,
     args: &FailArgs,
     facts: &Facts,
     bytes: &[u8],

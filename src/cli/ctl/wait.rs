@@ -8,8 +8,11 @@ use std::{
 use serde::Serialize;
 
 use super::show;
+use crate::cli::common::address::Address;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
+#[cfg(feature = "nats")]
+use crate::cli::transport::nats::admin::Look;
 use crate::{
     Error, Liveness, NameState, Result, Ring, RingName, RingObserver, Role,
     cli::common::{
@@ -51,7 +54,7 @@ Examples:
 Exit codes: 0 it is true; 2 usage; 4 timed out; 6 damaged, or not a ring.")]
 pub struct Args {
     /// Name of the ring
-    ring: RingName,
+    ring: Address,
     /// What to wait for
     #[arg(long, value_name = "CONDITION")]
     until: Condition,
@@ -135,9 +138,20 @@ struct Waited<'a> {
 
 pub fn run(args: &Args, ui: &Ui) -> std::result::Result<End, Failure> {
     let start = Instant::now();
-    let deadline = args.timeout.map_or(Deadline::never(), |DurationArg(wait)| Deadline::after(wait));
     let name = args.ring.as_str();
-    let reached = wait(&args.ring, &args.until, deadline).map_err(|error| Failure::of_ring(name, &error))?;
+    let reached = match &args.ring {
+        Address::Ring(ring) => {
+            let deadline = args.timeout.map_or(Deadline::never(), |DurationArg(wait)| Deadline::after(wait));
+            wait(ring, &args.until, deadline).map_err(|error| Failure::of_ring(name, &error))?
+        }
+        #[cfg(feature = "nats")]
+        Address::Stream(stream) => {
+            let limit = args.timeout.map(|DurationArg(limit)| limit);
+            let reached = super::streams::wait(stream, limit, |look| holds(look, &args.until), ui)?;
+            let Some(reached) = reached else { return Ok(crate::cli::common::signals::end()) };
+            reached
+        }
+    };
     if args.json {
         let until = args.until.to_string();
         let waited_ms = start.elapsed().as_millis() as u64;
@@ -150,6 +164,20 @@ pub fn run(args: &Args, ui: &Ui) -> std::result::Result<End, Failure> {
     let waited = show::given(args.timeout.map_or(Duration::ZERO, |DurationArg(wait)| wait));
     Err(Failure::new(code::FULL, format!("ring {name:?}: not {} after {waited}", args.until))
         .hint(format!("ringctl inspect {}", escape::argument(name))))
+}
+
+/// Whether the condition holds of a stream, or of its absence.
+#[cfg(feature = "nats")]
+fn holds(look: Option<&Look>, until: &Condition) -> bool {
+    let Some(look) = look else { return matches!(until, Condition::Gone) };
+    match *until {
+        Condition::Exists => true,
+        Condition::Gone => false,
+        Condition::Closed => look.found.record.closed,
+        Condition::Empty => look.used == 0,
+        Condition::Items(least) => look.waiting >= least,
+        Condition::Attached { role, least, most } => (least..=most).contains(&look.alive(role)),
+    }
 }
 
 /// Waits for the condition. False: the deadline passed.

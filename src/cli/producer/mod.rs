@@ -15,6 +15,7 @@ use self::notice::Notice;
 pub use self::options::Options;
 use self::progress_file::ProgressFile;
 use self::waits::{Checks, Halt};
+use crate::cli::common::address::Address;
 use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::input::Input;
@@ -26,6 +27,8 @@ use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::logged::Logged;
+#[cfg(feature = "nats")]
+use crate::cli::transport::nats::Nats;
 use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Needs, Observe, Opening, Patience, Sender, Transport};
 use crate::framing::{Fill, Splitter};
@@ -36,9 +39,17 @@ use crate::{OnFull, StopFlag};
 /// # Errors
 /// The [`Failure`] that ends it.
 pub fn run(options: &Options, ui: &Ui) -> Result<End, Failure> {
+    match options.ring {
+        Address::Ring(_) => run_logged::<Shm>(options, ui),
+        #[cfg(feature = "nats")]
+        Address::Stream(_) => run_logged::<Nats>(options, ui),
+    }
+}
+
+fn run_logged<T: Transport>(options: &Options, ui: &Ui) -> Result<End, Failure> {
     match options.process.log.open(ui.program())? {
-        Some(log) => log.or_failure(run_over::<Logged<Shm>>(options, Some(&log), ui)),
-        None => run_over::<Shm>(options, None, ui),
+        Some(log) => log.or_failure(run_over::<Logged<T>>(options, Some(&log), ui)),
+        None => run_over::<T>(options, None, ui),
     }
 }
 

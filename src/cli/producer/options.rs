@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, ValueEnum};
 
 use super::progress_file::{ProgressFile, ProgressFileArgs};
+use crate::OnFull;
+use crate::cli::common::address::Address;
 use crate::cli::common::args::Count;
 use crate::cli::common::color::ColorArgs;
 use crate::cli::common::create_args::CreateArgs;
@@ -15,7 +17,6 @@ use crate::cli::common::framing_args::FramingArgs;
 use crate::cli::common::input::{self, Input};
 use crate::cli::common::progress::Goal;
 use crate::cli::common::version;
-use crate::{OnFull, RingName};
 
 const ABOUT: &str = "Send items to a ring in shared memory: each line of standard input, or of FILEs";
 
@@ -76,8 +77,8 @@ const WORDS: [(&str, &str); 3] = [
 #[command(after_help = "--help tells more, with exit codes and examples.")]
 #[command(after_long_help = AFTER_HELP, max_term_width = 100, mut_args(|arg| worded(arg, &WORDS)))]
 pub struct Options {
-    /// The ring: NAME, /NAME or shm:NAME
-    pub(super) ring: RingName,
+    /// The ring: NAME, /NAME or shm:NAME; or a stream of a NATS server: nats://HOST:PORT/NAME
+    pub(super) ring: Address,
     /// Files to read instead of standard input, in order; - is standard input
     #[arg(value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,

@@ -3,7 +3,7 @@
 use super::Job;
 use super::waits::Halt;
 use crate::cli::common::escape;
-use crate::cli::common::exit::{Failure, MORE_ROOM, code};
+use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::start::End;
 use crate::cli::transport::{Observe, Sender};
 use crate::framing::{Framing, FramingError};
@@ -16,6 +16,9 @@ impl<S: Sender> Job<'_, S> {
     /// `ring "jobs" is full (64/64)`.
     pub(super) fn fill(&self) -> String {
         let (name, capacity) = (self.sender.observe().name(), self.sender.observe().capacity());
+        if let Some(reason) = self.sender.observe().refusal_reason() {
+            return format!("ring {name:?}: {reason}");
+        }
         match self.sender.observe().counts() {
             Some(seen) => format!("ring {name:?} is full ({}/{capacity})", seen.used_slots),
             None => format!("ring {name:?} is full"),
@@ -98,8 +101,9 @@ impl<S: Sender> Job<'_, S> {
             FramingError::Read { source, .. } => Failure::io(name, source),
             FramingError::TooLong { .. } => {
                 let ring = self.sender.observe().name();
-                let line = format!("{name}: {error} (half of the slots of ring {ring:?})");
-                Failure::new(code::RUNTIME, line).hint(MORE_ROOM)
+                let (what, more) = self.sender.observe().item_limit();
+                let line = format!("{name}: {error} ({what} of ring {ring:?})");
+                Failure::new(code::RUNTIME, line).hint(more)
             }
             FramingError::OtherLength { .. } => {
                 let ring = self.sender.observe().name();

@@ -11,6 +11,8 @@
 //! a buffer.
 
 pub mod logged;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod patience;
 pub mod shm;
 
@@ -19,15 +21,16 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 pub use self::patience::Patience;
+use super::common::address::Address;
 use super::common::create_args::CreateArgs;
-use super::common::exit::{Failure, code};
+use super::common::exit::{Failure, MORE_ROOM, code};
 use super::common::owner_args::OwnerArgs;
 use super::common::progress::Fill;
 use super::common::report::Reporter;
 use super::common::run_log::RunLog;
 use crate::framing::{Framing, Recorded};
 use crate::sys::command::io::Wait;
-use crate::{DropObserver, Error, ItemKey, Liveness, OnFull, RingName, Role, StopFlag, Totals};
+use crate::{DropObserver, Error, ItemKey, Liveness, OnFull, Role, StopFlag, Totals};
 
 /// A kind of ring, with its two ways to attach.
 pub trait Transport {
@@ -70,7 +73,7 @@ pub trait Transport {
 /// The parameters of both ways to attach.
 pub struct Opening<'a> {
     /// The ring.
-    pub name: &'a RingName,
+    pub name: &'a Address,
     /// How long to wait for a place in it.
     pub place: Patience,
     /// Writes the notes.
@@ -202,6 +205,16 @@ pub trait Observe {
     /// The values for the progress display, readable from another thread. `None`: they cannot be read.
     fn gauge(&self) -> impl Fn() -> Option<Fill> + Send + 'static;
 
+    /// Why it accepts no item now, if not because it is full.
+    fn refusal_reason(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What the longest item is, and how longer ones become possible.
+    fn item_limit(&self) -> (&'static str, &'static str) {
+        ("half of the slots", MORE_ROOM)
+    }
+
     /// Returns `failure`; but if another program truncated the ring, returns the failure that says so.
     fn explained(&self, failure: Failure) -> Failure {
         match self.check() {
@@ -259,6 +272,18 @@ pub trait Sender: Send {
     /// As the library's `Producer::send_as_timeout`.
     fn send_as(&mut self, key: ItemKey, bytes: &[u8], limit: Duration) -> Result<(), Error>;
 
+    /// Sends some of the items of another ring under their keys, in order, at least the first; waits at most `limit` for
+    /// room. Returns the number sent. `source` is the id of that ring. Where [`Moved::sent_at`] is known, the same item sent
+    /// again is not stored twice, if this transport can do that.
+    ///
+    /// # Errors
+    /// As [`send_as`](Self::send_as).
+    fn send_moved(&mut self, source: [u8; 16], items: &[Moved<'_>], limit: Duration) -> Result<usize, Error> {
+        let _ = source;
+        let Some(first) = items.first() else { return Ok(0) };
+        self.send_as(first.key, first.bytes, limit).map(|()| 1)
+    }
+
     /// Claims room for an item of up to `len` bytes; waits at most `limit` for it.
     ///
     /// # Errors
@@ -289,6 +314,17 @@ pub trait Sender: Send {
 
     /// Detaches the producer. `is_unused`: also removes the ring, unless another process uses it.
     fn close(self, is_unused: bool);
+}
+
+/// An item that moves from one ring to another.
+#[derive(Debug, Clone, Copy)]
+pub struct Moved<'a> {
+    /// Identifies it.
+    pub key: ItemKey,
+    /// When it was sent to the first ring, in nanoseconds since 1970: together with the key, no other item has it.
+    pub sent_at: Option<u64>,
+    /// Its bytes.
+    pub bytes: &'a [u8],
 }
 
 /// The place of an item that is not sent yet. Dropping it sends nothing.
@@ -379,6 +415,17 @@ pub trait Owned: Send + 'static {
     /// # Errors
     /// The acknowledgement could not be logged, and the item was given back.
     fn acknowledge(self) -> Result<(), Error>;
+
+    /// Acknowledges an item that has failed for good.
+    ///
+    /// # Errors
+    /// As [`acknowledge`](Self::acknowledge).
+    fn acknowledge_failed(self) -> Result<(), Error>
+    where
+        Self: Sized,
+    {
+        self.acknowledge()
+    }
 
     /// Gives the item back; it is delivered again. Adds no failure.
     fn give_back(self);

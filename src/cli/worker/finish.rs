@@ -323,7 +323,7 @@ impl<S: Sender> Finisher<'_, S> {
         let mut items = 0;
         for item in finished.job.items {
             item.check().map_err(|error| Failure::of_ring(self.ring, &error))?;
-            item.acknowledge().map_err(|error| Failure::of_ring(self.ring, &error))?;
+            item.acknowledge_failed().map_err(|error| Failure::of_ring(self.ring, &error))?;
             items += 1;
         }
         let mut state = self.state();

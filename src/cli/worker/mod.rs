@@ -50,6 +50,8 @@ use self::source::{Source, TakeNow};
 use self::stop::Stop;
 use self::supervise::Terminator;
 use self::template::Template;
+use crate::StopFlag;
+use crate::cli::common::address::Address;
 use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::create_args::CreateArgs;
 use crate::cli::common::dead_letter::for_letters;
@@ -64,11 +66,12 @@ use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::logged::Logged;
+#[cfg(feature = "nats")]
+use crate::cli::transport::nats::Nats;
 use crate::cli::transport::shm::Shm;
 use crate::cli::transport::{Needs, Observe, Opening, Owned, Patience, Receiver, Transport};
 use crate::framing::Framing;
 use crate::sys::command::child::{Guard, reserve};
-use crate::{RingName, StopFlag};
 
 /// How long running commands may go on after a signal, if the command line does not say.
 const GRACE: Duration = Duration::from_secs(10);
@@ -84,9 +87,22 @@ pub fn run(options: &WorkerOptions<'_>, ui: &Ui) -> Result<End, Failure> {
     let guard = Guard::start(options.work.jobs.map_or(1, |jobs| jobs.0));
     let guard = guard.map_err(|error| Failure::io("starting the guard of the commands", &error))?;
     // Open the log after that: otherwise the guard would keep the log's lock when this process is killed.
+    match options.ring {
+        Address::Ring(_) => run_logged::<Shm>(options, &template, &guard, ui),
+        #[cfg(feature = "nats")]
+        Address::Stream(_) => run_logged::<Nats>(options, &template, &guard, ui),
+    }
+}
+
+fn run_logged<T: Transport>(
+    options: &WorkerOptions<'_>,
+    template: &Template,
+    guard: &Guard,
+    ui: &Ui,
+) -> Result<End, Failure> {
     match options.process.log.open(ui.program())? {
-        Some(log) => log.or_failure(run_over::<Logged<Shm>>(options, &template, &guard, Some(&log), ui)),
-        None => run_over::<Shm>(options, &template, &guard, None, ui),
+        Some(log) => log.or_failure(run_over::<Logged<T>>(options, template, guard, Some(&log), ui)),
+        None => run_over::<T>(options, template, guard, None, ui),
     }
 }
 
@@ -290,7 +306,7 @@ impl<O: Owned> Drop for EndOnDrop<'_, O> {
 
 /// Opens the ring for dead letters when the first is sent.
 fn opener<'o, T: Transport>(
-    name: &'o RingName,
+    name: &'o Address,
     create: CreateArgs,
     options: &'o WorkerOptions<'o>,
     report: &Reporter,

@@ -9,7 +9,7 @@ use super::backoff::Backoff;
 use super::halt::Halt;
 use super::limits::LoadArg;
 use super::verdict::OnExit;
-use crate::RingName;
+use crate::cli::common::address::Address;
 use crate::cli::common::args::{ByteSize, Count, DurationArg};
 use crate::cli::common::end_args::{PaceArgs, ProcessArgs, WaitArgs};
 use crate::cli::common::owner_args::OwnerArgs;
@@ -104,7 +104,7 @@ pub struct WorkArgs {
     pub backoff: Option<Backoff>,
     /// Send items that failed for good to ring RING2, with the reason; made when needed
     #[arg(long, value_name = "RING2", help_heading = "With a COMMAND: failures")]
-    pub dead_letter: Option<RingName>,
+    pub dead_letter: Option<Address>,
     /// Drop and count items that failed for good
     #[arg(long, conflicts_with = "dead_letter", help_heading = "With a COMMAND: failures")]
     pub drop_failed: bool,
@@ -126,7 +126,7 @@ pub struct WorkArgs {
     pub results: Option<PathBuf>,
     /// Send each command's standard output to ring RING2 as an item with the key of the item; made when needed
     #[arg(long, value_name = "RING2", help_heading = "With a COMMAND: output")]
-    pub reply: Option<RingName>,
+    pub reply: Option<Address>,
     /// Append a line per command to FILE, in the columns of GNU parallel and three more
     #[arg(long, value_name = "FILE", help_heading = "With a COMMAND: output")]
     pub joblog: Option<PathBuf>,
@@ -139,7 +139,7 @@ pub struct WorkArgs {
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerOptions<'o> {
     /// The ring.
-    pub ring: &'o RingName,
+    pub ring: &'o Address,
     /// The command and its arguments.
     pub command: &'o [OsString],
     /// The worker's own options.

@@ -47,6 +47,8 @@ const PRINTING: &[(&str, &str)] = &[
     ("ringctl bench", "ringctl bench --json --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.05"),
     ("ringctl requeue", "ringctl requeue $R $N"),
     ("ringctl requeue", "ringctl requeue --json $R $N"),
+    ("ringctl guarantees", "ringctl guarantees $N"),
+    ("ringctl guarantees", "ringctl guarantees --json $N"),
     ("ringctl check", "ringctl check /dev/null"),
     ("ringctl check", "ringctl check --json /dev/null"),
     ("ringctl test", "ringctl test --init"),

@@ -7,12 +7,11 @@ use serde::Serialize;
 
 use self::holders::{Holder, holders};
 use super::{list::state, recovery_report::RecoveryReport, semaphores::Semaphores, show};
+use crate::cli::common::address::Address;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::{Ui, json_line};
 use crate::framing::Recorded;
-use crate::{
-    Held, ParticipantInfo, RingName, RingObserver, Role, Snapshot, Totals, cli::common::exit::Failure,
-};
+use crate::{Held, ParticipantInfo, RingObserver, Role, Snapshot, Totals, cli::common::exit::Failure};
 
 /// Show everything about a ring: fill, participants, held items, counters
 ///
@@ -38,7 +37,7 @@ Examples:
 Exit codes: 0 shown; 3 no such ring; 6 damaged, or not a ring.")]
 pub struct Args {
     /// Name of the ring
-    ring: RingName,
+    ring: Address,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -141,8 +140,13 @@ struct Counters {
 }
 
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
-    let ring = super::observe(&args.ring)?;
-    let snapshot = ring.snapshot().map_err(|error| Failure::of_ring(args.ring.as_str(), &error))?;
+    let name = match &args.ring {
+        Address::Ring(name) => name,
+        #[cfg(feature = "nats")]
+        Address::Stream(name) => return super::streams::inspect(name, args.json, ui),
+    };
+    let ring = super::observe(name)?;
+    let snapshot = ring.snapshot().map_err(|error| Failure::of_ring(name.as_str(), &error))?;
     let report = RingReport::new(&ring, snapshot);
     let text = if args.json { json_line(&report)? } else { report.text(ui.paint()) };
     ui.emit(text.as_bytes())?;

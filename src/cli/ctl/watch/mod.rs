@@ -5,6 +5,7 @@ mod watching;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use crate::cli::common::address::Address;
 use crate::cli::common::args::{Count, DurationArg};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::signals;
@@ -43,7 +44,7 @@ Exit codes: 0 the ring was removed, q was pressed, or all looks were taken; 1 th
 be written; 3 no such ring; 6 damaged, or not a ring; 128+n ended by signal n.")]
 pub struct Args {
     /// Name of the ring
-    ring: crate::RingName,
+    ring: Address,
     /// Time between two looks, from 1ms to 1h
     #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = interval)]
     interval: DurationArg,
@@ -104,7 +105,7 @@ pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
 fn find(args: &Args, ui: &Ui, stop: &StopFlag) -> Result<Option<RingObserver>, Failure> {
     let mut told = false;
     loop {
-        let found = match Ring::observe(&args.ring) {
+        let found = match Ring::observe(args.ring.ring()?) {
             Ok(ring) if ring.is_over() => Err(Error::NotFound(args.ring.as_str().into())),
             found => found,
         };

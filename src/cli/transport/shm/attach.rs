@@ -110,7 +110,7 @@ impl Transport for Shm {
     type Receiver = ShmReceiver;
 
     fn check(opening: &Opening<'_>) -> Result<(), Failure> {
-        match Ring::observe(opening.name) {
+        match Ring::observe(opening.name.ring()?) {
             Ok(ring) => opening.check(ring.fixed()),
             // Opening it tells what is wrong, if anything is.
             Err(_) => Ok(()),
@@ -122,7 +122,8 @@ impl Transport for Shm {
         create: &CreateArgs,
         in_pieces: bool,
     ) -> Result<Option<ShmSender>, Failure> {
-        let &Opening { name, place, report, stop, .. } = opening;
+        let &Opening { place, report, stop, .. } = opening;
+        let name = opening.name.ring()?;
         // Before a ring is made.
         opening.check(create.fixed.map(|FixedArg(bytes)| bytes))?;
         // The slash keeps a name that begins with "shm:" as it is: the library parses the name again.
@@ -179,7 +180,8 @@ impl Transport for Shm {
         ring: Patience,
         owner: &OwnerArgs,
     ) -> Result<Option<ShmReceiver>, Failure> {
-        let &Opening { name, place, report, stop, .. } = opening;
+        let &Opening { place, report, stop, .. } = opening;
+        let name = opening.name.ring()?;
         let options = RingOptions::new().owners(owner.owners());
         if opening.log.is_some() {
             // Before this process counts as a consumer that came.

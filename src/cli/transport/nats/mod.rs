@@ -1,0 +1,202 @@
+//! The transport over NATS JetStream: a stream of a server in place of a ring in shared memory.
+//!
+//! A stream with work-queue retention keeps an item until it is acknowledged, and with `discard: new` and `max_msgs` it
+//! refuses further ones while it has that many, the held ones included, as a ring does with its slots. docs/SCALING.md
+//! says what differs for users.
+
+mod access;
+pub(in crate::cli) mod admin;
+mod holder;
+mod link;
+mod members;
+mod observe;
+mod receive;
+mod send;
+mod state;
+mod stream;
+
+use self::link::Link;
+use self::members::Membership;
+use self::observe::Stream;
+use self::receive::NatsReceiver;
+use self::send::NatsSender;
+use self::stream::Found;
+use super::patience::{Attempts, Over, Patience};
+use super::{Needs, Opening, Transport};
+use crate::cli::common::args::Count;
+use crate::cli::common::create_args::CreateArgs;
+use crate::cli::common::escape;
+use crate::cli::common::exit::{Failure, code};
+use crate::cli::common::owner_args::OwnerArgs;
+use crate::cli::common::report::Reporter;
+use crate::cli::common::stream_name::StreamName;
+use crate::{Error, Owners, Role, StopFlag};
+
+/// Items that a stream takes, if the command line does not say; for large pieces, `PIECES`.
+const CAPACITY: u64 = 8192;
+const PIECES: u64 = 1024;
+
+/// The transport over NATS JetStream.
+pub struct Nats;
+
+impl Transport for Nats {
+    type Sender = NatsSender;
+    type Receiver = NatsReceiver;
+
+    fn check(opening: &Opening<'_>) -> Result<(), Failure> {
+        opening.name.stream().map(drop)
+    }
+
+    fn open_sender(
+        opening: &Opening<'_>,
+        create: &CreateArgs,
+        in_pieces: bool,
+    ) -> Result<Option<NatsSender>, Failure> {
+        let &Opening { report, stop, .. } = opening;
+        let name = opening.name.stream()?;
+        check_create(create, opening.needs)?;
+        let Some(link) = connect(name, opening.place, report, stop)? else { return Ok(None) };
+        let failed = |error: Error| Failure::of_ring(name.as_str(), &error);
+        loop {
+            let found = ask(&link, stream::find(&link, name)).map_err(failed)?;
+            let (found, is_made) = match found {
+                Some(found) => (found, false),
+                None if create.no_create => return Err(failed(Error::NotFound(name.as_str().into()))),
+                None => {
+                    let default = if in_pieces { PIECES } else { CAPACITY };
+                    let capacity = create.capacity.map_or(default, |Count(given)| given);
+                    let expected = create.producers.unwrap_or(1).into();
+                    ask(&link, stream::make(&link, name, capacity, expected)).map_err(failed)?
+                }
+            };
+            let entered = Membership::enter(&link, &found.buckets, name.stream(), Role::Producer);
+            // It was removed meanwhile.
+            let Some(membership) = entered.map_err(failed)? else { continue };
+            note(name, &found, is_made.then_some(()), create, report);
+            let stream = Stream::new(name, &link, &found, &membership);
+            return Ok(Some(NatsSender::new(stream, membership, is_made, &found)));
+        }
+    }
+
+    fn open_receiver(
+        opening: &Opening<'_>,
+        ring: Patience,
+        owner: &OwnerArgs,
+    ) -> Result<Option<NatsReceiver>, Failure> {
+        let &Opening { report, stop, .. } = opening;
+        let name = opening.name.stream()?;
+        check_owner(owner)?;
+        let Some(link) = connect(name, opening.place, report, stop)? else { return Ok(None) };
+        let failed = |error: Error| Failure::of_ring(name.as_str(), &error);
+        let mut attempts = Attempts::new(report, stop);
+        loop {
+            if let Some(found) = ask(&link, stream::find(&link, name)).map_err(failed)? {
+                let entered = Membership::enter(&link, &found.buckets, name.stream(), Role::Consumer);
+                if let Some(membership) = entered.map_err(failed)? {
+                    report.detail(format!("found stream {name}: {} items", found.capacity));
+                    let stream = Stream::new(name, &link, &found, &membership);
+                    return NatsReceiver::new(stream, membership).map(Some).map_err(failed);
+                }
+            }
+            if ring == Patience::None {
+                return Err(failed(Error::NotFound(name.as_str().into())));
+            }
+            match attempts.pause(ring, format!("ring {:?}, which does not exist yet", name.as_str())) {
+                Ok(()) => {}
+                Err(Over::Expired(limit)) => {
+                    let waited = humantime::format_duration(limit);
+                    let line = format!("ring {:?} does not exist, waited {waited}", name.as_str());
+                    return Err(Failure::new(code::FULL, line)
+                        .hint(format!("producer {} makes it", escape::argument(name.as_str()))));
+                }
+                Err(Over::Stopped) => return Ok(None),
+            }
+        }
+    }
+}
+
+/// Waits for the answer to several requests.
+fn ask<T>(link: &Link, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match link.wait(4 * link::ANSWER, link::LAST_ANSWER, work) {
+        Err(Error::TimedOut) => Err(link.silent()),
+        result => result?,
+    }
+}
+
+/// Connects. With a limit for the wait, tries again until then. `None`: the stop flag was raised first.
+fn connect(
+    name: &StreamName,
+    place: Patience,
+    report: &Reporter,
+    stop: &StopFlag,
+) -> Result<Option<Link>, Failure> {
+    let mut attempts = Attempts::new(report, stop);
+    loop {
+        match Link::connect(name, report, stop) {
+            Ok(link) => return Ok(Some(link)),
+            Err(_) if stop.is_raised() => return Ok(None),
+            Err(failure) if failure.code == code::USAGE => return Err(failure),
+            Err(failure) => match attempts.pause(place, name.server()) {
+                Ok(()) => {}
+                Err(Over::Expired(_)) => return Err(failure),
+                Err(Over::Stopped) => return Ok(None),
+            },
+        }
+    }
+}
+
+/// Fails for options that only a ring in shared memory can have.
+fn check_create(create: &CreateArgs, needs: Needs) -> Result<(), Failure> {
+    check_owner(&create.owner)?;
+    let discipline = create.sync.discipline()?;
+    let options = [
+        ("--fixed", create.fixed.is_some(), "a server stores a length with each item anyway"),
+        ("--exclusive", create.exclusive, "a server does not know which producer is the only one"),
+        ("--sync", discipline.is_some(), "processes wait for the server"),
+        ("--mode", create.mode.is_some(), "the server's accounts and permissions decide who may use it"),
+        // Rings for dead letters are made with slots for these.
+        (
+            "--slot-size",
+            create.slot_size.is_some() && needs != Needs::Keys,
+            "each item takes one place, whatever its length",
+        ),
+    ];
+    match options.into_iter().find(|(_, is_given, _)| *is_given) {
+        Some((option, _, why)) => Err(only_in_memory(option, why)),
+        None => Ok(()),
+    }
+}
+
+fn check_owner(owner: &OwnerArgs) -> Result<(), Failure> {
+    match owner.owners() {
+        Owners::Own => Ok(()),
+        _ => Err(only_in_memory(
+            "--owner and --shared",
+            "the server's accounts and permissions decide who may use a stream",
+        )),
+    }
+}
+
+fn only_in_memory(option: &str, why: &str) -> Failure {
+    Failure::new(code::USAGE, format!("{option}: only for rings in shared memory: {why}"))
+}
+
+/// Notes that the stream was made, or which options differ from an existing one.
+fn note(name: &StreamName, found: &Found, made: Option<()>, create: &CreateArgs, report: &Reporter) {
+    let Found { capacity, record, ack_wait, replicas, .. } = found;
+    let shape = format!(
+        "{capacity} items, replicas {replicas}, redelivery {} after the last sign of a holder",
+        humantime::format_duration(*ack_wait)
+    );
+    if made.is_some() {
+        return report.detail(format!("made stream {name}: {shape}"));
+    }
+    let note = |text: String| report.note(format!("ring {:?} exists with {text}", name.as_str()));
+    if let Some(Count(given)) = create.capacity.filter(|given| given.0 != *capacity) {
+        note(format!("{capacity} slots: --capacity {given} has no effect"));
+    }
+    if let Some(given) = create.producers.filter(|given| u64::from(*given) != record.expected) {
+        note(format!("{} expected producers: --producers {given} has no effect", record.expected));
+    }
+    report.detail(format!("found stream {name}: {shape}"));
+}

@@ -1,0 +1,38 @@
+//! What the features add: the library and the default programs depend on no crate that only an optional feature needs.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// The crates of the default build, a name a line. Add a line only for a crate that all users need.
+const DEFAULT: &str = include_str!("default_tree.txt");
+
+/// The names of all crates that a build with these arguments has.
+fn crates(args: &[&str]) -> BTreeSet<String> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none"]).args(args);
+    let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let first = |line: &str| line.split(' ').next().map(str::to_string);
+    text.lines().filter_map(first).filter(|name| !name.is_empty() && name != "ringpipe").collect()
+}
+
+#[test]
+fn the_default_build_has_no_crate_more_than_listed() {
+    let listed: BTreeSet<String> = DEFAULT.lines().map(str::to_string).collect();
+    let found = crates(&[]);
+    let more: Vec<_> = found.difference(&listed).collect();
+    assert!(more.is_empty(), "crates that tests/house/default_tree.txt does not list: {more:?}");
+    assert_eq!(found, listed, "tests/house/default_tree.txt lists crates that are gone");
+}
+
+#[test]
+fn nats_is_only_in_a_build_with_the_feature() {
+    let with = crates(&["--features", "nats"]);
+    for name in ["async-nats", "rustls", "tokio"] {
+        assert!(with.contains(name), "the feature brings {name}");
+        assert!(!crates(&[]).contains(name), "{name} is in the default build");
+        assert!(!crates(&["--no-default-features"]).contains(name), "{name} is in the library");
+    }
+}

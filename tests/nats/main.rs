@@ -1,0 +1,23 @@
+//! The commands over NATS JetStream, with real servers: what is delivered, in which order, and what a kill of a worker, of
+//! a producer or of the server leaves.
+//!
+//! The server is `RINGPIPE_NATS_SERVER`, or `nats-server` on the PATH. Without one the tests are skipped, and say so.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bridge;
+mod deaths;
+mod delivery;
+mod options;
+mod order;
+mod proxy;
+mod server;
+mod verbs;
+mod workers;
+
+/// Not a test: what the remote actors run.
+#[test]
+fn remote_actor() {
+    support::actor::run_if_told();
+}
