@@ -5,7 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::args::ArgError;
-use super::exit::{Failure, code};
+use super::exit::Failure;
+#[cfg(any(feature = "nats", test))]
+use super::exit::code;
 #[cfg(feature = "nats")]
 use super::stream_name::StreamName;
 use crate::RingName;

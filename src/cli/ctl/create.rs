@@ -92,6 +92,7 @@ struct Created<'a> {
 }
 
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
+    #[cfg_attr(not(feature = "nats"), allow(clippy::infallible_destructuring_match))]
     let ring = match &args.ring {
         Address::Ring(ring) => ring,
         #[cfg(feature = "nats")]

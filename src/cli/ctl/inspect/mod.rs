@@ -140,6 +140,7 @@ struct Counters {
 }
 
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
+    #[cfg_attr(not(feature = "nats"), allow(clippy::infallible_destructuring_match))]
     let name = match &args.ring {
         Address::Ring(name) => name,
         #[cfg(feature = "nats")]
