@@ -352,6 +352,11 @@ impl Facts {
     }
 }
 
+/// The sequence in the stream of the item with this reply subject.
+pub fn sequence_of(reply: &str) -> Option<u64> {
+    Facts::of(reply).map(|facts| facts.in_stream)
+}
+
 /// Producer and sequence, from the header.
 pub fn key(text: &str) -> Option<ItemKey> {
     let (producer, sequence) = text.split_once(' ')?;
