@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::link::{ANSWER, LAST_ANSWER, Link};
 use super::observe::Stream;
-use super::receive::sequence_of;
+use super::reply::sequence_of;
 use crate::Error;
 
 /// In this share of the time that the server waits, each item is marked.
