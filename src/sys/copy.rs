@@ -3,37 +3,20 @@
 
 use std::ptr;
 
-/// Copies `len` bytes. For 4 to 64 bytes, a few inline instructions do this: a call would take longer. Lengths of 16
-/// to 64 bytes take the same ones, because processors guess branches on mixed lengths wrong.
+/// Copies `len` bytes. For 4 to 64 bytes, a few inline instructions do this: a call would take longer.
 ///
 /// # Safety
 /// `from` is valid for reads and `to` for writes of `len` bytes, and they do not overlap.
 #[inline(always)]
 pub unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: as the caller promises; `halves` gets lengths from `HALF` to twice that, `quarters` from 16 to 64.
+    // SAFETY: as the caller promises; `halves` gets lengths from `HALF` to twice that.
     unsafe {
         match len {
-            16..=64 => quarters(from, to, len),
-            8..=15 => halves::<8>(from, to, len),
             4..=7 => halves::<4>(from, to, len),
+            8..=16 => halves::<8>(from, to, len),
+            17..=32 => halves::<16>(from, to, len),
+            33..=64 => halves::<32>(from, to, len),
             _ => ptr::copy_nonoverlapping(from, to, len),
-        }
-    }
-}
-
-/// Copies four pieces of 16 bytes, which overlap unless `len` is 64.
-///
-/// # Safety
-/// As `copy`, and `len` is at least 16 and at most 64.
-#[inline(always)]
-unsafe fn quarters(from: *const u8, to: *mut u8, len: usize) {
-    let last = len - 16;
-    let starts = [0, last.min(16), last.min(32), last];
-    // SAFETY: each piece lies within the `len` bytes; arrays of bytes need no alignment.
-    unsafe {
-        let pieces: [[u8; 16]; 4] = starts.map(|start| ptr::read(from.add(start).cast()));
-        for (piece, start) in pieces.into_iter().zip(starts) {
-            ptr::write(to.add(start).cast(), piece);
         }
     }
 }

@@ -97,7 +97,9 @@ fn a_cut_connection_loses_nothing_and_doubles_no_send() {
     let Some(server) = Server::start() else { return };
     let proxy = Proxy::start(server.port());
     let sending =
-        producer(&name_at(proxy.port(), "jobs"), &["--capacity", "20000"]).input(seq(20_000)).spawn();
+        producer(&name_at(proxy.port(), "jobs"), &["-v", "--capacity", "20000"]).input(seq(20_000)).spawn();
+    // Requests that open a stream are not tried again.
+    sending.wait_for_stderr("made stream");
     for _ in 0..5 {
         thread::sleep(Duration::from_millis(150));
         proxy.cut();

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::args::ArgError;
 use super::exit::Failure;
-#[cfg(any(feature = "nats", test))]
+#[cfg(feature = "nats")]
 use super::exit::code;
 #[cfg(feature = "nats")]
 use super::stream_name::StreamName;

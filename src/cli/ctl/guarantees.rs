@@ -88,7 +88,7 @@ const OF_A_SERVER: [Guarantee; 9] = [
         "when all producers have left, or gave no sign of life for about 14 s, and all items were acknowledged; the stream stays \
          on the server until ringctl rm",
     ),
-    of("costs", "a round trip to the server for each item of a worker: docs/SCALING.md has figures"),
+    of("costs", "a round trip to the server for each item of a worker"),
 ];
 
 /// Runs the verb.

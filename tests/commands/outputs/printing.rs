@@ -65,6 +65,7 @@ const PRINTING: &[(&str, &str)] = &[
 
 /// What prints nothing to standard output.
 const SILENT: &[&str] = &[
+    "ringctl bridge",
     "ringctl done",
     "ringctl fail",
     "ringctl release",

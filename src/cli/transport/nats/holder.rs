@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use async_nats::client::RequestErrorKind;
 use async_nats::jetstream::AckKind;
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::{Request, Subject};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 
-use super::link::Link;
+use super::link::{ANSWER, LAST_ANSWER, Link};
 use super::observe::Stream;
+use super::reply::sequence_of;
 use crate::Error;
 
 /// In this share of the time that the server waits, each item is marked.
@@ -94,7 +96,8 @@ impl Holder {
                 let request = Request::new().payload(Bytes::from(*kind));
                 self.link().client.send_request(reply.clone(), request)
             });
-            let answers = self.link().wait(super::link::ANSWER, super::link::LAST_ANSWER, join_all(asked));
+            // Each request ends by itself before this limit, so that no confirmation is lost with the others.
+            let answers = self.link().wait(ANSWER + PAUSE, LAST_ANSWER, join_all(asked));
             let answers = answers.unwrap_or_default();
             let mut no_one = false;
             if !answers.is_empty() {
@@ -109,6 +112,17 @@ impl Holder {
                         true
                     }
                     None => true,
+                });
+            }
+            if !rest.is_empty() && self.link().is_up() {
+                let gone = self.gone(&rest);
+                let mut gone = gone.iter();
+                rest.retain(|(token, _)| {
+                    let is_gone = gone.next().copied().unwrap_or(false);
+                    if is_gone {
+                        self.held().remove(token);
+                    }
+                    !is_gone
                 });
             }
             if rest.is_empty() {
@@ -130,6 +144,26 @@ impl Holder {
             std::thread::sleep(PAUSE);
         }
         Ok(())
+    }
+
+    /// Which of the items are no longer in the stream. If a confirmation was lost, the item may be settled all the same.
+    fn gone(&self, items: &[&(u64, Subject)]) -> Vec<bool> {
+        let inner = &self.stream.inner;
+        let work = async {
+            let Ok(stream) = inner.link.jetstream.get_stream_no_info(inner.name.stream()).await else {
+                return Vec::new();
+            };
+            let is_gone = |sequence: Option<u64>| {
+                let stream = &stream;
+                async move {
+                    let Some(sequence) = sequence else { return false };
+                    let found = stream.get_raw_message(sequence).await;
+                    found.is_err_and(|error| error.kind() == LastRawMessageErrorKind::NoMessageFound)
+                }
+            };
+            join_all(items.iter().map(|(_, reply)| is_gone(sequence_of(reply)))).await
+        };
+        inner.link.answer(work).unwrap_or_default()
     }
 
     /// Stops to mark items.

@@ -11,6 +11,7 @@ mod link;
 mod members;
 mod observe;
 mod receive;
+mod reply;
 mod send;
 mod state;
 mod stream;

@@ -20,6 +20,7 @@ use super::holder::Holder;
 use super::link::ANSWER;
 use super::members::Membership;
 use super::observe::Stream;
+use super::reply::Facts;
 use super::send::KEY;
 use super::stream::{CONSUMER, consumer};
 use crate::cli::transport::{Batch, Held, Item, Owned, Receiver};
@@ -360,23 +361,6 @@ impl Received {
     }
 }
 
-/// What the reply subject of a message says: `$JS.ACK.STREAM.CONSUMER.DELIVERED.STREAM-SEQ.CONSUMER-SEQ.TIME.PENDING`, or
-/// with domain and account before STREAM.
-struct Facts {
-    in_stream: u64,
-    delivered: u64,
-    sent_at: u64,
-}
-
-impl Facts {
-    fn of(reply: &str) -> Option<Self> {
-        let parts: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
-        let at = if parts.len() >= 9 { 4 } else { 2 };
-        let number = |index: usize| parts.get(at + index)?.parse::<u64>().ok();
-        Some(Facts { delivered: number(0)?, in_stream: number(1)?, sent_at: number(3)? })
-    }
-}
-
 /// Producer and sequence, from the header.
 pub fn key(text: &str) -> Option<ItemKey> {
     let (producer, sequence) = text.split_once(' ')?;
@@ -567,20 +551,6 @@ impl Owned for OwnedReceived {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_reply_subject_has_the_facts_of_an_item() {
-        for reply in [
-            "$JS.ACK.jobs.workers.3.17.20.1700000000000000000.5",
-            "$JS.ACK.domain.account.jobs.workers.3.17.20.1700000000000000000.5.random",
-            "$JS.ACK._.account.jobs.workers.3.17.20.1700000000000000000.5",
-        ] {
-            let facts = Facts::of(reply).unwrap();
-            let facts = (facts.delivered, facts.in_stream, facts.sent_at);
-            assert_eq!(facts, (3, 17, 1_700_000_000_000_000_000), "{reply}");
-        }
-        assert!(Facts::of("$JS.ACK.jobs").is_none() && Facts::of("other").is_none());
-    }
 
     #[test]
     fn a_key_is_two_numbers() {
