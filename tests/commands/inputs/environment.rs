@@ -13,7 +13,7 @@ use crate::support::scale::Share;
 use crate::support::{Ended, Run, TestName, producer};
 
 /// Read by the commands themselves, and by the libraries that draw, colour, and read files for them.
-const VARIABLES: [&str; 21] = [
+const VARIABLES: [&str; 22] = [
     "NO_COLOR",
     "TERM",
     "COLUMNS",
@@ -35,6 +35,7 @@ const VARIABLES: [&str; 21] = [
     "TZ",
     "CI",
     "RINGPIPE",
+    "NATS_CONTEXT",
 ];
 
 fn bad_values() -> Vec<OsString> {

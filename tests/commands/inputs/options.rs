@@ -165,6 +165,8 @@ fn goes_on(leaf: &Leaf, arg: &Arg, value: &str) -> bool {
         ("ringctl run", "lines", _)
             | ("ringctl watch", "count", _)
             | ("ringctl sem post", "count", "2147483647")
+            // It waits for a ring that does not exist.
+            | ("ringctl bridge", _, _)
             // The item is tried again after some seconds.
             | ("consumer" | "ringctl consumer", "item_timeout", _)
     ) || option == "timeout" && value != "0" && value != "1ns"
