@@ -13,7 +13,7 @@ use crate::support::scale::Share;
 use crate::support::{Ended, Run, TestName, producer};
 
 /// Read by the commands themselves, and by the libraries that draw, colour, and read files for them.
-const VARIABLES: [&str; 22] = [
+const VARIABLES: [&str; 23] = [
     "NO_COLOR",
     "TERM",
     "COLUMNS",
@@ -36,6 +36,7 @@ const VARIABLES: [&str; 22] = [
     "CI",
     "RINGPIPE",
     "NATS_CONTEXT",
+    "XDG_CONFIG_HOME",
 ];
 
 fn bad_values() -> Vec<OsString> {
