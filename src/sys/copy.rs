@@ -3,7 +3,7 @@
 
 use std::ptr;
 
-/// Copies `len` bytes. For 4 to 64 bytes, a few inline instructions do this: a call would take longer.
+/// Copies `len` bytes. For 8 to 64 bytes, a few inline instructions do this: a call would take longer.
 ///
 /// # Safety
 /// `from` is valid for reads and `to` for writes of `len` bytes, and they do not overlap.
@@ -12,7 +12,6 @@ pub unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: as the caller promises; `halves` gets lengths from `HALF` to twice that.
     unsafe {
         match len {
-            4..=7 => halves::<4>(from, to, len),
             8..=16 => halves::<8>(from, to, len),
             17..=32 => halves::<16>(from, to, len),
             33..=64 => halves::<32>(from, to, len),
