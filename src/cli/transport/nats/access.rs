@@ -14,7 +14,7 @@ use crate::cli::common::stream_name::StreamName;
 /// Where the `nats` tool keeps its contexts, below the folder for configuration.
 const CONTEXTS: &str = "nats/context";
 
-/// The parts of a context that say who connects. The server is the one in the stream's name.
+/// The parts of a context that have the credentials. The server is the one in the stream's name.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Access {

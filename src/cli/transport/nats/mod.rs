@@ -154,7 +154,7 @@ fn check_create(create: &CreateArgs, needs: Needs) -> Result<(), Failure> {
         ("--fixed", create.fixed.is_some(), "a server stores a length with each item anyway"),
         ("--exclusive", create.exclusive, "a server does not know which producer is the only one"),
         ("--sync", discipline.is_some(), "processes wait for the server"),
-        ("--mode", create.mode.is_some(), "the server's accounts and permissions decide who may use it"),
+        ("--mode", create.mode.is_some(), "the server's accounts and permissions decide access to it"),
         // Rings for dead letters are made with slots for these.
         (
             "--slot-size",
@@ -173,7 +173,7 @@ fn check_owner(owner: &OwnerArgs) -> Result<(), Failure> {
         Owners::Own => Ok(()),
         _ => Err(only_in_memory(
             "--owner and --shared",
-            "the server's accounts and permissions decide who may use a stream",
+            "the server's accounts and permissions decide access to a stream",
         )),
     }
 }
