@@ -4,8 +4,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::Role;
+use super::entry::role_of;
 use super::liveness_probe::LivenessProbe;
-use super::table::Table;
+use super::table::{Table, count_in_use};
 use crate::Result;
 use crate::layout::geometry::Geometry;
 use crate::layout::mapping::Mapping;
@@ -67,10 +68,27 @@ impl SegmentMemory {
 
     /// Announces that a thorough search may find something, and wakes the sleepers of both roles.
     pub fn announce_event(&self) {
-        // E9: a process that sees the new count sees what happened before.
-        self.returned().fetch_add(head::EVENT_OTHER, Release);
+        self.count_event();
         self.items().notify_all();
         self.room().notify_all();
+    }
+
+    fn count_event(&self) {
+        // E9: a process that sees the new count sees what happened before.
+        self.returned().fetch_add(head::EVENT_OTHER, Release);
+    }
+
+    /// As [`announce_event`](Self::announce_event), for a process that has recovered from a death.
+    pub fn announce_recovery(&self) {
+        if self.mapping.geometry().discipline.counts_tokens() {
+            // The tokens count slots, and sleepers only take off announcements.
+            return self.announce_event();
+        }
+        self.count_event();
+        for role in [Role::Consumer, Role::Producer] {
+            let of_role = |state| role_of(state).is_some_and(|(other, _)| other == role);
+            self.sleepers(role).signal.wake_survivors(|| count_in_use(&self.mapping, of_role));
+        }
     }
 
     /// The signal that wakes consumers.

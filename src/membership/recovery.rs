@@ -72,7 +72,7 @@ impl Recover for SegmentRingCore {
         let repaired = Repaired::of(found.recovered, freed);
         if repaired.any() {
             deaths::count(mapping, repaired);
-            self.memory().announce_event();
+            self.memory().announce_recovery();
         }
         repaired
     }

@@ -131,6 +131,14 @@ pub(crate) fn numbers(table: &impl Table) -> std::ops::Range<u32> {
     0..highest.min(u64::from(table.participants())) as u32
 }
 
+/// How many entries of the `wanted` states are in use.
+pub(crate) fn count_in_use(table: &impl Table, wanted: impl Fn(u64) -> bool) -> u64 {
+    numbers(table)
+        .map(|number| Entry::read(table, number))
+        .filter(|entry| !entry.is_free() && wanted(entry.state))
+        .count() as u64
+}
+
 /// If participant `number` is dead, repairs what it left and then frees its entry. Any number of processes
 /// may do so at once.
 pub(crate) fn reap<R: Recover>(members: &R, number: u32) -> R::Repaired {

@@ -23,11 +23,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::ephemeral;
 use super::options::ObjectOptions;
-use super::signals::signal;
+use super::signals::{self, signal};
 use crate::layout::mapping::Words;
 use crate::layout::named::{OBJECT_MAGIC, ObjectKind, ObjectLayout, Owner, entry, head, in_use};
 use crate::membership::liveness_probe::LivenessProbe;
-use crate::membership::table::{Entry, Membership, Recover, Table, Turns, reap, reap_all, take_number};
+use crate::membership::table::{
+    Entry, Membership, Recover, Table, Turns, count_in_use, reap, reap_all, take_number,
+};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::liveness::ParticipantLock;
 use crate::sys::name::RingName;
@@ -451,6 +453,10 @@ impl<R: ObjectRepair> Recover for Members<'_, R> {
     }
 
     fn finish(&self, (): (), freed: bool) -> bool {
+        if freed {
+            let handles = || count_in_use(self.words, |_| true);
+            signals::all(self.words).for_each(|signal| signal.wake_survivors(handles));
+        }
         freed
     }
 }

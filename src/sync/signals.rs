@@ -1,7 +1,7 @@
 //! The signals on which handles of an object sleep, except the participants that wait for a condition.
 
 use crate::layout::mapping::Words;
-use crate::layout::named::head;
+use crate::layout::named::{ObjectKind, head};
 use crate::wait::Signal;
 
 /// For a lock, a permit or an event.
@@ -20,4 +20,10 @@ pub(super) fn gate(words: &Words) -> Signal<'_> {
         semaphore: words.gate(),
         fences: words.word(head::FENCES),
     }
+}
+
+/// All signals of an object that more than one handle may sleep on.
+pub(super) fn all(words: &Words) -> impl Iterator<Item = Signal<'_>> {
+    let gate = (words.geometry().kind == ObjectKind::Barrier).then(|| gate(words));
+    std::iter::once(signal(words)).chain(gate)
 }

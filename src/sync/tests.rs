@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::ephemeral;
 use super::object::*;
 use super::options::ObjectOptions;
+use super::signals;
 use crate::layout::mapping::Words;
 use crate::layout::named::{ObjectKind, ObjectLayout, Owner, entry, head, in_use};
 use crate::membership::table::{Entry, Table};
@@ -39,9 +40,9 @@ pub(super) fn member<R: ObjectRepair>(kind: ObjectKind) -> (TestName, Member<R>)
 
 fn object(kind: ObjectKind) -> (TestName, Object) {
     let name = TestName::new();
-    let object =
-        Object::create(name.0.as_str(), ObjectOptions::new(), ObjectLayout::new(kind, 0).unwrap(), Vec::new)
-            .unwrap();
+    let limit = u32::from(matches!(kind, ObjectKind::Semaphore | ObjectKind::Barrier));
+    let layout = ObjectLayout::new(kind, limit).unwrap();
+    let object = Object::create(name.0.as_str(), ObjectOptions::new(), layout, Vec::new).unwrap();
     (name, object)
 }
 
@@ -100,6 +101,21 @@ fn a_new_participant_finds_nothing_of_its_numbers_last_holder() {
     set(&object.words, sleeping, 3);
     let member = Member::<NoRepair>::join(object).unwrap();
     assert_eq!((member.me.number, get(member.words(), sleeping)), (0, 0));
+}
+
+#[test]
+fn what_killed_sleepers_left_is_forgotten_when_their_entries_are_freed() {
+    for kind in [ObjectKind::Lock, ObjectKind::Semaphore, ObjectKind::Barrier] {
+        let (_name, member) = member::<NoRepair>(kind);
+        let words = member.words();
+        for signal in signals::all(words) {
+            dead(words, 5);
+            signal.waiting.store(9, Relaxed);
+            assert!(member.reap(5));
+            let left = (signal.waiting.load(Relaxed), signal.semaphore.value());
+            assert_eq!(left, (0, 1), "{kind:?}: of one handle");
+        }
+    }
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl Waiter {
                 signal.withdraw();
                 return answer;
             }
-            signal.sleep(slices.next(deadline))?;
+            slices.slept(signal.sleep(slices.next(deadline))?);
             let found = look(Depth::Quick)?;
             self.content = found.is_some();
             if let Some(found) = found {

@@ -30,6 +30,8 @@ pub trait Tokens {
     fn post(&self) -> Result<bool>;
     /// Takes a token if there is one.
     fn try_wait(&self) -> Result<bool>;
+    /// About how many tokens there are.
+    fn value(&self) -> u64;
     /// Sleeps until there is a token and takes it, for at most one slice.
     fn wait_for(&self, slice: Duration) -> Result<Wake>;
 }
@@ -94,6 +96,9 @@ impl Tokens for RawSemaphore<'_> {
     #[inline(always)]
     fn try_wait(&self) -> Result<bool> {
         RawSemaphore::try_wait(self)
+    }
+    fn value(&self) -> u64 {
+        RawSemaphore::value(self).max(0) as u64
     }
     #[inline(always)]
     fn wait_for(&self, slice: Duration) -> Result<Wake> {

@@ -142,7 +142,7 @@ impl Monitor {
                 self.halt(endpoint);
             }
             self.turn.end(endpoint.mutex);
-            endpoint.own.signal.sleep(slices.next(request.deadline))?;
+            slices.slept(endpoint.own.signal.sleep(slices.next(request.deadline))?);
             let found = self.look(endpoint, request, Depth::Quick, &mut look)?;
             self.content = found.is_some();
             if let Some(found) = found {

@@ -106,6 +106,7 @@ impl Counting {
             }
             request.go_on()?;
             slept = sleep(endpoint.own, slices.next(request.deadline))? == Wake::Posted;
+            slices.slept(slept);
             self.tokens += u64::from(slept);
         }
     }

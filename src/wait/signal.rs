@@ -73,6 +73,29 @@ impl<P: Backend> Signal<'_, P> {
         }
     }
 
+    /// Wakes all sleepers, for a process that has freed the entry of a dead participant. `handles` is how many
+    /// there are that may sleep here; it is called after the count of sleepers was read.
+    ///
+    /// A handle that is killed asleep leaves its announcement, or the token that was posted for it. Without this, a
+    /// sleeper would take that token, find nothing, and announce itself again: both would stay for ever, and
+    /// each death would add one. So no more announcements and tokens are kept than there are handles.
+    pub fn wake_survivors(&self, handles: impl FnOnce() -> u64) {
+        // E4: after the stores of the recovery, before the load of `waiting`.
+        P::light_fence(self.fences);
+        // Relaxed: E4's fence orders it.
+        let Ok(announced) = self.waiting.fetch_update(Relaxed, |_| Some(0)) else { return };
+        let (handles, tokens) = (handles(), self.semaphore.value());
+        // Each sleeper has one of the tokens, or one of the posts.
+        for _ in 0..announced.min(handles.saturating_sub(tokens)).min(MOST_POSTS) {
+            let _ = self.semaphore.post();
+        }
+        for _ in handles..tokens.min(handles + MOST_POSTS) {
+            if !matches!(self.semaphore.try_wait(), Ok(true)) {
+                break;
+            }
+        }
+    }
+
     /// Announces a sleeper. The caller must check the slots once more before it sleeps.
     pub fn announce(&self) {
         // Relaxed: E4's fence orders it.
@@ -128,6 +151,22 @@ mod tests {
         assert_eq!(own.counts(), (0, 4));
         own.signal.notify_all();
         assert_eq!(own.counts(), (0, 4));
+    }
+
+    #[test]
+    fn survivors_are_all_woken_and_what_the_dead_left_is_forgotten() {
+        let stage = Stage::new();
+        let own = stage.consumer().own;
+        // (announced, tokens) of three handles, and the tokens afterwards.
+        for (announced, tokens, left) in
+            [(0, 0, 0), (2, 0, 2), (2, 1, 3), (7, 0, 3), (7, 2, 3), (0, 2, 2), (5, 9, 3)]
+        {
+            own.forge(announced);
+            while own.signal.semaphore.try_wait().unwrap() {}
+            own.add_tokens(tokens);
+            own.signal.wake_survivors(|| 3);
+            assert_eq!(own.counts(), (0, left), "{announced} announced, {tokens} tokens");
+        }
     }
 
     #[test]

@@ -179,15 +179,35 @@ pub struct Slices(u32);
 
 impl Slices {
     /// The next slice, which ends no later than the deadline.
-    pub fn next(&mut self, deadline: Deadline) -> Duration {
+    pub fn next(&self, deadline: Deadline) -> Duration {
         let slice = if self.0 < SHORT_SLICES { SLICE } else { LONG_SLICE };
-        self.0 = self.0.saturating_add(1);
         deadline.remaining().map_or(slice, |left| left.min(slice))
+    }
+
+    /// A sleep ended with a post or without one. One that was woken was short, however often that happens.
+    pub fn slept(&mut self, posted: bool) {
+        self.0 = self.0.saturating_add(u32::from(!posted));
     }
 
     /// Something was found: the next wait begins with short slices again.
     #[cfg(feature = "tokio")]
     pub fn restart(&mut self) {
         self.0 = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_gets_longer_with_sleeps_that_no_post_ended_and_never_outlasts_the_deadline() {
+        let mut slices = Slices::default();
+        (0..1000).for_each(|_| slices.slept(true));
+        (1..SHORT_SLICES).for_each(|_| slices.slept(false));
+        assert_eq!(slices.next(Deadline::never()), SLICE);
+        slices.slept(false);
+        assert_eq!(slices.next(Deadline::never()), LONG_SLICE);
+        assert!(slices.next(Deadline::after(SLICE)) <= SLICE);
     }
 }

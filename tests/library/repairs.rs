@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use nix::sys::signal::Signal;
 use ringpipe::internal::layout::geometry::HEAD_BYTES;
 use ringpipe::internal::layout::{entry, head};
-use ringpipe::{Activity, Discipline, Liveness, Repaired, Ring, RingOptions};
+use ringpipe::{Activity, Discipline, Liveness, ParticipantInfo, Repaired, Ring, RingOptions};
 
 use crate::support::actor::RemoteActor;
 use crate::support::{TestName, wait_until};
@@ -112,6 +112,7 @@ fn leaving_or_recovery_frees_the_entry_keeps_its_counts_and_wakes_all_sleepers()
         let (name, ring) = ring("goes", Discipline::Adaptive);
         let mut one = RemoteActor::attached(&name, "producer");
         assert_eq!(one.does("send one"), "sent");
+        let _others = (ring.consumer().unwrap(), ring.consumer().unwrap(), ring.producer().unwrap());
         name.forge(head::ITEMS_WAITING, 3);
         name.forge(head::ROOM_WAITING, 2);
         let events = name.word(head::EVENTS);
@@ -121,13 +122,58 @@ fn leaving_or_recovery_frees_the_entry_keeps_its_counts_and_wakes_all_sleepers()
         } else {
             assert_eq!(one.does("leave"), "left");
         }
-        assert_eq!(ring.participants(), [], "dies: {dies}");
+        assert_eq!(ring.participants().len(), 3, "dies: {dies}");
         let snapshot = ring.snapshot().unwrap();
         assert_eq!(snapshot.totals.sent, 1, "dies: {dies}");
         assert!(name.word(head::EVENTS) > events, "the next look is thorough; dies: {dies}");
         assert_eq!((name.word(head::ITEMS_WAITING), name.word(head::ROOM_WAITING)), (0, 0));
-        assert_eq!((snapshot.items_semaphore.0, snapshot.room_semaphore.0), (3, 2), "dies: {dies}");
+        // After a death no more tokens than handles: an announcement too many was the dead one's.
+        let posted = if dies { (2, 1) } else { (3, 2) };
+        assert_eq!((snapshot.items_semaphore.0, snapshot.room_semaphore.0), posted, "dies: {dies}");
         ring.remove().unwrap();
+    }
+}
+
+#[test]
+fn killed_sleepers_leave_no_more_announcements_and_tokens_than_there_are_handles() {
+    for discipline in Discipline::ALL.iter().copied().filter(|discipline| discipline.sleeps()) {
+        for (role, what, waiting, semaphore) in [
+            (Activity::WaitingForItems, "consumer", head::ITEMS_WAITING, head::ITEMS_SEMAPHORE),
+            (Activity::WaitingForRoom, "producer", head::ROOM_WAITING, head::ROOM_SEMAPHORE),
+        ] {
+            let (name, ring) = ring("left-behind", discipline);
+            let mut sender = ring.producer().unwrap();
+            if role == Activity::WaitingForRoom {
+                (0..ring.capacity()).for_each(|_| sender.send(b"full").unwrap());
+            }
+            let waits = || {
+                let mut one = RemoteActor::attached(&name, what);
+                one.told(if what == "consumer" { "recv" } else { "send one" });
+                wait_until("it waits", || {
+                    ring.participants()
+                        .iter()
+                        .any(|it| it.pid as i32 == one.pid().as_raw() && it.activity == role)
+                });
+                one
+            };
+            let survivor = waits();
+            for _ in 0..30 {
+                let victim = waits();
+                victim.signal(Signal::SIGKILL);
+                // The survivor may recover from the death first.
+                wait_until("it is dead", || {
+                    let alive = |it: &ParticipantInfo| it.liveness != Liveness::Dead;
+                    ring.participants().iter().filter(|it| alive(it)).count() == 2
+                });
+                ring.repair();
+            }
+            // One of them sleeps, and the token of the last recovery may be there.
+            wait_until("what they left is forgotten", || {
+                name.word(waiting) + (name.word(semaphore) & u64::from(u32::MAX)) <= 2
+            });
+            drop(survivor);
+            ring.remove().unwrap();
+        }
     }
 }
 
@@ -162,7 +208,7 @@ fn participants_killed_asleep_are_not_shown_as_sleepers() {
         wait_until("three sleep", || asleep() == (3, 0));
         for living in (0..3).rev() {
             sleepers[living].signal(Signal::SIGKILL);
-            let alive = |one: &ringpipe::ParticipantInfo| one.liveness != Liveness::Dead;
+            let alive = |one: &ParticipantInfo| one.liveness != Liveness::Dead;
             wait_until("one more is dead", || {
                 ring.participants().iter().filter(|one| alive(one)).count() == living
             });

@@ -68,7 +68,10 @@ impl TaskWait {
                     self.sleep = Some(sleep);
                     return Ok(None);
                 }
-                Poll::Ready(end) => woken = end?,
+                Poll::Ready(end) => {
+                    woken = end?;
+                    self.slices.slept(woken);
+                }
             }
         }
         let announced = Announced::new(&self.mapping, self.role);
@@ -79,7 +82,7 @@ impl TaskWait {
         Ok(None)
     }
 
-    fn slice(&mut self) -> Duration {
+    fn slice(&self) -> Duration {
         if self.mapping.geometry().discipline.sleeps() {
             return self.slices.next(Deadline::never());
         }

@@ -183,8 +183,10 @@ impl Trial<'_> {
                 words[DUE].store(clock::monotonic_ns(), Relaxed);
                 item.ack();
             });
-            // The slot is the survivor's, or the other one's item is in it.
-            let full = |this: &Self| this.ring.peek(8).len() as u64 == this.ring.capacity();
+            // The slot is the survivor's, or the other one's item is in it, or the claim that it died with.
+            let full = |this: &Self| {
+                this.ring.snapshot().is_ok_and(|it| it.used_slots == it.capacity && it.writing == 0)
+            };
             self.await_that("the slot is taken", |this| this.got() > got || full(this));
             self.note(&mut stalls, got);
         }

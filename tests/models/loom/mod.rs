@@ -71,6 +71,8 @@ fn no_thread_sleeps_for_ever() {
         ("a consumer is woken", None, waking::consumer_is_woken::<Both> as fn()),
         ("a producer is woken", None, waking::producer_is_woken::<Both>),
         ("two consumers are woken", Some(2), waking::two_are_woken::<Both>),
+        ("a survivor is woken", None, waking::a_survivor_is_woken::<Both>),
+        ("two survivors are woken", Some(2), waking::survivors_are_woken::<Both>),
     ] {
         let explored = explore_story(preemptions, most, story);
         let explored = explored.unwrap_or_else(|wrong| panic!("{name}: {wrong}\n{}", heap::trace::end()));
@@ -96,6 +98,8 @@ fn a_fence_that_is_left_out_is_noticed() {
         ("a consumer is woken, without the sleeper's fence", waking::consumer_is_woken::<NoHeavy>),
         ("a producer is woken, without the waker's fence", waking::producer_is_woken::<NoLight>),
         ("a producer is woken, without the sleeper's fence", waking::producer_is_woken::<NoHeavy>),
+        ("a survivor is woken, without the waker's fence", waking::a_survivor_is_woken::<NoLight>),
+        ("a survivor is woken, without the sleeper's fence", waking::a_survivor_is_woken::<NoHeavy>),
     ] {
         let wrong = explore_story(None, usize::MAX, story).expect_err(name);
         assert!(wrong.contains("deadlock"), "{name}: {wrong}");

@@ -55,6 +55,8 @@ fn no_thread_sleeps_for_ever() {
     explore("a consumer is woken", waking::consumer_is_woken::<Both>);
     explore("a producer is woken", waking::producer_is_woken::<Both>);
     explore("two consumers are woken", waking::two_are_woken::<Both>);
+    explore("a survivor is woken", waking::a_survivor_is_woken::<Both>);
+    explore("two survivors are woken", waking::survivors_are_woken::<Both>);
     explore("two producers and two consumers wait for each other", || waking::all_wait::<Both>(2, 2, 3));
     explore("one producer and three consumers wait for each other", || waking::all_wait::<Both>(1, 3, 6));
     explore("three producers and one consumer wait for each other", || waking::all_wait::<Both>(3, 1, 2));

@@ -100,6 +100,10 @@ impl Tokens for Semaphore {
         Ok(taken)
     }
 
+    fn value(&self) -> u64 {
+        *self.0.0.lock().unwrap()
+    }
+
     fn wait_for(&self, _: Duration) -> Result<Wake> {
         let mut tokens = self.0.0.lock().unwrap();
         while *tokens == 0 {
@@ -225,6 +229,42 @@ pub fn two_are_woken<F: Fences>() {
     let acknowledged =
         consumers.into_iter().flat_map(|consumer| consumer.join().expect("a part that ends")).collect();
     ring.settle(Story { sent: vec![1, 2], acknowledged, ..Story::default() });
+}
+
+/// As [`two_are_woken`], after a third consumer was killed asleep: the first item wakes whom it wakes, and whoever
+/// frees the dead one's entry wakes all others.
+pub fn survivors_are_woken<F: Fences>() {
+    let (ring, bells) = (ring(), bells());
+    bells.items.signal::<F>().announce();
+    let consumers: Vec<_> = [3, 4]
+        .map(|number| {
+            let (handle, bells) = (ring.handle(number), bells.clone());
+            spawn(move || receive::<F>(&handle, &bells))
+        })
+        .into_iter()
+        .collect();
+    let producer = ring.handle(1);
+    assert_eq!(producer.send(&[one(1)]), 1);
+    bells.items.signal::<F>().notify(1);
+    assert_eq!(producer.send(&[one(2)]), 1);
+    bells.items.signal::<F>().wake_survivors(|| 2);
+    let acknowledged =
+        consumers.into_iter().flat_map(|consumer| consumer.join().expect("a part that ends")).collect();
+    ring.settle(Story { sent: vec![1, 2], acknowledged, ..Story::default() });
+}
+
+/// A consumer sleeps while a process recovers from the death of another one, which was awake.
+pub fn a_survivor_is_woken<F: Fences>() {
+    let (ring, bells) = (ring(), bells());
+    let consumer = spawn({
+        let (handle, bells) = (ring.handle(3), bells.clone());
+        move || receive::<F>(&handle, &bells)
+    });
+    let producer = ring.handle(1);
+    assert_eq!(producer.send(&[one(1)]), 1);
+    bells.items.signal::<F>().wake_survivors(|| 1);
+    let acknowledged = consumer.join().expect("a part that ends");
+    ring.settle(Story { sent: vec![1], acknowledged, ..Story::default() });
 }
 
 /// Producers and consumers that all wait: too much for loom, for items of several rounds through the ring.
