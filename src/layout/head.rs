@@ -48,9 +48,9 @@ pub const FAIRNESS: u64 = 0x308;
 /// The next position to read, or a position before it. Never ahead of the words. Any process that passes it
 /// writes it.
 pub const HEAD: u64 = 0x380;
-/// About how many consumers sleep until an item comes: sleepers add, wakers and leaving sleepers subtract.
-/// Too high after a death: one needless post for each. Too low: a missed wake-up, and the sleeper wakes after
-/// a slice.
+/// About how many consumers sleep until an item comes: sleepers add, wakers and leaving sleepers subtract, and
+/// whoever frees the entry of a dead participant sets it to 0. Too high after a death: needless posts. Too low: a
+/// missed wake-up, and the sleeper wakes after a slice.
 pub const ITEMS_WAITING: u64 = 0x400;
 /// The number of the last turn to check for deaths, 0 for none. A handle that takes the turn adds 1. It is
 /// not a time, because the clocks of two processes may differ: each handle remembers since when it has seen

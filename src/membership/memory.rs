@@ -81,7 +81,7 @@ impl SegmentMemory {
     /// As [`announce_event`](Self::announce_event), for a process that has recovered from a death.
     pub fn announce_recovery(&self) {
         if self.mapping.geometry().discipline.counts_tokens() {
-            // The tokens count slots, and sleepers only take off announcements.
+            // Here tokens count slots: none may be taken away. One too many costs a look.
             return self.announce_event();
         }
         self.count_event();

@@ -105,8 +105,9 @@ impl Counting {
                 return Ok(found);
             }
             request.go_on()?;
-            slept = sleep(endpoint.own, slices.next(request.deadline))? == Wake::Posted;
-            slices.slept(slept);
+            let wake = sleep(endpoint.own, slices.next(request.deadline))?;
+            slices.slept(wake);
+            slept = wake == Wake::Posted;
             self.tokens += u64::from(slept);
         }
     }

@@ -1,6 +1,6 @@
 //! A signal: a semaphore that is posted only while another handle sleeps on it.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use super::backend::{Backend, Count, Shared, Tokens};
@@ -76,30 +76,35 @@ impl<P: Backend> Signal<'_, P> {
     /// Wakes all sleepers, for a process that has freed the entry of a dead participant. `handles` is how many
     /// there are that may sleep here; it is called after the count of sleepers was read.
     ///
-    /// A handle that is killed asleep leaves its announcement, or the token that was posted for it. Without this, a
-    /// sleeper would take that token, find nothing, and announce itself again: both would stay for ever, and
-    /// each death would add one. So no more announcements and tokens are kept than there are handles.
+    /// A handle that is killed asleep leaves its announcement, or the token that was posted for it. A sleeper that
+    /// takes such a token finds nothing and announces itself again, so the one turns into the other, and each
+    /// death would add one for ever. So announcements and tokens are cut to as many as there are handles.
     pub fn wake_survivors(&self, handles: impl FnOnce() -> u64) {
         // E4: after the stores of the recovery, before the load of `waiting`.
         P::light_fence(self.fences);
-        // Relaxed: E4's fence orders it.
-        let Ok(announced) = self.waiting.fetch_update(Relaxed, |_| Some(0)) else { return };
-        let (handles, tokens) = (handles(), self.semaphore.value());
-        // Each sleeper has one of the tokens, or one of the posts.
-        for _ in 0..announced.min(handles.saturating_sub(tokens)).min(MOST_POSTS) {
-            let _ = self.semaphore.post();
+        // Acquire: finds the entries of all that have announced themselves.
+        let Ok(announced) = self.waiting.fetch_update(Acquire, |_| Some(0)) else { return };
+        if announced == 0 && self.semaphore.value() == 0 {
+            return;
         }
-        for _ in handles..tokens.min(handles + MOST_POSTS) {
-            if !matches!(self.semaphore.try_wait(), Ok(true)) {
+        let handles = handles();
+        // A token that is there wakes no process that sleeps already; only a post does.
+        let posts = announced.min(handles).min(MOST_POSTS);
+        for _ in 0..MOST_POSTS {
+            let is_surplus = self.semaphore.value().saturating_add(posts) > handles;
+            if !is_surplus || !matches!(self.semaphore.try_wait(), Ok(true)) {
                 break;
             }
+        }
+        for _ in 0..posts {
+            let _ = self.semaphore.post();
         }
     }
 
     /// Announces a sleeper. The caller must check the slots once more before it sleeps.
     pub fn announce(&self) {
-        // Relaxed: E4's fence orders it.
-        self.waiting.fetch_add(1, Relaxed);
+        // Release: see `wake_survivors`. E4's fence orders it otherwise.
+        self.waiting.fetch_add(1, Release);
         // E4: before the check of the slots.
         P::heavy_fence();
     }
@@ -124,19 +129,20 @@ impl<P: Backend> Signal<'_, P> {
         let _ = self.waiting.fetch_update(Relaxed, |n| n.checked_sub(1));
     }
 
-    /// Sleeps until posted, interrupted, or the end of the slice. Returns whether a waker posted; that waker
-    /// has withdrawn the announcement.
-    pub fn sleep(&self, slice: Duration) -> Result<bool> {
-        let posted = self.semaphore.wait_for(slice)? == Wake::Posted;
-        if !posted {
+    /// Sleeps until posted, interrupted, or the end of the slice. A waker that posted has withdrawn the
+    /// announcement.
+    pub fn sleep(&self, slice: Duration) -> Result<Wake> {
+        let wake = self.semaphore.wait_for(slice)?;
+        if wake != Wake::Posted {
             self.withdraw();
         }
-        Ok(posted)
+        Ok(wake)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::wait::testing::Stage;
 
     #[test]
@@ -167,6 +173,27 @@ mod tests {
             own.signal.wake_survivors(|| 3);
             assert_eq!(own.counts(), (0, left), "{announced} announced, {tokens} tokens");
         }
+    }
+
+    #[test]
+    #[cfg(target_env = "gnu")]
+    fn a_survivor_is_woken_though_a_process_died_with_the_wake_up_and_left_its_token() {
+        let stage = Stage::new();
+        let own = stage.consumer().own;
+        let signal = own.signal;
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(move || {
+                signal.announce();
+                signal.sleep(Duration::from_secs(60)).unwrap()
+            });
+            while signal.semaphore.sleepers() == 0 {
+                std::thread::yield_now();
+            }
+            stage.add_token_without_wake_up();
+            own.signal.wake_survivors(|| 1);
+            assert_eq!(sleeper.join().unwrap(), Wake::Posted);
+        });
+        assert_eq!(own.counts(), (0, 0));
     }
 
     #[test]

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::{Mutex, Signal, StopFlag, TurnPatience};
 use crate::sys::clock::Deadline;
+use crate::sys::semaphore::Wake;
 use crate::{Error, Result};
 
 /// The longest sleep at first: a missed wake-up or an unnoticed death costs at most this.
 pub const SLICE: Duration = Duration::from_millis(20);
-/// The longest sleep of a wait that has lasted for long, so that it uses almost no processor time.
+/// The longest sleep of a wait that has slept for long, so that it uses almost no processor time.
 pub const LONG_SLICE: Duration = Duration::from_millis(80);
-/// Slices after which a wait counts as long: half a second.
+/// Slices slept to their end after which a wait counts as long: half a second.
 const SHORT_SLICES: u32 = 25;
 
 /// How thoroughly to check.
@@ -184,9 +185,9 @@ impl Slices {
         deadline.remaining().map_or(slice, |left| left.min(slice))
     }
 
-    /// A sleep ended with a post or without one. One that was woken was short, however often that happens.
-    pub fn slept(&mut self, posted: bool) {
-        self.0 = self.0.saturating_add(u32::from(!posted));
+    /// A sleep ended like this. One that was woken or interrupted was short, however often that happens.
+    pub fn slept(&mut self, wake: Wake) {
+        self.0 = self.0.saturating_add(u32::from(wake == Wake::TimedOut));
     }
 
     /// Something was found: the next wait begins with short slices again.
@@ -201,12 +202,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slice_gets_longer_with_sleeps_that_no_post_ended_and_never_outlasts_the_deadline() {
+    fn a_slice_gets_longer_with_sleeps_that_lasted_and_never_outlasts_the_deadline() {
         let mut slices = Slices::default();
-        (0..1000).for_each(|_| slices.slept(true));
-        (1..SHORT_SLICES).for_each(|_| slices.slept(false));
+        (0..1000).for_each(|n| slices.slept([Wake::Posted, Wake::Interrupted][n % 2]));
+        (1..SHORT_SLICES).for_each(|_| slices.slept(Wake::TimedOut));
         assert_eq!(slices.next(Deadline::never()), SLICE);
-        slices.slept(false);
+        slices.slept(Wake::TimedOut);
         assert_eq!(slices.next(Deadline::never()), LONG_SLICE);
         assert!(slices.next(Deadline::after(SLICE)) <= SLICE);
     }

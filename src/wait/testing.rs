@@ -56,6 +56,12 @@ impl Stage {
         Endpoint { own, other, mutex: Some(self.mutex()), ring: self }
     }
 
+    /// Adds a token for consumers, as a post does whose wake-up went to a process that was killed then.
+    #[cfg(target_env = "gnu")]
+    pub fn add_token_without_wake_up(&self) {
+        self.word(1, entry::SEMAPHORE).fetch_add(1, Relaxed);
+    }
+
     /// The word of the mutex: the current turn.
     pub fn turn(&self) -> u64 {
         self.mutex().owner.load(Relaxed)

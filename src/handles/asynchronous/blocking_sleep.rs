@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use crate::handles::Role;
 use crate::layout::mapping::Mapping;
 use crate::membership::memory::sleepers;
+use crate::sys::semaphore::Wake;
 use crate::{Error, Result};
 
 /// An announced sleeper (E4): from now on, a process that makes items (or room) wakes it. The announcement is
@@ -32,7 +33,7 @@ impl Announced {
         // The sleep withdraws the announcement, however it ends.
         self.stands = false;
         let signal = sleepers(&self.mapping, self.role).signal;
-        let woken = signal.sleep(slice)?;
+        let woken = signal.sleep(slice)? == Wake::Posted;
         if woken && counts(&self.mapping) {
             // A process that adds a token does not check for sleepers.
             signal.count_out();

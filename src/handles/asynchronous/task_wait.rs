@@ -10,6 +10,7 @@ use crate::Result;
 use crate::handles::Role;
 use crate::layout::mapping::Mapping;
 use crate::sys::clock::Deadline;
+use crate::sys::semaphore::Wake;
 use crate::wait::{Depth, Slices};
 
 /// The time between two looks at a ring whose participants poll.
@@ -70,7 +71,7 @@ impl TaskWait {
                 }
                 Poll::Ready(end) => {
                     woken = end?;
-                    self.slices.slept(woken);
+                    self.slices.slept(if woken { Wake::Posted } else { Wake::TimedOut });
                 }
             }
         }
