@@ -14,7 +14,7 @@ use crate::worker::deaths::without_close_range;
 /// A script: `$T` is `ringctl`; after `take OPTIONS`, `$token` and `$item` are what it got.
 fn script(ring: &TestName, script: &str) -> Run {
     const TAKE: &str = "take() { { read -r token; item=$(cat; echo .); } < <($C $R --hold --hold-for $$ \"$@\"); item=${item%.}; }";
-    shell(ring, &format!("{TAKE}\n{script}")).env("T", env!("CARGO_BIN_EXE_ringctl"))
+    shell(ring, &format!("{TAKE}\n{script}"))
 }
 
 fn ring(label: &str, items: &[&str]) -> TestName {

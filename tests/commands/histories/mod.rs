@@ -202,11 +202,7 @@ fn held_items_of_scripts_are_logged() {
         done
         $C $R --drain > /dev/null
     ";
-    shell(&ring, script)
-        .env("T", env!("CARGO_BIN_EXE_ringctl"))
-        .env(VARIABLE, folder.path())
-        .run()
-        .succeeds();
+    shell(&ring, script).env(VARIABLE, folder.path()).run().succeeds();
     let report = folder.is_clean();
     assert_eq!((&report["acknowledged"], &report["redelivered"]), (&4.into(), &2.into()), "{report}");
 }

@@ -53,7 +53,7 @@ impl Screen {
         let before = tcgetattr(&pair.slave).unwrap();
         let side = || Stdio::from(pair.slave.try_clone().unwrap());
         command.stdin(side()).stdout(side()).stderr(side()).env("TERM", "xterm-256color");
-        let process = Kept(command.spawn().unwrap());
+        let process = Kept::start(&mut command);
         let shown = Arc::new(Mutex::new(String::new()));
         let (mut output, seen) = (File::from(pair.master.try_clone().unwrap()), shown.clone());
         thread::spawn(move || {
