@@ -22,6 +22,7 @@ fn lines_of_one_length_go_through_a_ring_that_a_producer_makes() {
     for options in [&[][..], &["--exclusive"], &["--capacity", "4"], &["--sync", "semaphore"]] {
         let ring = TestName::new("fixed-lines");
         let sender = producer(&ring, &[&["--fixed", "8"], options].concat()).input(lines.clone()).spawn();
+        wait_until("the ring", || ring.exists());
         let out = consumer(&ring, &[]).run().succeeds().quiet();
         sender.end().succeeds().quiet();
         assert!(out.text() == lines, "{options:?}");

@@ -32,6 +32,12 @@ impl Folder {
         fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
+    /// Whether a log has such an event.
+    fn has(&self, event: &str) -> bool {
+        let has = |path: &PathBuf| fs::read_to_string(path).unwrap().contains(&format!(" {event} "));
+        self.files().iter().any(has)
+    }
+
     /// What `ringctl check` says about it.
     #[track_caller]
     fn is_clean(&self) -> Value {
