@@ -101,11 +101,21 @@ fn count_of(name: &str) -> u32 {
     })
 }
 
-/// Waits in the child. `exec` would close these descriptors now; one of them tells the parent, by its end, that `exec` has
-/// succeeded, and the parent waits for that.
+/// Waits in the child, without what `exec` would take from it: handlers of signals, and descriptors. One of these tells
+/// the parent, by its end, that `exec` has succeeded, and the parent waits for that.
 fn wait_in_child() -> std::io::Result<()> {
     /// Few processes of these tests have more.
     const DESCRIPTORS: i32 = 4096;
+    /// The last signal is `SIGRTMAX`.
+    const SIGNALS: i32 = 64;
+    for signal in 1..=SIGNALS {
+        // SAFETY: a handler replaced by the default, in a process of one thread.
+        unsafe {
+            if libc::signal(signal, libc::SIG_DFL) == libc::SIG_IGN {
+                libc::signal(signal, libc::SIG_IGN);
+            }
+        }
+    }
     for fd in 3..DESCRIPTORS {
         // SAFETY: no pointers; nothing uses these descriptors in this process any more.
         unsafe {
