@@ -134,11 +134,11 @@ const TABLE: &[(&str, u8, &str)] = &[
         "d=$(mktemp -d); cp $BUILT/ringctl $d; ln -s $BIN/producer $d; printf '#!/bin/sh\ncase \"$*\" in *--drain*) exit;; esac\nexec %s \"$@\"\n' $BIN/consumer > $d/consumer; chmod +x $d/consumer; printf '%s\n' 'key k' 'key k' 'key k' 'wait READY 2' > $T; $d/ringctl demo --script $T; c=$?; rm -r $d; exit $c",
     ),
     ("ringctl demo", 143, "ringctl demo --script <(echo wait never) & until ls /dev/shm/ringpipe-demo-$!-* > $T; do sleep 0.01; done; kill -TERM $!; wait $!"),
-    ("ringctl bench", 0, "ringctl bench --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.001"),
+    ("ringctl bench", 0, "ringctl bench --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.05"),
     (
         "ringctl bench",
         1,
-        "ringctl bench --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.001 > /dev/full",
+        "ringctl bench --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.05 > /dev/full",
     ),
     ("ringctl bench", 2, "ringctl bench --only nothing"),
     (
