@@ -223,6 +223,7 @@ impl Running {
     }
 
     pub fn signal(&self, signal: i32) {
+        late::note_signal(self.pid());
         // SAFETY: no pointers; the child is not reaped yet, so its id is its own.
         assert_eq!(unsafe { libc::kill(self.pid(), signal) }, 0);
     }

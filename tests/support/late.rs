@@ -2,7 +2,8 @@
 //!
 //! `RINGPIPE_LATE=producer` has each `producer` wait before it becomes its program, `RINGPIPE_LATE=consumer,ringctl` each of
 //! both; `consumer:odd` the first, the third … that a test starts, `consumer:even` the others. The process is
-//! there at once, with its process id, its signals and its open files: it has only not begun.
+//! there at once, with its process id, its signals and its open files: it has only not begun. A test that kills it then
+//! may pass without having tried what it is about: a line says that.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,7 +16,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::{Kept, write_script};
+use super::{Kept, report, write_script};
 
 const LATE: &str = "RINGPIPE_LATE";
 const DELAY: Duration = Duration::from_millis(300);
@@ -80,6 +81,15 @@ pub fn may_start_late(command: &mut Command) {
     if which.takes(count_of(name)) {
         // SAFETY: it makes system calls and no more, which is allowed between fork and exec.
         unsafe { command.pre_exec(wait_in_child) };
+    }
+}
+
+/// Says that a test sends a signal to a process that has not begun: it may have meant a later state.
+pub fn note_signal(pid: i32) {
+    let has_not_begun = || fs::read_link(format!("/proc/{pid}/exe")).ok() == std::env::current_exe().ok();
+    if !late_commands().is_empty() && has_not_begun() {
+        let test = std::thread::current().name().unwrap_or_default().to_string();
+        report(&format!("{LATE}: {test} sends a signal to a process that has not begun"));
     }
 }
 

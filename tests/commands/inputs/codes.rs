@@ -214,7 +214,7 @@ const TABLE: &[(&str, u8, &str)] = &[
     ),
     ("ringctl sem rm", 0, "ringctl sem rm $S"),
     ("ringctl sem rm", 3, "ringctl sem rm $S2"),
-    ("ringctl lock", 1, "ulimit -n 4; ringctl lock $N -- true"),
+    ("ringctl lock", 1, "ulimit -n 4; $BUILT/ringctl lock $N -- true"),
     ("ringctl lock", 2, "ringctl lock $N"),
     ("ringctl lock", 3, "ringctl lock $N -- $BIN/ringctl lock $N --no-wait -- true"),
     ("ringctl lock", 4, "ringctl lock $N -- $BIN/ringctl lock $N --timeout 10ms -- true"),
@@ -223,13 +223,13 @@ const TABLE: &[(&str, u8, &str)] = &[
     ("ringctl lock", 127, "ringctl lock $N -- no-such-program"),
     ("ringctl lock", 143, "ringctl lock $N -- sleep 60 & sleep 0.3; kill -TERM $!; wait $!"),
     ("ringctl barrier", 0, "ringctl barrier $N 1"),
-    ("ringctl barrier", 1, "ulimit -n 4; ringctl barrier $N 1"),
+    ("ringctl barrier", 1, "ulimit -n 4; $BUILT/ringctl barrier $N 1"),
     ("ringctl barrier", 2, "ringctl barrier $N 0"),
     ("ringctl barrier", 4, "ringctl barrier $N 2 --timeout 10ms"),
     ("ringctl barrier", 6, "ringctl barrier $R 2"),
     ("ringctl barrier", 143, "ringctl barrier $N 2 & sleep 0.3; kill -TERM $!; wait $!"),
     ("ringctl event", 0, "ringctl event $N set && ringctl event $N wait"),
-    ("ringctl event", 1, "ulimit -n 4; ringctl event $N wait"),
+    ("ringctl event", 1, "ulimit -n 4; $BUILT/ringctl event $N wait"),
     ("ringctl event", 2, "ringctl event $N set --no-wait"),
     ("ringctl event", 3, "ringctl event $N wait --no-wait"),
     ("ringctl event", 4, "ringctl event $N wait --timeout 10ms"),
@@ -333,7 +333,7 @@ fn a_command_for_each_code_ends_with_that_code() {
         let base = TestName::new("code");
         let script = format!("{}\n{}", before(line), exec_in_background(line));
         let run = Run::new("bash").args(&["-c", &script]).env("B", &base.name);
-        // A copy of a program that starts late would not find the programs beside it.
+        // What is copied, or has few descriptors, is the program itself: one that starts late is a script.
         let ended = run.env("BIN", late::programs()).env("BUILT", built).run();
         assert_eq!(ended.code, Some(i32::from(code)), "{command}: {line}\n{}", ended.stderr);
         let left: Vec<_> =
