@@ -86,7 +86,9 @@ pub fn may_start_late(command: &mut Command) {
 
 /// Says that a test sends a signal to a process that has not begun: it may have meant a later state.
 pub fn note_signal(pid: i32) {
-    let has_not_begun = || fs::read_link(format!("/proc/{pid}/exe")).ok() == std::env::current_exe().ok();
+    // Until then it is a copy of this process.
+    let line_of = |process: &str| fs::read(format!("/proc/{process}/cmdline")).ok();
+    let has_not_begun = || line_of(&pid.to_string()) == line_of("self");
     if !late_commands().is_empty() && has_not_begun() {
         let test = std::thread::current().name().unwrap_or_default().to_string();
         report(&format!("{LATE}: {test} sends a signal to a process that has not begun"));
