@@ -22,6 +22,7 @@ fn lines_of_one_length_go_through_a_ring_that_a_producer_makes() {
     for options in [&[][..], &["--exclusive"], &["--capacity", "4"], &["--sync", "semaphore"]] {
         let ring = TestName::new("fixed-lines");
         let sender = producer(&ring, &[&["--fixed", "8"], options].concat()).input(lines.clone()).spawn();
+        wait_until("the ring", || ring.exists());
         let out = consumer(&ring, &[]).run().succeeds().quiet();
         sender.end().succeeds().quiet();
         assert!(out.text() == lines, "{options:?}");
@@ -106,6 +107,8 @@ fn a_killed_producer_resumes_with_the_next_item() {
     first.signal(libc::SIGKILL);
     first.end().by_signal(libc::SIGKILL);
     let second = producer(&ring, &options).spawn();
+    // The stream is over for a consumer that finds no producer.
+    ring.wait_for(Role::Producer, Activity::WaitingForRoom);
     let out = consumer(&ring, &["--raw"]).run().succeeds();
     second.end().succeeds();
     assert_eq!(out.text(), "aaabbbcccdddeeefff");
@@ -180,7 +183,7 @@ fn answers_dead_letters_and_requeued_items_are_refused_before_an_item_is_taken()
     ringctl(&["requeue", &jobs, &target]).with_code(2).saying(&says);
     assert_eq!((jobs.ready(), target.ready(), jobs.open().peek(1)[0].attempt), (1, 0, 0));
     let script = r#"read -r token < <($C $R --hold --hold-for $$); $T fail $token --dead-letter $X; echo $?; $T release $token"#;
-    let failed = shell(&jobs, script).env("T", env!("CARGO_BIN_EXE_ringctl")).env("X", &target.name).run();
+    let failed = shell(&jobs, script).env("X", &target.name).run();
     assert_eq!(failed.succeeds().saying(&says).lines(), ["2"]);
     assert_eq!((jobs.ready(), target.ready()), (1, 0));
 }
@@ -350,7 +353,7 @@ fn a_script_holds_a_fixed_item_and_settles_it() {
         read -r line < <($C $R --hold --hold-for $$ --json); echo "$line"
         $T $verb $(echo "$line" | sed 's/.*"token":"\([^"]*\)".*/\1/')
     done"#;
-    let out = shell(&ring, script).env("T", env!("CARGO_BIN_EXE_ringctl")).run().succeeds();
+    let out = shell(&ring, script).run().succeeds();
     let told = out.json_lines();
     assert!(told.len() == 2 && told.iter().all(|one| one["producer"] == Value::Null), "{told:?}");
     let failures: Vec<_> = ring.open().peek(2).into_iter().map(|item| item.failures).collect();

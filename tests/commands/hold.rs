@@ -10,11 +10,12 @@ use std::time::Duration;
 use crate::support::users::{OWNER, Place, SECOND};
 use crate::support::*;
 use crate::worker::deaths::without_close_range;
+use ringpipe::{Activity, Role};
 
 /// A script: `$T` is `ringctl`; after `take OPTIONS`, `$token` and `$item` are what it got.
 fn script(ring: &TestName, script: &str) -> Run {
     const TAKE: &str = "take() { { read -r token; item=$(cat; echo .); } < <($C $R --hold --hold-for $$ \"$@\"); item=${item%.}; }";
-    shell(ring, &format!("{TAKE}\n{script}")).env("T", env!("CARGO_BIN_EXE_ringctl"))
+    shell(ring, &format!("{TAKE}\n{script}"))
 }
 
 fn ring(label: &str, items: &[&str]) -> TestName {
@@ -311,7 +312,7 @@ fn a_signal_while_waiting_ends_both_processes() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         let ring = TestName::ring("signal", &[]);
         let running = consumer(&ring, &["--hold"]).spawn();
-        wait_until("a holder that waits for an item", || ring.inspect()["consumers"] != 0);
+        ring.wait_for(Role::Consumer, Activity::WaitingForItems);
         running.signal(signal);
         running.end().by_signal(signal).quiet();
         assert!(holders(&ring).is_empty());

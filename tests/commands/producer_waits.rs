@@ -55,8 +55,8 @@ fn closing_ends_a_producer_that_waits_for_a_fifo_without_a_writer_or_for_a_termi
     let dir = tempfile::tempdir().unwrap();
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let terminal = nix::pty::openpty(None, None).unwrap();
-    let name = nix::unistd::ttyname(&terminal.slave).unwrap();
+    let (_terminal, side) = terminal::pair(0, 0);
+    let name = nix::unistd::ttyname(&side).unwrap();
     for path in [fifo, name] {
         let ring = TestName::made("close-fifo", &small());
         let running = producer(&ring, &[]).arg(&path).spawn();

@@ -255,7 +255,9 @@ fn a_slow_writer_of_one_slot_is_passed_and_of_several_is_waited_for() {
 #[test]
 fn blocks_of_whole_lines_are_shared_among_consumers() {
     let ring = TestName::new("blocks");
-    let receivers = [(); 2].map(|()| consumer(&ring, &["-q", "--raw"]).spawn());
+    let receivers = [(); 2].map(|()| consumer(&ring, &["--raw"]).spawn());
+    // One that comes when the other has received all finds no ring.
+    receivers.iter().for_each(|one| one.wait_for_stderr("waiting for ring"));
     producer(&ring, &["--block", "4K"]).input(seq(100_000)).run().with_code(0);
     let outputs = receivers.map(|one| one.end().with_code(0));
     assert!(outputs.iter().all(|out| out.stdout.is_empty() || out.stdout.ends_with(b"\n")));

@@ -242,11 +242,10 @@ impl Example {
     }
 
     fn shell(&self, script: &str) -> Run {
-        let built = Path::new(env!("CARGO_BIN_EXE_ringctl")).parent().unwrap();
         let path = format!(
             "{}/bin:{}:{}",
             self.dir.path().display(),
-            built.display(),
+            late::programs().display(),
             std::env::var("PATH").unwrap()
         );
         Run::new("bash").args(&["-c", script]).env("PATH", path).current_dir(self.dir.path())

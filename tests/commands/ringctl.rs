@@ -56,7 +56,7 @@ fn of_a_hundred_processes_that_create_a_ring_one_succeeds() {
     let start = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringctl"));
         command.args(["create", &name.name]).stderr(Stdio::piped());
-        Kept(command.spawn().unwrap())
+        Kept::start(&mut command)
     };
     let mut processes: Vec<Kept> = (0..100).map(|_| start()).collect();
     let codes: Vec<_> = processes.iter_mut().map(|process| process.wait().unwrap()).collect();
@@ -456,8 +456,7 @@ fn wait_ends_when_its_condition_comes_true() {
     ringctl(&["wait", &name.name, "--until", "items=3", "--timeout", "20ms"]).with_code(4);
     let (empty, consumers) = (waiting("empty"), waiting("consumers=1+"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_consumer"));
-    let consumer = command.args(["--follow", &name.name]).stdout(Stdio::null()).spawn().unwrap();
-    let _consumer = Kept(consumer);
+    let _consumer = Kept::start(command.args(["--follow", &name.name]).stdout(Stdio::null()));
     reached(consumers);
     reached(empty);
 

@@ -13,7 +13,7 @@ fn barrier(name: &str, arguments: &[&str]) -> Ended {
 fn comes(name: &TestName, number: &str) -> Kept {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringctl"));
     command.args(["barrier", name, number]).stdin(Stdio::null()).stderr(Stdio::piped());
-    Kept(command.spawn().unwrap())
+    Kept::start(&mut command)
 }
 
 /// How many live processes wait there.

@@ -18,7 +18,7 @@ fn under_way() -> (Kept, String, Vec<u32>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringctl"));
     command.args(["bench", "--only=throughput", "--size=64", "-p2", "-c1", "--seconds=60", "--rounds=1"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let process = Kept(command.spawn().unwrap());
+    let process = Kept::start(&mut command);
     let pid = process.0.id();
     wait_until("the bench has its ring", || !rings_of("bench", pid).is_empty());
     let ring = rings_of("bench", pid).remove(0);

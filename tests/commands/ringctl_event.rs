@@ -13,7 +13,7 @@ fn event(name: &str, arguments: &[&str]) -> Ended {
 fn waits(name: &TestName) -> Kept {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringctl"));
     command.args(["event", name, "wait"]).stdin(Stdio::null()).stderr(Stdio::piped());
-    let process = Kept(command.spawn().unwrap());
+    let process = Kept::start(&mut command);
     let (maps, path) = (format!("/proc/{}/maps", process.pid()), name.path());
     wait_until("it has the event", || {
         std::fs::read_to_string(&maps).is_ok_and(|maps| maps.contains(path.to_str().unwrap()))

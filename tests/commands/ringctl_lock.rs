@@ -50,7 +50,7 @@ impl Place {
     /// a group.
     fn holder(&self, script: &str) -> (Kept, u32) {
         let mut command = self.command(&format!("echo $$ > new; mv new pid; {script}"));
-        let process = Kept(command.process_group(0).spawn().unwrap());
+        let process = Kept::start(command.process_group(0));
         wait_until("the command runs", || self.file("pid").exists());
         let pid = self.read("pid").trim().parse().unwrap();
         fs::remove_file(self.file("pid")).unwrap();
@@ -95,7 +95,7 @@ fn a_command_that_is_ended_by_a_signal_gives_128_and_its_number() {
     lock(&place.name, &["-q", "--", "true"]).succeeds();
     // A shell must see these as signals.
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        let status = Kept(place.command(&format!("kill -{signal} $$")).spawn().unwrap()).ended();
+        let status = Kept::start(&mut place.command(&format!("kill -{signal} $$"))).ended();
         assert_eq!(status.signal(), Some(signal));
     }
     lock(&place.name, &["-q", "--", "true"]).succeeds();
@@ -146,7 +146,7 @@ fn fifty_processes_at_once_lose_no_count() {
     let place = Place::new("fifty");
     fs::write(place.file("count"), "0\n").unwrap();
     let script = "read n < count; echo $((n + 1)) > next; mv next count";
-    let mut all: Vec<Kept> = (0..50).map(|_| Kept(place.command(script).spawn().unwrap())).collect();
+    let mut all: Vec<Kept> = (0..50).map(|_| Kept::start(&mut place.command(script))).collect();
     assert!(all.iter_mut().all(|process| process.wait() == Some(0)));
     assert_eq!(place.read("count"), "50\n");
     assert!(!place.name.exists());
@@ -205,7 +205,7 @@ fn an_interrupt_at_any_moment_of_the_start_ends_it() {
     use std::os::unix::process::ExitStatusExt;
     let place = Place::new("early");
     for round in 0..100 {
-        let mut process = Kept(place.command("exec sleep 1000").spawn().unwrap());
+        let mut process = Kept::start(&mut place.command("exec sleep 1000"));
         std::thread::sleep(std::time::Duration::from_micros(round * 150));
         process.signal(Signal::SIGINT);
         assert_eq!(process.ended().signal(), Some(libc::SIGINT), "round {round}");
@@ -266,7 +266,7 @@ fn on_terminal(terminal: &Terminal, command: &mut Command) -> Kept {
             Ok(())
         });
     }
-    Kept(command.spawn().unwrap())
+    Kept::start(command)
 }
 
 /// As one that asks for a password does.

@@ -151,7 +151,7 @@ fn a_consumer_that_loses_an_item_is_detected() {
 fn an_interrupted_run_ends_by_its_signal_and_leaves_nothing() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringctl"));
     command.args(["run", "-p2", "-c2"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut process = Kept(command.spawn().unwrap());
+    let mut process = Kept::start(&mut command);
     let pid = process.0.id();
     wait_until("the run has its ring", || rings_of("run", pid).len() == 1);
     process.signal(Signal::SIGINT);
@@ -164,7 +164,7 @@ fn a_killed_run_leaves_no_process_behind() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringctl"));
     let mut run = command.args(["run", "-p", "2", "-c", "2"]).stdin(Stdio::piped()).stdout(Stdio::null());
     run = run.stderr(Stdio::null());
-    let mut run = Kept(run.spawn().unwrap());
+    let mut run = Kept::start(run);
     let pid = run.0.id();
     wait_until("the run has its workers", || children_of(pid).len() == 4);
     let children = children_of(pid);

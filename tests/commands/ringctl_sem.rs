@@ -38,7 +38,7 @@ fn sem(arguments: &[&str]) -> Ended {
 fn waiter(name: &TestName) -> Kept {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringctl"));
     command.args(["sem", "wait", name]).stdin(Stdio::null()).stderr(Stdio::piped());
-    let process = Kept(command.spawn().unwrap());
+    let process = Kept::start(&mut command);
     let comm = format!("/proc/{}/comm", process.0.id());
     let maps = format!("/proc/{}/maps", process.0.id());
     let path = name.path();
@@ -261,7 +261,7 @@ fn a_closed_standard_output_loses_no_token() {
     let name = made("pipe", &[]);
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringctl"));
     command.args(["sem", "value", &name]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = Kept(command.spawn().unwrap());
+    let mut process = Kept::start(&mut command);
     drop(process.0.stdout.take());
     let mut said = String::new();
     process.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();

@@ -1,11 +1,9 @@
 //! What reaches a terminal: nothing that a name or an item could steer it with.
 
-use std::fs::File;
 use std::io::Read;
 use std::thread;
 
 use crate::support::*;
-use nix::pty::openpty;
 use ringpipe::RingOptions;
 
 /// Escape sequences by ESC and by C1, a title, and a change of direction.
@@ -17,15 +15,15 @@ fn ringctl(args: &[&str]) -> Run {
 
 /// All that the process writes to its terminal, which its standard output and error are, or the latter alone.
 fn on_terminal(run: Run, output: bool) -> String {
-    let pair = openpty(None, None).unwrap();
-    let mut run = run.env("NO_COLOR", "1").env("TERM", "xterm").stderr(pair.slave.try_clone().unwrap());
+    let (mut master, slave) = terminal::pair(0, 0);
+    let mut run = run.env("NO_COLOR", "1").env("TERM", "xterm").stderr(slave.try_clone().unwrap());
     if output {
-        run = run.stdout(pair.slave.try_clone().unwrap());
+        run = run.stdout(slave.try_clone().unwrap());
     }
     let mut running = run.spawn();
-    drop(pair.slave);
+    drop(slave);
     let reader = thread::spawn(move || {
-        let (mut master, mut seen, mut buffer) = (File::from(pair.master), Vec::new(), [0; 4096]);
+        let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
         // The end is an error: no process has the other side any more.
         while let Ok(read @ 1..) = master.read(&mut buffer) {
             seen.extend_from_slice(&buffer[..read]);

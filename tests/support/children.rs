@@ -55,6 +55,8 @@ pub struct Kept(pub Child);
 
 impl Kept {
     pub fn signal(&self, which: Signal) {
+        #[cfg(feature = "cli")]
+        super::late::note_signal(self.0.id() as i32);
         signal::kill(self.pid(), which).expect("the child is not reaped yet");
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::{TestName, wait_until, watchdog};
+use super::{TestName, late, wait_until, watchdog};
 use nix::sys::resource::{Resource, setrlimit};
 
 /// A command to be run, in a process group of its own, that dies with the test.
@@ -29,10 +29,11 @@ pub fn consumer(ring: &TestName, args: &[&str]) -> Run {
     Run::new(env!("CARGO_BIN_EXE_consumer")).arg(&ring.name).args(args)
 }
 
-/// A shell script; `$P` and `$C` are the commands, `$R` the ring.
+/// A shell script; `$P`, `$C` and `$T` are producer, consumer and ringctl, `$R` the ring.
 pub fn shell(ring: &TestName, script: &str) -> Run {
     let mut run = Run::new("bash").args(&["-c", script]);
-    run.command.env("P", env!("CARGO_BIN_EXE_producer")).env("C", env!("CARGO_BIN_EXE_consumer"));
+    let program = |name| late::programs().join(name);
+    run.command.env("P", program("producer")).env("C", program("consumer")).env("T", program("ringctl"));
     run.command.env("R", &ring.name);
     run
 }
@@ -150,6 +151,7 @@ impl Run {
     }
 
     pub fn spawn(mut self) -> Running {
+        late::may_start_late(&mut self.command);
         let mut child = self.command.spawn().unwrap();
         // It has copies of what its outputs go to, and no end is seen while they are open.
         self.command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -221,6 +223,7 @@ impl Running {
     }
 
     pub fn signal(&self, signal: i32) {
+        late::note_signal(self.pid());
         // SAFETY: no pointers; the child is not reaped yet, so its id is its own.
         assert_eq!(unsafe { libc::kill(self.pid(), signal) }, 0);
     }

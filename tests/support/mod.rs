@@ -8,6 +8,8 @@ mod children;
 #[cfg(feature = "cli")]
 mod commands;
 mod disciplines;
+#[cfg(feature = "cli")]
+pub mod late;
 mod names;
 #[cfg(feature = "cli")]
 pub mod namespace;

@@ -95,14 +95,15 @@ impl TestName {
         items.iter().for_each(|item| producer.send(item.as_bytes()).unwrap());
     }
 
-    /// Waits until a participant of this role does this.
+    /// Waits until a live participant of this role does this.
     pub fn wait_for(&self, role: Role, activity: Activity) -> ParticipantInfo {
         // Of whatever user the ring is.
         let name = RingName::parse(&format!("/{}", self.name)).unwrap();
         let mut found = None;
         wait_until(&format!("a {role} that is {activity:?}"), || {
             let participants = Ring::observe(&name).map(|ring| ring.participants()).unwrap_or_default();
-            found = participants.into_iter().find(|one| one.role == role && one.activity == activity);
+            let mut live = participants.into_iter().filter(|one| one.liveness != Liveness::Dead);
+            found = live.find(|one| one.role == role && one.activity == activity);
             found.is_some()
         });
         found.unwrap()

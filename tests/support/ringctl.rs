@@ -40,7 +40,7 @@ impl TestName {
 pub fn consumer_that_holds(name: &TestName) -> Kept {
     let mut command = Command::new(env!("CARGO_BIN_EXE_consumer"));
     command.arg(&name.name).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let process = Kept(command.spawn().unwrap());
+    let process = Kept::start(&mut command);
     wait_until("an item is held", || !name.inspect()["held"].as_array().unwrap().is_empty());
     process
 }
@@ -49,7 +49,7 @@ pub fn consumer_that_holds(name: &TestName) -> Kept {
 pub fn idle_producer(name: &TestName) -> Kept {
     let mut command = Command::new(env!("CARGO_BIN_EXE_producer"));
     command.args(["--no-create", name]).stdin(Stdio::piped()).stderr(Stdio::null());
-    Kept(command.spawn().unwrap())
+    Kept::start(&mut command)
 }
 
 /// The rings that `ringctl VERB`, running as `pid`, has made for itself.

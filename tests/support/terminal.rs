@@ -2,14 +2,32 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use nix::pty::{Winsize, openpty};
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 
 use super::wait_until;
+
+/// A new terminal: the side that shows it, and the one that processes have. A process that another test starts does not
+/// inherit them, as it would from `openpty`: it would keep the terminal open, or lack a descriptor.
+pub fn pair(rows: u16, columns: u16) -> (File, OwnedFd) {
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the pointer is to such a value as this request reads.
+    let sized = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    assert_eq!(sized, 0);
+    let name = ptsname_r(&master).unwrap();
+    let side = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(name).unwrap();
+    (OwnedFd::from(master).into(), side.into())
+}
 
 pub struct Terminal {
     /// The side that processes have.
@@ -21,10 +39,9 @@ pub struct Terminal {
 impl Terminal {
     /// One with this number of columns.
     pub fn new(columns: u16) -> Self {
-        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(&size, None).unwrap();
+        let (master, side) = pair(24, columns);
         let shown = Arc::new(Mutex::new(Vec::new()));
-        let (mut output, seen) = (File::from(pair.master), Arc::clone(&shown));
+        let (mut output, seen) = (master, Arc::clone(&shown));
         let keys = output.try_clone().unwrap();
         thread::spawn(move || {
             let mut bytes = [0; 4096];
@@ -32,7 +49,7 @@ impl Terminal {
                 seen.lock().unwrap().extend_from_slice(&bytes[..n]);
             }
         });
-        Terminal { side: pair.slave, keys, shown }
+        Terminal { side, keys, shown }
     }
 
     /// For a standard input or output.

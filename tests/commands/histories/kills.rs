@@ -43,8 +43,9 @@ fn start(form: Form, ring: &TestName, folder: &Folder, random: &mut Random) -> R
     run.spawn()
 }
 
-/// Kills these processes of a ring again and again; then lets the rest be received, and checks the history.
-fn killed_at_random(label: &str, options: &RingOptions, forms: &[Form], last: &[&str]) -> Value {
+/// Kills these processes of a ring again and again, until this event was logged, too; then lets the rest be received, and
+/// checks the history.
+fn killed_at_random(label: &str, options: &RingOptions, forms: &[Form], last: &[&str], event: &str) -> Value {
     let (ring, folder) = (TestName::made(label, options), Folder::new());
     let mut random = Random::new(seed());
     let mut running: Vec<Running> =
@@ -58,6 +59,8 @@ fn killed_at_random(label: &str, options: &RingOptions, forms: &[Form], last: &[
         running[n].ended();
         running[n] = start(forms[n], &ring, &folder, &mut random);
     }
+    // The processes that ran so far may have been killed before they did anything.
+    wait_until("such an event", || folder.has(event));
     for process in &mut running {
         if process.is_running() {
             process.signal(SIGKILL);
@@ -86,7 +89,7 @@ fn lines_through_files_and_pipes() {
         receives(&["--ack", "write"], true),
         receives(&[], false),
     ];
-    killed_at_random("lines", &small(), &forms, &[]);
+    killed_at_random("lines", &small(), &forms, &[], "sent");
 }
 
 #[test]
@@ -98,19 +101,19 @@ fn pieces_of_a_stream() {
         receives(&["--raw"], true),
         receives(&["--raw"], false),
     ];
-    killed_at_random("pieces", &options, &forms, &["--raw"]);
+    killed_at_random("pieces", &options, &forms, &["--raw"], "sent");
 }
 
 #[test]
 fn an_exclusive_ring() {
-    killed_at_random("exclusive", &small().exclusive(true), &[sends(&[]), receives(&[], true)], &[]);
+    killed_at_random("exclusive", &small().exclusive(true), &[sends(&[]), receives(&[], true)], &[], "sent");
 }
 
 #[test]
 fn a_turn_taking_discipline() {
     let discipline = *ringpipe::Discipline::ALL.iter().find(|one| one.takes_turns()).unwrap();
     let forms = [sends(&[]), sends(&[]), receives(&[], true), receives(&[], false)];
-    killed_at_random("turns", &small().sync(discipline), &forms, &[]);
+    killed_at_random("turns", &small().sync(discipline), &forms, &[], "sent");
 }
 
 #[test]
@@ -121,7 +124,7 @@ fn producers_that_drop_the_oldest_items() {
         receives(&["--rate", "2000"], false),
         receives(&["--rate", "2000"], true),
     ];
-    let told = killed_at_random("oldest", &small(), &forms, &[]);
+    let told = killed_at_random("oldest", &small(), &forms, &[], "dropped");
     assert!(told["dropped"].as_u64() > Some(0), "{told}");
 }
 
@@ -133,7 +136,7 @@ fn producers_that_drop_the_newest_items_or_do_not_wait() {
         sends(&["--timeout", "1ms"]),
         receives(&["--rate", "2000"], false),
     ];
-    let told = killed_at_random("newest", &small(), &forms, &[]);
+    let told = killed_at_random("newest", &small(), &forms, &[], "refused");
     assert!(told["refused"].as_u64() > Some(0), "{told}");
 }
 
@@ -145,5 +148,5 @@ fn workers_and_coprocesses() {
         receives(&["-j", "2", "--prefetch", "2", "--coprocess", "--", "sed", "-u", "s/.*/ok/"], false),
         receives(&["--max-items", "8", "--", "cat"], true),
     ];
-    killed_at_random("workers", &small(), &forms, &[]);
+    killed_at_random("workers", &small(), &forms, &[], "sent");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::inputs::commands::{Leaf, leaves};
-use crate::support::{Run, TestName};
+use crate::support::{Run, TestName, late};
 
 /// What reaches each code, as a line of bash. `$R` is a ring of 8 slots with the items one and two, `$N` stands for
 /// nothing, `$X` is closed, `$J` is junk that looks like a ring, `$E` is an empty ring, `$S` a semaphore without tokens;
@@ -112,7 +112,7 @@ const TABLE: &[(&str, u8, &str)] = &[
     (
         "ringctl run",
         10,
-        "d=$(mktemp -d); cp $BIN/ringctl $d; ln -s $BIN/producer $d; printf '#!/bin/sh\\n%s \"$@\" | tail -n +2\\n' $BIN/consumer > $d/consumer; chmod +x $d/consumer; $d/ringctl run --lines 999 -p 1 -c 1; c=$?; rm -r $d; exit $c",
+        "d=$(mktemp -d); cp $BUILT/ringctl $d; ln -s $BIN/producer $d; printf '#!/bin/sh\\n%s \"$@\" | tail -n +2\\n' $BIN/consumer > $d/consumer; chmod +x $d/consumer; $d/ringctl run --lines 999 -p 1 -c 1; c=$?; rm -r $d; exit $c",
     ),
     ("ringctl run", 143, "ringctl run < $F & sleep 0.3; kill -TERM $!; wait $!"),
     ("ringctl demo", 0, "ringctl demo --script /dev/null"),
@@ -131,14 +131,14 @@ const TABLE: &[(&str, u8, &str)] = &[
     (
         "ringctl demo",
         10,
-        "d=$(mktemp -d); cp $BIN/ringctl $d; ln -s $BIN/producer $d; printf '#!/bin/sh\ncase \"$*\" in *--drain*) exit;; esac\nexec %s \"$@\"\n' $BIN/consumer > $d/consumer; chmod +x $d/consumer; printf '%s\n' 'key k' 'key k' 'key k' 'wait READY 2' > $T; $d/ringctl demo --script $T; c=$?; rm -r $d; exit $c",
+        "d=$(mktemp -d); cp $BUILT/ringctl $d; ln -s $BIN/producer $d; printf '#!/bin/sh\ncase \"$*\" in *--drain*) exit;; esac\nexec %s \"$@\"\n' $BIN/consumer > $d/consumer; chmod +x $d/consumer; printf '%s\n' 'key k' 'key k' 'key k' 'wait READY 2' > $T; $d/ringctl demo --script $T; c=$?; rm -r $d; exit $c",
     ),
     ("ringctl demo", 143, "ringctl demo --script <(echo wait never) & until ls /dev/shm/ringpipe-demo-$!-* > $T; do sleep 0.01; done; kill -TERM $!; wait $!"),
-    ("ringctl bench", 0, "ringctl bench --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.001"),
+    ("ringctl bench", 0, "ringctl bench --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.05"),
     (
         "ringctl bench",
         1,
-        "ringctl bench --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.001 > /dev/full",
+        "ringctl bench --only throughput --size 8 -p 1 -c 1 --rounds 1 --seconds 0.05 > /dev/full",
     ),
     ("ringctl bench", 2, "ringctl bench --only nothing"),
     (
@@ -214,7 +214,7 @@ const TABLE: &[(&str, u8, &str)] = &[
     ),
     ("ringctl sem rm", 0, "ringctl sem rm $S"),
     ("ringctl sem rm", 3, "ringctl sem rm $S2"),
-    ("ringctl lock", 1, "ulimit -n 4; ringctl lock $N -- true"),
+    ("ringctl lock", 1, "ulimit -n 4; $BUILT/ringctl lock $N -- true"),
     ("ringctl lock", 2, "ringctl lock $N"),
     ("ringctl lock", 3, "ringctl lock $N -- $BIN/ringctl lock $N --no-wait -- true"),
     ("ringctl lock", 4, "ringctl lock $N -- $BIN/ringctl lock $N --timeout 10ms -- true"),
@@ -223,13 +223,13 @@ const TABLE: &[(&str, u8, &str)] = &[
     ("ringctl lock", 127, "ringctl lock $N -- no-such-program"),
     ("ringctl lock", 143, "ringctl lock $N -- sleep 60 & sleep 0.3; kill -TERM $!; wait $!"),
     ("ringctl barrier", 0, "ringctl barrier $N 1"),
-    ("ringctl barrier", 1, "ulimit -n 4; ringctl barrier $N 1"),
+    ("ringctl barrier", 1, "ulimit -n 4; $BUILT/ringctl barrier $N 1"),
     ("ringctl barrier", 2, "ringctl barrier $N 0"),
     ("ringctl barrier", 4, "ringctl barrier $N 2 --timeout 10ms"),
     ("ringctl barrier", 6, "ringctl barrier $R 2"),
     ("ringctl barrier", 143, "ringctl barrier $N 2 & sleep 0.3; kill -TERM $!; wait $!"),
     ("ringctl event", 0, "ringctl event $N set && ringctl event $N wait"),
-    ("ringctl event", 1, "ulimit -n 4; ringctl event $N wait"),
+    ("ringctl event", 1, "ulimit -n 4; $BUILT/ringctl event $N wait"),
     ("ringctl event", 2, "ringctl event $N set --no-wait"),
     ("ringctl event", 3, "ringctl event $N wait --no-wait"),
     ("ringctl event", 4, "ringctl event $N wait --timeout 10ms"),
@@ -328,12 +328,13 @@ fn before(line: &str) -> String {
 
 #[test]
 fn a_command_for_each_code_ends_with_that_code() {
-    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_ringctl")).parent().unwrap();
+    let built = std::path::Path::new(env!("CARGO_BIN_EXE_ringctl")).parent().unwrap();
     for &(command, code, line) in TABLE {
         let base = TestName::new("code");
         let script = format!("{}\n{}", before(line), exec_in_background(line));
-        let run = Run::new("bash").args(&["-c", &script]).env("B", &base.name).env("BIN", bin);
-        let ended = run.run();
+        let run = Run::new("bash").args(&["-c", &script]).env("B", &base.name);
+        // What is copied, or has few descriptors, is the program itself: one that starts late is a script.
+        let ended = run.env("BIN", late::programs()).env("BUILT", built).run();
         assert_eq!(ended.code, Some(i32::from(code)), "{command}: {line}\n{}", ended.stderr);
         let left: Vec<_> =
             std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::inputs::commands::{Leaf, good_values, leaves, listed_values, spelled, value_name, with_value};
 use crate::inputs::verdict::{CODES, is_orderly};
-use crate::support::{Run, namespace, scale, wait_until};
+use crate::support::{Run, late, namespace, scale, wait_until};
 
 /// How many are tried, unless RINGPIPE_INPUTS says.
 const SHARE: u64 = 120;
@@ -38,7 +38,7 @@ fn random_command_lines_end_in_a_documented_way() {
         let call = format!("seed {seed}: {} {arguments:?}", leaf.name());
         let mut process = leaf.run(&arguments).current_dir(folder.path()).spawn();
         let start = Instant::now();
-        while process.is_running() && start.elapsed() < PATIENCE {
+        while process.is_running() && start.elapsed() < PATIENCE + late::allowance() {
             std::thread::sleep(Duration::from_millis(1));
         }
         if process.is_running() {

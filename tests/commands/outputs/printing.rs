@@ -1,14 +1,13 @@
 //! Every command that prints, with each kind of output that takes nothing.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Stdio;
 
 use ringpipe::RingOptions;
 
 use crate::inputs::commands::leaves;
 use crate::support::scale::Share;
-use crate::support::{Ended, Run, TestName, close_reader, consumer, file, namespace, producer};
+use crate::support::{Ended, Run, TestName, close_reader, consumer, file, late, namespace, producer};
 
 /// What prints, as a line of bash: `$R` is a ring with two items, `$N` stands for nothing, `$S` is a semaphore.
 const PRINTING: &[(&str, &str)] = &[
@@ -90,10 +89,9 @@ fn run(line: &str, redirection: &str) -> Ended {
 }
 
 fn run_to(line: &str, redirection: &str, stdout: Option<Stdio>) -> Ended {
-    let bin = Path::new(env!("CARGO_BIN_EXE_ringctl")).parent().unwrap();
     let base = TestName::new("print");
     let script = format!("{BEFORE} $BIN/{line} {redirection}; exit $?");
-    let mut run = Run::new("bash").args(&["-c", &script]).env("B", &base.name).env("BIN", bin);
+    let mut run = Run::new("bash").args(&["-c", &script]).env("B", &base.name).env("BIN", late::programs());
     if let Some(stdout) = stdout {
         run = run.stdout(stdout);
     }

@@ -127,7 +127,7 @@ fn a_recording_that_cannot_be_written_does_not_hide_the_result() {
     let demo = Demo::new();
     let file = demo.recording();
     let arguments = ["--record", file.to_str().unwrap()];
-    let steps = ["wait 4 consumers came", "frame 1s"];
+    let steps = ["wait lost 1", "frame 1s"];
     let running = demo.script(&steps, &arguments).spawn();
     let pid = running.pid();
     wait_until("a ring", || !rings(pid).is_empty());

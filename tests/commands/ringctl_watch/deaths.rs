@@ -32,7 +32,7 @@ fn a_killed_consumer_and_the_redelivery_of_its_item_are_shown() {
 fn consumer_that(name: &TestName, output: Stdio) -> Kept {
     let mut command = Command::new(env!("CARGO_BIN_EXE_consumer"));
     command.arg(&name.name).stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
-    Kept(command.spawn().unwrap())
+    Kept::start(&mut command)
 }
 
 /// A ring with these lines in it, and a watch of it.

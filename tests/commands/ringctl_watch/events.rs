@@ -65,7 +65,7 @@ fn a_paced_run_is_shown_with_the_right_slots_in_order() {
     watch.tells(&format!("ring {:?}: 64 slots, 0 in use; 0 items waiting, 0 held", name.name));
     let mut consumer = Command::new(env!("CARGO_BIN_EXE_consumer"));
     consumer.args(["--rate", "100", &name.name]).stdin(Stdio::null()).stdout(Stdio::null());
-    let mut consumer = Kept(consumer.spawn().unwrap());
+    let mut consumer = Kept::start(&mut consumer);
     let mut producer = Command::new(env!("CARGO_BIN_EXE_producer"));
     producer.args(["--rate", "200", &name.name]);
     let input: String = (0..ITEMS).map(|n| format!("line {n}\n")).collect();
@@ -105,7 +105,7 @@ fn processes_that_wait_for_room_or_items_are_shown() {
     watch.tells(&format!("ring {:?}: 2 slots, 0 in use; 0 items waiting, 0 held", name.name));
     let mut consumer = Command::new(env!("CARGO_BIN_EXE_consumer"));
     consumer.arg(&name.name).stdin(Stdio::null()).stdout(Stdio::null());
-    let mut consumer = Kept(consumer.spawn().unwrap());
+    let mut consumer = Kept::start(&mut consumer);
     watch.tells(&format!("consumer {} waits for an item: all 2 slots are free", consumer.0.id()));
     consumer.kill();
     let mut producer = idle_producer(&name);

@@ -26,7 +26,7 @@ impl Watch {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringctl"));
         command.args(["watch", &name.name]).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = Kept(command.spawn().unwrap());
+        let mut process = Kept::start(&mut command);
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (stdout, seen) = (process.0.stdout.take().unwrap(), lines.clone());
         thread::spawn(move || {

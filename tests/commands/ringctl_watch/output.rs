@@ -89,12 +89,12 @@ fn a_closed_output_is_a_clean_stop_and_a_full_one_is_not() {
     let name = TestName::ring("watch-output", &["--capacity", "4"]);
     let mut watch = Command::new(env!("CARGO_BIN_EXE_ringctl"));
     watch.args(["watch", &name.name, "--interval", "1ms"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut watch = Kept(watch.spawn().unwrap());
+    let mut watch = Kept::start(&mut watch);
     // Nothing more happens in the ring: that the reader has left is noticed without a write.
     drop(watch.0.stdout.take());
     assert_eq!(watch.wait(), Some(0));
     let mut full = Command::new(env!("CARGO_BIN_EXE_ringctl"));
     full.args(["watch", &name.name, "--events"]).stdout(File::create("/dev/full").unwrap());
-    let mut full = Kept(full.stderr(Stdio::piped()).spawn().unwrap());
+    let mut full = Kept::start(full.stderr(Stdio::piped()));
     assert_eq!(full.wait(), Some(1));
 }

@@ -15,7 +15,6 @@ use std::{
 };
 
 use nix::{
-    pty::{Winsize, openpty},
     sys::{
         signal::{Signal, kill},
         termios::{LocalFlags, Termios, tcgetattr},
@@ -48,21 +47,20 @@ impl Screen {
 
     /// A command on a terminal of its own.
     fn of(mut command: Command) -> Self {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(&size, None).unwrap();
-        let before = tcgetattr(&pair.slave).unwrap();
-        let side = || Stdio::from(pair.slave.try_clone().unwrap());
+        let (master, terminal) = terminal::pair(24, 80);
+        let before = tcgetattr(&terminal).unwrap();
+        let side = || Stdio::from(terminal.try_clone().unwrap());
         command.stdin(side()).stdout(side()).stderr(side()).env("TERM", "xterm-256color");
-        let process = Kept(command.spawn().unwrap());
+        let process = Kept::start(&mut command);
         let shown = Arc::new(Mutex::new(String::new()));
-        let (mut output, seen) = (File::from(pair.master.try_clone().unwrap()), shown.clone());
+        let (mut output, seen) = (master.try_clone().unwrap(), shown.clone());
         thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(n) = output.read(&mut bytes) {
                 seen.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..n]));
             }
         });
-        Screen { process, keys: File::from(pair.master), terminal: pair.slave, shown, before }
+        Screen { process, keys: master, terminal, shown, before }
     }
 
     #[track_caller]
