@@ -1,5 +1,8 @@
 //! What cannot be had over a server says so in one line, and secrets stay secret.
 
+use serde_json::{Value, json};
+
+use crate::raw;
 use crate::server::{Server, consumer, free_port, name_at, producer};
 use crate::support::wait_until;
 
@@ -45,6 +48,59 @@ fn a_stream_of_other_settings_is_refused() {
     ended.saying("its retention is Limits; expected WorkQueue");
     let ended = producer(&jobs, &["--capacity", "7", "--item", "y"]).run().succeeds();
     ended.saying("exists with 5 slots: --capacity 7 has no effect");
+}
+
+/// Makes the stream again with each of these settings, which other tools allow, and lets a producer open it.
+fn refused(of_stream: &[(Value, &str)], of_consumer: &[(Value, &str)]) {
+    let Some(server) = Server::start() else { return };
+    let (port, jobs, none) = (server.port(), server.name("jobs"), json!({}));
+    producer(&jobs, &["--item", "x"]).run().succeeds();
+    let [stream, consumer] = raw::configs(port, "jobs");
+    raw::make_again(port, "jobs", &stream, &consumer);
+    producer(&jobs, &["--item", "x"]).run().succeeds();
+    let of_stream = of_stream.iter().map(|(changes, words)| (changes, &none, words));
+    let of_consumer = of_consumer.iter().map(|(changes, words)| (&none, changes, words));
+    for (in_stream, in_consumer, words) in of_stream.chain(of_consumer) {
+        let changed = (raw::changed(&stream, in_stream), raw::changed(&consumer, in_consumer));
+        raw::make_again(port, "jobs", &changed.0, &changed.1);
+        let ended = producer(&jobs, &["--item", "x"]).run().with_code(6);
+        let first = ended.stderr.lines().next().unwrap();
+        assert!(first.contains(words) && first.contains("; expected "), "{words}: {first}");
+    }
+}
+
+#[test]
+fn a_stream_whose_items_would_not_stay_is_refused() {
+    let second: u64 = 1_000_000_000;
+    refused(
+        &[
+            (json!({"max_msgs_per_subject": 3}), "max_msgs_per_subject"),
+            (json!({"storage": "memory"}), "storage"),
+            (json!({"duplicate_window": second}), "duplicate_window"),
+            (json!({"sources": [{"name": "KV_ringpipe-live-jobs"}]}), "sources"),
+            (json!({"republish": {"src": "ringpipe.jobs", "dest": "copies"}}), "republish"),
+            (json!({"allow_rollup_hdrs": true}), "allow_rollup_hdrs"),
+            (json!({"max_age": 3600 * second}), "max_age"),
+            (json!({"max_bytes": 100_000_000}), "max_bytes"),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn a_consumer_that_would_not_deliver_all_is_refused() {
+    refused(
+        &[],
+        &[
+            (json!({"headers_only": true}), "headers_only"),
+            (json!({"filter_subject": "ringpipe.jobs"}), "filter_subject"),
+            (json!({"max_ack_pending": 10}), "max_ack_pending"),
+            (json!({"max_deliver": 5}), "max_deliver"),
+            (json!({"max_batch": 5}), "max_batch"),
+            (json!({"mem_storage": true}), "mem_storage"),
+            (json!({"backoff": [1_000_000_000_u64]}), "backoff"),
+        ],
+    );
 }
 
 #[test]

@@ -50,8 +50,16 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let more: Vec<String> = more.iter().map(|arg| arg.to_string()).collect();
-        let process = launch(&program, port, &folder, &more);
+        let process = launch(&program, port, Some(&folder), &more);
         Some(Server { process, port, program, folder, more })
+    }
+
+    /// A server without JetStream.
+    pub fn start_plain() -> Option<Self> {
+        let mut server = Self::start()?;
+        server.kill();
+        server.process = launch(&server.program, server.port, None, &[]);
+        Some(server)
     }
 
     /// The name of a stream of this server.
@@ -69,7 +77,7 @@ impl Server {
 
     /// Starts it again, on the same port and with the same store.
     pub fn restart(&mut self) {
-        self.process = launch(&self.program, self.port, &self.folder, &self.more);
+        self.process = launch(&self.program, self.port, Some(&self.folder), &self.more);
     }
 }
 
@@ -77,9 +85,13 @@ pub fn name_at(port: u16, stream: &str) -> String {
     format!("nats://127.0.0.1:{port}/{stream}")
 }
 
-fn launch(program: &PathBuf, port: u16, folder: &tempfile::TempDir, more: &[String]) -> Kept {
+/// With a folder for its items, the server has JetStream.
+fn launch(program: &PathBuf, port: u16, folder: Option<&tempfile::TempDir>, more: &[String]) -> Kept {
     let mut command = Command::new(program);
-    command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(folder.path()).args(more);
+    command.args(["-a", "127.0.0.1", "-p", &port.to_string()]).args(more);
+    if let Some(folder) = folder {
+        command.args(["-js", "-sd"]).arg(folder.path());
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     // SAFETY: prctl may be called between fork and exec.
     unsafe {

@@ -206,7 +206,7 @@ pub trait Observe {
     fn gauge(&self) -> impl Fn() -> Option<Fill> + Send + 'static;
 
     /// Why it accepts no item now, if not because it is full.
-    fn refusal_reason(&self) -> Option<&'static str> {
+    fn refusal_reason(&self) -> Option<String> {
         None
     }
 

@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 use async_nats::jetstream::kv::Operation;
 use futures_util::StreamExt;
 
-use super::link::{Link, code_of};
+use super::link::{Link, is_said};
 use super::members::{BEAT, DEAD_AFTER, Sign};
-use super::receive::key;
+use super::received::key;
 use super::send::KEY;
-use super::state::{Buckets, NOT_FOUND, bucket_names};
+use super::state::{Buckets, NOT_FOUND, Record, bucket_names};
 use super::stream::{CONSUMER, Found, find, make};
-use super::{ask, connect};
+use super::{Limit, ask, connect};
 use crate::cli::common::exit::Failure;
 use crate::cli::common::report::Reporter;
 use crate::cli::common::stream_name::StreamName;
@@ -98,11 +98,13 @@ impl Admin {
     /// # Errors
     /// It exists already, or the server refuses it.
     pub fn create(&self, capacity: u64, producers: u64) -> Result<Found, Failure> {
-        let made = ask(&self.link, async {
-            if find(&self.link, &self.name).await?.is_some() {
+        let record = Record::new(producers);
+        let made = ask(&self.link, Limit::of(Patience::None), || async {
+            // An attempt whose answer was lost may have made it.
+            if find(&self.link, &self.name).await?.is_some_and(|found| found.record.id != record.id) {
                 return Err(Error::Exists(self.name.as_str().into()));
             }
-            match make(&self.link, &self.name, capacity, producers).await? {
+            match make(&self.link, &self.name, capacity, &record).await? {
                 (found, true) => Ok(found),
                 (_, false) => Err(Error::Exists(self.name.as_str().into())),
             }
@@ -115,7 +117,7 @@ impl Admin {
     /// # Errors
     /// The server does not answer, or has another kind of stream of this name.
     pub fn look(&self) -> Result<Option<Look>, Failure> {
-        ask(&self.link, self.look_now()).map_err(|error| self.failed(&error))
+        ask(&self.link, Limit::of(Patience::None), || self.look_now()).map_err(|error| self.failed(&error))
     }
 
     async fn look_now(&self) -> Result<Option<Look>, Error> {
@@ -183,7 +185,7 @@ impl Admin {
     /// # Errors
     /// The server does not answer.
     pub fn close(&self) -> Result<Option<bool>, Failure> {
-        let closed = ask(&self.link, async {
+        let closed = ask(&self.link, Limit::of(Patience::None), || async {
             let Some(found) = find(&self.link, &self.name).await? else { return Ok(None) };
             let change = |record: &mut super::state::Record| record.close().then_some(());
             let changed = found.buckets.change(&self.link, change).await?;
@@ -198,7 +200,7 @@ impl Admin {
     /// # Errors
     /// The server does not answer, or has another kind of stream of this name (without `force`).
     pub fn remove(&self, force: bool) -> Result<Option<u64>, Failure> {
-        let removed = ask(&self.link, async {
+        let removed = ask(&self.link, Limit::of(Patience::None), || async {
             let link = &self.link;
             if !force && find(link, &self.name).await?.is_none() {
                 return Ok(None);
@@ -221,7 +223,7 @@ impl Admin {
             for name in [self.name.stream()].into_iter().chain(buckets.iter().map(String::as_str)) {
                 match link.jetstream.delete_stream(name).await {
                     Ok(_) => {}
-                    Err(error) if code_of(&error).is_some_and(|(code, _)| code == NOT_FOUND) => {}
+                    Err(error) if is_said(&error, NOT_FOUND) => {}
                     Err(error) => return Err(link.refused(&error)),
                 }
             }
@@ -235,7 +237,7 @@ impl Admin {
     /// # Errors
     /// The server does not answer.
     pub fn peek(&self, most: u64) -> Result<Option<Vec<Waiting>>, Failure> {
-        let peeked = ask(&self.link, async {
+        let peeked = ask(&self.link, Limit::of(Patience::None), || async {
             let link = &self.link;
             let Some(found) = find(link, &self.name).await? else { return Ok(None) };
             let stream = link.jetstream.get_stream(self.name.stream()).await.map_err(|e| link.refused(&e))?;
@@ -252,7 +254,7 @@ impl Admin {
                 items.push(Waiting {
                     key: own
                         .unwrap_or(ItemKey { producer: ItemKey::NO_PRODUCER, sequence: message.sequence }),
-                    failures: found.buckets.failures(message.sequence).await.unwrap_or(0),
+                    failures: found.buckets.failures(link, message.sequence).await?,
                     sent_at: sent_at.map_or(0, |time| time.as_nanos() as u64),
                     bytes: message.payload.to_vec(),
                 });

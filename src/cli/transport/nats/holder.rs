@@ -1,9 +1,13 @@
 //! The items that this process holds: marks them as in progress, so that the server delivers them to no one else, and
 //! settles them.
+//!
+//! The server may deliver an item again that is still held: its marks were late, since this process was stopped or not
+//! connected. The later delivery replaces the earlier one, and the item stays one item. An item that was settled and comes
+//! again, because the server was killed before it had written that, is settled once more and goes to no one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::client::RequestErrorKind;
@@ -11,42 +15,131 @@ use async_nats::jetstream::AckKind;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::{Request, Subject};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use tokio::task::JoinHandle;
 
 use super::link::{ANSWER, LAST_ANSWER, Link};
 use super::observe::Stream;
-use super::reply::sequence_of;
+use super::reply::{Facts, Stored};
+use super::stream::CONSUMER;
 use crate::Error;
 
 /// In this share of the time that the server waits, each item is marked.
 const MARKS: u32 = 3;
-/// How long a settlement is tried again while the server does not answer; after a stop signal, `LAST`.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a settlement is tried again after a stop signal, while the server does not answer. Without a signal: until it
+/// answers.
 const LAST: Duration = Duration::from_secs(5);
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long items that are given back may take.
 const GIVING_BACK: Duration = Duration::from_secs(1);
+/// Settled items that are remembered: several times what a consumer holds.
+const MOST_SETTLED: usize = 16_384;
 
 /// What the process holds.
 pub struct Holder {
     stream: Stream,
-    held: Mutex<HashMap<u64, Subject>>,
-    next: AtomicU64,
+    table: Mutex<Table>,
     /// Items that were given back.
     pub returned: AtomicU64,
+}
+
+#[derive(Default)]
+struct Table {
+    held: HashMap<Stored, Hold>,
+    /// The items that were settled last, and how.
+    settled: HashMap<Stored, Settlement>,
+    /// The same, the oldest first.
+    order: VecDeque<Stored>,
+}
+
+/// The newest delivery of an item.
+struct Hold {
+    reply: Subject,
+    delivered: u64,
+}
+
+/// How an item leaves the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    Acknowledged,
+    /// It has failed for good. The server tells its other users.
+    GivenUp,
+}
+
+impl Settlement {
+    pub fn bytes(self) -> Bytes {
+        match self {
+            Settlement::Acknowledged => AckKind::Ack,
+            Settlement::GivenUp => AckKind::Term,
+        }
+        .into()
+    }
+}
+
+/// What a delivery brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// An item, which is held from now on.
+    New,
+    /// An item that is held already.
+    Held,
+    /// An item that was settled like this.
+    Settled(Settlement),
+}
+
+impl Table {
+    fn arrive(&mut self, facts: Facts, reply: &Subject) -> Arrival {
+        let Facts { item, delivered } = facts;
+        if let Some(how) = self.settled.get(&item) {
+            return Arrival::Settled(*how);
+        }
+        match self.held.get_mut(&item) {
+            Some(hold) => {
+                if delivered > hold.delivered {
+                    *hold = Hold { reply: reply.clone(), delivered };
+                }
+                Arrival::Held
+            }
+            None => {
+                self.held.insert(item, Hold { reply: reply.clone(), delivered });
+                Arrival::New
+            }
+        }
+    }
+
+    fn settle(&mut self, item: Stored, how: Settlement) {
+        self.held.remove(&item);
+        if self.settled.insert(item, how).is_none() {
+            self.order.push_back(item);
+        }
+        if self.order.len() > MOST_SETTLED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.settled.remove(&oldest);
+        }
+    }
+}
+
+/// What the server says about an item whose settlement it has not confirmed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is not in the stream any more: it was settled, and the confirmation was lost.
+    Gone,
+    /// The server was killed, and does not know that it delivered the item: it will deliver it again. Until then, it ignores
+    /// settlements.
+    Undelivered,
+    /// Nothing that ends the wait.
+    Open,
 }
 
 impl Holder {
     /// Begins to mark what is held; the task ends when it is aborted.
     pub fn begin(stream: &Stream) -> (Arc<Self>, JoinHandle<()>) {
-        let holder = Arc::new(Holder {
-            stream: stream.clone(),
-            held: Mutex::default(),
-            next: AtomicU64::new(0),
-            returned: AtomicU64::new(0),
-        });
+        let holder =
+            Arc::new(Holder { stream: stream.clone(), table: Mutex::default(), returned: AtomicU64::new(0) });
         let (marking, every) = (Arc::clone(&holder), stream.inner.ack_wait / MARKS);
         let task = stream.link().spawn(async move {
             loop {
@@ -61,13 +154,14 @@ impl Holder {
         self.stream.link()
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Subject>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // No invariant spans two statements that can panic.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Marks all items that are held. A mark that is lost is made up for by the next one.
     async fn mark(&self) {
-        let all: Vec<Subject> = self.held().values().cloned().collect();
+        let all: Vec<Subject> = self.table().held.values().map(|hold| hold.reply.clone()).collect();
         if !self.link().is_up() {
             return;
         }
@@ -76,114 +170,138 @@ impl Holder {
         }
     }
 
-    /// Holds an item from now on. Returns the token to settle it with.
-    pub fn hold(&self, reply: &Subject) -> u64 {
-        // Relaxed: only distinguishes items.
-        let token = self.next.fetch_add(1, Relaxed);
-        self.held().insert(token, reply.clone());
-        token
+    /// Notes a delivery, and holds its item.
+    pub fn arrive(&self, facts: Facts, reply: &Subject) -> Arrival {
+        self.table().arrive(facts, reply)
     }
 
-    /// Settles items, and waits until the server has confirmed each.
+    /// How often a held item was delivered.
+    pub fn delivered(&self, item: Stored) -> u64 {
+        self.table().held.get(&item).map_or(1, |hold| hold.delivered)
+    }
+
+    /// Settles items, and waits until the server has confirmed each. An item that the server delivers again before it knows
+    /// of the settlement is settled then.
     ///
     /// # Errors
-    /// If the server does not answer: the items are delivered again, unless it got the settlements.
-    pub fn settle(&self, items: &[(u64, Subject)], kind: &AckKind) -> Result<(), Error> {
-        let (start, mut stopped) = (Instant::now(), None);
-        let mut rest: Vec<&(u64, Subject)> = items.iter().collect();
-        while !rest.is_empty() {
-            let asked = rest.iter().map(|(_, reply)| {
-                let request = Request::new().payload(Bytes::from(*kind));
-                self.link().client.send_request(reply.clone(), request)
-            });
-            // Each request ends by itself before this limit, so that no confirmation is lost with the others.
-            let answers = self.link().wait(ANSWER + PAUSE, LAST_ANSWER, join_all(asked));
-            let answers = answers.unwrap_or_default();
-            let mut no_one = false;
-            if !answers.is_empty() {
-                let mut outcomes = answers.iter();
-                rest.retain(|(token, _)| match outcomes.next() {
-                    Some(Ok(_)) => {
-                        self.held().remove(token);
-                        false
-                    }
-                    Some(Err(error)) => {
-                        no_one |= error.kind() == RequestErrorKind::NoResponders;
-                        true
-                    }
-                    None => true,
-                });
-            }
-            if !rest.is_empty() && self.link().is_up() {
-                let gone = self.gone(&rest);
-                let mut gone = gone.iter();
-                rest.retain(|(token, _)| {
-                    let is_gone = gone.next().copied().unwrap_or(false);
-                    if is_gone {
-                        self.held().remove(token);
-                    }
-                    !is_gone
-                });
-            }
+    /// After a stop signal, if the server does not answer: the items are delivered again, unless it got the settlements.
+    pub fn settle(&self, items: &[Stored], how: Settlement) -> Result<(), Error> {
+        let mut stopped = None;
+        loop {
+            let rest = self.replies(items);
             if rest.is_empty() {
-                break;
+                return Ok(());
+            }
+            let no_one = self.ask(&rest, how);
+            let rest = self.replies(items);
+            if rest.is_empty() {
+                return Ok(());
+            }
+            if self.link().is_up() {
+                let fates = self.fates(&rest);
+                for ((item, _), _) in rest.iter().zip(fates).filter(|(_, fate)| *fate != Fate::Open) {
+                    self.table().settle(*item, how);
+                }
             }
             // A stream that was removed has no item to settle any more.
-            if no_one && self.stream.check_removal() {
+            if no_one && self.stream.check_removal(ANSWER) {
                 self.release(items);
                 return Ok(());
             }
             if self.link().stop().is_raised() {
                 stopped.get_or_insert_with(Instant::now);
             }
-            let is_over = stopped.is_some_and(|since: Instant| since.elapsed() >= LAST);
-            if is_over || start.elapsed() >= PATIENCE {
+            if stopped.is_some_and(|since: Instant| since.elapsed() >= LAST) {
                 self.release(items);
                 return Err(self.link().silent());
             }
             std::thread::sleep(PAUSE);
         }
-        Ok(())
     }
 
-    /// Which of the items are no longer in the stream. If a confirmation was lost, the item may be settled all the same.
-    fn gone(&self, items: &[&(u64, Subject)]) -> Vec<bool> {
+    /// Those of the items that are held, with the subjects of their newest deliveries.
+    fn replies(&self, items: &[Stored]) -> Vec<(Stored, Subject)> {
+        let table = self.table();
+        items.iter().filter_map(|item| Some((*item, table.held.get(item)?.reply.clone()))).collect()
+    }
+
+    /// Asks the server once to settle items, and notes those that it confirms. Ends early when the connection is lost, with
+    /// which the answers are lost. Returns whether the server has no one who settles them.
+    fn ask(&self, items: &[(Stored, Subject)], how: Settlement) -> bool {
+        let (link, connects) = (self.link(), self.link().connects());
+        let mut asked: FuturesUnordered<_> = items
+            .iter()
+            .map(|(item, reply)| async move {
+                let request = Request::new().payload(how.bytes());
+                (*item, link.client.send_request(reply.clone(), request).await)
+            })
+            .collect();
+        let mut no_one = false;
+        let answers = async {
+            while let Some((item, answer)) = asked.next().await {
+                match answer {
+                    Ok(_) => self.table().settle(item, how),
+                    Err(error) => no_one |= error.kind() == RequestErrorKind::NoResponders,
+                }
+            }
+        };
+        let work = async {
+            tokio::select! {
+                () = answers => {}
+                () = link.is_cut(connects) => {}
+            }
+        };
+        let answered = link.wait(ANSWER, LAST_ANSWER, work);
+        if !matches!(answered, Err(Error::Interrupted)) {
+            link.note_answer(answered.is_ok());
+        }
+        no_one
+    }
+
+    /// What the server says about items. Empty: it does not answer.
+    fn fates(&self, items: &[(Stored, Subject)]) -> Vec<Fate> {
         let inner = &self.stream.inner;
         let work = async {
             let Ok(stream) = inner.link.jetstream.get_stream_no_info(inner.name.stream()).await else {
                 return Vec::new();
             };
-            let is_gone = |sequence: Option<u64>| {
+            let Ok(consumer) = stream.consumer_info(CONSUMER).await else { return Vec::new() };
+            let fate = |item: Stored| {
                 let stream = &stream;
+                let is_undelivered = item.sequence > consumer.delivered.stream_sequence;
                 async move {
-                    let Some(sequence) = sequence else { return false };
-                    let found = stream.get_raw_message(sequence).await;
-                    found.is_err_and(|error| error.kind() == LastRawMessageErrorKind::NoMessageFound)
+                    match stream.get_raw_message(item.sequence).await {
+                        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Fate::Gone,
+                        Ok(_) if is_undelivered => Fate::Undelivered,
+                        _ => Fate::Open,
+                    }
                 }
             };
-            join_all(items.iter().map(|(_, reply)| is_gone(sequence_of(reply)))).await
+            join_all(items.iter().map(|(item, _)| fate(*item))).await
         };
         inner.link.answer(work).unwrap_or_default()
     }
 
-    /// Stops to mark items.
-    fn release(&self, items: &[(u64, Subject)]) {
-        let mut held = self.held();
-        for (token, _) in items {
-            held.remove(token);
-        }
+    /// Stops to mark an item that was not taken.
+    pub fn forget(&self, item: Stored) {
+        self.table().held.remove(&item);
+    }
+
+    /// Stops to mark items. Returns the subjects of their newest deliveries.
+    fn release(&self, items: &[Stored]) -> Vec<Subject> {
+        let mut table = self.table();
+        items.iter().filter_map(|item| Some(table.held.remove(item)?.reply)).collect()
     }
 
     /// Gives items back, for redelivery at once. If the server does not get this, it redelivers them when it misses marks.
-    pub fn give_back(&self, items: &[(u64, Subject)]) {
-        self.release(items);
+    pub fn give_back(&self, items: &[Stored]) {
         self.returned.fetch_add(items.len() as u64, Relaxed);
-        self.refuse(items.iter().map(|(_, reply)| reply.clone()));
+        self.refuse(items);
     }
 
-    /// Gives back what was delivered and never held.
-    pub fn refuse(&self, replies: impl Iterator<Item = Subject>) {
-        let replies: Vec<Subject> = replies.collect();
+    /// Gives back what was not taken by anyone here.
+    pub fn refuse(&self, items: &[Stored]) {
+        let replies = self.release(items);
         if replies.is_empty() || !self.link().is_up() {
             return;
         }
@@ -195,5 +313,53 @@ impl Holder {
             let _ = client.flush().await;
         };
         let _ = self.link().wait(GIVING_BACK, GIVING_BACK, work);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(sequence: u64, delivered: u64) -> Facts {
+        Facts { item: Stored { sequence, at: 7 }, delivered }
+    }
+
+    fn reply(delivered: u64) -> Subject {
+        format!("reply.{delivered}").into()
+    }
+
+    #[test]
+    fn a_later_delivery_of_a_held_item_replaces_the_earlier_one() {
+        let mut table = Table::default();
+        assert_eq!(table.arrive(facts(1, 2), &reply(2)), Arrival::New);
+        assert_eq!(table.arrive(facts(1, 3), &reply(3)), Arrival::Held);
+        // One that was overtaken.
+        assert_eq!(table.arrive(facts(1, 1), &reply(1)), Arrival::Held);
+        let hold = &table.held[&facts(1, 1).item];
+        assert_eq!((hold.delivered, hold.reply.as_str()), (3, "reply.3"));
+        assert_eq!(table.held.len(), 1);
+    }
+
+    #[test]
+    fn a_settled_item_does_not_come_again() {
+        let mut table = Table::default();
+        table.arrive(facts(1, 1), &reply(1));
+        table.settle(facts(1, 1).item, Settlement::Acknowledged);
+        assert!(table.held.is_empty());
+        assert_eq!(table.arrive(facts(1, 2), &reply(2)), Arrival::Settled(Settlement::Acknowledged));
+        // Another item under the same number.
+        let other = Facts { item: Stored { sequence: 1, at: 8 }, delivered: 1 };
+        assert_eq!(table.arrive(other, &reply(1)), Arrival::New);
+    }
+
+    #[test]
+    fn the_memory_for_settled_items_is_bounded() {
+        let mut table = Table::default();
+        for sequence in 0..MOST_SETTLED as u64 + 3 {
+            table.settle(facts(sequence, 1).item, Settlement::GivenUp);
+        }
+        assert_eq!((table.settled.len(), table.order.len()), (MOST_SETTLED, MOST_SETTLED));
+        assert_eq!(table.arrive(facts(0, 1), &reply(1)), Arrival::New);
+        assert_eq!(table.arrive(facts(3, 1), &reply(1)), Arrival::Settled(Settlement::GivenUp));
     }
 }

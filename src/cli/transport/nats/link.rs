@@ -11,13 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use async_nats::client::RequestErrorKind;
 use async_nats::connection::State;
 use async_nats::jetstream::context::{
-    CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind,
+    ConsumerInfoError, ConsumerInfoErrorKind, CreateStreamError, CreateStreamErrorKind, DeleteStreamError,
+    DeleteStreamErrorKind, GetStreamError, GetStreamErrorKind,
 };
 use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind};
-use async_nats::jetstream::{self, Context, ContextBuilder};
-use async_nats::{Client, Event};
+use async_nats::jetstream::{self, Context, ContextBuilder, ErrorCode};
+use async_nats::{Client, ConnectErrorKind, Event};
 use tokio::runtime::{Builder, Handle};
 
 use super::access;
@@ -28,6 +30,8 @@ use crate::{Error, StopFlag};
 
 /// How long a request waits for its answer.
 pub const ANSWER: Duration = Duration::from_secs(5);
+/// How long the client waits by itself: a little longer, so that the waits here tell what was not answered.
+const CLIENT: Duration = Duration::from_millis(5200);
 /// How long an answer is still awaited after a stop signal.
 pub const LAST_ANSWER: Duration = Duration::from_secs(1);
 /// The time between two checks of the stop flag.
@@ -40,6 +44,11 @@ const RECONNECT: Duration = Duration::from_secs(1);
 const UNSAID: Duration = Duration::from_secs(2);
 /// Publications without an answer at a time: more than a sender ever has.
 const MOST_IN_FLIGHT: usize = 4096;
+
+/// JetStream's codes for a server or an account without it.
+const NO_JETSTREAM: [ErrorCode; 2] =
+    [ErrorCode::JETSTREAM_NOT_ENABLED, ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT];
+const NEEDS_JETSTREAM: &str = "the server has no JetStream; expected one that was started with -js";
 
 static ENGINE: Mutex<Option<Handle>> = Mutex::new(None);
 
@@ -65,6 +74,8 @@ pub struct Link {
     engine: Handle,
     server: Box<str>,
     stop: StopFlag,
+    /// The last request had no answer in its time.
+    is_quiet: Arc<AtomicBool>,
 }
 
 impl Link {
@@ -72,14 +83,19 @@ impl Link {
     ///
     /// # Errors
     /// A [`Failure`] that names the server, and no secret.
-    pub fn connect(name: &StreamName, report: &Reporter, stop: &StopFlag) -> Result<Self, Failure> {
+    pub fn connect(
+        name: &StreamName,
+        report: &Reporter,
+        stop: &StopFlag,
+        limit: Duration,
+    ) -> Result<Self, Failure> {
         let engine = engine().map_err(|error| Failure::io("starting the thread for NATS", &error))?;
         let server = name.server();
         let options = access::options(name)?;
         let options = options
             .name("ringpipe")
             .connection_timeout(ANSWER)
-            .request_timeout(Some(ANSWER))
+            .request_timeout(Some(CLIENT))
             .ping_interval(PING)
             .max_reconnects(None)
             .reconnect_delay_callback(|attempts| (attempts as u32 * (RECONNECT / 10)).min(RECONNECT))
@@ -88,6 +104,7 @@ impl Link {
             tokio::select! {
                 connected = options.connect(server) => Some(connected),
                 () = raised(stop) => None,
+                () = tokio::time::sleep(limit) => Some(Err(ConnectErrorKind::TimedOut.into())),
             }
         });
         let client = match connected {
@@ -102,13 +119,14 @@ impl Link {
         };
         let jetstream = engine.block_on(async {
             ContextBuilder::new()
-                .timeout(ANSWER)
-                .ack_timeout(ANSWER)
+                .timeout(CLIENT)
+                .ack_timeout(CLIENT)
                 .max_ack_inflight(MOST_IN_FLIGHT)
                 .backpressure_on_inflight(true)
                 .build(client.clone())
         });
-        Ok(Link { client, jetstream, engine, server: server.into(), stop: stop.clone() })
+        let (server, stop) = (server.into(), stop.clone());
+        Ok(Link { client, jetstream, engine, server, stop, is_quiet: Arc::default() })
     }
 
     /// Whether the connection is up, as far as is known.
@@ -151,9 +169,42 @@ impl Link {
     /// # Errors
     /// [`Error::Io`] if none comes in time.
     pub fn answer<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
-        match self.wait(ANSWER, LAST_ANSWER, work) {
+        self.answer_within(ANSWER, work)
+    }
+
+    /// Waits for an answer of the server, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if none comes in time.
+    pub fn answer_within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Result<T, Error> {
+        let result = self.wait(limit, LAST_ANSWER, work);
+        match &result {
+            Ok(_) => self.note_answer(true),
+            Err(Error::TimedOut) if limit >= LAST_ANSWER => self.note_answer(false),
+            // Less time says nothing about the server.
+            Err(_) => {}
+        }
+        match result {
             Err(Error::TimedOut) => Err(self.silent()),
             result => result,
+        }
+    }
+
+    /// Notes whether the server has answered in time.
+    pub fn note_answer(&self, has_answered: bool) {
+        // Relaxed: only chooses a text, and whether to wait for figures of it.
+        self.is_quiet.store(!has_answered, Relaxed);
+    }
+
+    /// Whether the server does not answer, as far as is known.
+    pub fn is_silent(&self) -> bool {
+        !self.is_up() || self.is_quiet.load(Relaxed)
+    }
+
+    /// Returns when the connection is no longer the one that was made as number `connects`.
+    pub async fn is_cut(&self, connects: u64) {
+        while self.is_up() && self.connects() == connects {
+            tokio::time::sleep(TICK).await;
         }
     }
 
@@ -176,10 +227,38 @@ impl Link {
         Error::Io { what: self.server.clone(), source }
     }
 
-    /// The error for an answer that says no.
+    /// The error for an answer that says no, or for one that did not come.
     pub fn refused(&self, error: &(dyn StdError + 'static)) -> Error {
-        Error::Io { what: self.server.clone(), source: io::Error::other(one_line(error)) }
+        let (kind, text) = match said(error) {
+            Some(said) if NO_JETSTREAM.contains(&said.error_code()) => {
+                (io::ErrorKind::Unsupported, NEEDS_JETSTREAM.into())
+            }
+            Some(said) if passes(&said) => (io::ErrorKind::TimedOut, one_line(error)),
+            Some(_) => (io::ErrorKind::Other, one_line(error)),
+            None => (io::ErrorKind::TimedOut, one_line(error)),
+        };
+        Error::Io { what: self.server.clone(), source: io::Error::new(kind, text) }
     }
+
+    /// Whether the server says that it has no JetStream, and none of its cluster answers instead.
+    pub fn lacks_jetstream(&self) -> bool {
+        if self.client.server_info().jetstream {
+            return false;
+        }
+        let asked = self.wait(ANSWER, LAST_ANSWER, self.client.request("$JS.API.INFO", "".into()));
+        matches!(asked, Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders)
+    }
+
+    /// The error for a server that does not have JetStream.
+    pub fn needs_jetstream(&self) -> Error {
+        let source = io::Error::new(io::ErrorKind::Unsupported, NEEDS_JETSTREAM);
+        Error::Io { what: self.server.clone(), source }
+    }
+}
+
+/// Whether an error may pass by itself: no answer, or one that says so.
+pub fn may_pass(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::TimedOut)
 }
 
 /// Returns after the flag was raised.
@@ -194,16 +273,28 @@ pub fn one_line(error: &(dyn StdError + 'static)) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The code of the JetStream error that caused this one, and its description.
-pub fn code_of(error: &(dyn StdError + 'static)) -> Option<(u64, String)> {
+/// The JetStream error that caused this one.
+pub fn said(error: &(dyn StdError + 'static)) -> Option<jetstream::Error> {
     let mut at = Some(error);
     while let Some(error) = at {
         if let Some(found) = jetstream_error(error) {
-            return Some((found.error_code().0, found.to_string()));
+            return Some(found);
         }
         at = error.source();
     }
     None
+}
+
+/// Whether this is the JetStream error with that code.
+pub fn is_said(error: &(dyn StdError + 'static), code: ErrorCode) -> bool {
+    said(error).is_some_and(|said| said.error_code() == code)
+}
+
+/// Whether what the server says passes by itself: it is starting, has no leader or no room on its disk, or still works on
+/// the same item.
+pub fn passes(said: &jetstream::Error) -> bool {
+    let is_ours = said.error_code() == ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT;
+    is_ours || said.code() >= 500 && !NO_JETSTREAM.contains(&said.error_code())
 }
 
 /// The JetStream error that an error is, or has in its kind.
@@ -218,6 +309,16 @@ fn jetstream_error(error: &(dyn StdError + 'static)) -> Option<jetstream::Error>
     }
     if let Some(CreateStreamErrorKind::JetStream(found)) =
         error.downcast_ref::<CreateStreamError>().map(|e| e.kind())
+    {
+        return Some(found);
+    }
+    if let Some(DeleteStreamErrorKind::JetStream(found)) =
+        error.downcast_ref::<DeleteStreamError>().map(|e| e.kind())
+    {
+        return Some(found);
+    }
+    if let Some(ConsumerInfoErrorKind::JetStream(found)) =
+        error.downcast_ref::<ConsumerInfoError>().map(|e| e.kind())
     {
         return Some(found);
     }

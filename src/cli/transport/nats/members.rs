@@ -6,15 +6,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::kv::{Entry, Operation, Watch, WatcherError};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use super::link::{Link, code_of};
-use super::state::{Buckets, NOT_FOUND, Record, STATE};
+use super::link::{Link, is_said};
+use super::state::{Buckets, NOT_FOUND, Record, SCHEMA, STATE};
 use crate::cli::transport::Peer;
 use crate::{Error, Liveness, Role};
 
@@ -28,6 +28,11 @@ const ENTERING: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long a participant that leaves waits for the server.
 const LEAVING: Duration = Duration::from_secs(2);
+/// The same, if the server did not answer before.
+const LEAVING_SILENT: Duration = Duration::from_millis(500);
+/// How long the server must deny a stream that is gone, and how long a denial says something about the next one.
+const DENIED_FOR: Duration = Duration::from_secs(1);
+const DENIAL_LASTS: Duration = Duration::from_secs(10);
 /// How long to wait for the first view of the others.
 const FIRST_VIEW: Duration = Duration::from_secs(5);
 
@@ -62,6 +67,8 @@ pub struct View {
     pub members: HashMap<String, Member>,
     /// Own signs during which no live producer, and no live consumer, was known.
     alone: [u32; 2],
+    /// The record cannot be read.
+    pub is_damaged: bool,
     /// The stream was removed, or replaced by another of the same name.
     pub is_removed: bool,
     /// What was there at the beginning has arrived.
@@ -142,23 +149,28 @@ impl View {
 
     /// Notes a change of the record.
     fn note_record(&mut self, entry: &Entry, id: &str) {
-        let record = match entry.operation {
-            Operation::Put => serde_json::from_slice::<Record>(&entry.value).ok(),
-            Operation::Delete | Operation::Purge => None,
-        };
-        match record {
-            Some(record) if record.id == id => {
-                for role in [Role::Producer, Role::Consumer] {
-                    let came = |record: &Record| record.came_and_left(role).0;
-                    if self.record.as_ref().map(came) != Some(came(&record)) {
-                        self.alone[index(role)] = 0;
-                    }
-                }
-                self.is_removed |= record.removed;
-                self.record = Some(record);
-            }
-            _ => self.is_removed = true,
+        if entry.operation != Operation::Put {
+            self.is_removed = true;
+            return;
         }
+        let record = serde_json::from_slice::<Record>(&entry.value).ok();
+        let Some(record) = record.filter(|record| record.schema == SCHEMA) else {
+            self.is_damaged = true;
+            return;
+        };
+        self.is_damaged = false;
+        if record.id != id {
+            self.is_removed = true;
+            return;
+        }
+        for role in [Role::Producer, Role::Consumer] {
+            let came = |record: &Record| record.came_and_left(role).0;
+            if self.record.as_ref().map(came) != Some(came(&record)) {
+                self.alone[index(role)] = 0;
+            }
+        }
+        self.is_removed |= record.removed;
+        self.record = Some(record);
     }
 }
 
@@ -185,8 +197,15 @@ pub struct Membership {
 
 impl Membership {
     /// Enters the stream with this id, and waits for the first view of the others. `None`: it does not exist any more.
-    pub fn enter(link: &Link, buckets: &Buckets, stream: &str, role: Role) -> Result<Option<Self>, Error> {
-        let entered = link.answer(buckets.change(link, |record| Some(record.enter(role))))??;
+    pub fn enter(
+        link: &Link,
+        buckets: &Buckets,
+        stream: &str,
+        role: Role,
+        limit: Duration,
+    ) -> Result<Option<Self>, Error> {
+        let entered = buckets.change(link, |record| Some(record.enter(role)));
+        let entered = link.answer_within(limit, entered).flatten()?;
         let Some((record, Some(number))) = entered else { return Ok(None) };
         let key = format!("{}{number}", prefix(role));
         let generation = Arc::new(Mutex::new(record.generation));
@@ -209,7 +228,7 @@ impl Membership {
             }
         };
         // Without it, others count as absent until their next sign.
-        let _ = link.wait(FIRST_VIEW, Duration::ZERO, is_current);
+        let _ = link.wait(FIRST_VIEW.min(limit), Duration::ZERO, is_current);
         let (link, buckets) = (link.clone(), buckets.clone());
         Ok(Some(Membership { number, generation, role, key, link, buckets, view, task }))
     }
@@ -237,7 +256,8 @@ impl Drop for Membership {
                 })
                 .await;
         };
-        let _ = self.link.wait(LEAVING, LEAVING, leave);
+        let limit = if self.link.is_silent() { LEAVING_SILENT } else { LEAVING };
+        let _ = self.link.wait(limit, limit, leave);
     }
 }
 
@@ -261,9 +281,12 @@ impl Keeper {
     }
 
     async fn beat(&self, sign: Vec<u8>) {
+        let mut denials = Denials::default();
         loop {
-            if self.buckets.live.put(&self.key, sign.clone().into()).await.is_err() {
-                self.check_removal().await;
+            let is_written = self.buckets.live.put(&self.key, sign.clone().into()).await.is_ok();
+            self.link.note_answer(is_written);
+            if !is_written {
+                self.check_removal(&mut denials).await;
             }
             if locked(&self.view).is_removed {
                 return;
@@ -274,8 +297,9 @@ impl Keeper {
     }
 
     /// Notes whether the stream was removed. A server that does not answer says nothing about that.
-    async fn check_removal(&self) {
-        if is_removed(&self.link, &self.stream).await {
+    async fn check_removal(&self, denials: &mut Denials) {
+        let is_denied = is_denied(&self.link, &self.stream).await;
+        if self.link.is_up() && denials.note(is_denied, Instant::now()) {
             locked(&self.view).is_removed = true;
         }
     }
@@ -328,10 +352,27 @@ impl Keeper {
 }
 
 /// Whether the server says that there is no such stream.
-pub async fn is_removed(link: &Link, stream: &str) -> bool {
-    match link.jetstream.get_stream(stream).await {
-        Ok(_) => false,
-        Err(error) => code_of(&error).is_some_and(|(code, _)| code == NOT_FOUND),
+pub async fn is_denied(link: &Link, stream: &str) -> bool {
+    matches!(link.jetstream.get_stream(stream).await, Err(error) if is_said(&error, NOT_FOUND))
+}
+
+/// The answers of a server that denies a stream: the first and the last.
+#[derive(Debug, Default)]
+pub struct Denials(Option<(Instant, Instant)>);
+
+impl Denials {
+    /// Notes an answer. Returns whether the stream is gone.
+    pub fn note(&mut self, is_denied: bool, now: Instant) -> bool {
+        if !is_denied {
+            self.0 = None;
+            return false;
+        }
+        let first = match self.0 {
+            Some((first, last)) if now.duration_since(last) < DENIAL_LASTS => first,
+            _ => now,
+        };
+        self.0 = Some((first, now));
+        now.duration_since(first) >= DENIED_FOR
     }
 }
 
@@ -355,6 +396,18 @@ mod tests {
             operation,
             seen_current: true,
         }
+    }
+
+    #[test]
+    fn a_stream_is_gone_when_the_server_denies_it_for_some_time() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut denials = Denials::default();
+        assert!(!denials.note(true, start), "the first");
+        assert!(!denials.note(true, start + second / 2));
+        assert!(denials.note(true, start + second));
+        assert!(!denials.note(false, start + second), "it is there");
+        assert!(!denials.note(true, start + 2 * second), "the first again");
+        assert!(!denials.note(true, start + 60 * second), "the one before says nothing any more");
     }
 
     fn view(producers: u64) -> View {

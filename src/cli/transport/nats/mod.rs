@@ -11,16 +11,21 @@ mod link;
 mod members;
 mod observe;
 mod receive;
+mod received;
 mod reply;
+mod requests;
 mod send;
 mod state;
 mod stream;
 
-use self::link::Link;
+use std::time::{Duration, Instant};
+
+use self::link::{Link, may_pass};
 use self::members::Membership;
 use self::observe::Stream;
 use self::receive::NatsReceiver;
 use self::send::NatsSender;
+use self::state::Record;
 use self::stream::Found;
 use super::patience::{Attempts, Over, Patience};
 use super::{Needs, Opening, Transport};
@@ -36,6 +41,11 @@ use crate::{Error, Owners, Role, StopFlag};
 /// Items that a stream takes, if the command line does not say; for large pieces, `PIECES`.
 const CAPACITY: u64 = 8192;
 const PIECES: u64 = 1024;
+
+/// How long a command without `--timeout` tries to open a stream, or a verb to do its work.
+const OPENING: Duration = Duration::from_secs(20);
+/// The pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The transport over NATS JetStream.
 pub struct Nats;
@@ -56,10 +66,11 @@ impl Transport for Nats {
         let &Opening { report, stop, .. } = opening;
         let name = opening.name.stream()?;
         check_create(create, opening.needs)?;
+        let limit = Limit::of(opening.place);
         let Some(link) = connect(name, opening.place, report, stop)? else { return Ok(None) };
         let failed = |error: Error| Failure::of_ring(name.as_str(), &error);
         loop {
-            let found = ask(&link, stream::find(&link, name)).map_err(failed)?;
+            let found = ask(&link, limit, || stream::find(&link, name)).map_err(failed)?;
             let (found, is_made) = match found {
                 Some(found) => (found, false),
                 None if create.no_create => return Err(failed(Error::NotFound(name.as_str().into()))),
@@ -67,10 +78,13 @@ impl Transport for Nats {
                     let default = if in_pieces { PIECES } else { CAPACITY };
                     let capacity = create.capacity.map_or(default, |Count(given)| given);
                     let expected = create.producers.unwrap_or(1).into();
-                    ask(&link, stream::make(&link, name, capacity, expected)).map_err(failed)?
+                    // One record, so that an attempt whose answer was lost finds its own.
+                    let record = Record::new(expected);
+                    ask(&link, limit, || stream::make(&link, name, capacity, &record)).map_err(failed)?
                 }
             };
-            let entered = Membership::enter(&link, &found.buckets, name.stream(), Role::Producer);
+            let (buckets, stream) = (&found.buckets, name.stream());
+            let entered = Membership::enter(&link, buckets, stream, Role::Producer, limit.left());
             // It was removed meanwhile.
             let Some(membership) = entered.map_err(failed)? else { continue };
             note(name, &found, is_made.then_some(()), create, report);
@@ -91,12 +105,15 @@ impl Transport for Nats {
         let failed = |error: Error| Failure::of_ring(name.as_str(), &error);
         let mut attempts = Attempts::new(report, stop);
         loop {
-            if let Some(found) = ask(&link, stream::find(&link, name)).map_err(failed)? {
-                let entered = Membership::enter(&link, &found.buckets, name.stream(), Role::Consumer);
+            // The wait for the ring is another one.
+            let limit = Limit::of(opening.place);
+            if let Some(found) = ask(&link, limit, || stream::find(&link, name)).map_err(failed)? {
+                let (buckets, stream) = (&found.buckets, name.stream());
+                let entered = Membership::enter(&link, buckets, stream, Role::Consumer, limit.left());
                 if let Some(membership) = entered.map_err(failed)? {
                     report.detail(format!("found stream {name}: {} items", found.capacity));
                     let stream = Stream::new(name, &link, &found, &membership);
-                    return NatsReceiver::new(stream, membership).map(Some).map_err(failed);
+                    return Ok(Some(NatsReceiver::new(stream, membership)));
                 }
             }
             if ring == Patience::None {
@@ -116,11 +133,55 @@ impl Transport for Nats {
     }
 }
 
-/// Waits for the answer to several requests.
-fn ask<T>(link: &Link, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    match link.wait(4 * link::ANSWER, link::LAST_ANSWER, work) {
-        Err(Error::TimedOut) => Err(link.silent()),
-        result => result?,
+/// How long a command may take to open a stream, or a verb to do its work.
+#[derive(Clone, Copy)]
+struct Limit {
+    start: Instant,
+    whole: Duration,
+}
+
+impl Limit {
+    fn of(place: Patience) -> Self {
+        let whole = match place {
+            // A command that does not wait for others waits for the server.
+            Patience::Limited(limit) if limit.is_zero() => link::ANSWER,
+            Patience::Limited(limit) => limit,
+            Patience::None | Patience::Unlimited => OPENING,
+        };
+        Limit { start: Instant::now(), whole }
+    }
+
+    fn left(&self) -> Duration {
+        self.whole.saturating_sub(self.start.elapsed())
+    }
+}
+
+/// Waits for the answer to several requests. If the connection is lost, or the server says that it cannot answer yet, asks
+/// all of them again: they must be such that this changes nothing.
+fn ask<T, F>(link: &Link, limit: Limit, mut work: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut failed = None;
+    loop {
+        let left = limit.left();
+        match link.answer_within(left, work()).flatten() {
+            Err(error) if may_pass(&error) => {
+                let lacks = link.lacks_jetstream();
+                if lacks {
+                    return Err(link.needs_jetstream());
+                }
+                // The first error says more than that the time is over.
+                let error = failed.get_or_insert(error);
+                if limit.left() < PAUSE {
+                    return Err(std::mem::replace(error, link.silent()));
+                }
+                if !link.sleep(PAUSE) {
+                    return Err(Error::Interrupted);
+                }
+            }
+            result => return result,
+        }
     }
 }
 
@@ -131,9 +192,9 @@ fn connect(
     report: &Reporter,
     stop: &StopFlag,
 ) -> Result<Option<Link>, Failure> {
-    let mut attempts = Attempts::new(report, stop);
+    let (mut attempts, limit) = (Attempts::new(report, stop), Limit::of(place));
     loop {
-        match Link::connect(name, report, stop) {
+        match Link::connect(name, report, stop, limit.left()) {
             Ok(link) => return Ok(Some(link)),
             Err(_) if stop.is_raised() => return Ok(None),
             Err(failure) if failure.code == code::USAGE => return Err(failure),

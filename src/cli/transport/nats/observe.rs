@@ -1,12 +1,12 @@
 //! A stream as its ends observe it.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::State;
 
-use super::link::Link;
-use super::members::{Membership, SharedView, locked};
+use super::link::{LAST_ANSWER, Link};
+use super::members::{Denials, Membership, SharedView, is_denied, locked};
 use super::state::Buckets;
 use super::stream::{CONSUMER, Found, subject};
 use crate::cli::common::progress::Fill;
@@ -30,6 +30,9 @@ pub struct Inner {
     pub capacity: u64,
     pub ack_wait: Duration,
     id: [u8; 16],
+    /// Why the last attempt to send was refused, if not because the stream is full.
+    refusal: Mutex<Option<String>>,
+    denials: Mutex<Denials>,
 }
 
 impl Stream {
@@ -44,8 +47,19 @@ impl Stream {
                 capacity: found.capacity,
                 ack_wait: found.ack_wait,
                 id: found.record.id(),
+                refusal: Mutex::default(),
+                denials: Mutex::default(),
             }),
         }
+    }
+
+    /// Notes why the stream takes no item. `None`: it does, or is full.
+    pub fn note_refusal(&self, reason: Option<String>) {
+        *self.refusal() = reason;
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, Option<String>> {
+        self.inner.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn link(&self) -> &Link {
@@ -57,13 +71,13 @@ impl Stream {
         state(&self.inner)
     }
 
-    /// Whether no item waits and none is held. `None`: the server does not answer.
+    /// Whether no item waits and none is held. `None`: the server does not answer within `limit`.
     ///
     /// A server that was killed may know that an item was acknowledged, and have forgotten that it was removed (2.9.10): it
     /// delivers the item to no one, and the item keeps its place. Such items are removed here.
-    pub fn is_empty(&self) -> Option<bool> {
+    pub fn is_empty(&self, limit: Duration) -> Option<bool> {
         let inner = &self.inner;
-        let emptied = inner.link.answer(async {
+        let emptied = inner.link.answer_within(limit, async {
             let stream = inner.link.jetstream.get_stream_no_info(inner.name.stream()).await.ok()?;
             // First the consumer: an item that comes in between is behind what was acknowledged.
             let info = stream.consumer_info(CONSUMER).await.ok()?;
@@ -83,23 +97,43 @@ impl Stream {
 
     /// Items that wait for a consumer, and items that one holds.
     pub fn pending(&self) -> Option<(u64, u64)> {
-        let info = self.inner.link.answer(async {
+        if self.inner.link.is_silent() {
+            return None;
+        }
+        let info = self.inner.link.answer_within(LAST_ANSWER, async {
             let stream = self.inner.link.jetstream.get_stream_no_info(self.inner.name.stream()).await.ok()?;
             stream.consumer_info(CONSUMER).await.ok()
         });
         info.ok().flatten().map(|info| (info.num_pending, info.num_ack_pending as u64))
     }
 
-    /// Asks the server whether the stream is gone, and remembers it.
-    pub fn check_removal(&self) -> bool {
+    /// Asks the server, at most for `limit`, whether the stream is gone. It must say so for some time: one that is starting, or
+    /// that follows the others of its cluster late, denies streams that exist.
+    pub fn check_removal(&self, limit: Duration) -> bool {
         let inner = &self.inner;
         if locked(&inner.view).is_removed {
             return true;
         }
-        let removed = inner.link.answer(super::members::is_removed(&inner.link, inner.name.stream()));
-        let is_removed = removed.unwrap_or(false);
+        let denied = inner.link.answer_within(limit, is_denied(&inner.link, inner.name.stream()));
+        let mut denials = inner.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_removed = match denied {
+            Ok(is_denied) => denials.note(is_denied, Instant::now()),
+            // No answer says nothing.
+            Err(_) => false,
+        };
         locked(&inner.view).is_removed |= is_removed;
         is_removed
+    }
+
+    /// Fails if the record of the stream cannot be read.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn check_record(&self) -> Result<(), Error> {
+        match locked(&self.inner.view).is_damaged {
+            true => Err(self.inner.buckets.damaged()),
+            false => Ok(()),
+        }
     }
 
     pub fn is_removed(&self) -> bool {
@@ -113,7 +147,11 @@ impl Stream {
 }
 
 fn state(inner: &Inner) -> Option<State> {
-    let info = inner.link.answer(async {
+    // No wait is longer because of figures that will not come.
+    if inner.link.is_silent() {
+        return None;
+    }
+    let info = inner.link.answer_within(LAST_ANSWER, async {
         let stream = inner.link.jetstream.get_stream(inner.name.stream()).await.ok()?;
         Some(stream.cached_info().state.clone())
     });
@@ -167,7 +205,7 @@ impl Observe for Stream {
     }
 
     fn is_drained(&self) -> bool {
-        self.is_empty() == Some(true)
+        !self.inner.link.is_silent() && self.is_empty(LAST_ANSWER) == Some(true)
     }
 
     fn is_nameless(&self) -> bool {
@@ -195,7 +233,7 @@ impl Observe for Stream {
     }
 
     fn check(&self) -> Result<(), Error> {
-        Ok(())
+        self.check_record()
     }
 
     fn gauge(&self) -> impl Fn() -> Option<Fill> + Send + 'static {
@@ -217,8 +255,11 @@ impl Observe for Stream {
         }
     }
 
-    fn refusal_reason(&self) -> Option<&'static str> {
-        (!self.inner.link.is_up()).then_some("its server does not answer")
+    fn refusal_reason(&self) -> Option<String> {
+        match self.inner.link.is_silent() {
+            true => Some("its server does not answer".into()),
+            false => self.refusal().clone(),
+        }
     }
 
     fn item_limit(&self) -> (&'static str, &'static str) {

@@ -13,9 +13,12 @@ use std::time::{Duration, Instant};
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::{self, Context, ErrorCode};
 use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
-use super::link::{ANSWER, LAST_ANSWER, code_of};
+use super::link::{ANSWER, LAST_ANSWER, passes, said};
 use super::members::Membership;
 use super::observe::Stream;
 use super::stream::Found;
@@ -30,16 +33,17 @@ pub const KEY: &str = "Ringpipe-Key";
 const MOST_WINDOW: usize = 512;
 /// The first and the longest pause between two attempts to send to a full stream.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+/// Without an answer for so long, a server counts as silent.
+const SILENT: Duration = Duration::from_millis(250);
 /// Bytes of a message's headers, which count against the server's limit.
 const HEADERS: u64 = 512;
 /// JetStream's code for a stream that refuses an item because of a limit, and the text for the number of items. The limit
-/// of bytes has the same code.
-const LIMIT: u64 = 10077;
+/// of bytes and a disk without room have the same code.
+const LIMIT: ErrorCode = ErrorCode::STREAM_STORE_FAILED;
 const FULL: &str = "maximum messages exceeded";
-/// JetStream's codes for a server that cannot answer yet.
-const NOT_NOW: [u64; 2] = [10008, 10009];
 /// JetStream's codes for items that are too large.
-const TOO_LARGE: [u64; 2] = [10054, 10097];
+const TOO_LARGE: [ErrorCode; 2] =
+    [ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM, ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM];
 
 /// A producer of a stream.
 pub struct NatsSender {
@@ -54,9 +58,28 @@ pub struct NatsSender {
     /// The largest window.
     most_window: usize,
     totals: Totals,
+    /// The sequence of the next item.
+    next: u64,
     /// Items sent under the keys of others, and the last one whose answer is missing.
     forwarded: u64,
     unanswered: Option<ItemKey>,
+    /// Sent by a call that ended before the answer.
+    publication: Option<Publication>,
+}
+
+/// Items on their way to the server.
+struct Publication {
+    /// The id of the first.
+    first: String,
+    begun: Instant,
+    answered: oneshot::Receiver<(usize, Option<PublishError>)>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// Why an item was not stored, as far as is known.
@@ -67,8 +90,22 @@ enum Cause {
     Interleaved,
     /// There was no answer: it may have been stored.
     Unknown,
+    /// The server has said why, and that it passes.
+    NotNow(String),
     /// For good.
     Refused(Error),
+}
+
+impl Cause {
+    /// Why the stream takes no item, if not because it is full.
+    fn reason(&self) -> Option<String> {
+        match self {
+            Cause::Full | Cause::Refused(_) => None,
+            Cause::Interleaved => Some("other producers' items came first".into()),
+            Cause::Unknown => Some("its server does not answer".into()),
+            Cause::NotNow(text) => Some(format!("its server cannot store items now: {text}")),
+        }
+    }
 }
 
 impl NatsSender {
@@ -87,56 +124,50 @@ impl NatsSender {
             window: (MOST_WINDOW / 8).min(most_window),
             most_window,
             totals: Totals::default(),
+            next: 0,
             forwarded: 0,
             unanswered: None,
+            publication: None,
         }
     }
 
-    /// Publishes these items, with their keys and ids, in this order. Returns how many were stored, from the first on, and
-    /// why the next was not.
-    fn publish(&self, items: &[(ItemKey, String, &[u8])]) -> Result<(usize, Option<Cause>), Error> {
+    /// Publishes these items, with their keys and ids, in this order. The task answers how many were stored, from the first on,
+    /// and why the next was not.
+    fn publish(&self, items: &[(ItemKey, String, &[u8])]) -> Publication {
         let link = self.stream.link();
-        let work = async {
-            let mut answers = Vec::with_capacity(items.len());
-            let mut before: Option<&str> = None;
-            for (key, id, bytes) in items {
+        let mut before: Option<String> = None;
+        let messages: Vec<_> = items
+            .iter()
+            .map(|(key, id, bytes)| {
                 let mut headers = HeaderMap::new();
                 headers.insert(KEY, format!("{} {}", key.producer, key.sequence));
                 let mut message = PublishMessage::build().headers(headers).message_id(id);
-                if let Some(before) = before {
+                if let Some(before) = before.replace(id.clone()) {
                     message = message.expected_last_message_id(before);
                 }
-                let message = message.payload(Bytes::copy_from_slice(bytes));
-                answers.push(link.jetstream.send_publish(self.stream.inner.subject.clone(), message).await);
-                before = Some(id);
-            }
-            let mut stored = 0;
-            for answer in answers {
-                let cause = match answer {
-                    Ok(answer) => answer.await.err(),
-                    Err(error) => Some(error),
-                };
-                match cause {
-                    None => stored += 1,
-                    Some(error) => return (stored, Some(self.cause(&error))),
-                }
-            }
-            (stored, None)
-        };
-        match link.wait(2 * ANSWER, LAST_ANSWER, work) {
-            Err(Error::TimedOut) => Ok((0, Some(Cause::Unknown))),
-            result => result,
-        }
+                message.payload(Bytes::copy_from_slice(bytes))
+            })
+            .collect();
+        let (jetstream, subject) = (link.jetstream.clone(), self.stream.inner.subject.clone());
+        let (answer, answered) = oneshot::channel();
+        let task = link.spawn(async move {
+            let _ = answer.send(publish_all(&jetstream, &subject, messages).await);
+        });
+        let first = items.first().map(|(_, id, _)| id.clone()).unwrap_or_default();
+        Publication { first, begun: Instant::now(), answered, task }
     }
 
     fn cause(&self, error: &PublishError) -> Cause {
-        match (error.kind(), code_of(error)) {
+        let said = said(error);
+        let code = said.as_ref().map(jetstream::Error::error_code);
+        match (error.kind(), said) {
             (PublishErrorKind::WrongLastMessageId, _) => Cause::Interleaved,
-            (_, Some((LIMIT, text))) if text.contains(FULL) => Cause::Full,
             (PublishErrorKind::MaxPayloadExceeded, _) => Cause::Refused(self.too_large()),
-            (_, Some((code, _))) if TOO_LARGE.contains(&code) => Cause::Refused(self.too_large()),
-            // A server that is starting, or one of a cluster that is choosing its leader.
-            (_, Some((code, _))) if NOT_NOW.contains(&code) => Cause::Unknown,
+            (_, Some(_)) if code.is_some_and(|code| TOO_LARGE.contains(&code)) => {
+                Cause::Refused(self.too_large())
+            }
+            (_, Some(said)) if code == Some(LIMIT) && said.to_string().contains(FULL) => Cause::Full,
+            (_, Some(said)) if passes(&said) => Cause::NotNow(said.to_string()),
             (PublishErrorKind::Other, Some(_)) => Cause::Refused(self.stream.link().refused(error)),
             // No answer, or none of JetStream.
             _ => Cause::Unknown,
@@ -151,34 +182,29 @@ impl NatsSender {
         )
     }
 
-    /// Sends some of the items; waits at most `limit` for room. Returns how many were stored, at least one.
+    /// Sends some of the items; waits at most `limit` for room and for the server. Returns how many were stored, at least one.
     fn send_keyed(&mut self, items: &[(ItemKey, String, &[u8])], limit: Duration) -> Result<usize, Error> {
         let (start, mut pause) = (Instant::now(), PAUSES.0);
         loop {
             if self.stream.is_closed() {
                 return Err(Error::Closed);
             }
-            let (stored, cause) = self.publish(&items[..items.len().min(self.window)])?;
-            match cause {
-                None => self.window = (self.window * 2).min(self.most_window),
-                Some(Cause::Full) => self.window = 1,
-                Some(_) => self.window = stored.max(1),
+            self.stream.check_record()?;
+            let left = limit.saturating_sub(start.elapsed());
+            let (stored, cause) = self.publish_within(items, left, limit.is_zero())?;
+            self.adapt_window(stored, cause.as_ref());
+            self.stream.note_refusal(cause.as_ref().filter(|_| stored == 0).and_then(Cause::reason));
+            if stored > 0 {
+                return Ok(stored.min(items.len()));
             }
-            let full = match cause {
-                _ if stored > 0 => return Ok(stored),
+            match cause {
                 Some(Cause::Refused(error)) => return Err(error),
-                Some(Cause::Full) => true,
-                // The first item has no condition.
-                None | Some(Cause::Interleaved) => false,
-                Some(Cause::Unknown) => {
-                    if self.stream.check_removal() {
-                        return Err(Error::Closed);
-                    }
-                    false
+                Some(Cause::Full) if self.fails_at_once() => return Err(Error::Full),
+                Some(Cause::Unknown) if self.stream.check_removal(limit.saturating_sub(start.elapsed())) => {
+                    return Err(Error::Closed);
                 }
-            };
-            if full && matches!(self.policy, OnFull::Fail | OnFull::DropNewest) {
-                return Err(Error::Full);
+                // The first item has no condition.
+                None | Some(_) => {}
             }
             let left = limit.saturating_sub(start.elapsed());
             if left.is_zero() {
@@ -190,6 +216,83 @@ impl NatsSender {
             pause = (pause * 2).min(PAUSES.1);
         }
     }
+
+    /// Whether an item that has no room is not to wait for it.
+    fn fails_at_once(&self) -> bool {
+        matches!(self.policy, OnFull::Fail | OnFull::DropNewest)
+    }
+
+    /// Publishes some of the items, unless an earlier call has begun to, and waits at most `left` for the answer. A call
+    /// that does not wait for room (`is_now`) still gives the server time to answer.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`]: the next call for the same items goes on with the wait. [`Error::Full`], if the server is silent
+    /// and the policy is not to wait.
+    fn publish_within(
+        &mut self,
+        items: &[(ItemKey, String, &[u8])],
+        left: Duration,
+        is_now: bool,
+    ) -> Result<(usize, Option<Cause>), Error> {
+        let earlier =
+            self.publication.take().filter(|earlier| Some(&earlier.first) == items.first().map(|one| &one.1));
+        let limit = if is_now && earlier.is_none() { ANSWER } else { left };
+        let mut publication = earlier.unwrap_or_else(|| self.publish(&items[..items.len().min(self.window)]));
+        let link = self.stream.link();
+        match link.wait(limit, LAST_ANSWER, &mut publication.answered) {
+            Ok(Ok((stored, error))) => {
+                link.note_answer(stored > 0 || error.as_ref().is_some_and(|error| said(error).is_some()));
+                Ok((stored, error.map(|error| self.cause(&error))))
+            }
+            // The task ended without an answer.
+            Ok(Err(_)) => Ok((0, Some(Cause::Unknown))),
+            Err(Error::TimedOut) => {
+                let waited = publication.begun.elapsed();
+                // In less time, even a server that answers does not.
+                if waited >= SILENT {
+                    link.note_answer(false);
+                }
+                if self.fails_at_once() && waited >= ANSWER {
+                    return Err(Error::Full);
+                }
+                self.publication = Some(publication);
+                Err(Error::TimedOut)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn adapt_window(&mut self, stored: usize, cause: Option<&Cause>) {
+        self.window = match cause {
+            None => (self.window * 2).min(self.most_window),
+            Some(Cause::Full) => 1,
+            Some(_) => stored.max(1),
+        };
+    }
+}
+
+/// Publishes messages without a wait in between. Returns how many were stored, from the first on, and why the next was not.
+async fn publish_all(
+    jetstream: &Context,
+    subject: &str,
+    messages: Vec<PublishMessage>,
+) -> (usize, Option<PublishError>) {
+    let mut answers = Vec::with_capacity(messages.len());
+    for message in messages {
+        answers.push(jetstream.send_publish(subject.to_string(), message).await);
+    }
+    let mut stored = 0;
+    for answer in answers {
+        let error = match answer {
+            Ok(answer) => answer.await.err(),
+            Err(error) => Some(error),
+        };
+        match error {
+            None => stored += 1,
+            Some(error) => return (stored, Some(error)),
+        }
+    }
+    (stored, None)
 }
 
 impl Sender for NatsSender {
@@ -228,8 +331,8 @@ impl Sender for NatsSender {
             let word = Recorded::of(record.framing).with(framing);
             (std::mem::replace(&mut record.framing, word) != word).then_some(())
         };
-        // Only for a note of consumers.
-        let _ = inner.link.answer(inner.buckets.change(&inner.link, change));
+        // Only for a note of consumers: a silent server is not waited for.
+        let _ = inner.link.answer_within(LAST_ANSWER, inner.buckets.change(&inner.link, change));
     }
 
     fn max_item(&self) -> u64 {
@@ -237,7 +340,7 @@ impl Sender for NatsSender {
     }
 
     fn send(&mut self, items: &[&[u8]], limit: Duration) -> Result<usize, Error> {
-        let (producer, first) = (self.id(), self.totals.sent);
+        let (producer, first) = (self.id(), self.next);
         let most = items.len().min(self.window);
         let keyed: Vec<_> = (first..)
             .zip(&items[..most])
@@ -248,11 +351,16 @@ impl Sender for NatsSender {
         match self.send_keyed(&keyed, limit) {
             Ok(stored) => {
                 self.totals.sent += stored as u64;
+                self.next += stored as u64;
                 self.totals.bytes_sent += items[..stored].iter().map(|item| item.len() as u64).sum::<u64>();
                 Ok(stored)
             }
             Err(Error::Full) if self.policy == OnFull::DropNewest => {
                 self.totals.dropped_newest += 1;
+                if self.stream.link().is_silent() {
+                    // It may have been stored under this number, and the next item is another one.
+                    self.next += 1;
+                }
                 Ok(1)
             }
             Err(error) => Err(error),
@@ -292,7 +400,7 @@ impl Sender for NatsSender {
     }
 
     fn check(&self) -> Result<(), Error> {
-        Ok(())
+        self.stream.check_record()
     }
 
     fn consumers_ever(&self) -> u64 {

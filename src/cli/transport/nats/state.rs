@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::kv::{self, Store, UpdateErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use serde::{Deserialize, Serialize};
 
-use super::link::{Link, code_of};
+use super::link::{Link, is_said, may_pass};
 use crate::{Error, Role};
 
 /// The key of the record.
@@ -47,7 +48,15 @@ pub struct Record {
     pub removed: bool,
     /// How its producers frame items: a word as in a ring.
     pub framing: u64,
+    /// Marks of the last changes: a process whose answer was lost finds its own.
+    #[serde(default)]
+    pub changes: Vec<u64>,
 }
+
+/// Changes that a record remembers: more than there are while one process waits for an answer.
+const MOST_CHANGES: usize = 32;
+/// The pause before a change is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
 
 pub const SCHEMA: &str = "ringpipe.stream/1";
 
@@ -70,6 +79,7 @@ impl Record {
             closed_early: false,
             removed: false,
             framing: 0,
+            changes: Vec::new(),
         }
     }
 
@@ -117,6 +127,14 @@ impl Record {
         was_open
     }
 
+    /// Notes a change under its mark.
+    fn note_change(&mut self, mark: u64) {
+        if self.changes.len() >= MOST_CHANGES {
+            self.changes.remove(0);
+        }
+        self.changes.push(mark);
+    }
+
     /// Begins the next generation, after an end.
     pub fn begin_again(&mut self) {
         self.generation += 1;
@@ -146,7 +164,7 @@ impl Buckets {
         for name in [state, live] {
             match link.jetstream.get_key_value(name).await {
                 Ok(store) => found.push(store),
-                Err(error) if code_of(&error).is_some_and(|(code, _)| code == NOT_FOUND) => return Ok(None),
+                Err(error) if is_said(&error, NOT_FOUND) => return Ok(None),
                 Err(error) => return Err(link.refused(&error)),
             }
         }
@@ -206,25 +224,46 @@ impl Buckets {
         };
         match serde_json::from_slice::<Record>(&entry.value) {
             Ok(record) if record.schema == SCHEMA => Ok(Some((record, entry.revision))),
-            _ => Err(Error::Damaged(
-                format!("the record in bucket {} is not one of {SCHEMA}", self.state.name).into(),
-            )),
+            _ => Err(self.damaged()),
         }
     }
 
-    /// Changes the record; `change` returns `None` to leave it as it is. Returns the record, and what `change` returned.
+    /// The error for a record that cannot be read.
+    pub fn damaged(&self) -> Error {
+        Error::Damaged(format!("the record in bucket {} is not one of {SCHEMA}", self.state.name).into())
+    }
+
+    /// Changes the record, once; `change` returns `None` to leave it as it is. Returns the record, and what `change` returned.
+    /// Tries again while the server does not answer: callers limit the time.
     pub async fn change<T>(
         &self,
         link: &Link,
         mut change: impl FnMut(&mut Record) -> Option<T>,
     ) -> Result<Option<(Record, Option<T>)>, Error> {
+        let (mark, mut written) = (fastrand::u64(..), None);
         loop {
-            let Some((mut record, revision)) = self.read(link).await? else { return Ok(None) };
-            let before = record.clone();
-            let Some(result) = change(&mut record) else { return Ok(Some((before, None))) };
-            if self.write(link, &record, revision).await? {
-                return Ok(Some((record, Some(result))));
+            match self.read(link).await {
+                Ok(None) => return Ok(None),
+                // The change was made, and only its answer was lost.
+                Ok(Some((record, _))) if written.is_some() && record.changes.contains(&mark) => {
+                    return Ok(Some((record, written)));
+                }
+                Ok(Some((mut record, revision))) => {
+                    let before = record.clone();
+                    let Some(result) = change(&mut record) else { return Ok(Some((before, None))) };
+                    record.note_change(mark);
+                    match self.write(link, &record, revision).await {
+                        Ok(true) => return Ok(Some((record, Some(result)))),
+                        Ok(false) => {}
+                        Err(error) if may_pass(&error) => {}
+                        Err(error) => return Err(error),
+                    }
+                    written = Some(result);
+                }
+                Err(error) if may_pass(&error) => {}
+                Err(error) => return Err(error),
             }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -234,15 +273,23 @@ impl Buckets {
         match self.state.update(STATE, bytes.into(), revision).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(false),
-            Err(error) if code_of(&error).is_some_and(|(code, _)| code == OTHER_REVISION) => Ok(false),
+            Err(error) if is_said(&error, OTHER_REVISION) => Ok(false),
             Err(error) => Err(link.refused(&error)),
         }
     }
 
     /// How often the item with this sequence in the stream has failed.
-    pub async fn failures(&self, sequence: u64) -> Option<u8> {
-        let value = self.state.get(format!("{FAILURES}{sequence}")).await.ok()??;
-        std::str::from_utf8(&value).ok()?.parse().ok()
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn failures(&self, link: &Link, sequence: u64) -> Result<u8, Error> {
+        let value = self.state.get(format!("{FAILURES}{sequence}")).await;
+        let Some(value) = value.map_err(|error| link.refused(&error))? else { return Ok(0) };
+        let number = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
+        number.ok_or_else(|| {
+            let (bucket, key) = (&self.state.name, format!("{FAILURES}{sequence}"));
+            Error::Damaged(format!("the value of {key} in bucket {bucket} is no number from 0 to 255").into())
+        })
     }
 
     /// Records how often an item has failed.
@@ -259,9 +306,9 @@ impl Buckets {
 }
 
 /// JetStream's newer code for a record that has changed meanwhile.
-const OTHER_REVISION: u64 = 10164;
+const OTHER_REVISION: ErrorCode = ErrorCode(10164);
 /// JetStream's code for a stream that does not exist.
-pub const NOT_FOUND: u64 = 10059;
+pub const NOT_FOUND: ErrorCode = ErrorCode::STREAM_NOT_FOUND;
 
 #[cfg(test)]
 mod tests {

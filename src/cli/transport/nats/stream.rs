@@ -5,10 +5,15 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull::Config as ConsumerConfig;
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use async_nats::jetstream::consumer::{
+    AckPolicy, Config as AnyConsumer, DeliverPolicy, PriorityPolicy, ReplayPolicy,
+};
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, Info, PersistenceMode, RetentionPolicy, StorageType,
+};
 
-use super::link::{Link, code_of};
+use super::link::{Link, is_said};
 use super::state::{Buckets, NOT_FOUND, Record};
 use crate::Error;
 use crate::cli::common::stream_name::{Settings, StreamName};
@@ -47,7 +52,7 @@ pub struct Found {
 pub async fn find(link: &Link, name: &StreamName) -> Result<Option<Found>, Error> {
     let info = match link.jetstream.get_stream(name.stream()).await {
         Ok(stream) => stream.cached_info().clone(),
-        Err(error) if code_of(&error).is_some_and(|(code, _)| code == NOT_FOUND) => return Ok(None),
+        Err(error) if is_said(&error, NOT_FOUND) => return Ok(None),
         Err(error) => return Err(link.refused(&error)),
     };
     check(name, &info)?;
@@ -73,7 +78,7 @@ pub async fn make(
     link: &Link,
     name: &StreamName,
     capacity: u64,
-    expected: u64,
+    record: &Record,
 ) -> Result<(Found, bool), Error> {
     let Settings { replicas, .. } = name.settings;
     let buckets = Buckets::make(link, name.stream(), replicas).await?;
@@ -88,8 +93,7 @@ pub async fn make(
     };
     check(name, &info)?;
     let ack_wait = consumer(link, name).await?;
-    let record = Record::new(expected);
-    buckets.begin(&record).await?;
+    buckets.begin(record).await?;
     match buckets.read(link).await? {
         Some((found_record, _)) => {
             let is_made = found_record.id == record.id;
@@ -120,27 +124,80 @@ fn config(name: &StreamName, capacity: u64) -> Config {
 
 /// Checks the settings that the promises depend on.
 fn check(name: &StreamName, info: &Info) -> Result<(), Error> {
-    let Config { retention, discard, max_messages, max_bytes, max_age, no_ack, subjects, sealed, .. } =
-        &info.config;
-    let subject = subject(name.stream());
-    let why = if *retention != RetentionPolicy::WorkQueue {
-        format!("its retention is {retention:?}; expected WorkQueue")
-    } else if *discard != DiscardPolicy::New {
-        format!("its discard policy is {discard:?}; expected New")
-    } else if *max_messages < 1 {
-        "it has no limit of messages (max_msgs); expected one".into()
-    } else if *max_bytes > 0 {
-        format!("it has a limit of {max_bytes} bytes (max_bytes); expected none")
-    } else if !max_age.is_zero() {
-        "it drops old messages (max_age); expected none".into()
-    } else if *no_ack || *sealed {
-        "it acknowledges no message (no_ack, sealed); expected the contrary".into()
-    } else if !subjects.contains(&subject) {
-        format!("its subjects are {subjects:?}; expected {subject:?}")
-    } else {
-        return Ok(());
-    };
-    Err(Error::Incompatible { name: name.as_str().into(), why: why.into() })
+    let wrong = of_items(&info.config, &subject(name.stream())).or_else(|| of_storage(&info.config));
+    refuse(name, wrong)
+}
+
+fn refuse(name: &StreamName, wrong: Option<String>) -> Result<(), Error> {
+    match wrong {
+        Some(why) => Err(Error::Incompatible { name: name.as_str().into(), why: why.into() }),
+        None => Ok(()),
+    }
+}
+
+/// The first of the claims that holds, with its text.
+fn first<const N: usize>(claims: [(bool, String); N]) -> Option<String> {
+    claims.into_iter().find_map(|(holds, text)| holds.then_some(text))
+}
+
+/// Which items it takes and how long they stay.
+fn of_items(config: &Config, subject: &String) -> Option<String> {
+    let Config { retention, discard, subjects, max_messages_per_subject: per_subject, .. } = config;
+    let others = config.mirror.is_some() || config.sources.as_ref().is_some_and(|all| !all.is_empty());
+    first([
+        (others, "its items come from other streams (mirror, sources); expected none of these".into()),
+        (
+            *retention != RetentionPolicy::WorkQueue,
+            format!("its retention is {retention:?}; expected WorkQueue"),
+        ),
+        (*discard != DiscardPolicy::New, format!("its discard policy is {discard:?}; expected New")),
+        (config.max_messages < 1, "it has no limit of messages (max_msgs); expected one".into()),
+        (
+            *per_subject > 0,
+            format!(
+                "it has a limit of {per_subject} messages for each subject (max_msgs_per_subject); expected none"
+            ),
+        ),
+        (
+            config.max_bytes > 0,
+            format!("it has a limit of {} bytes (max_bytes); expected none", config.max_bytes),
+        ),
+        (!config.max_age.is_zero(), "it drops old messages (max_age); expected none".into()),
+        (
+            config.no_ack || config.sealed,
+            "it acknowledges no message (no_ack, sealed); expected the contrary".into(),
+        ),
+        (!subjects.contains(subject), format!("its subjects are {subjects:?}; expected {subject:?}")),
+    ])
+}
+
+/// What it does with the items that it takes.
+fn of_storage(config: &Config) -> Option<String> {
+    let Config { storage, duplicate_window, .. } = config;
+    let expected = humantime::format_duration(REMEMBERED);
+    first([
+        (*storage != StorageType::File, format!("its storage is {storage:?}; expected File")),
+        (
+            config.persist_mode == Some(PersistenceMode::Async),
+            "it acknowledges messages before it writes them (persist_mode); expected after".into(),
+        ),
+        (
+            *duplicate_window < REMEMBERED,
+            format!(
+                "it remembers the ids of messages for {} (duplicate_window); expected at least {expected}",
+                humantime::format_duration(*duplicate_window)
+            ),
+        ),
+        (
+            config.republish.is_some() || config.subject_transform.is_some(),
+            "it sends its messages on, or changes their subjects (republish, subject_transform); expected neither"
+                .into(),
+        ),
+        (
+            config.allow_rollup || config.allow_message_ttl,
+            "messages can remove others, or expire (allow_rollup_hdrs, allow_msg_ttl); expected neither".into(),
+        ),
+    ])
 }
 
 /// Makes the shared consumer if it is missing, and checks it. Returns its `ack_wait`.
@@ -148,6 +205,7 @@ pub async fn consumer(link: &Link, name: &StreamName) -> Result<Duration, Error>
     let stream = link.jetstream.get_stream(name.stream()).await.map_err(|error| link.refused(&error))?;
     let config = match stream.consumer_info(CONSUMER).await {
         Ok(info) => info.config,
+        Err(error) if error.kind() != ConsumerInfoErrorKind::NotFound => return Err(link.refused(&error)),
         Err(_) => {
             let wanted = ConsumerConfig {
                 durable_name: Some(CONSUMER.into()),
@@ -166,12 +224,67 @@ pub async fn consumer(link: &Link, name: &StreamName) -> Result<Duration, Error>
             }
         }
     };
-    let why = if config.ack_policy != AckPolicy::Explicit {
-        format!("its consumer's ack policy is {:?}; expected Explicit", config.ack_policy)
-    } else if config.max_deliver > 0 {
-        format!("its consumer gives up after {} deliveries (max_deliver); expected none", config.max_deliver)
-    } else {
-        return Ok(config.ack_wait);
-    };
-    Err(Error::Incompatible { name: name.as_str().into(), why: why.into() })
+    refuse(name, of_deliveries(&config).or_else(|| of_requests(&config)))?;
+    Ok(config.ack_wait)
+}
+
+/// Which items the consumer delivers, and when again.
+fn of_deliveries(config: &AnyConsumer) -> Option<String> {
+    let AnyConsumer { ack_policy, deliver_policy, max_deliver, filter_subject, filter_subjects, .. } = config;
+    first([
+        (
+            *ack_policy != AckPolicy::Explicit,
+            format!("its consumer's ack policy is {ack_policy:?}; expected Explicit"),
+        ),
+        (
+            *max_deliver > 0,
+            format!("its consumer gives up after {max_deliver} deliveries (max_deliver); expected none"),
+        ),
+        (
+            *deliver_policy != DeliverPolicy::All,
+            format!("its consumer's deliver policy is {deliver_policy:?}; expected All"),
+        ),
+        (
+            !filter_subject.is_empty() || !filter_subjects.is_empty(),
+            "its consumer delivers some subjects only (filter_subject); expected no filter".into(),
+        ),
+        (
+            config.headers_only,
+            "its consumer delivers no bodies (headers_only); expected whole messages".into(),
+        ),
+        (
+            !config.backoff.is_empty(),
+            "its consumer has other times than ack_wait (backoff); expected none".into(),
+        ),
+        (config.memory_storage, "its consumer is in memory (mem_storage); expected in files".into()),
+    ])
+}
+
+/// What processes may ask the consumer for.
+fn of_requests(config: &AnyConsumer) -> Option<String> {
+    let AnyConsumer { max_ack_pending, max_batch, max_bytes, max_expires, .. } = config;
+    first([
+        (
+            config.deliver_subject.is_some(),
+            "its consumer sends by itself (deliver_subject); expected one that is asked".into(),
+        ),
+        (
+            *max_ack_pending > 0,
+            format!(
+                "its consumer lets {max_ack_pending} messages be held (max_ack_pending); expected no limit"
+            ),
+        ),
+        (
+            *max_batch > 0 || *max_bytes > 0 || !max_expires.is_zero(),
+            "its consumer limits requests (max_batch, max_bytes, max_expires); expected no limits".into(),
+        ),
+        (
+            config.replay_policy != ReplayPolicy::Instant || config.rate_limit > 0,
+            "its consumer slows deliveries down (replay_policy, rate_limit_bps); expected neither".into(),
+        ),
+        (
+            config.priority_policy != PriorityPolicy::None,
+            "its consumer has groups (priority_policy); expected none".into(),
+        ),
+    ])
 }
