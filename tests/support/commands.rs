@@ -236,6 +236,14 @@ impl Running {
         self.stdin = None;
     }
 
+    /// Sends signals that are there before it can act on the first. Several threads may take one each: then the main thread
+    /// may act for a moment between two of them.
+    pub fn signals_at_once(&self, signals: &[i32]) {
+        self.signal(libc::SIGSTOP);
+        signals.iter().for_each(|signal| self.signal(*signal));
+        self.signal(libc::SIGCONT);
+    }
+
     pub fn wait_for_stderr(&self, text: &str) {
         wait_until(&format!("{text:?} on stderr"), || {
             String::from_utf8_lossy(&self.stderr.so_far()).contains(text)
