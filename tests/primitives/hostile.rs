@@ -137,7 +137,10 @@ fn hostile_words_give_values_or_errors_and_never_a_panic_or_an_endless_loop() {
                     // Refused or not: it came back.
                     let _ = use_all(kind, &name, &mut random);
                 }
-                assert!(remove(&name).unwrap(), "RINGPIPE_STORM_SEED={}", seed + case);
+                // A word may say by chance that the object is retired: then a handle removes the name.
+                let may_retire = matches!(kind, ObjectKind::Lock | ObjectKind::Barrier);
+                let is_gone = may_retire && !name.exists();
+                assert!(is_gone || remove(&name).unwrap(), "RINGPIPE_STORM_SEED={}", seed + case);
             }
         });
     }
