@@ -62,6 +62,7 @@ fn on_a_terminal_a_bar_shows_how_far_a_file_is_and_fits_into_a_line() {
     running.end().with_code(0);
     // The last process that leaves removes the ring.
     join_soon(receiving);
+    terminal.wait_for(": 32 items, 4.00 MiB in ");
     let frames = terminal.frames();
     let bars: Vec<&String> = frames.iter().filter(|frame| frame.starts_with("sent ")).collect();
     assert!(bars.len() > 2, "{frames:?}");

@@ -189,7 +189,9 @@ fn a_time_bounds_the_kills_and_the_generated_lines() {
 fn the_shortest_input_sees_a_kill_and_an_empty_one_is_not_called_verified() {
     let ended = chaos(&[]).input("one\n").run().succeeds();
     let last = ended.text().lines().last().unwrap();
-    assert!(last.starts_with("verified: 1 item, 1 process killed, 0 lost, "), "{ended:?}");
+    // On a busy machine the item may take long enough for several.
+    assert!(last.starts_with("verified: 1 item, ") && last.contains(" killed, 0 lost, "), "{last}");
+    assert!(!last.contains(" 0 processes killed"), "{last}");
     let ended = chaos(&[]).input("").run().with_code(3);
     assert_eq!(ended.complaint(), "ringctl: nothing was verified: the input had no items");
 }
