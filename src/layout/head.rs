@@ -49,7 +49,7 @@ pub const FAIRNESS: u64 = 0x308;
 /// writes it.
 pub const HEAD: u64 = 0x380;
 /// About how many consumers sleep until an item comes: sleepers add, wakers and leaving sleepers subtract, and
-/// whoever frees the entry of a dead participant sets it to 0. Too high after a death: needless posts. Too low: a
+/// the process that frees a dead participant's entry sets it to 0. Too high after a death: needless posts. Too low: a
 /// missed wake-up, and the sleeper wakes after a slice.
 pub const ITEMS_WAITING: u64 = 0x400;
 /// The number of the last turn to check for deaths, 0 for none. A handle that takes the turn adds 1. It is

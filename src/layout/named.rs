@@ -119,8 +119,8 @@ pub mod head {
     /// Counts permits that became free. The handle that frees one adds to it afterwards; spinning handles
     /// read it. Stale: they search the permits a slice later.
     pub const EVENTS: u64 = 0x2c0;
-    /// About how many handles sleep: sleepers add, wakers and leaving sleepers subtract, and whoever frees the
-    /// entry of a dead handle sets it to 0. Too high after a death: needless posts. Too low: a missed wake-up, and
+    /// About how many handles sleep: sleepers add, wakers and leaving sleepers subtract, and the process
+    /// that frees a dead handle's entry sets it to 0. Too high after a death: needless posts. Too low: a missed wake-up, and
     /// the sleeper wakes after a slice.
     pub const WAITING: u64 = 0x300;
     /// The semaphore that they sleep on.

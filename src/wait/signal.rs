@@ -78,7 +78,7 @@ impl<P: Backend> Signal<'_, P> {
     ///
     /// A handle that is killed asleep leaves its announcement, or the token that was posted for it. A sleeper that
     /// takes such a token finds nothing and announces itself again, so the one turns into the other, and each
-    /// death would add one for ever. So announcements and tokens are cut to as many as there are handles.
+    /// death would add one. So announcements and tokens are cut to as many as there are handles.
     pub fn wake_survivors(&self, handles: impl FnOnce() -> u64) {
         // E4: after the stores of the recovery, before the load of `waiting`.
         P::light_fence(self.fences);

@@ -231,8 +231,8 @@ pub fn two_are_woken<F: Fences>() {
     ring.settle(Story { sent: vec![1, 2], acknowledged, ..Story::default() });
 }
 
-/// As [`two_are_woken`], after a third consumer was killed asleep: the first item wakes whom it wakes, and whoever
-/// frees the dead one's entry wakes all others.
+/// As [`two_are_woken`], after a third consumer was killed asleep: the first item wakes whom it wakes, and the
+/// process that frees the dead one's entry wakes all others.
 pub fn survivors_are_woken<F: Fences>() {
     let (ring, bells) = (ring(), bells());
     bells.items.signal::<F>().announce();

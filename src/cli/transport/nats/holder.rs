@@ -3,7 +3,7 @@
 //!
 //! The server may deliver an item again that is still held: its marks were late, since this process was stopped or not
 //! connected. The later delivery replaces the earlier one, and the item stays one item. An item that was settled and comes
-//! again, because the server was killed before it had written that, is settled once more and goes to no one.
+//! again, because the server was killed before it had written that, is settled once more and not received again.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -226,7 +226,7 @@ impl Holder {
     }
 
     /// Asks the server once to settle items, and notes those that it confirms. Ends early when the connection is lost, with
-    /// which the answers are lost. Returns whether the server has no one who settles them.
+    /// which the answers are lost. Returns whether no subscriber of the server settles them.
     fn ask(&self, items: &[(Stored, Subject)], how: Settlement) -> bool {
         let (link, connects) = (self.link(), self.link().connects());
         let mut asked: FuturesUnordered<_> = items

@@ -29,7 +29,7 @@ use crate::Error;
 const NEXT: &str = "$JS.API.CONSUMER.MSG.NEXT";
 /// How long the end of a request may come after its last item.
 const ENDING: Duration = Duration::from_millis(500);
-/// How long items may come for a request that was given up, and find someone who gives them back.
+/// How long this process gives back items that come for a request that was given up.
 const LATE: Duration = Duration::from_secs(60);
 /// How long this process waits for the last items when it leaves.
 const LEAVING: Duration = Duration::from_millis(500);
