@@ -68,7 +68,7 @@ fn a_server_without_room_on_its_disk_is_waited_for() {
     let jobs = server.name("jobs");
     let mut late = producer(&jobs, &["-v", "--producers", "2", "--timeout", "3s"]).open_input().spawn();
     late.wait_for_stderr("made stream");
-    // While there is no room, no one can enter: the record is on the same disk.
+    // While there is no room, no process can enter: the record is on the same disk.
     let receiving = consumer(&jobs, &["-v"]).spawn();
     receiving.wait_for_stderr("found stream");
     receiving.signal(libc::SIGSTOP);

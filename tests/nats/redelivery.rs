@@ -64,7 +64,7 @@ fn an_item_is_not_tried_too_often_because_an_answer_was_missing() {
     let first = consumer(&jobs, &["--backoff", "60s", "-v", "--", "false"]).spawn();
     first.wait_for_stderr("attempt 2 of 4");
     drop(first);
-    // No one answers the question how often the item has failed.
+    // The question how often the item has failed is not answered.
     proxy.forge(
         "DIRECT.GET.KV_ringpipe-state-jobs.$KV.ringpipe-state-jobs.fail",
         "DIRECX.GET.KV_ringpipe-state-jobs.$KV.ringpipe-state-jobs.fail",

@@ -211,23 +211,25 @@ pub fn producer_is_woken<F: Fences>() {
     ring.settle(Story { sent: vec![1, 2, 3], acknowledged, ..Story::default() });
 }
 
+/// Starts two consumers of one item each. The answer waits for both, and gives what they acknowledged.
+fn two_receive<F: Fences>(ring: &Ring, bells: &Arc<Bells>) -> impl FnOnce() -> Vec<u64> + use<F> {
+    let consumers = [3, 4].map(|number| {
+        let (handle, bells) = (ring.handle(number), bells.clone());
+        spawn(move || receive::<F>(&handle, &bells))
+    });
+    || consumers.into_iter().flat_map(|consumer| consumer.join().expect("a part that ends")).collect()
+}
+
 /// Two consumers sleep; two items come, one by one.
 pub fn two_are_woken<F: Fences>() {
     let (ring, bells) = (ring(), bells());
-    let consumers: Vec<_> = [3, 4]
-        .map(|number| {
-            let (handle, bells) = (ring.handle(number), bells.clone());
-            spawn(move || receive::<F>(&handle, &bells))
-        })
-        .into_iter()
-        .collect();
+    let received = two_receive::<F>(&ring, &bells);
     let producer = ring.handle(1);
     for id in 1..=2 {
         assert_eq!(producer.send(&[one(id)]), 1);
         bells.items.signal::<F>().notify(1);
     }
-    let acknowledged =
-        consumers.into_iter().flat_map(|consumer| consumer.join().expect("a part that ends")).collect();
+    let acknowledged = received();
     ring.settle(Story { sent: vec![1, 2], acknowledged, ..Story::default() });
 }
 
@@ -236,20 +238,13 @@ pub fn two_are_woken<F: Fences>() {
 pub fn survivors_are_woken<F: Fences>() {
     let (ring, bells) = (ring(), bells());
     bells.items.signal::<F>().announce();
-    let consumers: Vec<_> = [3, 4]
-        .map(|number| {
-            let (handle, bells) = (ring.handle(number), bells.clone());
-            spawn(move || receive::<F>(&handle, &bells))
-        })
-        .into_iter()
-        .collect();
+    let received = two_receive::<F>(&ring, &bells);
     let producer = ring.handle(1);
     assert_eq!(producer.send(&[one(1)]), 1);
     bells.items.signal::<F>().notify(1);
     assert_eq!(producer.send(&[one(2)]), 1);
     bells.items.signal::<F>().wake_survivors(|| 2);
-    let acknowledged =
-        consumers.into_iter().flat_map(|consumer| consumer.join().expect("a part that ends")).collect();
+    let acknowledged = received();
     ring.settle(Story { sent: vec![1, 2], acknowledged, ..Story::default() });
 }
 
