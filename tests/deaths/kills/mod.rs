@@ -13,7 +13,7 @@
 //! after each change and at 500 others; `RINGPIPE_KILLS=every` leaves none out, and takes hours.
 //! `RINGPIPE_KILLS=few` tries a few, which a machine that is emulated can finish.
 //! Of pairs (`pairs.rs`) there are 25,000 points in full, `RINGPIPE_PAIRS=N` says another number.
-//! `RINGPIPE_KILLS_ONLY=TEXT` runs the rows that contain the text.
+//! `RINGPIPE_KILLS_ONLY=TEXT` runs the rows that contain the text, `RINGPIPE_KILLS_ONLY=!TEXT` the others.
 //!
 //! The states that a death can leave are the prefixes of the victim's instructions, because SIGKILL loses no
 //! retired store: see docs/RELIABILITY.md.

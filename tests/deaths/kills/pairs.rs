@@ -14,7 +14,7 @@ use crate::kills::scenario::{self, Hook, Kind, kinds};
 use crate::kills::table::{Row, Share};
 use crate::kills::trace::{Stage, Victim};
 use crate::kills::trail::{Trail, WAYS};
-use crate::kills::worker::{Course, Part, course};
+use crate::kills::worker::{Chosen, Course, Part, course};
 use crate::kills::world::{Fate, Ledger, Outcome, PATIENCE, WIDE, World, Wrong, id_of, payload, trouble};
 use crate::support::scale::is_ci;
 use crate::support::{Random, env_number};
@@ -303,7 +303,7 @@ fn wanted() -> u64 {
     env_number("RINGPIPE_PAIRS").unwrap_or(usual)
 }
 
-pub fn run(part: Part, only: &str) {
+pub fn run(part: Part, chosen: &Chosen) {
     let mut all = Vec::new();
     let kinds = kinds();
     for kind in &kinds {
@@ -328,8 +328,7 @@ pub fn run(part: Part, only: &str) {
         let name = &kind.name;
         let operation = format!("{} / {}", pair.first.name(), pair.second.name());
         // Of pairs a process has all points, since each stop of the first has a course of the second.
-        if n as u64 % part.parts != part.part || !format!("{operation} {} {name}", pair.state).contains(only)
-        {
+        if n as u64 % part.parts != part.part || !chosen.has(&format!("{operation} {} {name}", pair.state)) {
             continue;
         }
         let trial = Trial { stages: &stages, options: &kind.options, pair };

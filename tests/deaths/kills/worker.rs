@@ -32,7 +32,7 @@ pub fn run_if_told() {
     let [group, part, parts] = words[..] else { panic!("orders: {orders}") };
     let part = Part { part: part.parse().expect("a number"), parts: parts.parse().expect("a number") };
     pin(part.part);
-    let only = std::env::var("RINGPIPE_KILLS_ONLY").unwrap_or_default();
+    let chosen = Chosen::of_env();
     let stage = Stage::new();
     if group == "textbook" {
         if part.has(0) {
@@ -44,7 +44,7 @@ pub fn run_if_told() {
         return arrivals::run(&stage);
     }
     if group == "pairs" {
-        return pairs::run(part, &only);
+        return pairs::run(part, &chosen);
     }
     let stops = |all: Vec<Scenario>| all.into_iter().filter(|one| one.stops).collect();
     let scenarios: Vec<Scenario> = match group {
@@ -65,7 +65,7 @@ pub fn run_if_told() {
         let tried = |(m, one): &(usize, &Scenario)| Share::of_env().tries(n, &kind, *m, one.fixed_only);
         let tried = scenarios.iter().enumerate().filter(tried).map(|(_, one)| one);
         for one in tried.filter(|one| one.fits(&kind) && !(sample && one.long)) {
-            if !format!("{} {} {}", one.operation, one.path, kind.name).contains(&only) {
+            if !chosen.has(&format!("{} {} {}", one.operation, one.path, kind.name)) {
                 continue;
             }
             rows += 1;
@@ -78,6 +78,22 @@ pub fn run_if_told() {
                 "stopped" => experiment.stopped(),
                 _ => experiment.killed(),
             }
+        }
+    }
+}
+
+/// Which rows are tried, by their names.
+pub struct Chosen(String);
+
+impl Chosen {
+    fn of_env() -> Self {
+        Chosen(std::env::var("RINGPIPE_KILLS_ONLY").unwrap_or_default())
+    }
+
+    pub fn has(&self, row: &str) -> bool {
+        match self.0.strip_prefix('!') {
+            Some(left_out) => !row.contains(left_out),
+            None => row.contains(&self.0),
         }
     }
 }
