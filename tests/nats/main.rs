@@ -7,6 +7,7 @@
 mod support;
 
 mod bridge;
+mod cluster;
 mod deaths;
 mod delivery;
 mod limits;
@@ -16,7 +17,9 @@ mod proxy;
 mod raw;
 mod redelivery;
 mod server;
+mod tls;
 mod verbs;
+mod watching;
 mod workers;
 
 /// Not a test: what the remote actors run.

@@ -67,6 +67,11 @@ impl Server {
         name_at(self.port, stream)
     }
 
+    /// The name of this server.
+    pub fn address(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }

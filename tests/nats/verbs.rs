@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use crate::server::{Server, consumer, producer, ringctl};
+use crate::raw;
+use crate::server::{Server, consumer, free_port, name_at, producer, ringctl};
 use crate::support::seq;
 
 #[test]
@@ -71,6 +72,55 @@ fn processes_notice_that_a_stream_was_closed_or_removed() {
 }
 
 #[test]
+fn the_streams_of_a_server_are_listed() {
+    let Some(server) = Server::start() else { return };
+    let address = server.address();
+    assert_eq!(ringctl(&["list", &address]).run().succeeds().text(), "");
+    let (jobs, done) = (server.name("jobs"), server.name("done"));
+    ringctl(&["create", &jobs, "--capacity", "9"]).run().succeeds();
+    producer(&jobs, &[]).input(seq(4)).run().succeeds();
+    let holding = consumer(&jobs, &["--", "sleep", "60"]).spawn();
+    crate::support::wait_until("that one is held", || {
+        ringctl(&["inspect", &jobs, "--json"]).run().json()["items_held"] == 1
+    });
+    producer(&done, &["--item", "x"]).run().succeeds();
+    ringctl(&["close", &done]).run().succeeds();
+    // Another program's stream is none of them.
+    raw::make(server.port(), &serde_json::json!({"name": "other", "subjects": ["other"]}));
+    let names = ringctl(&["list", "-n", &address]).run().succeeds();
+    assert_eq!(names.lines(), [&*done, &*jobs]);
+    let rows = ringctl(&["list", "--json", &address]).run().succeeds().json_lines();
+    let of = |row: &serde_json::Value| {
+        let figures = ["used", "items_held", "capacity", "producers", "consumers", "dead", "replicas"];
+        figures.map(|figure| row[figure].as_u64().unwrap())
+    };
+    assert_eq!((&rows[0]["ring"], &rows[0]["state"]), (&done.clone().into(), &"closed".into()));
+    assert_eq!((&rows[1]["ring"], &rows[1]["state"]), (&jobs.clone().into(), &"open".into()));
+    assert_eq!((of(&rows[0]), of(&rows[1])), ([1, 0, 8192, 0, 0, 0, 1], [4, 1, 9, 0, 1, 0, 1]));
+    let table = ringctl(&["list", &address]).run().succeeds();
+    assert_eq!(table.lines().len(), 3, "{}", table.text());
+    assert!(table.lines()[2].contains("4/9"), "{}", table.text());
+    drop(holding);
+    // One that cannot be used does not hide the others.
+    let [stream, consumer] = raw::configs(server.port(), "done");
+    let changed = raw::changed(&stream, &serde_json::json!({"max_age": 3_600_000_000_000_u64}));
+    raw::make_again(server.port(), "done", &changed, &consumer);
+    let rows = ringctl(&["list", "--json", &address]).run().succeeds().json_lines();
+    assert_eq!((&rows[0]["state"], rows[0].get("used")), (&"unusable".into(), None));
+    assert!(rows[0]["error"].as_str().unwrap().contains("max_age") && rows[1]["state"] == "open");
+}
+
+#[test]
+fn a_name_that_is_no_server_is_refused() {
+    for given in ["jobs", "nats://", "nats://h/jobs", "nats://h?replicas=3"] {
+        let ended = ringctl(&["list", given]).run().with_code(2);
+        assert!(ended.stderr.contains("expected nats://HOST:PORT"), "{given}: {}", ended.stderr);
+    }
+    let gone = name_at(free_port(), "x");
+    ringctl(&["list", gone.strip_suffix("/x").unwrap()]).run().with_code(1).saying("cannot connect to");
+}
+
+#[test]
 fn a_failed_item_shows_its_failures() {
     let Some(server) = Server::start() else { return };
     let jobs = server.name("jobs");
@@ -83,8 +133,6 @@ fn a_failed_item_shows_its_failures() {
 
 #[test]
 fn other_verbs_say_that_they_are_for_shared_memory() {
-    for verb in ["watch", "repair"] {
-        let ended = ringctl(&[verb, "nats://127.0.0.1:1/jobs"]).run().with_code(2);
-        ended.saying("is a stream; expected a ring in shared memory");
-    }
+    let ended = ringctl(&["repair", "nats://127.0.0.1:1/jobs"]).run().with_code(2);
+    ended.saying("is a stream; expected a ring in shared memory");
 }

@@ -9,7 +9,7 @@ use super::exit::Failure;
 #[cfg(feature = "nats")]
 use super::exit::code;
 #[cfg(feature = "nats")]
-use super::stream_name::StreamName;
+use super::stream_name::{ServerName, StreamName};
 use crate::RingName;
 
 /// The schemes of the names of streams.
@@ -74,6 +74,36 @@ impl Address {
     }
 }
 
+/// A server, in the place of a ring, means all of its streams.
+#[cfg(feature = "nats")]
+pub type Server = ServerName;
+
+/// A server: none, in a program without NATS.
+#[cfg(not(feature = "nats"))]
+#[derive(Debug, Clone)]
+pub enum Server {}
+
+#[cfg(not(feature = "nats"))]
+impl FromStr for Server {
+    type Err = ArgError;
+
+    fn from_str(given: &str) -> Result<Self, ArgError> {
+        Err(match Address::is_stream(given) {
+            true => without_nats("no SERVER, or a program from cargo install --path . --features nats"),
+            false => ArgError::new(
+                "this is no server",
+                "nats://HOST:PORT, or nothing for the rings of this machine",
+            ),
+        })
+    }
+}
+
+/// The error for a name that needs the feature `nats`.
+#[cfg(not(feature = "nats"))]
+fn without_nats(expected: &'static str) -> ArgError {
+    ArgError::new("this program was built without NATS", expected)
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -96,8 +126,7 @@ impl FromStr for Address {
         #[cfg(feature = "nats")]
         return Ok(Address::Stream(given.parse()?));
         #[cfg(not(feature = "nats"))]
-        Err(AddressError::Stream(ArgError::new(
-            "this program was built without NATS",
+        Err(AddressError::Stream(without_nats(
             "NAME, /NAME or shm:NAME, or a program from cargo install --path . --features nats",
         )))
     }

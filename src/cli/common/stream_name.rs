@@ -1,4 +1,4 @@
-//! Names of streams: `nats://HOST:PORT/NAME`, with settings behind a question mark.
+//! Names of servers and streams: `nats://HOST:PORT` and `nats://HOST:PORT/NAME`, with settings behind a question mark.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,20 +16,41 @@ const ACK_WAIT: Duration = Duration::from_secs(10);
 const LEAST_ACK_WAIT: Duration = Duration::from_secs(1);
 const EXPECTED: &str =
     "nats://HOST:PORT/NAME, NAME of letters, digits, - and _, with ?ack-wait=10s, replicas=3 or context=FILE";
+const EXPECTED_SERVER: &str = "nats://HOST:PORT, with ?context=FILE";
 
-/// A stream of a server.
-#[derive(Debug, Clone, Eq)]
-pub struct StreamName {
-    /// `nats://HOST:PORT/NAME`, without settings and without secrets.
+/// A server.
+#[derive(Debug, Clone)]
+pub struct ServerName {
+    /// `nats://HOST:PORT`, without settings and without secrets.
     shown: Box<str>,
-    /// The bytes of `shown` before `/NAME`.
-    server: usize,
-    /// Settings for a stream that is made.
-    pub settings: Settings,
     /// The context of the `nats` tool that has the credentials.
     pub context: Option<Box<str>>,
     /// A user or password was in the name.
     pub has_secret: bool,
+}
+
+impl ServerName {
+    /// `nats://HOST:PORT`.
+    pub fn as_str(&self) -> &str {
+        &self.shown
+    }
+
+    /// The stream of this name on the server, if a stream can have the name.
+    pub fn stream(&self, name: &str) -> Option<StreamName> {
+        let named: StreamName = format!("{}/{name}", self.shown).parse().ok()?;
+        Some(StreamName { server: self.clone(), ..named })
+    }
+}
+
+/// A stream of a server.
+#[derive(Debug, Clone)]
+pub struct StreamName {
+    /// `nats://HOST:PORT/NAME`, without settings and without secrets.
+    shown: Box<str>,
+    /// The server.
+    pub server: ServerName,
+    /// Settings for a stream that is made.
+    pub settings: Settings,
 }
 
 /// How a stream is made.
@@ -47,20 +68,16 @@ impl StreamName {
         &self.shown
     }
 
-    /// `nats://HOST:PORT`.
-    pub fn server(&self) -> &str {
-        &self.shown[..self.server]
-    }
-
     /// The stream of this name, if it is on the same server: with the same settings and credentials.
     pub fn beside(&self, shown: &str) -> Option<StreamName> {
         let other: StreamName = shown.parse().ok()?;
-        (other.server() == self.server()).then(|| StreamName { shown: other.shown, ..self.clone() })
+        let is_here = other.server.shown == self.server.shown;
+        is_here.then(|| StreamName { shown: other.shown, ..self.clone() })
     }
 
     /// The stream's name on the server.
     pub fn stream(&self) -> &str {
-        &self.shown[self.server + 1..]
+        &self.shown[self.server.shown.len() + 1..]
     }
 }
 
@@ -71,9 +88,60 @@ impl PartialEq for StreamName {
     }
 }
 
+impl Eq for StreamName {}
+
 impl fmt::Display for StreamName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+/// Scheme and host, and what follows a slash and a question mark.
+fn parts(given: &str) -> Result<(ServerName, Option<&str>, &str), &'static str> {
+    let (scheme, rest) = given.split_once("://").ok_or("the scheme is missing")?;
+    if !["nats", "tls"].contains(&scheme) {
+        return Err("the scheme is neither nats nor tls");
+    }
+    let (rest, settings) = rest.split_once('?').unwrap_or((rest, ""));
+    let (server, name) = rest.split_once('/').map_or((rest, None), |(server, name)| (server, Some(name)));
+    let has_secret = server.contains('@');
+    let host = server.rsplit_once('@').map_or(server, |(_, host)| host);
+    // In brackets, colons belong to an address.
+    let after_address = host.rfind(']').map_or(0, |end| end + 1);
+    let host = match host[after_address..].split_once(':') {
+        None => format!("{host}:{PORT}"),
+        Some((_, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => host.to_string(),
+        Some(_) => return Err("the port is not a number from 1 to 65535"),
+    };
+    if host.starts_with(':') || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("there is no HOST");
+    }
+    let server = ServerName { shown: format!("{scheme}://{host}").into(), context: None, has_secret };
+    Ok((server, name, settings))
+}
+
+/// The settings, as keys and values.
+fn pairs(settings: &str) -> impl Iterator<Item = (&str, &str)> {
+    let given = settings.split('&').filter(|setting| !setting.is_empty());
+    given.map(|setting| setting.split_once('=').unwrap_or((setting, "")))
+}
+
+impl FromStr for ServerName {
+    type Err = ArgError;
+
+    fn from_str(given: &str) -> Result<Self, ArgError> {
+        let bad = |problem: &str| ArgError::new(problem, EXPECTED_SERVER);
+        let (mut server, name, settings) = parts(given).map_err(bad)?;
+        if name.is_some_and(|name| !name.is_empty()) {
+            return Err(bad("this is the name of a stream"));
+        }
+        for (key, value) in pairs(settings) {
+            match key {
+                "context" if !value.is_empty() => server.context = Some(value.into()),
+                _ => return Err(bad("a setting is unknown")),
+            }
+        }
+        Ok(server)
     }
 }
 
@@ -82,53 +150,30 @@ impl FromStr for StreamName {
 
     fn from_str(given: &str) -> Result<Self, ArgError> {
         let bad = |problem: &str| ArgError::new(problem, EXPECTED);
-        let (scheme, rest) = given.split_once("://").ok_or_else(|| bad("the scheme is missing"))?;
-        if !["nats", "tls"].contains(&scheme) {
-            return Err(bad("the scheme is neither nats nor tls"));
-        }
-        let (rest, settings) = rest.split_once('?').unwrap_or((rest, ""));
-        let (server, name) = rest.split_once('/').ok_or_else(|| bad("there is no NAME"))?;
-        let has_secret = server.contains('@');
-        let host = server.rsplit_once('@').map_or(server, |(_, host)| host);
-        // In brackets, colons belong to an address.
-        let after_address = host.rfind(']').map_or(0, |end| end + 1);
-        let host = match host[after_address..].split_once(':') {
-            None => format!("{host}:{PORT}"),
-            Some((_, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => host.to_string(),
-            Some(_) => return Err(bad("the port is not a number from 1 to 65535")),
-        };
-        if host.starts_with(':') || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(bad("there is no HOST"));
-        }
+        let (server, name, settings) = parts(given).map_err(bad)?;
         let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if name.is_empty() {
-            return Err(bad("there is no NAME"));
-        }
+        let name = name.filter(|name| !name.is_empty()).ok_or_else(|| bad("there is no NAME"))?;
         if !name.chars().all(is_valid) {
             return Err(bad("NAME has another character"));
         }
         if name.len() > MAX_BYTES {
             return Err(bad("NAME is longer than 200 bytes"));
         }
-        let server = format!("{scheme}://{host}");
         let mut parsed = StreamName {
-            shown: format!("{server}/{name}").into(),
-            server: server.len(),
+            shown: format!("{}/{name}", server.shown).into(),
+            server,
             settings: Settings { ack_wait: ACK_WAIT, replicas: 1 },
-            context: None,
-            has_secret,
         };
-        for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
-            parsed.set(setting)?;
+        for (key, value) in pairs(settings) {
+            parsed.set(key, value)?;
         }
         Ok(parsed)
     }
 }
 
 impl StreamName {
-    fn set(&mut self, setting: &str) -> Result<(), ArgError> {
+    fn set(&mut self, key: &str, value: &str) -> Result<(), ArgError> {
         let bad = |problem: &str| ArgError::new(problem, EXPECTED);
-        let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
         match key {
             "ack-wait" => {
                 let DurationArg(time) = value.parse()?;
@@ -141,7 +186,7 @@ impl StreamName {
                 Ok(replicas @ 1..=5) => self.settings.replicas = replicas,
                 _ => return Err(bad("replicas is not a number from 1 to 5")),
             },
-            "context" if !value.is_empty() => self.context = Some(value.into()),
+            "context" if !value.is_empty() => self.server.context = Some(value.into()),
             _ => return Err(bad("a setting is unknown")),
         }
         Ok(())
@@ -162,7 +207,8 @@ mod tests {
             ("nats://[::1]:1/jobs", "nats://[::1]:1", "jobs"),
         ] {
             let name: StreamName = given.parse().unwrap();
-            assert_eq!((name.server(), name.stream(), name.has_secret), (server, stream, false), "{given}");
+            assert_eq!((name.server.as_str(), name.stream()), (server, stream), "{given}");
+            assert!(!name.server.has_secret, "{given}");
             assert_eq!(name.as_str().parse(), Ok(name));
         }
     }
@@ -172,14 +218,34 @@ mod tests {
         let name: StreamName = "nats://h/jobs?ack-wait=2s&replicas=3&context=prod".parse().unwrap();
         assert_eq!(name.as_str(), "nats://h:4222/jobs");
         assert_eq!(name.settings, Settings { ack_wait: Duration::from_secs(2), replicas: 3 });
-        assert_eq!(name.context.as_deref(), Some("prod"));
+        assert_eq!(name.server.context.as_deref(), Some("prod"));
         assert_eq!(name, "nats://h/jobs".parse().unwrap());
     }
 
     #[test]
     fn a_secret_is_found_and_not_kept() {
         let name: StreamName = "nats://user:pass@host:1/jobs".parse().unwrap();
-        assert!(name.has_secret && !format!("{name:?}").contains("pass"), "{name:?}");
+        assert!(name.server.has_secret && !format!("{name:?}").contains("pass"), "{name:?}");
+    }
+
+    #[test]
+    fn a_server_has_no_stream() {
+        for (given, shown) in [
+            ("nats://localhost", "nats://localhost:4222"),
+            ("tls://h:1/", "tls://h:1"),
+            ("nats://me:hush@[::1]:1?context=prod", "nats://[::1]:1"),
+        ] {
+            let server: ServerName = given.parse().unwrap();
+            assert_eq!(server.as_str(), shown, "{given}");
+            assert_eq!(server.stream("jobs").unwrap().as_str(), format!("{shown}/jobs"));
+            assert!(server.stream("a.b").is_none() && !format!("{server:?}").contains("hush"));
+        }
+        let server: ServerName = "nats://h?context=prod".parse().unwrap();
+        assert_eq!(server.stream("jobs").unwrap().server.context.as_deref(), Some("prod"));
+        for given in ["", "h", "nats://", "nats://h/jobs", "nats://h?replicas=3", "nats://h?context="] {
+            let error = given.parse::<ServerName>().unwrap_err().to_string();
+            assert!(error.contains("; expected nats://HOST:PORT"), "{given}: {error}");
+        }
     }
 
     #[test]

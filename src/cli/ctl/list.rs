@@ -1,10 +1,11 @@
-//! `ringctl list`: lists the rings.
+//! `ringctl list`: lists the rings of this machine, or the streams of a server.
 use std::io::{self, IsTerminal};
 
 use nix::libc;
 use serde::Serialize;
 
 use super::show;
+use crate::cli::common::address::Server;
 use crate::cli::common::paint::Tone;
 use crate::cli::common::start::End;
 use crate::cli::common::table::{Cell, Table, cell, toned};
@@ -13,10 +14,10 @@ use crate::{
     Error, ErrorKind, Liveness, Ring, RingName, RingObserver, Role, Snapshot, cli::common::exit::Failure,
 };
 
-/// List the rings in shared memory
+/// List the rings in shared memory, or the streams of a server
 ///
-/// The first bytes of an object show whether it is a ring; objects of other programs are left out. Listing
-/// changes nothing.
+/// The first bytes of an object show whether it is a ring; objects of other programs are left out. Of a NATS
+/// server, the streams that this program made are listed. Listing changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 ITEMS is the number of items to be received, of all slots; PRODUCERS and CONSUMERS count live ones.
@@ -28,9 +29,13 @@ Examples:
   ringctl list
   ringctl list -n | xargs -r ringctl rm
   ringctl list --json | jq -r 'select(.items > 0).ring'
+  ringctl list nats://localhost:4222
 
 Exit codes: 0 listed, also when there is none; 1 runtime error.")]
 pub struct Args {
+    /// A NATS server, nats://HOST:PORT: its streams in place of the rings of this machine
+    #[arg(value_name = "SERVER")]
+    server: Option<Server>,
     /// Bare names, one a line
     #[arg(short = 'n', long)]
     names: bool,
@@ -66,6 +71,13 @@ struct Figures {
 }
 
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
+    match &args.server {
+        None => {}
+        #[cfg(feature = "nats")]
+        Some(server) => return super::streams::list(server, args.names, args.json, ui),
+        #[cfg(not(feature = "nats"))]
+        Some(server) => match *server {},
+    }
     let names = Ring::names().map_err(|error| Failure::of_ring("", &error))?;
     let mut text = String::new();
     if args.names {

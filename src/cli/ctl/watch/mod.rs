@@ -18,13 +18,19 @@ use crate::{Error, ErrorKind, Ring, RingObserver, StopFlag};
 /// How often to check whether the ring exists.
 const WAIT_LOOK: Duration = Duration::from_millis(50);
 
+/// The time between two looks, if the command line does not say; a look at a stream is several requests to its server.
+const INTERVAL: Duration = Duration::from_millis(100);
+#[cfg(feature = "nats")]
+const STREAM_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Watch a ring: slots, semaphores, processes, and events, as items move
 ///
 /// On a terminal, shows a picture of the ring that changes with it; elsewhere, and with --events, prints a
 /// sentence per line for each event. As a background job of a terminal, it is stopped until it is brought to
 /// the front (fg), like other programs with a screen; with --events, it continues. Looking changes nothing.
 /// Events between two looks are derived from the traces that they leave. Of a ring that is too fast for that,
-/// it shows how many items went through.
+/// it shows how many items went through. Of a stream of a NATS server it prints sentences only; its JSON has the
+/// schema ringpipe.watch-stream/1.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Keys: q quits, space pauses, + and - change the pace, arrows and Page Up/Down scroll the events,
@@ -45,9 +51,9 @@ be written; 3 no such ring; 6 damaged, or not a ring; 128+n ended by signal n.")
 pub struct Args {
     /// Name of the ring
     ring: Address,
-    /// Time between two looks, from 1ms to 1h
-    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = interval)]
-    interval: DurationArg,
+    /// Time between two looks, from 1ms to 1h [default: 100ms, 1s for a stream]
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
+    interval: Option<DurationArg>,
     /// Stop after COUNT looks
     #[arg(short = 'n', long, value_name = "COUNT", conflicts_with = "once")]
     count: Option<Count>,
@@ -72,6 +78,24 @@ pub struct Args {
     wait: bool,
 }
 
+impl Args {
+    /// Between two looks at a ring.
+    fn interval(&self) -> Duration {
+        self.interval.map_or(INTERVAL, |DurationArg(interval)| interval)
+    }
+
+    #[cfg(feature = "nats")]
+    fn of_stream(&self) -> super::streams::Watching {
+        super::streams::Watching {
+            interval: self.interval.map_or(STREAM_INTERVAL, |DurationArg(interval)| interval),
+            count: self.count.map(|Count(count)| count),
+            once: self.once,
+            json: self.json,
+            wait: self.wait,
+        }
+    }
+}
+
 fn interval(given: &str) -> Result<DurationArg, String> {
     let interval: DurationArg =
         given.parse().map_err(|error: crate::cli::common::args::ArgError| error.to_string())?;
@@ -83,6 +107,10 @@ fn interval(given: &str) -> Result<DurationArg, String> {
 }
 
 pub fn run(args: &Args, ui: &Ui) -> Result<End, Failure> {
+    #[cfg(feature = "nats")]
+    if let Address::Stream(stream) = &args.ring {
+        return super::streams::watch(stream, &args.of_stream(), ui);
+    }
     let lines = args.once || args.json || args.events;
     let on_screen = !lines && screen::is_possible();
     if on_screen {

@@ -53,7 +53,7 @@ pub fn watch(mut model: Model, args: &Args, stop: &StopFlag) -> Result<End, Fail
         if out.is_abandoned() {
             return Ok(End::Done);
         }
-        if !signals::sleep(pause(args.interval.0, took), stop) {
+        if !signals::sleep(pause(args.interval(), took), stop) {
             return Ok(signals::end());
         }
         let start = Instant::now();
@@ -69,7 +69,7 @@ pub fn once(model: &Model, args: &Args, paint: Paint, stop: &StopFlag) -> Result
         Ok((width, _)) if std::io::stdout().is_terminal() && width > 0 => width,
         _ => std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(COLUMNS),
     };
-    let choices = Choices::new(Theme::new(paint.is_on()), args.interval.0, &Guide::SILENT);
+    let choices = Choices::new(Theme::new(paint.is_on()), args.interval(), &Guide::SILENT);
     let screen = Screen::new(model, choices);
     // A limit of memory: larger than any picture that is really printed.
     let area =

@@ -48,7 +48,7 @@ impl Scene for Watching<'_> {
 /// Draws the ring until the viewer quits, the ring is gone, or a signal comes.
 pub fn watch(model: Model, args: &Args, ui: &Ui, stop: &StopFlag) -> Result<End, Failure> {
     let mut watching = Watching { model, args };
-    let outcome = screen::show(&mut watching, &GUIDE, args.interval.0, ui.paint(), stop)?;
+    let outcome = screen::show(&mut watching, &GUIDE, args.interval(), ui.paint(), stop)?;
     if outcome == Outcome::Gone
         && let Some(last) = watching.model.events.back()
     {

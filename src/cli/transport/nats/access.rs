@@ -9,7 +9,7 @@ use async_nats::ConnectOptions;
 use serde::Deserialize;
 
 use crate::cli::common::exit::{Failure, code};
-use crate::cli::common::stream_name::StreamName;
+use crate::cli::common::stream_name::ServerName;
 
 /// Where the `nats` tool keeps its contexts, below the folder for configuration.
 const CONTEXTS: &str = "nats/context";
@@ -48,19 +48,20 @@ impl Access {
     }
 }
 
-/// How to connect to the server of `name`.
+/// How to connect to a server.
 ///
 /// # Errors
 /// A [`Failure`] without any secret.
-pub fn options(name: &StreamName) -> Result<ConnectOptions, Failure> {
-    if name.has_secret {
+pub fn options(server: &ServerName) -> Result<ConnectOptions, Failure> {
+    if server.has_secret {
         let line = format!(
-            "a user or password in the name of {name} is seen by other users of this machine; expected nats://HOST:PORT/NAME"
+            "a user or password in the name of {} is seen by other users of this machine; expected none in it",
+            server.as_str()
         );
         return Err(Failure::new(code::USAGE, line)
             .hint("NATS_USER and NATS_PASSWORD, NATS_CREDS or NATS_CONTEXT have them: docs/SCALING.md"));
     }
-    let context = name.context.as_deref().map(str::to_string).or_else(|| env::var("NATS_CONTEXT").ok());
+    let context = server.context.as_deref().map(str::to_string).or_else(|| env::var("NATS_CONTEXT").ok());
     let access = match context.filter(|context| !context.is_empty()) {
         Some(context) => read_context(&context)?,
         None => Access::default(),
@@ -88,6 +89,16 @@ fn apply(access: Access) -> Result<ConnectOptions, Failure> {
             false => read(Path::new(&access.nkey), "nkey")?.trim().to_string(),
         };
         options = options.nkey(seed);
+    }
+    // The client would not name the file that it cannot read.
+    for (path, what) in [
+        (&access.ca, "root certificates"),
+        (&access.cert, "client certificate"),
+        (&access.key, "key of the client certificate"),
+    ] {
+        if !path.is_empty() {
+            read(Path::new(path), what)?;
+        }
     }
     if !access.ca.is_empty() {
         options = options.add_root_certificates(access.ca.into());
@@ -140,7 +151,7 @@ mod tests {
     fn a_file_of_another_form_is_refused_without_its_content() {
         let file = env::temp_dir().join(format!("ringpipe-nats-context-{}.json", std::process::id()));
         fs::write(&file, "{\"user\": 5, \"password\": \"hush\"}").unwrap();
-        let name: StreamName = format!("nats://h/jobs?context={}", file.display()).parse().unwrap();
+        let name: ServerName = format!("nats://h?context={}", file.display()).parse().unwrap();
         let failure = options(&name).unwrap_err();
         fs::write(&file, "{\"user\": \"u\", \"password\": \"hush\", \"url\": \"nats://other\"}").unwrap();
         let fine = options(&name);
@@ -152,13 +163,9 @@ mod tests {
 
     #[test]
     fn a_secret_in_the_name_is_refused_without_repeating_it() {
-        let name: StreamName = "nats://me:hush@h/jobs".parse().unwrap();
+        let name: ServerName = "nats://me:hush@h".parse().unwrap();
         let failure = options(&name).unwrap_err();
         assert_eq!(failure.code, code::USAGE);
-        assert!(
-            !failure.line.contains("hush") && failure.line.contains("nats://h:4222/jobs"),
-            "{}",
-            failure.line
-        );
+        assert!(!failure.line.contains("hush") && failure.line.contains("nats://h:4222"), "{}", failure.line);
     }
 }

@@ -1,12 +1,14 @@
 //! Makes, shows, closes and removes streams, for `ringctl`.
 
-use std::time::{Duration, SystemTime};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant, SystemTime};
 
-use async_nats::jetstream::kv::Operation;
-use futures_util::StreamExt;
+use async_nats::jetstream::kv::{Operation, Store};
+use futures_util::{StreamExt, TryStreamExt};
+use serde::Deserialize;
 
 use super::link::{Link, is_said};
-use super::members::{BEAT, DEAD_AFTER, Sign};
+use super::members::{BEAT, DEAD_AFTER, DENIED_FOR, Denials, Sign};
 use super::received::key;
 use super::send::KEY;
 use super::state::{Buckets, NOT_FOUND, Record, bucket_names};
@@ -14,7 +16,7 @@ use super::stream::{CONSUMER, Found, find, make};
 use super::{Limit, ask, connect};
 use crate::cli::common::exit::Failure;
 use crate::cli::common::report::Reporter;
-use crate::cli::common::stream_name::StreamName;
+use crate::cli::common::stream_name::{ServerName, StreamName};
 use crate::cli::transport::Patience;
 use crate::{Error, ItemKey, Role, StopFlag};
 
@@ -40,6 +42,7 @@ pub struct Look {
 }
 
 /// A participant.
+#[derive(Clone)]
 pub struct Member {
     pub role: Role,
     pub number: u64,
@@ -69,13 +72,45 @@ impl Look {
     }
 }
 
+/// A stream that was found, as it is; or why it cannot be used.
+pub type Listed = (StreamName, Result<Look, String>);
+
+/// The streams of a server that this program made, by name. `None`: the stop flag was raised first.
+///
+/// # Errors
+/// The server cannot be reached, refuses the credentials, or does not answer.
+pub fn list(server: &ServerName, report: &Reporter, stop: &StopFlag) -> Result<Option<Vec<Listed>>, Failure> {
+    let Some(link) = connect(server, Patience::None, report, stop)? else { return Ok(None) };
+    let limit = Limit::of(Patience::None);
+    let failed = |error: Error| Failure::of_ring(server.as_str(), &error);
+    let all: BTreeSet<String> = ask(&link, limit, || async {
+        link.jetstream.stream_names().try_collect().await.map_err(|error| link.refused(&error))
+    })
+    .map_err(failed)?;
+    let is_own = |stream: &&String| all.contains(&format!("KV_{}", bucket_names(stream)[0]));
+    let mut found = Vec::new();
+    for name in all.iter().filter(is_own).filter_map(|stream| server.stream(stream)) {
+        let admin = Admin { link: link.clone(), name };
+        match ask(&link, limit, || admin.look_now()) {
+            // It was removed meanwhile.
+            Ok(None) => {}
+            Ok(Some(look)) => found.push((admin.name, Ok(look))),
+            Err(error @ (Error::Incompatible { .. } | Error::Damaged(_))) => {
+                found.push((admin.name, Err(error.to_string())));
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(Some(found))
+}
+
 impl Admin {
     /// Connects. `None`: the stop flag was raised first.
     ///
     /// # Errors
     /// The server cannot be reached, or refuses the credentials.
     pub fn open(name: &StreamName, report: &Reporter, stop: &StopFlag) -> Result<Option<Self>, Failure> {
-        let link = connect(name, Patience::None, report, stop)?;
+        let link = connect(&name.server, Patience::None, report, stop)?;
         Ok(link.map(|link| Admin { link, name: name.clone() }))
     }
 
@@ -120,6 +155,21 @@ impl Admin {
         ask(&self.link, Limit::of(Patience::None), || self.look_now()).map_err(|error| self.failed(&error))
     }
 
+    /// The stream, of which the server has just denied that it exists. `None`: it goes on with that, so it was removed. A server
+    /// that is starting denies streams that exist.
+    ///
+    /// # Errors
+    /// The server does not answer, or has another kind of stream of this name.
+    pub fn look_until_denied(&self) -> Result<Option<Look>, Failure> {
+        let mut denials = Denials::default();
+        loop {
+            match self.look()? {
+                None if !denials.note(true, Instant::now()) && self.sleep(DENIED_FOR / 4) => {}
+                look => return Ok(look),
+            }
+        }
+    }
+
     async fn look_now(&self) -> Result<Option<Look>, Error> {
         let link = &self.link;
         let Some(found) = find(link, &self.name).await? else { return Ok(None) };
@@ -138,34 +188,24 @@ impl Admin {
         }))
     }
 
-    /// The participants. Their ages are by the server's clock: this process writes a key and reads when that was.
+    /// The participants. Their ages are by the server's clock.
     async fn members(&self, buckets: &Buckets) -> Result<Vec<Member>, Error> {
         let (link, live) = (&self.link, &buckets.live);
-        let own = format!("observer.{:032x}", fastrand::u128(..));
-        live.put(&own, "".into()).await.map_err(|error| link.refused(&error))?;
+        let mut keys = live.keys().await.map_err(|error| link.refused(&error))?;
         let mut members = Vec::new();
-        let mut now = None;
-        let mut watch = live.watch_with_history(">").await.map_err(|error| link.refused(&error))?;
-        // Own keys come last, those of participants that write at the same time may follow.
-        while let Some(entry) = watch.next().await {
-            let entry = entry.map_err(|error| link.refused(&error))?;
-            let at = SystemTime::from(entry.created);
-            if entry.key == own {
-                now = Some(at);
-            } else if entry.operation == Operation::Put
-                && let Some((role, number)) = entry.key.split_once('.')
-                && let Some(role) = role_of(role)
-                && let (Ok(number), Ok(sign)) = (number.parse(), serde_json::from_slice::<Sign>(&entry.value))
+        while let Some(key) = keys.next().await {
+            let key = key.map_err(|error| link.refused(&error))?;
+            let Some((role, number)) = key.split_once('.') else { continue };
+            let (Some(role), Ok(number)) = (role_of(role), number.parse()) else { continue };
+            let entry = live.entry(&*key).await.map_err(|error| link.refused(&error))?;
+            // It may have left meanwhile.
+            if let Some(entry) = entry.filter(|entry| entry.operation == Operation::Put)
+                && let Ok(sign) = serde_json::from_slice::<Sign>(&entry.value)
             {
-                members.push((role, number, sign, at));
-            }
-            if entry.seen_current && now.is_some() {
-                break;
+                members.push((role, number, sign, SystemTime::from(entry.created)));
             }
         }
-        // If this is lost, the server forgets the key after an hour.
-        let _ = live.stream.purge().filter(format!("{}{own}", live.prefix)).await;
-        let now = now.unwrap_or_else(SystemTime::now);
+        let now = self.server_time(live).await?;
         let mut members: Vec<Member> = members
             .into_iter()
             .map(|(role, number, Sign { pid, host }, at)| Member {
@@ -178,6 +218,27 @@ impl Admin {
             .collect();
         members.sort_by_key(|member| (member.role == Role::Consumer, member.number));
         Ok(members)
+    }
+
+    /// The time by the server's clock.
+    async fn server_time(&self, live: &Store) -> Result<SystemTime, Error> {
+        #[derive(Deserialize)]
+        struct Answer {
+            ts: Option<String>,
+        }
+        let link = &self.link;
+        let subject = format!("STREAM.INFO.{}", live.stream_name);
+        let answer: Answer = link.jetstream.request(subject, &()).await.map_err(|e| link.refused(&e))?;
+        if let Some(time) = answer.ts.and_then(|text| humantime::parse_rfc3339(&text).ok()) {
+            return Ok(time);
+        }
+        // Older servers (2.9) do not say it: this process writes a key, and reads when that was.
+        let own = format!("observer.{:032x}", fastrand::u128(..));
+        live.put(&own, "".into()).await.map_err(|error| link.refused(&error))?;
+        let entry = live.entry(&own).await.map_err(|error| link.refused(&error))?;
+        // If this is lost, the server forgets the key after an hour.
+        let _ = live.stream.purge().filter(format!("{}{own}", live.prefix)).await;
+        entry.map(|entry| SystemTime::from(entry.created)).ok_or_else(|| link.silent())
     }
 
     /// Closes the stream. Returns whether it was open; `None`: there is none.

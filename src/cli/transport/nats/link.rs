@@ -25,7 +25,7 @@ use tokio::runtime::{Builder, Handle};
 use super::access;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::report::Reporter;
-use crate::cli::common::stream_name::StreamName;
+use crate::cli::common::stream_name::ServerName;
 use crate::{Error, StopFlag};
 
 /// How long a request waits for its answer.
@@ -79,18 +79,18 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects to the server of `name`.
+    /// Connects to a server.
     ///
     /// # Errors
     /// A [`Failure`] that names the server, and no secret.
     pub fn connect(
-        name: &StreamName,
+        name: &ServerName,
         report: &Reporter,
         stop: &StopFlag,
         limit: Duration,
     ) -> Result<Self, Failure> {
         let engine = engine().map_err(|error| Failure::io("starting the thread for NATS", &error))?;
-        let server = name.server();
+        let server = name.as_str();
         let options = access::options(name)?;
         let options = options
             .name("ringpipe")

@@ -31,7 +31,7 @@ const LEAVING: Duration = Duration::from_secs(2);
 /// The same, if the server did not answer before.
 const LEAVING_SILENT: Duration = Duration::from_millis(500);
 /// How long the server must deny a stream that is gone, and how long a denial says something about the next one.
-const DENIED_FOR: Duration = Duration::from_secs(1);
+pub const DENIED_FOR: Duration = Duration::from_secs(1);
 const DENIAL_LASTS: Duration = Duration::from_secs(10);
 /// How long to wait for the first view of the others.
 const FIRST_VIEW: Duration = Duration::from_secs(5);

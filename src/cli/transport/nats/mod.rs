@@ -35,7 +35,7 @@ use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::owner_args::OwnerArgs;
 use crate::cli::common::report::Reporter;
-use crate::cli::common::stream_name::StreamName;
+use crate::cli::common::stream_name::{ServerName, StreamName};
 use crate::{Error, Owners, Role, StopFlag};
 
 /// Items that a stream takes, if the command line does not say; for large pieces, `PIECES`.
@@ -67,7 +67,7 @@ impl Transport for Nats {
         let name = opening.name.stream()?;
         check_create(create, opening.needs)?;
         let limit = Limit::of(opening.place);
-        let Some(link) = connect(name, opening.place, report, stop)? else { return Ok(None) };
+        let Some(link) = connect(&name.server, opening.place, report, stop)? else { return Ok(None) };
         let failed = |error: Error| Failure::of_ring(name.as_str(), &error);
         loop {
             let found = ask(&link, limit, || stream::find(&link, name)).map_err(failed)?;
@@ -101,7 +101,7 @@ impl Transport for Nats {
         let &Opening { report, stop, .. } = opening;
         let name = opening.name.stream()?;
         check_owner(owner)?;
-        let Some(link) = connect(name, opening.place, report, stop)? else { return Ok(None) };
+        let Some(link) = connect(&name.server, opening.place, report, stop)? else { return Ok(None) };
         let failed = |error: Error| Failure::of_ring(name.as_str(), &error);
         let mut attempts = Attempts::new(report, stop);
         loop {
@@ -187,18 +187,18 @@ where
 
 /// Connects. With a limit for the wait, tries again until then. `None`: the stop flag was raised first.
 fn connect(
-    name: &StreamName,
+    server: &ServerName,
     place: Patience,
     report: &Reporter,
     stop: &StopFlag,
 ) -> Result<Option<Link>, Failure> {
     let (mut attempts, limit) = (Attempts::new(report, stop), Limit::of(place));
     loop {
-        match Link::connect(name, report, stop, limit.left()) {
+        match Link::connect(server, report, stop, limit.left()) {
             Ok(link) => return Ok(Some(link)),
             Err(_) if stop.is_raised() => return Ok(None),
             Err(failure) if failure.code == code::USAGE => return Err(failure),
-            Err(failure) => match attempts.pause(place, name.server()) {
+            Err(failure) => match attempts.pause(place, server.as_str()) {
                 Ok(()) => {}
                 Err(Over::Expired(_)) => return Err(failure),
                 Err(Over::Stopped) => return Ok(None),

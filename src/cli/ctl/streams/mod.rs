@@ -1,5 +1,8 @@
-//! The verbs for streams of a NATS server: `create`, `inspect`, `peek`, `close`, `rm` and `wait` with a name
-//! `nats://HOST:PORT/NAME`.
+//! The verbs for streams of a NATS server: `create`, `list`, `inspect`, `watch`, `peek`, `close`, `rm` and `wait` with a
+//! name `nats://HOST:PORT/NAME`, or `nats://HOST:PORT`.
+
+mod list;
+mod watch;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +19,9 @@ use crate::cli::common::stream_name::StreamName;
 use crate::cli::common::ui::Ui;
 use crate::cli::transport::nats::admin::{Admin, Look, Member, Waiting};
 use crate::framing::Recorded;
+
+pub use list::list;
+pub use watch::{Watching, watch};
 
 /// Items that a stream takes, if the command line does not say.
 const CAPACITY: u64 = 8192;
