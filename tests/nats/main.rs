@@ -16,6 +16,7 @@ mod order;
 mod proxy;
 mod raw;
 mod redelivery;
+mod scenarios;
 mod server;
 mod tls;
 mod verbs;

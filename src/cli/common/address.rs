@@ -84,6 +84,13 @@ pub type Server = ServerName;
 pub enum Server {}
 
 #[cfg(not(feature = "nats"))]
+impl fmt::Display for Server {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+#[cfg(not(feature = "nats"))]
 impl FromStr for Server {
     type Err = ArgError;
 

@@ -90,6 +90,16 @@ impl PartialEq for StreamName {
 
 impl Eq for StreamName {}
 
+impl fmt::Display for ServerName {
+    /// Reads back as the same server.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.context {
+            Some(context) => write!(f, "{}?context={context}", self.shown),
+            None => f.write_str(&self.shown),
+        }
+    }
+}
+
 impl fmt::Display for StreamName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

@@ -16,6 +16,7 @@ use report::choice::Choice;
 use scenario::{Scenario, init, schema};
 use series::{Settings, Totals};
 
+use crate::cli::common::address::Server;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
@@ -34,6 +35,7 @@ Examples:
   ringctl test --only worker scenarios   of all files in the folder, those with this name
   ringctl test --repeat 100 --until-fail jobs.toml
   ringctl test --report junit=report.xml scenarios
+  ringctl test --over nats://localhost:4222 scenarios
 
 Of a run that did not pass, the report says what was expected and is false, which fault struck when and
 where, how each process ended, and the command that repeats the run. The outputs of its processes stay
@@ -82,6 +84,12 @@ pub struct Args {
     /// Leave out the fault in this line of the file; may be repeated
     #[arg(long, value_name = "LINE")]
     pub omit: Vec<u32>,
+    /// Make the rings as streams of a NATS server, nats://HOST:PORT
+    ///
+    /// A scenario is left out if it needs what only rings in shared memory have. A process that was killed is noticed
+    /// after some 14 seconds there: each scenario has a minute more than its timeout.
+    #[arg(long, value_name = "SERVER")]
+    pub over: Option<Server>,
     /// Report as tap or json on standard output, or as junit=FILE; may be repeated [default: a table]
     ///
     /// tap is the Test Anything Protocol, version 13; json an object per run, on a line; junit the XML of JUnit, with
@@ -140,6 +148,7 @@ fn run_scenarios(args: &Args, ui: &Ui) -> Result<End, Failure> {
         keep: args.keep.is_some(),
         point: args.point,
         omit: args.omit.clone(),
+        over: args.over.clone(),
     };
     let mut reports = Reports::new(ui, &args.report, &scenarios, &settings)?;
     let (totals, failure) = series::run_all(&scenarios, &settings, &stop, &mut |event| reports.take(&event));

@@ -9,10 +9,12 @@ use std::time::Instant;
 use std::{env, fs, iter, thread};
 
 use super::run::outcome::{Outcome, Point, Verdict};
+use super::run::ring::only_in_memory;
 use super::run::{self, Plan};
 use super::scenario::{FaultSpec, Scenario, When};
 use super::shrink;
 use crate::StopFlag;
+use crate::cli::common::address::Server;
 use crate::cli::common::exit::Failure;
 
 /// The most characters of a scenario's name in that of a folder.
@@ -69,6 +71,8 @@ pub struct Settings {
     pub point: Option<u64>,
     /// The lines of the faults that are left out.
     pub omit: Vec<u32>,
+    /// The server whose streams are the rings.
+    pub over: Option<Server>,
 }
 
 /// The totals of all runs.
@@ -102,7 +106,8 @@ pub fn run_all(
         enough: AtomicBool::new(scenarios.is_empty()),
     };
     // Scenarios that are all left out would be left out for ever.
-    let rounds = if scenarios.iter().all(|one| missing(one).is_some()) { Some(1) } else { settings.rounds };
+    let rounds =
+        if scenarios.iter().all(|one| left_out(one, settings).is_some()) { Some(1) } else { settings.rounds };
     let work = || {
         while !stop.is_raised() && !shared.enough.load(Ordering::Relaxed) {
             let number = shared.next.fetch_add(1, Ordering::Relaxed);
@@ -155,9 +160,9 @@ struct Series<'s, 'r> {
 
 impl Series<'_, '_> {
     fn run(&self) {
-        if let Some(missing) = missing(self.scenario) {
+        if let Some(why) = left_out(self.scenario, self.settings) {
             if self.round == 0 {
-                self.tell(What::Skipped(&format!("{missing} was not found in PATH")));
+                self.tell(What::Skipped(&why));
             }
             return;
         }
@@ -274,6 +279,7 @@ impl Series<'_, '_> {
             point,
             omitted: omitted.map(|(place, _)| place).collect(),
             folder: self.folder(point)?,
+            over: self.settings.over.clone(),
         })
     }
 
@@ -378,9 +384,11 @@ fn points_of(fault: &FaultSpec) -> Option<(u64, std::time::Duration)> {
     }
 }
 
-/// A program that the scenario needs and that is not found.
-fn missing(scenario: &Scenario) -> Option<&String> {
-    scenario.needs.iter().find(|program| !is_in_path(program))
+/// Why a scenario is left out: a program that it needs is not found, or no stream has what its rings have.
+fn left_out(scenario: &Scenario, settings: &Settings) -> Option<String> {
+    let missing = scenario.needs.iter().find(|program| !is_in_path(program));
+    let missing = missing.map(|program| format!("{program} was not found in PATH"));
+    missing.or_else(|| settings.over.as_ref().and_then(|_| only_in_memory(scenario)))
 }
 
 /// Up to `max` points of all, at equal distances, the first one included. They are in an order of which each beginning

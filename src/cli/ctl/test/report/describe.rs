@@ -212,5 +212,8 @@ pub fn again(scenario: &Scenario, outcome: &Outcome, settings: &Settings) -> Str
     for line in settings.omit.iter().filter(own) {
         command += &format!(" --omit {line}");
     }
+    if let Some(server) = &settings.over {
+        command += &format!(" --over {}", escape::argument(&server.to_string()));
+    }
     command
 }

@@ -5,6 +5,7 @@ pub mod instance;
 mod leftovers;
 mod names;
 pub mod outcome;
+pub mod ring;
 pub mod stage;
 mod state;
 
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::expect;
 use super::scenario::Scenario;
 use crate::StopFlag;
+use crate::cli::common::address::Server;
 use crate::cli::common::exit::Failure;
 use faults::Faults;
 use outcome::{Cut, InstanceEnd, Outcome, Point};
@@ -35,6 +37,8 @@ pub struct Plan {
     pub omitted: Vec<usize>,
     /// The folder of the run, which is made.
     pub folder: PathBuf,
+    /// The server whose streams are the rings.
+    pub over: Option<Server>,
 }
 
 /// Runs a scenario once. `None`: the run was stopped by a signal.

@@ -6,6 +6,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use super::Plan;
+use super::ring::name_of;
 use crate::cli::ctl::test::scenario::Scenario;
 use crate::cli::ctl::test::scenario::placeholders::{Part, parts};
 
@@ -26,14 +28,14 @@ pub struct Names {
 
 impl Names {
     /// For a run in `folder`, of the session with this id.
-    pub fn new(scenario: &Scenario, id: &str, folder: PathBuf, seed: u64) -> Self {
-        let real = |name: &String| (name.clone(), ring_name(id, name));
+    pub fn new(scenario: &Scenario, plan: &Plan, id: &str, folder: PathBuf) -> Self {
+        let real = |name: &String| (name.clone(), name_of(plan.over.as_ref(), id, name));
         let file = scenario.path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
         Names {
             rings: scenario.rings.iter().map(|ring| real(&ring.name)).collect(),
             folder,
             file: file.canonicalize().unwrap_or_else(|_| file.into()),
-            seed,
+            seed: plan.seed,
             ports: Mutex::default(),
         }
     }
@@ -90,9 +92,4 @@ impl Names {
         ports.insert(name.into(), port);
         Ok(port)
     }
-}
-
-/// The name in the system of a ring of the session with this id.
-pub fn ring_name(id: &str, name: &str) -> String {
-    format!("ringpipe-test-{id}-{name}")
 }

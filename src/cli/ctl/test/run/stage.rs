@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use super::instance::{Instance, ended_text};
-use super::names::{Names, ring_name};
+use super::names::Names;
 use super::outcome::Cut;
+use super::ring::{RunRing, name_to_make, ring_name};
 use super::{Ended, Plan, after};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::run_log;
@@ -23,7 +24,7 @@ use crate::cli::ctl::test::scenario::{ProgramSpec, Ready, Run, Scenario, Stdin};
 use crate::sys::command::DIRECTORY;
 use crate::testing::point::{self, Trace};
 use crate::testing::{self, Program, Session};
-use crate::{Ring, RingName, RingObserver, Role, StopFlag};
+use crate::{Role, StopFlag};
 
 /// The time between two checks of a process that was asked to end.
 const POLL: Duration = Duration::from_millis(1);
@@ -33,6 +34,9 @@ const SIZES: Duration = Duration::from_millis(20);
 
 /// The time between two looks at the mapped segments.
 const SEGMENTS: Duration = Duration::from_millis(20);
+
+/// What a run over a server has in addition to its timeout: deaths are noticed late.
+const OVER_A_SERVER: Duration = Duration::from_secs(60);
 
 /// How many bytes are generated between two looks at the time, at the sizes of outputs, and for signals.
 const CHECKED: usize = 64 << 10;
@@ -47,7 +51,7 @@ pub struct Stage<'s> {
     pub plan: &'s Plan,
     pub stop: &'s StopFlag,
     pub names: Names,
-    pub rings: BTreeMap<String, Arc<RingObserver>>,
+    pub rings: BTreeMap<String, Arc<RunRing>>,
     pub instances: Vec<Instance>,
     /// Ended after the pipes of the instances are closed.
     pub session: Session,
@@ -76,11 +80,12 @@ impl<'s> Stage<'s> {
         let segments_before = segments();
         let place = |id: &str| {
             let path = |name: &String| Path::new(DIRECTORY).join(ring_name(id, name));
-            scenario.rings.iter().map(|ring| path(&ring.name)).collect()
+            let rings = scenario.rings.iter().filter(|_| plan.over.is_none());
+            rings.map(|ring| path(&ring.name)).collect()
         };
         let session = Session::removing(&plan.folder, place)
             .map_err(|error| Failure::io("starting the guard of the processes", &error))?;
-        let names = Names::new(scenario, session.id(), folder, plan.seed);
+        let names = Names::new(scenario, plan, session.id(), folder);
         let mut stage = Stage {
             scenario,
             plan,
@@ -106,18 +111,24 @@ impl<'s> Stage<'s> {
         Ok(stage)
     }
 
-    fn make_ring(&self, name: &str, options: &[String]) -> Result<RingObserver, Failure> {
-        let real = self.names.ring(name);
+    fn make_ring(&self, name: &str, options: &[String]) -> Result<RunRing, Failure> {
+        let (real, over) = (self.names.ring(name), self.plan.over.as_ref());
         let mut command = Command::new(children::this_program()?);
-        command.arg("create").args(options).arg(real).stdin(Standard::null());
+        command.arg("create").args(options).arg(name_to_make(over, real)).stdin(Standard::null());
         let output = command.output().map_err(|error| Failure::io("starting ringctl create", &error))?;
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr);
             let line = text.lines().next().unwrap_or_default().trim_start_matches("ringctl: ");
             return Err(Failure::new(code::RUNTIME, format!("making ring {name:?}: {line}")));
         }
-        let found = RingName::parse(real).and_then(|name| Ring::observe(&name));
-        found.map_err(|error| Failure::of_ring(real, &error))
+        let interrupted = || Failure::new(code::RUNTIME, format!("making ring {name:?}: interrupted"));
+        RunRing::open(over, real, self.stop)?.ok_or_else(interrupted)
+    }
+
+    /// The time that the run has.
+    fn timeout(&self) -> Duration {
+        let more = if self.plan.over.is_some() { OVER_A_SERVER } else { Duration::ZERO };
+        self.scenario.timeout.saturating_add(more)
     }
 
     /// The programs of the scenario.
@@ -262,9 +273,7 @@ impl<'s> Stage<'s> {
                 None => testing::Ready::Started,
                 Some(ring) => {
                     let ring = Arc::clone(ring);
-                    testing::Ready::When(Arc::new(move |pid| {
-                        ring.participants().iter().any(|participant| participant.pid == *pid)
-                    }))
+                    testing::Ready::When(Arc::new(move |pid| ring.processes().contains(pid)))
                 }
             },
         })
@@ -280,7 +289,7 @@ impl<'s> Stage<'s> {
         let name = spec.name.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let mut random = fastrand::Rng::with_seed(self.plan.seed ^ name ^ u64::from(number) << 32);
         let (mut file, mut line) = (BufWriter::new(File::create(&path)?), String::new());
-        let (deadline, mut unchecked) = (after(self.began, self.scenario.timeout), 0);
+        let (deadline, mut unchecked) = (after(self.began, self.timeout()), 0);
         let mut sizes_due = self.sizes_due;
         for item in 1..=count {
             let size = random.u64(size.0..=size.1) as usize;
@@ -374,7 +383,7 @@ impl<'s> Stage<'s> {
         if started && !runs && !will_restart && self.unstarted.is_empty() {
             return Some(Ended::Over);
         }
-        let timeout = self.scenario.timeout;
+        let timeout = self.timeout();
         if Instant::now() < after(self.began, timeout) {
             return None;
         }

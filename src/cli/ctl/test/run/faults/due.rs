@@ -17,10 +17,7 @@ impl<'s> Faults<'s> {
     ) -> Result<bool, Failure> {
         let spec = &self.scenario.faults[fault];
         let state = &mut self.states[fault];
-        let snapshot = |ring: &String| match stage.rings.get(ring) {
-            Some(observer) => observer.snapshot().map(Some).map_err(|error| Failure::of_ring(ring, &error)),
-            None => Ok(None),
-        };
+        let counts = |ring: &String| stage.rings.get(ring).map(|seen| seen.counts(ring)).transpose();
         Ok(match &spec.when {
             When::After(..) => ready.elapsed() >= state.moment,
             When::Line { of, pattern, nth } => {
@@ -37,13 +34,12 @@ impl<'s> Faults<'s> {
                 }
                 state.lines >= nth.saturating_mul(state.done + 1)
             }
-            When::Acknowledged { ring, items } => snapshot(ring)?
-                .is_some_and(|ring| ring.totals.acknowledged >= items.saturating_mul(state.done + 1)),
-            When::Full(ring) => snapshot(ring)?.is_some_and(|ring| ring.used_slots >= ring.capacity),
-            // Empty again: at first it is.
-            When::Empty(ring) => {
-                snapshot(ring)?.is_some_and(|ring| ring.totals.sent > 0 && ring.used_slots == 0)
+            When::Acknowledged { ring, items } => {
+                counts(ring)?.is_some_and(|ring| ring.acknowledged >= items.saturating_mul(state.done + 1))
             }
+            When::Full(ring) => counts(ring)?.is_some_and(|ring| ring.used >= ring.capacity),
+            // Empty again: at first it is.
+            When::Empty(ring) => counts(ring)?.is_some_and(|ring| ring.sent > 0 && ring.used == 0),
             When::Held(ring) => !holders(stage, ring)?.is_empty(),
             When::Syscall { .. } | When::Instruction(_) | When::Every { .. } => false,
         })

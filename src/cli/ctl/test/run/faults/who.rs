@@ -21,7 +21,5 @@ pub(super) fn choose<T>(who: Who, mut all: Vec<T>, random: &mut fastrand::Rng) -
 /// The process ids of the consumers that hold an item of a ring.
 pub(super) fn holders(stage: &Stage<'_>, ring: &String) -> Result<Vec<u32>, Failure> {
     let Some(observer) = stage.rings.get(ring) else { return Ok(Vec::new()) };
-    let snapshot = observer.snapshot().map_err(|error| Failure::of_ring(ring, &error))?;
-    let holds = |number: u32| snapshot.held.iter().any(|held| held.owner == number && !held.writing);
-    Ok(snapshot.participants.iter().filter(|one| holds(one.number)).map(|one| one.pid).collect())
+    observer.holders(ring)
 }
