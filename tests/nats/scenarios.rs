@@ -52,6 +52,11 @@ fn what_only_shared_memory_has_leaves_a_scenario_out() {
     let held = "[[fault]]\ndo = \"kill\"\non = \"two\"\nat = { held = \"jobs\" }\n";
     for (text, words) in [
         (format!("[ring.jobs]\nexclusive = true\n{rest}"), "ring jobs has --exclusive, which no stream has"),
+        (
+            format!("[ring.jobs]\n{rest}").replace("items = 3", "items = 3\non-full = \"drop-oldest\""),
+            "one has --on-full drop-oldest",
+        ),
+        (format!("[ring.jobs]\n{rest}") + "shared = true\n", "two has --shared, which no stream has"),
         (format!("[ring.jobs]\n{rest}{held}"), "a server does not tell which process holds an item"),
     ] {
         let scenario = file(&folder, "one.toml", text.as_bytes());

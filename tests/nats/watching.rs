@@ -77,7 +77,7 @@ fn waiting_items_without_progress_are_told_of() {
     producer(&jobs, &[]).input(seq(3)).run().succeeds();
     let holding = consumer(&jobs, &["--", "sleep", "600"]).spawn();
     let watching = ringctl(&["watch", "--interval", "100ms", &jobs]).spawn();
-    wait_for(&watching, "2 items waited for 3");
+    wait_for(&watching, ": 2 items waiting, consumers are alive");
     drop(holding);
     let ended = consumer(&jobs, &[]).run().succeeds();
     assert_eq!(ended.text().lines().count(), 3);
@@ -91,11 +91,19 @@ fn a_server_that_starts_again_does_not_end_a_watch() {
     producer(&jobs, &[]).input(seq(3)).run().succeeds();
     let mut watching = ringctl(&["watch", "--interval", "20ms", &jobs]).spawn();
     wait_for(&watching, "3 of 8,192 items");
+    let idle = producer(&jobs, &["-v"]).open_input().spawn();
+    wait_for(&watching, "came\n");
     server.kill();
+    wait_for(&watching, "its server does not answer\n");
     server.restart();
+    wait_for(&watching, "its server answers again\n");
+    drop(idle);
     consumer(&jobs, &[]).run().succeeds();
     wait_for(&watching, "acknowledged: 0 of 8,192 items, 0 held");
     assert!(watching.is_running());
+    // Another one of the same name is not the one that is watched.
     ringctl(&["rm", &jobs]).run().succeeds();
-    watching.end().succeeds();
+    ringctl(&["create", &jobs]).run().succeeds();
+    let told = watching.end().succeeds();
+    assert!(told.text().ends_with("jobs was removed\n"), "{}", told.text());
 }

@@ -75,6 +75,12 @@ impl StreamName {
         is_here.then(|| StreamName { shown: other.shown, ..self.clone() })
     }
 
+    /// The name with what is needed to open the stream: the context for its credentials.
+    pub fn to_open(&self) -> String {
+        let context = self.server.context.as_ref().map(|context| format!("?context={context}"));
+        format!("{}{}", self.shown, context.unwrap_or_default())
+    }
+
     /// The stream's name on the server.
     pub fn stream(&self) -> &str {
         &self.shown[self.server.shown.len() + 1..]

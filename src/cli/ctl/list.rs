@@ -23,7 +23,10 @@ use crate::{
 ITEMS is the number of items to be received, of all slots; PRODUCERS and CONSUMERS count live ones.
 SLOT is the size of a slot in bytes, or the length of each item of a ring of fixed items.
 STATE is open, closed, over (only the name is left), or unusable (damaged, of another version,
-or no permission to read it).
+or no permission to read it). Of a stream, ITEMS wait, and HELD is the number of items that consumers hold.
+JSON has the schema ringpipe.list/1, with items, held, capacity, slot_size, producers, consumers, dead, size
+and age_ns; of a stream ringpipe.list-stream/1, with used (slots), items_waiting, items_held, capacity,
+producers, consumers, dead, bytes and replicas.
 
 Examples:
   ringctl list
@@ -123,11 +126,7 @@ impl<'a> Row<'a> {
     }
 
     fn cells(&self) -> Vec<Cell> {
-        let state = match self.state {
-            "open" => toned(Tone::Good, self.state),
-            "unusable" => toned(Tone::Bad, self.state),
-            _ => toned(Tone::Notable, self.state),
-        };
+        let state = state_cell(self.state);
         let name = cell(show::name(self.ring));
         let Some(figures) = &self.figures else {
             let unknown = || cell("-");
@@ -144,6 +143,16 @@ impl<'a> Row<'a> {
             cell(show::duration(figures.age_ns)),
         ]
     }
+}
+
+/// The state of a ring or stream, in its colour.
+pub fn state_cell(state: &str) -> Cell {
+    let tone = match state {
+        "open" => Tone::Good,
+        "unusable" => Tone::Bad,
+        _ => Tone::Notable,
+    };
+    toned(tone, state)
 }
 
 impl Figures {

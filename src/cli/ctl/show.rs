@@ -38,6 +38,11 @@ pub fn duration(nanoseconds: u64) -> String {
     }
 }
 
+/// A duration in nanoseconds.
+pub fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Nanoseconds since a time given in nanoseconds since 1970; 0 for times in the future.
 pub fn age_ns(since: u64) -> u64 {
     clock::realtime_ns().saturating_sub(since)

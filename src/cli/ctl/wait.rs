@@ -12,7 +12,7 @@ use crate::cli::common::address::Address;
 use crate::cli::common::start::End;
 use crate::cli::common::ui::Ui;
 #[cfg(feature = "nats")]
-use crate::cli::transport::nats::admin::Look;
+use crate::cli::transport::nats::survey::Look;
 use crate::{
     Error, Liveness, NameState, Result, Ring, RingName, RingObserver, Role,
     cli::common::{

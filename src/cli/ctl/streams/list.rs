@@ -2,17 +2,16 @@
 
 use serde::Serialize;
 
-use super::super::show;
 use crate::Role;
 use crate::cli::common::exit::Failure;
-use crate::cli::common::paint::Tone;
-use crate::cli::common::report::{ReportArgs, Reporter};
 use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::stream_name::{ServerName, StreamName};
-use crate::cli::common::table::{Cell, Table, cell, toned};
+use crate::cli::common::table::{Cell, Table, cell};
 use crate::cli::common::ui::{Ui, json_line};
-use crate::cli::transport::nats::admin::{Look, list as find};
+use crate::cli::ctl::list::state_cell;
+use crate::cli::ctl::show;
+use crate::cli::transport::nats::survey::{self, Look};
 
 #[derive(Serialize)]
 struct Row<'a> {
@@ -29,6 +28,7 @@ struct Row<'a> {
 #[derive(Serialize)]
 struct Figures {
     used: u64,
+    items_waiting: u64,
     items_held: u64,
     capacity: u64,
     producers: u64,
@@ -40,18 +40,21 @@ struct Figures {
 
 /// Lists the streams of a server that this program made.
 pub fn list(server: &ServerName, only_names: bool, json: bool, ui: &Ui) -> Result<End, Failure> {
-    let stop = signals::catch()?;
-    let report = Reporter::new(ui.program(), &ReportArgs::default());
-    let Some(found) = find(server, &report, &stop)? else { return Ok(signals::end()) };
+    let (report, stop) = super::reporter(ui)?;
+    let mut text = String::new();
+    if only_names {
+        let Some(names) = survey::names(server, &report, &stop)? else { return Ok(signals::end()) };
+        names.iter().for_each(|name| text += &format!("{}\n", name.to_open()));
+        return ui.emit(text.as_bytes()).map(|()| End::Surveyed);
+    }
+    let Some(found) = survey::list(server, &report, &stop)? else { return Ok(signals::end()) };
     let mut table =
         Table::new(&["NAME", ">ITEMS", ">HELD", ">PRODUCERS", ">CONSUMERS", "STATE", ">SIZE", ">REPLICAS"]);
-    let mut text = String::new();
     for (name, look) in &found {
         let row = Row::of(name, look);
-        match (only_names, json) {
-            (true, _) => text += &format!("{name}\n"),
-            (_, true) => text += &json_line(&row)?,
-            _ => table.row(row.cells()),
+        match json {
+            true => text += &json_line(&row)?,
+            false => table.row(row.cells()),
         }
     }
     if !table.is_empty() {
@@ -63,19 +66,14 @@ pub fn list(server: &ServerName, only_names: bool, json: bool, ui: &Ui) -> Resul
 impl<'a> Row<'a> {
     fn of(name: &'a StreamName, look: &'a Result<Look, String>) -> Self {
         let (state, figures, error) = match look {
-            Ok(look) if look.found.record.closed => ("closed", Some(Figures::of(look)), None),
-            Ok(look) => ("open", Some(Figures::of(look)), None),
+            Ok(look) => (look.state(), Some(Figures::of(look)), None),
             Err(why) => ("unusable", None, Some(why.as_str())),
         };
         Row { schema: "ringpipe.list-stream/1", ring: name.as_str(), state, figures, error }
     }
 
     fn cells(&self) -> Vec<Cell> {
-        let state = match self.state {
-            "open" => toned(Tone::Good, self.state),
-            "unusable" => toned(Tone::Bad, self.state),
-            _ => toned(Tone::Notable, self.state),
-        };
+        let state = state_cell(self.state);
         let name = cell(show::name(self.ring));
         let Some(figures) = &self.figures else {
             let unknown = || cell("-");
@@ -83,7 +81,7 @@ impl<'a> Row<'a> {
         };
         vec![
             name,
-            cell(format!("{}/{}", figures.used, figures.capacity)),
+            cell(format!("{}/{}", figures.items_waiting, figures.capacity)),
             cell(figures.items_held),
             cell(figures.producers),
             cell(figures.consumers),
@@ -98,6 +96,7 @@ impl Figures {
     fn of(look: &Look) -> Self {
         Figures {
             used: look.used,
+            items_waiting: look.waiting,
             items_held: look.held,
             capacity: look.found.capacity,
             producers: look.alive(Role::Producer),

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::show;
-use crate::Error;
 use crate::cli::common::escape;
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::report::{ReportArgs, Reporter};
@@ -17,8 +16,10 @@ use crate::cli::common::signals;
 use crate::cli::common::start::End;
 use crate::cli::common::stream_name::StreamName;
 use crate::cli::common::ui::Ui;
-use crate::cli::transport::nats::admin::{Admin, Look, Member, Waiting};
+use crate::cli::transport::nats::admin::{Admin, Waiting};
+use crate::cli::transport::nats::survey::{Look, Member};
 use crate::framing::Recorded;
+use crate::{Error, StopFlag};
 
 pub use list::list;
 pub use watch::{Watching, watch};
@@ -30,9 +31,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The connection of a verb. `None`: a signal came first.
 fn connect(name: &StreamName, ui: &Ui) -> Result<Option<Admin>, Failure> {
-    let stop = signals::catch()?;
-    let report = Reporter::new(ui.program(), &ReportArgs::default());
+    let (report, stop) = reporter(ui)?;
     Admin::open(name, &report, &stop)
+}
+
+/// The messages and the stop flag of a verb.
+fn reporter(ui: &Ui) -> Result<(Reporter, StopFlag), Failure> {
+    let stop = signals::catch()?;
+    Ok((Reporter::new(ui.program(), &ReportArgs::default()), stop))
 }
 
 fn not_found(name: &StreamName) -> Failure {
@@ -133,7 +139,7 @@ impl<'a> StreamReport<'a> {
             schema: "ringpipe.inspect-stream/1",
             ring: name.as_str(),
             id: &record.id,
-            state: if record.closed { "closed" } else { "open" },
+            state: look.state(),
             capacity: look.found.capacity,
             used: look.used,
             bytes: look.bytes,

@@ -86,8 +86,8 @@ pub struct Args {
     pub omit: Vec<u32>,
     /// Make the rings as streams of a NATS server, nats://HOST:PORT
     ///
-    /// A scenario is left out if it needs what only rings in shared memory have. A process that was killed is noticed
-    /// after some 14 seconds there: each scenario has a minute more than its timeout.
+    /// A scenario is left out if its rings, producers or consumers have options that no stream has. A process that was
+    /// killed is noticed after some 14 seconds there: each run has a minute more than timeout and within say.
     #[arg(long, value_name = "SERVER")]
     pub over: Option<Server>,
     /// Report as tap or json on standard output, or as junit=FILE; may be repeated [default: a table]
@@ -131,6 +131,10 @@ fn run_scenarios(args: &Args, ui: &Ui) -> Result<End, Failure> {
         return Err(Failure::new(code::USAGE, line));
     }
     check_faults(args, &scenarios)?;
+    #[cfg(feature = "nats")]
+    if let Some(server) = &args.over {
+        crate::cli::transport::nats::check_name(server)?;
+    }
     let stop = signals::catch()?;
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     let folder = args.keep.clone().unwrap_or_else(|| {

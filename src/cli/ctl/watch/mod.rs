@@ -67,7 +67,9 @@ pub struct Args {
     /// second), participants, recovered (deaths so far, with the recovered items and unfinished claims),
     /// deaths (found by this look: role, pid, command, items, claims), items (of rings of up to 1,024 slots:
     /// slot, slots, state, pid, producer, sequence, attempt, bytes, beginning as text or base64), events
-    /// (sentences since the last look).
+    /// (sentences since the last look). Of a stream: ringpipe.watch-stream/1, with ring, look, at_ns, state (also silent:
+    /// the server does not answer), capacity, used (slots), bytes, items_waiting, items_held, items_held_again,
+    /// acknowledged, rates, participants, events.
     #[arg(long, conflicts_with = "events")]
     json: bool,
     /// Print events, a sentence per line, also on a terminal

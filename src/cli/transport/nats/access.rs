@@ -53,6 +53,20 @@ impl Access {
 /// # Errors
 /// A [`Failure`] without any secret.
 pub fn options(server: &ServerName) -> Result<ConnectOptions, Failure> {
+    check_name(server)?;
+    let context = server.context.as_deref().map(str::to_string).or_else(|| env::var("NATS_CONTEXT").ok());
+    let access = match context.filter(|context| !context.is_empty()) {
+        Some(context) => read_context(&context)?,
+        None => Access::default(),
+    };
+    apply(access.with_environment())
+}
+
+/// Fails for a name with a secret.
+///
+/// # Errors
+/// A [`Failure`] without the secret.
+pub fn check_name(server: &ServerName) -> Result<(), Failure> {
     if server.has_secret {
         let line = format!(
             "a user or password in the name of {} is seen by other users of this machine; expected none in it",
@@ -61,12 +75,7 @@ pub fn options(server: &ServerName) -> Result<ConnectOptions, Failure> {
         return Err(Failure::new(code::USAGE, line)
             .hint("NATS_USER and NATS_PASSWORD, NATS_CREDS or NATS_CONTEXT have them: docs/SCALING.md"));
     }
-    let context = server.context.as_deref().map(str::to_string).or_else(|| env::var("NATS_CONTEXT").ok());
-    let access = match context.filter(|context| !context.is_empty()) {
-        Some(context) => read_context(&context)?,
-        None => Access::default(),
-    };
-    apply(access.with_environment())
+    Ok(())
 }
 
 fn apply(access: Access) -> Result<ConnectOptions, Failure> {

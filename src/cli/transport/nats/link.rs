@@ -227,8 +227,11 @@ impl Link {
         Error::Io { what: self.server.clone(), source }
     }
 
-    /// The error for an answer that says no, or for one that did not come.
+    /// The error for an answer that says no, or for one that did not come. [`Error::NotFound`]: there is no such stream.
     pub fn refused(&self, error: &(dyn StdError + 'static)) -> Error {
+        if is_said(error, ErrorCode::STREAM_NOT_FOUND) {
+            return Error::NotFound(self.server.clone());
+        }
         let (kind, text) = match said(error) {
             Some(said) if NO_JETSTREAM.contains(&said.error_code()) => {
                 (io::ErrorKind::Unsupported, NEEDS_JETSTREAM.into())

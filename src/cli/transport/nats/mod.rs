@@ -17,9 +17,11 @@ mod requests;
 mod send;
 mod state;
 mod stream;
+pub(in crate::cli) mod survey;
 
 use std::time::{Duration, Instant};
 
+pub(in crate::cli) use self::access::check_name;
 use self::link::{Link, may_pass};
 use self::members::Membership;
 use self::observe::Stream;

@@ -13,8 +13,8 @@ use async_nats::jetstream::stream::{
     Config, DiscardPolicy, Info, PersistenceMode, RetentionPolicy, StorageType,
 };
 
-use super::link::{Link, is_said};
-use super::state::{Buckets, NOT_FOUND, Record};
+use super::link::Link;
+use super::state::{Buckets, Record};
 use crate::Error;
 use crate::cli::common::stream_name::{Settings, StreamName};
 
@@ -48,18 +48,56 @@ pub struct Found {
     pub replicas: usize,
 }
 
-/// Finds a stream. `None`: there is none of this name.
+/// Finds a stream, and makes its consumer if that is missing. `None`: there is none of this name.
 pub async fn find(link: &Link, name: &StreamName) -> Result<Option<Found>, Error> {
+    let found = match find_parts(link, name).await {
+        Ok(Some((buckets, record, info))) => {
+            consumer(link, name).await.map(|ack_wait| Some(found(buckets, record, &info, ack_wait)))
+        }
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
+    };
+    none_if_removed(found)
+}
+
+/// Finds a stream, and makes nothing. `None`: there is none of this name.
+pub async fn find_as_it_is(link: &Link, name: &StreamName) -> Result<Option<Found>, Error> {
+    none_if_removed(find_unchanged(link, name).await)
+}
+
+async fn find_unchanged(link: &Link, name: &StreamName) -> Result<Option<Found>, Error> {
+    let Some((buckets, record, info)) = find_parts(link, name).await? else { return Ok(None) };
+    let stream = link.jetstream.get_stream_no_info(name.stream()).await.map_err(|e| link.refused(&e))?;
+    let ack_wait = match stream.consumer_info(CONSUMER).await {
+        Ok(info) => info.config.ack_wait,
+        Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {
+            let why =
+                format!("it has no consumer {CONSUMER:?}; expected one, which producers and consumers make");
+            return Err(Error::Incompatible { name: name.as_str().into(), why: why.into() });
+        }
+        Err(error) => return Err(link.refused(&error)),
+    };
+    Ok(Some(found(buckets, record, &info, ack_wait)))
+}
+
+/// A part was missing because the stream is being removed.
+fn none_if_removed<T>(found: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+    match found {
+        Err(Error::NotFound(_)) => Ok(None),
+        found => found,
+    }
+}
+
+/// What belongs to a stream but its consumer.
+async fn find_parts(link: &Link, name: &StreamName) -> Result<Option<(Buckets, Record, Info)>, Error> {
     let info = match link.jetstream.get_stream(name.stream()).await {
         Ok(stream) => stream.cached_info().clone(),
-        Err(error) if is_said(&error, NOT_FOUND) => return Ok(None),
         Err(error) => return Err(link.refused(&error)),
     };
     check(name, &info)?;
     let Some(buckets) = Buckets::find(link, name.stream()).await? else { return Ok(None) };
     let Some((record, _)) = buckets.read(link).await? else { return Ok(None) };
-    let ack_wait = consumer(link, name).await?;
-    Ok(Some(found(buckets, record, &info, ack_wait)))
+    Ok(Some((buckets, record, info)))
 }
 
 fn found(buckets: Buckets, record: Record, info: &Info, ack_wait: Duration) -> Found {

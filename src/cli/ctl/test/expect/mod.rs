@@ -45,7 +45,9 @@ pub fn judge(
     if is_whole {
         found.extend(files::judge(expect, stage)?);
         found.extend(leftovers.into_iter().map(|line| ("leftovers", line)));
-        if let Some(within) = expect.within.filter(|within| outcome.duration > *within) {
+        if let Some(within) =
+            expect.within.map(|within| stage.plan.allowed(within)).filter(|within| outcome.duration > *within)
+        {
             let line = format!("the run took {:.3?}, expected at most {within:?}", outcome.duration);
             found.push(("within", line));
         }

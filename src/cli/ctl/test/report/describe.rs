@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::cli::common::escape;
 use crate::cli::ctl::show;
@@ -118,13 +117,8 @@ pub fn items(outcome: &Outcome) -> Option<String> {
 /// A fault that struck: `kill worker-2 at 210.4ms before system call 17 (write)`.
 pub fn strike(strike: &Strike) -> String {
     let place = strike.place.as_ref().map(|place| format!(" {place}")).unwrap_or_default();
-    let at = show::duration(nanoseconds(strike.at));
+    let at = show::duration(show::nanoseconds(strike.at));
     escape::text(&format!("{} {} at {at}{place}", strike.action, strike.instance))
-}
-
-/// A duration in nanoseconds.
-pub fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A path on one line.

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use super::describe::{self, nanoseconds};
+use super::describe;
 use super::{End, Form, Out};
 use crate::cli::common::exit::Failure;
 use crate::cli::common::ui::json_line;
 use crate::cli::ctl::check::report::CountsDef;
+use crate::cli::ctl::show;
 use crate::cli::ctl::test::run::outcome::{InstanceEnd, Items, Outcome, Point, Strike};
 use crate::cli::ctl::test::scenario::Scenario;
 use crate::cli::ctl::test::series::{Event, Settings, What};
@@ -140,7 +141,7 @@ impl Run {
             line: scenario.faults.get(one.fault).map(|fault| fault.line),
             action: one.action.clone(),
             instance: one.instance.clone(),
-            at_ns: nanoseconds(one.at),
+            at_ns: show::nanoseconds(one.at),
             place: one.place.clone(),
         };
         let instance = |one: &InstanceEnd| InstanceRow {
@@ -155,7 +156,7 @@ impl Run {
             seed: outcome.seed,
             point: outcome.point.and_then(|point| if let Point::At(at) = point { Some(at) } else { None }),
             points: outcome.points,
-            duration_ns: nanoseconds(outcome.duration),
+            duration_ns: show::nanoseconds(outcome.duration),
             complaints: outcome.complaints.clone(),
             foreseen: outcome.foreseen.iter().map(|(_, line)| line.clone()).collect(),
             gaps: outcome.gaps.clone(),

@@ -26,6 +26,9 @@ use stage::Stage;
 /// The time between two checks of everything.
 const POLL: Duration = Duration::from_millis(1);
 
+/// What a run over a server has in addition.
+const OVER_A_SERVER: Duration = Duration::from_secs(60);
+
 /// What makes one run of a scenario differ from another.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -39,6 +42,14 @@ pub struct Plan {
     pub folder: PathBuf,
     /// The server whose streams are the rings.
     pub over: Option<Server>,
+}
+
+impl Plan {
+    /// A time that a scenario allows, with what it gets in addition over a server: deaths are noticed late there.
+    pub fn allowed(&self, time: Duration) -> Duration {
+        let more = if self.over.is_some() { OVER_A_SERVER } else { Duration::ZERO };
+        time.saturating_add(more)
+    }
 }
 
 /// Runs a scenario once. `None`: the run was stopped by a signal.

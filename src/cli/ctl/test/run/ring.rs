@@ -1,28 +1,51 @@
 //! A ring of a run, as the test observes it: in shared memory, or a stream of a server.
 
-use std::fmt;
+use std::path::PathBuf;
 #[cfg(feature = "nats")]
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 #[cfg(feature = "nats")]
 use std::time::{Duration, Instant};
+use std::{env, fmt};
 
 use crate::cli::common::address::Server;
 use crate::cli::common::exit::Failure;
+use crate::cli::ctl::test::scenario::{Run, Scenario, When};
+use crate::{Ring, RingName, RingObserver};
 #[cfg(feature = "nats")]
-use crate::cli::common::report::{ReportArgs, Reporter};
-use crate::cli::ctl::test::scenario::{Scenario, When};
-#[cfg(feature = "nats")]
-use crate::cli::transport::nats::admin::Admin;
-use crate::{Ring, RingName, RingObserver, StopFlag};
+use crate::{
+    StopFlag,
+    cli::common::{
+        args::ArgError,
+        exit::code,
+        report::{ReportArgs, Reporter},
+        ui::Ui,
+    },
+    cli::transport::nats::admin::Admin,
+};
 
 /// The options of `ringctl create` that a stream can have.
 const OF_STREAMS: [&str; 2] = ["--capacity", "--producers"];
+/// The options of producers and consumers that no stream has.
+const IN_MEMORY: [&str; 9] = [
+    "--exclusive",
+    "--fixed",
+    "--sync",
+    "--wake-at",
+    "--resume-at",
+    "--slot-size",
+    "--mode",
+    "--owner",
+    "--shared",
+];
 /// How long the server waits for a sign of the process that holds an item: short, since tests kill processes.
 #[cfg(feature = "nats")]
 const ACK_WAIT: &str = "ack-wait=2s";
-/// Between two looks at the same figures of a stream.
+/// The time between two observations of the same figures of a stream.
 #[cfg(feature = "nats")]
-const LOOKS: Duration = Duration::from_millis(20);
+const INTERVAL: Duration = Duration::from_millis(20);
+/// How long one may take: meanwhile no fault strikes.
+#[cfg(feature = "nats")]
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// A ring, or a stream in its place.
 pub enum RunRing {
@@ -37,12 +60,17 @@ pub enum RunRing {
 #[cfg(feature = "nats")]
 pub struct Stream {
     admin: Admin,
-    counts: Mutex<Option<(Instant, Counts)>>,
-    processes: Mutex<Option<(Instant, Vec<u32>)>>,
+    name: String,
+    counts: Recent<Counts>,
+    processes: Recent<Vec<u32>>,
 }
 
+/// What was last seen, and when it was asked for.
+#[cfg(feature = "nats")]
+type Recent<T> = Mutex<Option<(Instant, Option<T>)>>;
+
 /// Figures of a ring.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Counts {
     /// Items that were sent, and those that were acknowledged.
     pub sent: u64,
@@ -61,111 +89,126 @@ pub fn ring_name(id: &str, name: &str) -> String {
 pub fn name_of(over: Option<&Server>, id: &str, name: &str) -> String {
     let real = ring_name(id, name);
     match over {
-        None => real,
         #[cfg(feature = "nats")]
-        Some(server) => {
-            let context = server.context.as_ref().map(|context| format!("?context={context}"));
-            format!("{}/{real}{}", server.as_str(), context.unwrap_or_default())
-        }
-        #[cfg(not(feature = "nats"))]
-        Some(server) => match *server {},
+        Some(server) => server.stream(&real).map_or(real, |stream| stream.to_open()),
+        _ => real,
     }
 }
 
 /// The name with which the ring is made.
 pub fn name_to_make(over: Option<&Server>, name: &str) -> String {
     match over {
-        None => name.into(),
         #[cfg(feature = "nats")]
-        Some(_) if name.contains('?') => format!("{name}&{ACK_WAIT}"),
-        #[cfg(feature = "nats")]
-        Some(_) => format!("{name}?{ACK_WAIT}"),
-        #[cfg(not(feature = "nats"))]
-        Some(server) => match *server {},
+        Some(_) => format!("{name}{}{ACK_WAIT}", if name.contains('?') { '&' } else { '?' }),
+        _ => name.into(),
     }
 }
 
 /// What a scenario needs that streams do not have.
 pub fn only_in_memory(scenario: &Scenario) -> Option<String> {
     for ring in &scenario.rings {
-        let option = ring.options.iter().find(|option| {
-            let name = option.split('=').next().unwrap_or_default();
-            option.starts_with("--") && !OF_STREAMS.contains(&name)
-        });
-        if let Some(option) = option {
+        let other = |option: &&String| option.starts_with("--") && !OF_STREAMS.contains(&name_in(option));
+        if let Some(option) = ring.options.iter().find(other) {
             return Some(format!("ring {} has {option}, which no stream has", ring.name));
+        }
+    }
+    for program in &scenario.programs {
+        let (Run::Producer(arguments) | Run::Consumer(arguments)) = &program.run else { continue };
+        // What follows is the command of a worker.
+        let options: Vec<&String> = arguments.iter().take_while(|argument| *argument != "--").collect();
+        let in_memory = |option: &&&String| IN_MEMORY.contains(&name_in(option));
+        let drops = options.iter().any(|option| option.ends_with("drop-oldest"));
+        if let Some(option) =
+            options.iter().find(in_memory).copied().or(options.first().copied().filter(|_| drops))
+        {
+            let what = if drops { "--on-full drop-oldest" } else { option };
+            return Some(format!("{} has {what}, which no stream has", program.name));
         }
     }
     let held = scenario.faults.iter().find(|fault| matches!(fault.when, When::Held(_)));
     held.map(|fault| format!("line {}: a server does not tell which process holds an item", fault.line))
 }
 
+/// The name of an option, without its value.
+fn name_in(option: &str) -> &str {
+    option.split('=').next().unwrap_or_default()
+}
+
+/// The variables with paths of credentials, as absolute paths: the programs of a run have another working directory.
+pub fn credentials() -> Vec<(&'static str, PathBuf)> {
+    let names = ["NATS_CONTEXT", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY"];
+    let absolute = |name| {
+        let given = PathBuf::from(env::var_os(name)?);
+        // A context may be a name, an nkey may be the seed itself.
+        if !given.exists() {
+            return None;
+        }
+        Some((name, std::path::absolute(given).ok()?))
+    };
+    names.into_iter().filter_map(absolute).collect()
+}
+
 impl RunRing {
-    /// The ring of this name, which exists. `None`: the stop flag was raised first.
+    /// The ring in shared memory of this name, which exists.
     ///
     /// # Errors
     /// It cannot be observed.
-    pub fn open(over: Option<&Server>, name: &str, stop: &StopFlag) -> Result<Option<Self>, Failure> {
-        match over {
-            None => {
-                let _ = stop;
-                let found = RingName::parse(name).and_then(|name| Ring::observe(&name));
-                found.map(|ring| Some(RunRing::Memory(ring))).map_err(|error| Failure::of_ring(name, &error))
-            }
-            #[cfg(feature = "nats")]
-            Some(_) => {
-                let report = Reporter::new("ringctl", &ReportArgs::default());
-                let bad = |error: crate::cli::common::args::ArgError| {
-                    Failure::new(crate::cli::common::exit::code::USAGE, error.to_string())
-                };
-                let admin = Admin::open(&name.parse().map_err(bad)?, &report, stop)?;
-                Ok(admin.map(|admin| {
-                    let (counts, processes) = (Mutex::default(), Mutex::default());
-                    RunRing::Stream(Box::new(Stream { admin, counts, processes }))
-                }))
-            }
-            #[cfg(not(feature = "nats"))]
-            Some(server) => match *server {},
-        }
+    pub fn memory(name: &str) -> Result<Self, Failure> {
+        let found = RingName::parse(name).and_then(|name| Ring::observe(&name));
+        found.map(RunRing::Memory).map_err(|error| Failure::of_ring(name, &error))
     }
 
-    /// Its figures.
+    /// The stream of this name, which is about to be made. `None`: this is no run over a server, or the stop flag was raised.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    #[cfg(feature = "nats")]
+    pub fn stream(over: Option<&Server>, name: &str, stop: &StopFlag) -> Result<Option<Self>, Failure> {
+        if over.is_none() {
+            return Ok(None);
+        }
+        let bad = |error: ArgError| Failure::new(code::USAGE, error.to_string());
+        let report = Reporter::new("ringctl", &ReportArgs::default());
+        let admin = Admin::open(&name.parse().map_err(bad)?, &report, stop)?;
+        let (counts, processes) = (Mutex::default(), Mutex::default());
+        Ok(admin
+            .map(|admin| RunRing::Stream(Box::new(Stream { admin, name: name.into(), counts, processes }))))
+    }
+
+    /// Its figures. `None`: they are not known now.
     ///
     /// # Errors
     /// It cannot be observed.
-    pub fn counts(&self, name: &str) -> Result<Counts, Failure> {
+    pub fn counts(&self, name: &str) -> Result<Option<Counts>, Failure> {
         match self {
             RunRing::Memory(ring) => {
                 let seen = ring.snapshot().map_err(|error| Failure::of_ring(name, &error))?;
                 let (totals, used) = (seen.totals, seen.used_slots);
                 let (sent, acknowledged) = (totals.sent, totals.acknowledged);
-                Ok(Counts { sent, acknowledged, used, capacity: seen.capacity })
+                Ok(Some(Counts { sent, acknowledged, used, capacity: seen.capacity }))
             }
             #[cfg(feature = "nats")]
             RunRing::Stream(stream) => recent(&stream.counts, || {
-                // A stream that is gone had what was last seen.
-                let look = stream.admin.look()?;
-                Ok(look.map(|look| Counts {
-                    sent: look.used + look.acknowledged,
-                    acknowledged: look.acknowledged,
-                    used: look.used,
-                    capacity: look.found.capacity,
+                let seen = stream.admin.counts(ANSWER)?;
+                Ok(seen.map(|seen| Counts {
+                    sent: seen.used + seen.acknowledged,
+                    acknowledged: seen.acknowledged,
+                    used: seen.used,
+                    capacity: seen.capacity,
                 }))
             }),
         }
     }
 
-    /// The ids of the processes that are attached.
-    pub fn processes(&self) -> Vec<u32> {
+    /// Whether a process is attached, as far as is known.
+    pub fn has(&self, pid: u32) -> bool {
         match self {
-            RunRing::Memory(ring) => ring.participants().iter().map(|one| one.pid).collect(),
-            // While the server does not answer, none is known.
+            RunRing::Memory(ring) => ring.participants().iter().any(|one| one.pid == pid),
             #[cfg(feature = "nats")]
-            RunRing::Stream(stream) => recent(&stream.processes, || {
-                let look = stream.admin.look()?;
-                Ok(look.map(|look| look.members.iter().map(|one| one.pid).collect()))
-            })
-            .unwrap_or_default(),
+            RunRing::Stream(stream) => {
+                let seen = recent(&stream.processes, || stream.admin.processes(ANSWER));
+                seen.is_ok_and(|seen| seen.is_some_and(|pids| pids.contains(&pid)))
+            }
         }
     }
 
@@ -186,29 +229,30 @@ impl RunRing {
     }
 }
 
-/// What was seen a moment ago, or is seen now. `look` returns `None` if there is nothing to see any more.
+/// What was seen a moment ago, or is seen now; if nothing is, what was last seen.
 #[cfg(feature = "nats")]
-fn recent<T: Clone + Default>(
-    kept: &Mutex<Option<(Instant, T)>>,
-    look: impl FnOnce() -> Result<Option<T>, Failure>,
-) -> Result<T, Failure> {
-    let mut kept = kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    match &*kept {
-        Some((at, seen)) if at.elapsed() < LOOKS => Ok(seen.clone()),
-        _ => {
-            let before = kept.take().map(|(_, seen)| seen).unwrap_or_default();
-            let seen = look()?.unwrap_or(before);
-            *kept = Some((Instant::now(), seen.clone()));
-            Ok(seen)
-        }
+fn recent<T: Clone>(
+    kept: &Recent<T>,
+    observe: impl FnOnce() -> Result<Option<T>, Failure>,
+) -> Result<Option<T>, Failure> {
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((at, seen)) = &*kept
+        && at.elapsed() < INTERVAL
+    {
+        return Ok(seen.clone());
     }
+    let before = kept.take().and_then(|(_, seen)| seen);
+    let seen = observe()?.or(before);
+    *kept = Some((Instant::now(), seen.clone()));
+    Ok(seen)
 }
 
 #[cfg(feature = "nats")]
 impl Drop for Stream {
     fn drop(&mut self) {
-        // A server that does not answer keeps it, under a name that says what it was.
-        let _ = self.admin.remove(true);
+        if let Err(failure) = self.admin.remove(true) {
+            Ui::new("ringctl").note(&format!("stream {} was not removed: {}", self.name, failure.line));
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use std::{env, thread};
 use super::instance::{Instance, ended_text};
 use super::names::Names;
 use super::outcome::Cut;
-use super::ring::{RunRing, name_to_make, ring_name};
+use super::ring::{RunRing, credentials, name_to_make, ring_name};
 use super::{Ended, Plan, after};
 use crate::cli::common::exit::{Failure, code};
 use crate::cli::common::run_log;
@@ -34,9 +34,6 @@ const SIZES: Duration = Duration::from_millis(20);
 
 /// The time between two looks at the mapped segments.
 const SEGMENTS: Duration = Duration::from_millis(20);
-
-/// What a run over a server has in addition to its timeout: deaths are noticed late.
-const OVER_A_SERVER: Duration = Duration::from_secs(60);
 
 /// How many bytes are generated between two looks at the time, at the sizes of outputs, and for signals.
 const CHECKED: usize = 64 << 10;
@@ -113,6 +110,9 @@ impl<'s> Stage<'s> {
 
     fn make_ring(&self, name: &str, options: &[String]) -> Result<RunRing, Failure> {
         let (real, over) = (self.names.ring(name), self.plan.over.as_ref());
+        // First the connection, whose end removes the stream: a signal may come at any moment.
+        #[cfg(feature = "nats")]
+        let stream = RunRing::stream(over, real, self.stop)?;
         let mut command = Command::new(children::this_program()?);
         command.arg("create").args(options).arg(name_to_make(over, real)).stdin(Standard::null());
         let output = command.output().map_err(|error| Failure::io("starting ringctl create", &error))?;
@@ -121,14 +121,16 @@ impl<'s> Stage<'s> {
             let line = text.lines().next().unwrap_or_default().trim_start_matches("ringctl: ");
             return Err(Failure::new(code::RUNTIME, format!("making ring {name:?}: {line}")));
         }
-        let interrupted = || Failure::new(code::RUNTIME, format!("making ring {name:?}: interrupted"));
-        RunRing::open(over, real, self.stop)?.ok_or_else(interrupted)
+        #[cfg(feature = "nats")]
+        if let Some(stream) = stream {
+            return Ok(stream);
+        }
+        RunRing::memory(real)
     }
 
     /// The time that the run has.
     fn timeout(&self) -> Duration {
-        let more = if self.plan.over.is_some() { OVER_A_SERVER } else { Duration::ZERO };
-        self.scenario.timeout.saturating_add(more)
+        self.plan.allowed(self.scenario.timeout)
     }
 
     /// The programs of the scenario.
@@ -229,6 +231,10 @@ impl<'s> Stage<'s> {
         };
         program = program.named(&spec.name).env("PATH", path().map_err(failed)?);
         program = program.env(run_log::VARIABLE, self.history());
+        if self.plan.over.is_some() {
+            program =
+                credentials().into_iter().fold(program, |program, (name, path)| program.env(name, path));
+        }
         if let Some(number) = spec.history {
             program = program.log(number, self.history()).env(DESCRIPTOR, number.to_string());
         }
@@ -273,7 +279,7 @@ impl<'s> Stage<'s> {
                 None => testing::Ready::Started,
                 Some(ring) => {
                     let ring = Arc::clone(ring);
-                    testing::Ready::When(Arc::new(move |pid| ring.processes().contains(pid)))
+                    testing::Ready::When(Arc::new(move |pid| ring.has(*pid)))
                 }
             },
         })
@@ -469,6 +475,14 @@ impl<'s> Stage<'s> {
     /// The instances of a program, by its name in the file.
     pub fn instances_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Instance> {
         self.instances.iter().filter(move |one| self.program(one).name == name)
+    }
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        // A producer that still runs would make a stream again.
+        let _ = self.kill();
+        self.rings.clear();
     }
 }
 

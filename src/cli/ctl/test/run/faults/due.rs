@@ -17,7 +17,7 @@ impl<'s> Faults<'s> {
     ) -> Result<bool, Failure> {
         let spec = &self.scenario.faults[fault];
         let state = &mut self.states[fault];
-        let counts = |ring: &String| stage.rings.get(ring).map(|seen| seen.counts(ring)).transpose();
+        let counts = |ring: &String| stage.rings.get(ring).map_or(Ok(None), |seen| seen.counts(ring));
         Ok(match &spec.when {
             When::After(..) => ready.elapsed() >= state.moment,
             When::Line { of, pattern, nth } => {
