@@ -6,9 +6,8 @@ use serde::Serialize;
 
 use super::show;
 use crate::cli::common::address::Server;
-use crate::cli::common::paint::Tone;
 use crate::cli::common::start::End;
-use crate::cli::common::table::{Cell, Table, cell, toned};
+use crate::cli::common::table::{Cell, Table, cell};
 use crate::cli::common::ui::{Ui, json_line};
 use crate::{
     Error, ErrorKind, Liveness, Ring, RingName, RingObserver, Role, Snapshot, cli::common::exit::Failure,
@@ -126,7 +125,7 @@ impl<'a> Row<'a> {
     }
 
     fn cells(&self) -> Vec<Cell> {
-        let state = state_cell(self.state);
+        let state = show::state(self.state);
         let name = cell(show::name(self.ring));
         let Some(figures) = &self.figures else {
             let unknown = || cell("-");
@@ -143,16 +142,6 @@ impl<'a> Row<'a> {
             cell(show::duration(figures.age_ns)),
         ]
     }
-}
-
-/// The state of a ring or stream, in its colour.
-pub fn state_cell(state: &str) -> Cell {
-    let tone = match state {
-        "open" => Tone::Good,
-        "unusable" => Tone::Bad,
-        _ => Tone::Notable,
-    };
-    toned(tone, state)
 }
 
 impl Figures {

@@ -4,6 +4,8 @@ use std::time::Duration;
 use indicatif::{BinaryBytes, HumanCount};
 
 pub use crate::cli::common::escape::text as name;
+use crate::cli::common::paint::Tone;
+use crate::cli::common::table::{Cell, toned};
 use crate::sys::command::clock;
 use crate::{Activity, Liveness, PidNamespace};
 
@@ -51,6 +53,16 @@ pub fn age_ns(since: u64) -> u64 {
 /// In the form that `--timeout` accepts.
 pub fn given(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
+}
+
+/// The state of a ring or stream, in its colour.
+pub fn state(state: &str) -> Cell {
+    let tone = match state {
+        "open" => Tone::Good,
+        "unusable" => Tone::Bad,
+        _ => Tone::Notable,
+    };
+    toned(tone, state)
 }
 
 /// In words, as in JSON.

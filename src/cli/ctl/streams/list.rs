@@ -9,7 +9,6 @@ use crate::cli::common::start::End;
 use crate::cli::common::stream_name::{ServerName, StreamName};
 use crate::cli::common::table::{Cell, Table, cell};
 use crate::cli::common::ui::{Ui, json_line};
-use crate::cli::ctl::list::state_cell;
 use crate::cli::ctl::show;
 use crate::cli::transport::nats::survey::{self, Look};
 
@@ -73,7 +72,7 @@ impl<'a> Row<'a> {
     }
 
     fn cells(&self) -> Vec<Cell> {
-        let state = state_cell(self.state);
+        let state = show::state(self.state);
         let name = cell(show::name(self.ring));
         let Some(figures) = &self.figures else {
             let unknown = || cell("-");
