@@ -205,6 +205,8 @@ pub fn good_values(kind: &str) -> &'static [&'static str] {
         "DISCIPLINE" => &["adaptive", "semaphore"],
         "RING" | "NAME" | "FROM" => &["inputs-no-such-ring"],
         "TO" => &["inputs-no-ring-either"],
+        // A program without NATS refuses it; no server answers there.
+        "SERVER" => &["nats://127.0.0.1:1"],
         "JOB" => &["{}"],
         "RING2" => &["inputs-second-ring"],
         "COMMAND" => &["true"],

@@ -88,6 +88,11 @@ fn bad_values(arg: &Arg) -> Vec<OsString> {
         "RING" | "NAME" | "FROM" | "TO" | "RING2" => {
             bad = vec!["", "/", "shm:", "shm:/", ".", "..", "/..", "a/b", "//a", "a/", "../a", "shm:shm:/a/"]
         }
+        "SERVER" => {
+            // For a place on the command line it ends the options.
+            bad.retain(|text| *text != "--" || !arg.is_positional());
+            bad.extend(["jobs", "nats://", "nats://h/jobs", "nats://h?replicas=3", "http://h:4222"]);
+        }
         // A number is the user's that has it.
         "USER" => {
             bad.extend(["no-such-user", "-0", "+0", "4294967296", "root:", "root ", "0x0"]);
