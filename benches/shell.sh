@@ -18,11 +18,13 @@ Programs that are not installed are left out. The files are removed afterwards.
   --dir DIR       where the files are made; memory is best [default: /dev/shm]
   --bin DIR       use these commands instead of building
   --commands N    short commands; standing ones get ten times as many items [default: 20000]
-  --only WORDS    some of: raw lines start workers
+  --only WORDS    some of: raw lines start workers streams
+  --nats PROGRAM  the nats-server for streams, which are left out without it
+  --items N       items for streams; a hundredth of them one at a time [default: 200000]
 TEXT
 }
 
-bytes=1G lines=20000000 rounds=5 commands=20000 dir=/dev/shm bin="" only="raw lines start workers"
+bytes=1G lines=20000000 rounds=5 commands=20000 items=200000 dir=/dev/shm bin="" nats="" only="raw lines start workers streams"
 while [ $# -gt 0 ]; do
     case $1 in
         --bytes) bytes=$2 ;;
@@ -32,6 +34,8 @@ while [ $# -gt 0 ]; do
         --dir) dir=$2 ;;
         --bin) bin=$2 ;;
         --only) only=$2 ;;
+        --nats) nats=$2 ;;
+        --items) items=$2 ;;
         -h | --help) usage && exit ;;
         *) usage >&2 && exit 2 ;;
     esac
@@ -40,7 +44,7 @@ done
 cd "$(dirname "$0")/.."
 if [ -z "$bin" ]; then
     # The profile of all published figures.
-    cargo build --profile dist --quiet
+    cargo build --profile dist --quiet ${nats:+--features nats}
     bin=${CARGO_TARGET_DIR:-target}/dist
 fi
 P=$bin/producer C=$bin/consumer R=ringpipe-shell-$$
@@ -122,7 +126,7 @@ rates() { # BASE
             for (n = 1; n <= names; n++) {
                 for (r = 1; r <= last; r++) { s[r] = rate[order[n], r]; q[r] = s[r] / rate[base, r] }
                 sort(s, last); sort(q, last)
-                printf "| %s | %.0f | %.2f | %.2f | %.2f |\n", order[n], median(s, last), median(q, last), q[1], q[last]
+                printf "| %s | %.0f | %.4g | %.4g | %.4g |\n", order[n], median(s, last), median(q, last), q[1], q[last]
             }
         }'
 }
@@ -188,4 +192,35 @@ if [[ $only = *workers* ]]; then
     echo
     rounds_of "${rows[@]}" | awk -v few="$commands" '{ print $0, ($2 ~ /standing/ ? 10 * few : few) }' | rates xargs_command
     rm "$FEW" "$MANY"
+fi
+
+# A ring beside a stream of a server on this machine: many items in a call, one at a time, and workers. A producer with a
+# progress file sends each item alone, and continues when it is stored.
+if [[ $only = *streams* && -n $nats ]]; then
+    port=$(( 20000 + RANDOM % 20000 ))
+    "$nats" -a 127.0.0.1 -p "$port" -js -sd "$work/store" > "$work/server.log" 2>&1 &
+    server=$!
+    trap 'kill $server; rm -rf "$work"; rm -f "/dev/shm/$R"' EXIT
+    S=nats://127.0.0.1:$port/shell
+    until "$bin/ringctl" list "nats://127.0.0.1:$port" > /dev/null 2>&1; do sleep 0.05; done
+    FEW=$work/few MANY=$work/many
+    seq 1 "$((items / 100))" > "$FEW"
+    seq 1 "$items" > "$MANY"
+    # A stream stays when its processes have left; the next producer continues it.
+    lines() { "$P" -q "$1" < "$MANY" & "$C" -q "$1" > /dev/null; wait %%; }
+    alone() { rm -f "$work/sent"; "$P" -q --progress-file "$work/sent" "$1" "$FEW" & "$C" -q "$1" > /dev/null; wait %%; }
+    work() { "$P" -q "$1" < "$FEW" & "$C" -q -j 2 "$1" -- true {}; wait %%; }
+    ring_lines() { lines "$R"; }
+    stream_lines() { lines "$S"; }
+    ring_alone() { alone "$R"; }
+    stream_alone() { alone "$S"; }
+    ring_workers() { work "$R"; }
+    stream_workers() { work "$S"; }
+    echo "## A ring beside a stream: $items lines, $((items / 100)) one at a time, as many commands, two at a time; $rounds rounds; $("$nats" --version)"
+    echo
+    counted() { awk -v few="$((items / 100))" -v many="$items" '{ print $0, ($2 ~ /lines/ ? many : few) }'; }
+    for kind in lines alone workers; do
+        rounds_of "ring_$kind" "stream_$kind" | counted | rates "ring_$kind"
+        echo
+    done
 fi
