@@ -45,3 +45,26 @@ fn nats_is_only_in_a_build_with_the_feature() {
         assert!(!crates(&["--no-default-features"]).contains(name), "{name} is in the library");
     }
 }
+
+/// The direct dependencies of this package that a lock file has.
+fn locked(text: &str) -> BTreeSet<String> {
+    let package = text.split("[[package]]").find(|package| package.contains("\nname = \"ringpipe\"\n"));
+    let (_, list) = package.expect("the package").split_once("dependencies = [").expect("its dependencies");
+    let names = list.lines().filter_map(|line| line.trim().strip_prefix('"'));
+    // A version follows where several are in the file.
+    names.map(|line| line.split(['"', ' ']).next().unwrap_or_default().to_string()).collect()
+}
+
+#[test]
+fn the_other_workspaces_lock_what_the_package_needs() {
+    for (lock, args) in [
+        (include_str!("../../fuzz/Cargo.lock"), &["--depth", "1"][..]),
+        (include_str!("../../peers/Cargo.lock"), &["--depth", "1", "--no-default-features"]),
+    ] {
+        assert_eq!(
+            locked(lock),
+            crates(args),
+            "run cargo metadata in fuzz/ and peers/, and commit the locks"
+        );
+    }
+}
