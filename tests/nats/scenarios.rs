@@ -54,7 +54,7 @@ fn what_only_shared_memory_has_leaves_a_scenario_out() {
         (format!("[ring.jobs]\nexclusive = true\n{rest}"), "ring jobs has --exclusive, which no stream has"),
         (
             format!("[ring.jobs]\n{rest}").replace("items = 3", "items = 3\non-full = \"drop-oldest\""),
-            "one has --on-full drop-oldest",
+            "one has --on-full=drop-oldest",
         ),
         (format!("[ring.jobs]\n{rest}") + "shared = true\n", "two has --shared, which no stream has"),
         (format!("[ring.jobs]\n{rest}{held}"), "a server does not tell which process holds an item"),
@@ -63,4 +63,18 @@ fn what_only_shared_memory_has_leaves_a_scenario_out() {
         let ended = ringctl(&["test", "--over", &server.address(), &scenario]).run().succeeds();
         assert!(ended.text().contains(words), "{words}: {}", ended.text());
     }
+}
+
+#[test]
+fn programs_of_a_run_find_credentials_that_are_given_by_relative_paths() {
+    let Some(server) = Server::start_with(&["--user", "me", "--pass", "hush"]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    file(&folder, "me.json", b"{\"user\": \"me\", \"password\": \"hush\"}");
+    let scenario = "[ring.jobs]\n[producer.one]\nitems = 3\n[consumer.two]\n[expect]\nreceived = 3\n";
+    file(&folder, "one.toml", scenario.as_bytes());
+    let over = format!("{}?context=./me.json", server.address());
+    let in_name = ringctl(&["test", "--over", &over, "one.toml"]).current_dir(folder.path());
+    in_name.run().succeeds();
+    let in_variable = ringctl(&["test", "--over", &server.address(), "one.toml"]).current_dir(folder.path());
+    in_variable.env("NATS_CONTEXT", "./me.json").run().succeeds();
 }

@@ -5,7 +5,7 @@ use indicatif::{BinaryBytes, HumanCount};
 
 pub use crate::cli::common::escape::text as name;
 use crate::cli::common::paint::Tone;
-use crate::cli::common::table::{Cell, toned};
+use crate::cli::common::table::{Cell, cell, toned};
 use crate::sys::command::clock;
 use crate::{Activity, Liveness, PidNamespace};
 
@@ -63,6 +63,12 @@ pub fn state(state: &str) -> Cell {
         _ => Tone::Notable,
     };
     toned(tone, state)
+}
+
+/// The row of a list for a ring or stream whose figures are not known.
+pub fn unusable(name: Cell, state: Cell) -> Vec<Cell> {
+    let unknown = || cell("-");
+    vec![name, unknown(), unknown(), unknown(), unknown(), state, unknown(), unknown()]
 }
 
 /// In words, as in JSON.

@@ -74,10 +74,7 @@ impl<'a> Row<'a> {
     fn cells(&self) -> Vec<Cell> {
         let state = show::state(self.state);
         let name = cell(show::name(self.ring));
-        let Some(figures) = &self.figures else {
-            let unknown = || cell("-");
-            return vec![name, unknown(), unknown(), unknown(), unknown(), state, unknown(), unknown()];
-        };
+        let Some(figures) = &self.figures else { return show::unusable(name, state) };
         vec![
             name,
             cell(format!("{}/{}", figures.items_waiting, figures.capacity)),

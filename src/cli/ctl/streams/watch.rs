@@ -174,6 +174,8 @@ impl<'a> Changes<'a> {
         };
         if self.answers_since.is_none() {
             self.events.push("its server answers again".into());
+            // No item can move while it does not.
+            self.moved_at = start;
         }
         let since = *self.answers_since.get_or_insert(start);
         // While the server does not answer, no process can give a sign of life.

@@ -90,7 +90,15 @@ pub fn name_of(over: Option<&Server>, id: &str, name: &str) -> String {
     let real = ring_name(id, name);
     match over {
         #[cfg(feature = "nats")]
-        Some(server) => server.stream(&real).map_or(real, |stream| stream.to_open()),
+        Some(server) => server.stream(&real).map_or(real, |mut stream| {
+            let context = stream.server.context.take();
+            stream.server.context =
+                context.map(|context| match absolute("NATS_CONTEXT", context.as_ref().into()) {
+                    Some(path) => path.to_string_lossy().into(),
+                    None => context,
+                });
+            stream.to_open()
+        }),
         _ => real,
     }
 }
@@ -115,14 +123,11 @@ pub fn only_in_memory(scenario: &Scenario) -> Option<String> {
     for program in &scenario.programs {
         let (Run::Producer(arguments) | Run::Consumer(arguments)) = &program.run else { continue };
         // What follows is the command of a worker.
-        let options: Vec<&String> = arguments.iter().take_while(|argument| *argument != "--").collect();
-        let in_memory = |option: &&&String| IN_MEMORY.contains(&name_in(option));
-        let drops = options.iter().any(|option| option.ends_with("drop-oldest"));
-        if let Some(option) =
-            options.iter().find(in_memory).copied().or(options.first().copied().filter(|_| drops))
-        {
-            let what = if drops { "--on-full drop-oldest" } else { option };
-            return Some(format!("{} has {what}, which no stream has", program.name));
+        let mut options = arguments.iter().take_while(|argument| *argument != "--");
+        let in_memory =
+            |option: &&String| IN_MEMORY.contains(&name_in(option)) || *option == "--on-full=drop-oldest";
+        if let Some(option) = options.find(in_memory) {
+            return Some(format!("{} has {option}, which no stream has", program.name));
         }
     }
     let held = scenario.faults.iter().find(|fault| matches!(fault.when, When::Held(_)));
@@ -137,15 +142,17 @@ fn name_in(option: &str) -> &str {
 /// The variables with paths of credentials, as absolute paths: the programs of a run have another working directory.
 pub fn credentials() -> Vec<(&'static str, PathBuf)> {
     let names = ["NATS_CONTEXT", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY"];
-    let absolute = |name| {
-        let given = PathBuf::from(env::var_os(name)?);
-        // A context may be a name, an nkey may be the seed itself.
-        if !given.exists() {
-            return None;
-        }
-        Some((name, std::path::absolute(given).ok()?))
-    };
-    names.into_iter().filter_map(absolute).collect()
+    let given = |name| Some((name, absolute(name, env::var_os(name)?.into())?));
+    names.into_iter().filter_map(given).collect()
+}
+
+/// The absolute path of a file with credentials. `None`: it is the name of a context, or an nkey's seed, and no path.
+fn absolute(variable: &str, given: PathBuf) -> Option<PathBuf> {
+    let is_name = variable == "NATS_CONTEXT" && given.components().count() < 2;
+    if is_name || !given.exists() {
+        return None;
+    }
+    std::path::absolute(given).ok()
 }
 
 impl RunRing {
