@@ -111,7 +111,7 @@ fn no_value_of_a_variable_changes_how_a_command_ends() {
         ("producer", &["-n", "0", "--no-create", "--stats", "-q"]),
         ("consumer", &["--no-wait", "-n", "0"]),
     ];
-    let mut share = Share::new(9);
+    let mut share = Share::new(19);
     for (program, arguments) in calls {
         let run = || Run::new(path(program)).args(arguments).arg(&ring.name);
         let usual = run().run();

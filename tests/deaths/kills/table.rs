@@ -71,7 +71,7 @@ impl Share {
         match self {
             Share::Few => spread(&course.changes, 2),
             Share::Sample => {
-                joined(spread(&course.changes, if is_ci() { 5 } else { 2 }), course.instructions, 1)
+                joined(spread(&course.changes, if is_ci() { 5 } else { 1 }), course.instructions, 1)
             }
             Share::Full if course.instructions > LONGEST => {
                 joined(course.changes.clone(), course.instructions, FEW)
@@ -95,7 +95,9 @@ impl Share {
     pub fn points_of_recovery(self, course: &Course) -> Vec<u64> {
         match self {
             Share::Few => spread(&course.changes, 1),
-            Share::Sample => joined(spread(&course.changes, 2), course.instructions, 1),
+            Share::Sample => {
+                joined(spread(&course.changes, if is_ci() { 2 } else { 1 }), course.instructions, 1)
+            }
             // Most of its instructions ask the kernel which processes are alive, and change nothing.
             Share::Full => joined(course.changes.clone(), course.instructions, 100),
             Share::Every => (0..=course.instructions).collect(),
@@ -106,7 +108,7 @@ impl Share {
     pub fn crashes(self, changes: &[u64]) -> Vec<u64> {
         match self {
             Share::Few => spread(changes, 1),
-            Share::Sample => spread(changes, 2),
+            Share::Sample => spread(changes, if is_ci() { 2 } else { 1 }),
             _ => changes.to_vec(),
         }
     }
@@ -116,7 +118,8 @@ impl Share {
 fn spread(points: &[u64], most: usize) -> Vec<u64> {
     match points.len() {
         len if len <= most => points.to_vec(),
-        len => (0..most).map(|n| points[n * (len - 1) / (most - 1).max(1)]).collect(),
+        len if most == 1 => vec![points[len / 2]],
+        len => (0..most).map(|n| points[n * (len - 1) / (most - 1)]).collect(),
     }
 }
 

@@ -136,7 +136,11 @@ impl Mutation {
 impl Mutation {
     /// Whether it is noticed only after most of the time that all take.
     pub fn takes_long(self) -> bool {
-        matches!(self, Mutation::AcknowledgeBlindly | Mutation::ClaimBlindly | Mutation::RenewBlindly)
+        use Mutation::*;
+        matches!(
+            self,
+            AcknowledgeBlindly | CallDead(1) | ClaimBlindly | PartBlindly | RenewBlindly | RenewWithoutName
+        )
     }
 }
 
