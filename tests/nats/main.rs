@@ -11,6 +11,7 @@ mod cluster;
 mod deaths;
 mod delivery;
 mod limits;
+mod machines;
 mod options;
 mod order;
 mod proxy;

@@ -1,4 +1,4 @@
-//! Tests that need a file system, or a /dev/shm, of their own: they run once more, in a mount namespace.
+//! Tests that need a file system, a /dev/shm or a network of their own: they run once more, in a namespace.
 
 use std::process::Command;
 
@@ -21,18 +21,29 @@ macro_rules! this_test {
 }
 pub(crate) use this_test;
 
-/// Runs the test of this name again after `mounts`, a shell script, in a user and a mount namespace; false: there
-/// are none here.
+/// Runs the test of this name again after `mounts`, a shell script, in a user and a mount namespace; false: they
+/// cannot be had here.
 #[track_caller]
 pub fn run_inside(test: &str, mounts: &str) -> bool {
-    let script = format!("{{ {mounts}; }} || exit 99; exec \"$0\" --exact --nocapture {test}");
+    run_in(test, &["--mount"], mounts)
+}
+
+/// The same in a network namespace, too, which has a loopback interface and no other.
+#[track_caller]
+pub fn run_in_own_network(test: &str) -> bool {
+    run_in(test, &["--mount", "--net"], "ip link set lo up")
+}
+
+#[track_caller]
+fn run_in(test: &str, kinds: &[&str], setup: &str) -> bool {
+    let script = format!("{{ {setup}; }} || exit 99; exec \"$0\" --exact --nocapture {test}");
     let mut unshare = Command::new("unshare");
-    unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
+    unshare.args(["--user", "--map-root-user"]).args(kinds).args(["sh", "-c", &script]);
     unshare.arg(std::env::current_exe().unwrap()).env(INSIDE, "1");
     let status = unshare.spawn().unwrap().wait().unwrap();
     // unshare itself ends with 1 where there are no user namespaces, a failed test with 101.
     if matches!(status.code(), Some(1 | 99)) {
-        eprintln!("not tested, no user namespaces here");
+        eprintln!("not tested, no such namespaces here");
         return false;
     }
     assert!(status.success(), "{test}: {status}: see above");
