@@ -101,10 +101,11 @@ pub fn fail(args: &FailArgs, ui: &Ui) -> Result<End, Failure> {
     }
     let log = run_log::from_environment(ui.program())?;
     // Sent first, so that a death in between loses nothing: what is then sent twice has the same key.
+    let failed = FailedItem { ring: dead_letter, args, facts: &facts, bytes: &bytes, ui };
     let sent = match dead_letter {
-        Address::Ring(_) => send_over::<Shm>(dead_letter, args, &facts, &bytes, log.as_ref(), ui),
+        Address::Ring(_) => failed.send_over::<Shm>(log.as_ref()),
         #[cfg(feature = "nats")]
-        Address::Stream(_) => send_over::<Nats>(dead_letter, args, &facts, &bytes, log.as_ref(), ui),
+        Address::Stream(_) => failed.send_over::<Nats>(log.as_ref()),
     };
     match sent? {
         End::Done => ask(&args.token, Request::Done).map(|_| End::Done),
@@ -112,54 +113,57 @@ pub fn fail(args: &FailArgs, ui: &Ui) -> Result<End, Failure> {
     }
 }
 
-fn send_over<T: Transport>(
-    ring: &Address,
-    args: &FailArgs,
-    facts: &Facts,
-    bytes: &[u8],
-    log: Option<&RunLog>,
-    ui: &Ui,
-) -> Result<End, Failure> {
-    match log {
-        Some(log) => log.or_failure(send::<Logged<T>>(ring, args, facts, bytes, Some(log), ui)),
-        None => send::<T>(ring, args, facts, bytes, None, ui),
-    }
+/// An item that has failed too often, and the ring that it is sent to.
+struct FailedItem<'a> {
+    ring: &'a Address,
+    args: &'a FailArgs,
+    facts: &'a Facts,
+    bytes: &'a [u8],
+    ui: &'a Ui,
 }
 
-/// Sends the item to the ring for dead letters; waits for room.
-fn send<T: Transport>(
-    ring: &Address,
-    args: &FailArgs,
-    facts: &Facts,
-    bytes: &[u8],
-    log: Option<&RunLog>,
-    ui: &Ui,
-) -> Result<End, Failure> {
-    let stop = signals::catch()?;
-    let report = Reporter::new(ui.program(), &ReportArgs::default());
-    let opening =
-        Opening { name: ring, place: Patience::None, report: &report, stop: &stop, log, needs: Needs::Keys };
-    let Some(mut sender) = relay::open::<T>(&opening, &for_letters(bytes.len() as u64))? else {
-        return Ok(signals::end());
-    };
-    let key = ItemKey { producer: facts.producer, sequence: facts.sequence };
-    let letter = DeadLetter {
-        failures: facts.failures.saturating_add(1),
-        reason: args.reason.clone().unwrap_or_else(|| "ringctl fail".into()),
-        time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        ..DeadLetter::new(&facts.ring, key)
-    };
-    let sent = send_on(&mut sender, key, &letter.with(bytes), None, &stop);
-    let result = match sent {
-        Ok(()) => Ok(End::Done),
-        Err(Unsent::Stopped | Unsent::NoRoom) => Ok(signals::end()),
-        Err(Unsent::Refused(error)) => {
-            let failure = relay::refusal(&sender, &error);
-            // The exit code EMPTY means a missing item or token here, and must not mean this, too.
-            let code = if failure.code == code::EMPTY { code::RUNTIME } else { failure.code };
-            Err(Failure { code, ..failure })
+impl FailedItem<'_> {
+    fn send_over<T: Transport>(&self, log: Option<&RunLog>) -> Result<End, Failure> {
+        match log {
+            Some(log) => log.or_failure(self.send::<Logged<T>>(Some(log))),
+            None => self.send::<T>(None),
         }
-    };
-    relay::close(sender);
-    result
+    }
+
+    /// Sends it as a dead letter; waits for room.
+    fn send<T: Transport>(&self, log: Option<&RunLog>) -> Result<End, Failure> {
+        let stop = signals::catch()?;
+        let report = Reporter::new(self.ui.program(), &ReportArgs::default());
+        let opening = Opening {
+            name: self.ring,
+            place: Patience::None,
+            report: &report,
+            stop: &stop,
+            log,
+            needs: Needs::Keys,
+        };
+        let Some(mut sender) = relay::open::<T>(&opening, &for_letters(self.bytes.len() as u64))? else {
+            return Ok(signals::end());
+        };
+        let key = ItemKey { producer: self.facts.producer, sequence: self.facts.sequence };
+        let letter = DeadLetter {
+            failures: self.facts.failures.saturating_add(1),
+            reason: self.args.reason.clone().unwrap_or_else(|| "ringctl fail".into()),
+            time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            ..DeadLetter::new(&self.facts.ring, key)
+        };
+        let sent = send_on(&mut sender, key, &letter.with(self.bytes), None, &stop);
+        let result = match sent {
+            Ok(()) => Ok(End::Done),
+            Err(Unsent::Stopped | Unsent::NoRoom) => Ok(signals::end()),
+            Err(Unsent::Refused(error)) => {
+                let failure = relay::refusal(&sender, &error);
+                // The exit code EMPTY means a missing item or token here, and must not mean this, too.
+                let code = if failure.code == code::EMPTY { code::RUNTIME } else { failure.code };
+                Err(Failure { code, ..failure })
+            }
+        };
+        relay::close(sender);
+        result
+    }
 }
