@@ -1,4 +1,4 @@
-//! A server of its own for each test, on loopback, that cannot outlive the test.
+//! A server of its own for each test, on loopback if not otherwise asked, that cannot outlive the test.
 
 use std::env;
 use std::io::Read;

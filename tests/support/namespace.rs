@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use super::report;
+
 /// Set where the test runs inside.
 const INSIDE: &str = "RINGPIPE_TEST_INSIDE";
 
@@ -28,10 +30,11 @@ pub fn run_inside(test: &str, mounts: &str) -> bool {
     run_in(test, &["--mount"], mounts)
 }
 
-/// The same in a network namespace, too, which has a loopback interface and no other.
+/// The same in a network namespace, too, which has a loopback interface and no other, but can have veth links.
 #[track_caller]
 pub fn run_in_own_network(test: &str) -> bool {
-    run_in(test, &["--mount", "--net"], "ip link set lo up")
+    let setup = "ip link set lo up && ip link add one type veth peer name other && ip link del one";
+    run_in(test, &["--mount", "--net"], setup)
 }
 
 #[track_caller]
@@ -43,7 +46,9 @@ fn run_in(test: &str, kinds: &[&str], setup: &str) -> bool {
     let status = unshare.spawn().unwrap().wait().unwrap();
     // unshare itself ends with 1 where there are no user namespaces, a failed test with 101.
     if matches!(status.code(), Some(1 | 99)) {
-        eprintln!("not tested, no such namespaces here");
+        report(&format!(
+            "not tested: {test}: {kinds:?}: no such namespaces here, or {setup:?} fails in them"
+        ));
         return false;
     }
     assert!(status.success(), "{test}: {status}: see above");

@@ -25,7 +25,7 @@ fn bad_names() -> Vec<OsString> {
 
 #[test]
 fn every_command_refuses_an_invalid_name_and_shows_the_valid_form() {
-    let (mut commands, mut share) = (0, Share::new(9));
+    let (mut commands, mut share) = (0, Share::new(10));
     for leaf in leaves() {
         let takes_name = |arg: &&clap::Arg| matches!(value_name(arg).as_str(), "RING" | "NAME");
         if !leaf.valued().any(|arg| arg.is_positional() && takes_name(&arg)) {

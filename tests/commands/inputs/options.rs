@@ -189,7 +189,7 @@ fn joined(parts: &[&[OsString]]) -> Vec<OsString> {
 #[test]
 fn a_value_that_an_option_cannot_have_is_a_usage_error() {
     let ring = TestName::new("bad");
-    let (mut tried, mut share) = (0, Share::new(23));
+    let (mut tried, mut share) = (0, Share::new(19));
     for leaf in leaves() {
         for arg in leaf.valued() {
             for value in bad_values(arg).into_iter().filter(|_| share.takes()) {

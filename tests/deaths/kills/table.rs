@@ -19,7 +19,7 @@ const FEW: u64 = 50;
 pub enum Share {
     /// `few`: the first and the last change of each operation, on one kind of ring, for an emulated machine.
     Few,
-    /// Some of the instructions that change the segment, the first and the last.
+    /// Some of the instructions that change the segment, the operation's beginning, and its last instruction.
     Sample,
     /// `full`: every instruction; of operations beyond 2,000 each change, and 500 in between
     /// (50 beyond 20,000).
@@ -114,7 +114,7 @@ impl Share {
     }
 }
 
-/// At most `most` of them, the first and the last included.
+/// At most `most` of them, the first and the last included; the middle one if `most` is 1.
 fn spread(points: &[u64], most: usize) -> Vec<u64> {
     match points.len() {
         len if len <= most => points.to_vec(),
