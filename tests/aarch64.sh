@@ -142,12 +142,12 @@ make_root() {
 }
 
 mounts() {
-    mkdir -p "$root"/{source,build,machine,root/.cargo/registry}
+    mkdir -p "$root"/{source,build,machine,cargo/registry}
     mount --bind "$here" "$root/source"
     mount -o remount,ro,bind "$root/source"
     mount --bind "$directory/build" "$root/build"
     mount --bind "$directory/machine" "$root/machine"
-    mount --bind "$registry" "$root/root/.cargo/registry"
+    mount --bind "$registry" "$root/cargo/registry"
     mount -t tmpfs -o mode=755 tmpfs "$root/dev"
     mkdir "$root"/dev/{pts,shm}
     mknod -m 666 "$root/dev/null" c 1 3
@@ -172,7 +172,7 @@ inside() {
 
 # Without debug information, which the emulated machine would have to hold in memory.
 build() {
-    inside CARGO_TARGET_DIR=/build CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 \
+    inside CARGO_HOME=/cargo CARGO_TARGET_DIR=/build CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 \
         CARGO_BUILD_JOBS="${CARGO_BUILD_JOBS:-$(nproc)}" \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
         sh -c "cd /source && cargo test --no-run --locked $offline --features tokio --target $target"

@@ -4,14 +4,14 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
-use crate::support::Run;
 use crate::support::users::{OWNER, Place, SECOND, THIRD, is_sticky};
+use crate::support::{Run, not_tested};
 
 #[test]
 fn a_ring_outlives_a_last_participant_that_may_not_remove_it() {
     let Some(place) = Place::new("stays") else { return };
     if !is_sticky() {
-        return eprintln!("skipped: /dev/shm is not sticky");
+        return not_tested("/dev/shm is not sticky");
     }
     place.says(OWNER, "seq 3 | producer -q --mode 666 R");
     assert_eq!(place.says(SECOND, "timeout 20 consumer --shared R"), "1\n2\n3\n");
@@ -31,7 +31,7 @@ fn a_ring_outlives_a_last_participant_that_may_not_remove_it() {
 fn a_retired_ring_continues_for_a_user_that_may_not_remove_it() {
     let Some(place) = Place::new("retired") else { return };
     if !is_sticky() {
-        return eprintln!("skipped: /dev/shm is not sticky");
+        return not_tested("/dev/shm is not sticky");
     }
     place.says(OWNER, "seq 3 | producer -q --mode 666 R");
     // As a death between the retirement and the removal of the name leaves it.
@@ -63,7 +63,7 @@ fn runs_in_a_namespace(place: &Place, mode: u32, script: &str) {
     let ended = Run::of(command).run();
     // unshare itself ends with 1 where it may not make a mount namespace.
     if ended.code == Some(99) || ended.stderr.contains("unshare failed") {
-        return eprintln!("skipped: the namespace cannot be made, or not as the test needs it");
+        return not_tested("the namespace cannot be made, or not as the test needs it");
     }
     ended.succeeds();
 }

@@ -5,3 +5,4 @@ mod features;
 mod floors;
 mod mutants;
 mod scripts;
+mod skips;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::ringctl;
+use crate::support::{not_tested, ringctl};
 use nix::sys::signal::Signal;
 use ringpipe::internal::layout::head;
 use ringpipe::{
@@ -610,7 +610,7 @@ fn a_process_in_another_time_namespace_finds_room_for_its_large_items() {
         unshare
     };
     if !elsewhere("true").output().is_ok_and(|tried| tried.status.success()) {
-        eprintln!("not tested, no time namespaces here");
+        not_tested("no time namespaces here");
         return;
     }
     for &discipline in Discipline::ALL {

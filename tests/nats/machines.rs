@@ -1,15 +1,12 @@
 //! Several machines: each is a network namespace with a link of its own to the server, which can be cut.
 
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-
 use crate::server::{Server, consumer, producer, ringctl, sorted};
 use crate::support::namespace::{is_inside, run_in_own_network, this_test};
-use crate::support::{Kept, Run, seq, wait_until};
+use crate::support::{Run, Running, seq, wait_until};
 
 /// A network namespace with one link. The process keeps it alive.
 struct Machine {
-    process: Kept,
+    process: Running,
     link: String,
     /// The server's address as this machine sees it.
     server: String,
@@ -18,17 +15,8 @@ struct Machine {
 impl Machine {
     /// The `number`-th machine: it is 10.99.NUMBER.2 and sees the server as 10.99.NUMBER.1.
     fn new(number: u8) -> Self {
-        let mut command = Command::new("unshare");
-        command.args(["--net", "sleep", "infinity"]).stdin(Stdio::null());
-        // SAFETY: prctl may be called between fork and exec.
-        unsafe {
-            command.pre_exec(|| {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                Ok(())
-            });
-        }
-        let process = Kept(command.spawn().unwrap());
-        let pid = process.0.id();
+        let process = Run::new("unshare").args(&["--net", "sleep", "infinity"]).spawn();
+        let pid = process.pid();
         let network = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net"));
         let own = network("self").unwrap();
         wait_until("a network of its own", || network(&pid.to_string()).is_ok_and(|one| one != own));
@@ -52,7 +40,7 @@ impl Machine {
 
     /// This program on this machine.
     fn inside(&self, program: &str) -> Run {
-        Run::new("nsenter").args(&["-t", &self.process.0.id().to_string(), "-n", program])
+        Run::new("nsenter").args(&["-t", &self.process.pid().to_string(), "-n", program])
     }
 
     fn consumer(&self, port: u16, stream: &str, args: &[&str]) -> Run {
@@ -65,18 +53,18 @@ fn ip(arguments: &str) {
     Run::new("ip").args(&arguments.split(' ').collect::<Vec<_>>()).run().succeeds();
 }
 
-/// A server that all machines reach.
-fn server() -> Option<Server> {
+/// Runs the test once more in a network of its own. There, this is a server that all machines reach.
+fn server(test: &str) -> Option<Server> {
+    if !is_inside() {
+        run_in_own_network(test);
+        return None;
+    }
     Server::start_with(&["-a", "0.0.0.0"])
 }
 
 #[test]
 fn three_machines_get_each_line_once() {
-    if !is_inside() {
-        run_in_own_network(this_test!());
-        return;
-    }
-    let Some(server) = server() else { return };
+    let Some(server) = server(this_test!()) else { return };
     let (machines, jobs) = ([1, 2, 3].map(Machine::new), server.name("jobs"));
     ringctl(&["create", &jobs]).run().succeeds();
     let receiving = machines.each_ref().map(|one| one.consumer(server.port(), "jobs", &[]).spawn());
@@ -88,11 +76,7 @@ fn three_machines_get_each_line_once() {
 
 #[test]
 fn an_item_of_a_machine_that_is_cut_off_goes_to_another_machine() {
-    if !is_inside() {
-        run_in_own_network(this_test!());
-        return;
-    }
-    let Some(server) = server() else { return };
+    let Some(server) = server(this_test!()) else { return };
     let [first, second] = [1, 2].map(Machine::new);
     let jobs = server.name("jobs?ack-wait=1s");
     let worker = |machine: &Machine, script| {

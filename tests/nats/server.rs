@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Kept, Run, report, wait_until};
+use crate::support::{Kept, Run, not_tested, wait_until};
 
 /// How the server stores what it acknowledges.
 pub struct Server {
@@ -43,8 +43,7 @@ impl Server {
 
     pub fn start_with(more: &[&str]) -> Option<Self> {
         let Some(program) = program() else {
-            let test = std::thread::current().name().unwrap_or_default().to_string();
-            report(&format!("skipped: {test}: no nats-server; RINGPIPE_NATS_SERVER names one"));
+            not_tested("no nats-server; RINGPIPE_NATS_SERVER names one");
             return None;
         };
         let folder = tempfile::tempdir().unwrap();

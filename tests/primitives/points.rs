@@ -9,7 +9,7 @@ use ringpipe::sync::{Barrier, Condition, Event, Lock, ObjectOptions, Semaphore};
 use ringpipe::testing::point::{Outcome, Plan, Strike, Trace, Unit, has_ended};
 
 use crate::actor::Actor;
-use crate::support::{TestName, env_number, scale, wait_until};
+use crate::support::{TestName, env_number, not_tested, scale, wait_until};
 
 const LONG: Duration = Duration::from_secs(20);
 /// How many points of each scene are tried: in `cargo test`, and at the scale of the gate.
@@ -65,7 +65,7 @@ impl Scene {
         let trace = match Trace::attach(pid, plan) {
             Ok(trace) => trace,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                eprintln!("not tried: {error}");
+                not_tested(&format!("tracing is refused: {error}"));
                 return None;
             }
             Err(error) => panic!("{error}"),

@@ -34,6 +34,12 @@ pub use random::*;
 pub use ringctl::*;
 pub use waiting::*;
 
+/// Says that the test at hand shows nothing here, and why.
+pub fn not_tested(why: &str) {
+    let test = std::thread::current().name().unwrap_or_default().to_string();
+    report(&format!("not tested: {test}: {why}"));
+}
+
 /// Prints past the test harness, which keeps what passing tests print to itself.
 pub fn report(line: &str) {
     use std::io::Write;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::report;
+use super::not_tested;
 
 /// Set where the test runs inside.
 const INSIDE: &str = "RINGPIPE_TEST_INSIDE";
@@ -46,9 +46,7 @@ fn run_in(test: &str, kinds: &[&str], setup: &str) -> bool {
     let status = unshare.spawn().unwrap().wait().unwrap();
     // unshare itself ends with 1 where there are no user namespaces, a failed test with 101.
     if matches!(status.code(), Some(1 | 99)) {
-        report(&format!(
-            "not tested: {test}: {kinds:?}: no such namespaces here, or {setup:?} fails in them"
-        ));
+        not_tested(&format!("{kinds:?}: no such namespaces here, or {setup:?} fails in them"));
         return false;
     }
     assert!(status.success(), "{test}: {status}: see above");

@@ -25,7 +25,7 @@ impl Place {
     /// `None`, with the reason, where processes of other users cannot be started.
     pub fn new(what: &str) -> Option<Place> {
         if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: only root can start processes of other users");
+            super::not_tested("only root can start processes of other users");
             return None;
         }
         let ring = TestName::new(&format!("owners-{what}")).stays();

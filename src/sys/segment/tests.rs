@@ -8,7 +8,7 @@ use nix::{
     sys::stat,
     unistd::{geteuid, mkfifo},
 };
-use std::{os::unix::fs::symlink, process::Command, sync::Barrier};
+use std::{io::Write, os::unix::fs::symlink, process::Command, sync::Barrier};
 
 const LEN: u64 = 3 * 4096;
 const MAGIC: u64 = u64::from_ne_bytes(*b"testing!");
@@ -162,7 +162,8 @@ fn a_full_file_system_is_an_error_and_gives_everything_back() {
         }
         Ok(output) if String::from_utf8_lossy(&output.stdout).contains("FAILED") => panic!("{output:?}"),
         // User namespaces are not available here.
-        other => eprintln!("not tested: {other:?}"),
+        // Past the test harness, which keeps what passing tests print to itself.
+        other => drop(writeln!(std::io::stderr(), "not tested: {other:?}")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
 use crate::machines::{program, refused};
-use crate::support::{Run, TestName};
+use crate::support::{Run, TestName, not_tested};
 
 const MIB: u64 = 1 << 20;
 
@@ -33,7 +33,7 @@ impl Group {
                 }
             }
         }
-        eprintln!("not tested, this user cannot make control groups with limits of memory here");
+        not_tested("this user cannot make control groups with limits of memory here");
         None
     }
 
@@ -82,7 +82,7 @@ fn file_caches_do_not_count_as_used_memory() {
     let ring = TestName::new("cached");
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     if statfs(dir.path()).is_ok_and(|system| system.filesystem_type() == TMPFS_MAGIC) {
-        return eprintln!("not tested, the files of this build are in memory and not in a cache");
+        return not_tested("the files of this build are in memory and not in a cache");
     }
     let file = dir.path().join("file");
     let fill = format!(

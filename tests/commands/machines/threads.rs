@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 use ringpipe::{Activity, Role};
 
 use crate::machines::{program, refused};
-use crate::support::{Run, TestName, copy_program, wait_until};
+use crate::support::{Run, TestName, copy_program, not_tested, wait_until};
 
 /// Runs the programs as a user that may have one process. Root may always have more, so that it becomes another user.
 struct Lonely {
@@ -33,7 +33,7 @@ impl Lonely {
         let lonely = Lonely { programs, user };
         let ended = lonely.command("ringctl --version").run();
         if ended.code != Some(0) {
-            eprintln!("not tested, this user cannot become another one here: {}", ended.stderr);
+            not_tested(&format!("this user cannot become another one here: {}", ended.stderr));
         }
         (ended.code == Some(0)).then_some(lonely)
     }
