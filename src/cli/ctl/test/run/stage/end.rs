@@ -13,7 +13,7 @@ use crate::cli::ctl::test::scenario::ProgramSpec;
 /// The time between two checks of a process that was asked to end.
 const POLL: Duration = Duration::from_millis(1);
 
-/// The time between two looks at the sizes of the outputs.
+/// The time between two checks of the sizes of the outputs.
 pub const SIZES: Duration = Duration::from_millis(20);
 
 impl Stage<'_> {

@@ -23,7 +23,7 @@ use crate::cli::ctl::test::scenario::{ProgramSpec, Ready, Run, Stdin};
 use crate::testing::point::{self, Trace};
 use crate::testing::{self, Program};
 
-/// How many bytes are generated between two looks at the time, at the sizes of outputs, and for signals.
+/// How many bytes are generated between two checks of the time, of the sizes of outputs, and for signals.
 const CHECKED: usize = 64 << 10;
 
 /// Tells a program the number of the descriptor for its history.
@@ -168,7 +168,7 @@ impl Stage<'_> {
                 match () {
                     () if self.stop.is_raised() => return Err(io::ErrorKind::Interrupted.into()),
                     () if now >= deadline => return Err(io::ErrorKind::TimedOut.into()),
-                    // The next look, which is due by then, says which output it is.
+                    // The next check, which is due by then, says which output it is.
                     () if now >= sizes_due && !matches!(self.flooded(), Ok(None)) => {
                         return Err(io::ErrorKind::TimedOut.into());
                     }

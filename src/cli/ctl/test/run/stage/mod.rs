@@ -22,7 +22,7 @@ use crate::cli::ctl::test::scenario::{ProgramSpec, Ready, Scenario};
 use crate::sys::command::DIRECTORY;
 use crate::testing::Session;
 
-/// The time between two looks at the mapped segments.
+/// The time between two checks of the mapped segments.
 const SEGMENTS: Duration = Duration::from_millis(20);
 
 /// The processes of a run, and where they run.
