@@ -120,8 +120,10 @@ impl Scene {
                 entry + word[input.below(6) as usize]
             }
             11..14 => {
-                let header = geometry.headers + geometry.header_stride * input.below(geometry.capacity);
-                header + [header::LENGTH_AND_PRODUCER, header::SEQUENCE][input.below(2) as usize]
+                let slot = input.below(geometry.capacity);
+                let header = geometry.headers + geometry.header_stride * slot;
+                // A word has the lengths of two slots.
+                [(geometry.lengths + 4 * slot) & !7, header + header::SEQUENCE][input.below(2) as usize]
             }
             14 => 8 * input.below(HEAD_BYTES / 8),
             _ => 8 * input.below(geometry.size / 8),

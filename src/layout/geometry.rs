@@ -48,6 +48,8 @@ pub struct Geometry {
     pub fixed: u64,
     /// Offset of the state words, 8 bytes each.
     pub words: u64,
+    /// Offset of the items' lengths, 4 bytes for each slot; there are none in a ring of fixed items.
+    pub lengths: u64,
     /// Offset of the item headers.
     pub headers: u64,
     /// Bytes of one item header.
@@ -88,6 +90,7 @@ impl Geometry {
             discipline: Discipline::default(),
             fixed: 0,
             words: 0,
+            lengths: 0,
             headers: 0,
             header_stride: if flags & FLAG_TIMESTAMPS != 0 { 32 } else { 16 },
             payload: 0,
@@ -99,11 +102,13 @@ impl Geometry {
     /// The same with the offsets of its parts.
     fn placed(self) -> Self {
         let words = HEAD_BYTES + (self.participants as u64 * PARTICIPANT_BYTES).next_multiple_of(PAGE);
-        let headers = (words + self.capacity * 8).next_multiple_of(PAGE);
+        let lengths = (words + self.capacity * 8).next_multiple_of(PAGE);
+        let length_bytes = if self.fixed > 0 { 0 } else { 4 };
+        let headers = (lengths + self.capacity * length_bytes).next_multiple_of(PAGE);
         let payload = (headers + self.capacity * self.header_stride).next_multiple_of(PAGE);
         // At most 2^24 * 2^30, so this cannot overflow.
         let size = (payload + self.capacity * self.slot_size).next_multiple_of(PAGE);
-        Geometry { words, headers, payload, size, ..self }
+        Geometry { words, lengths, headers, payload, size, ..self }
     }
 
     /// The same ring with items of exactly `bytes` bytes, if that is not 0: each has one slot.
@@ -181,6 +186,7 @@ mod tests {
         let general = Geometry::new(8, 16, 4, 1, 0).unwrap();
         let fixed = general.with_fixed(13).unwrap();
         assert_eq!((fixed.max_item(), fixed.span(13), fixed.header_stride), (13, 1, 8));
+        assert_eq!((general.headers - general.lengths, fixed.headers - fixed.lengths), (PAGE, 0));
         assert_eq!(general.with_fixed(0).unwrap(), general);
         for bytes in [1, 8, 17, u64::MAX] {
             assert!(general.with_fixed(bytes).is_err(), "{bytes}");

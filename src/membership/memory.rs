@@ -121,7 +121,12 @@ impl SegmentMemory {
     pub fn length(&self, slot: u64, run: u64) -> u64 {
         let Geometry { fixed, slot_size, .. } = *self.mapping.geometry();
         // Each fixed item has one slot.
-        if fixed > 0 { fixed } else { length(self.mapping.header(slot)).min(run * slot_size) }
+        // Relaxed: E1 or E3 ordered it when the item was claimed.
+        if fixed > 0 {
+            fixed
+        } else {
+            u64::from(self.mapping.length(slot).load(Relaxed)).min(run * slot_size)
+        }
     }
 
     /// The serial number of the producer of the item at `slot`, and the item's sequence number. In a ring of fixed
@@ -130,9 +135,9 @@ impl SegmentMemory {
         if self.mapping.geometry().fixed > 0 {
             return (header::NO_PRODUCER, name);
         }
-        let [length_and_producer, sequence] = self.mapping.header(slot);
-        // Relaxed, both: E1 or E3 ordered them when the item was claimed.
-        let producer = header::producer_in(length_and_producer.load(Relaxed));
+        let [producer, sequence] = self.mapping.header(slot);
+        // Relaxed, both: as above.
+        let producer = header::producer_in(producer.load(Relaxed));
         (producer, header::sequence_in(sequence.load(Relaxed)))
     }
 
@@ -168,13 +173,6 @@ impl SegmentMemory {
         // Relaxed: as above.
         timed.then(|| self.mapping.item_word(slot, header::TIME).load(Relaxed))
     }
-}
-
-/// The length in a header of a ring whose items have lengths of their own, unchecked.
-#[inline]
-pub(crate) fn length(header: &[AtomicU64]) -> u64 {
-    // Relaxed: as above.
-    header::length_in(header[0].load(Relaxed))
 }
 
 impl Table for Mapping {

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use ringpipe::internal::layout::geometry::{Geometry, HEAD_BYTES};
-use ringpipe::internal::layout::{head, header};
+use ringpipe::internal::layout::head;
 use ringpipe::internal::protocol::word::{Codec, Tag};
 use ringpipe::{Consumer, OnFull, Producer, Ring, StopFlag};
 
@@ -60,8 +60,8 @@ impl Victim {
                 ][random.below(6) as usize],
                 6 => HEAD_BYTES + 8 * random.below((self.geometry.words - HEAD_BYTES) / 8),
                 _ => {
-                    self.geometry.headers
-                        + 8 * random.below((self.geometry.payload - self.geometry.headers) / 8)
+                    self.geometry.lengths
+                        + 8 * random.below((self.geometry.payload - self.geometry.lengths) / 8)
                 }
             };
             let mut old = [0; 8];
@@ -191,7 +191,7 @@ fn an_item_that_passes_the_end_of_the_ring_is_cut_there() {
         (0..7).for_each(|_| consumer.recv().unwrap().ack());
         let word = Codec::new(8).pack(Tag::Ready, 7, 4, 0, 0);
         file.write_all_at(&word.0.to_le_bytes(), geometry.words + 8 * 7).unwrap();
-        let length = geometry.headers + geometry.header_stride * 7 + header::LENGTH_AND_PRODUCER;
+        let length = geometry.lengths + 4 * 7;
         file.write_all_at(&(4 * SLOT as u32).to_le_bytes(), length).unwrap();
         if batch {
             let batch = consumer.recv_batch(4).unwrap();

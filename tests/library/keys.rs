@@ -103,3 +103,42 @@ fn a_send_under_another_key_waits_for_room() {
     assert_eq!(last, Some((b"answer".to_vec(), key)));
     ring.remove().unwrap();
 }
+
+#[test]
+fn items_of_a_batch_have_the_keys_lengths_and_times_that_single_ones_would_have() {
+    let name = TestName::new("keys-batch");
+    for exclusive in [false, true] {
+        let ring =
+            options().capacity(8).slot_size(8).timestamps(true).exclusive(exclusive).create(&name).unwrap();
+        let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+        let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+        let (begin, mut sequence) = (now(), 0);
+        // Five items in eight slots: each slot had an item of another length, key and number of failures before.
+        for round in 0..40 {
+            let items: Vec<Vec<u8>> = (0..4).map(|n| vec![b'x'; (round + 4 * n) % 9]).collect();
+            let mut rest = &items[..];
+            while !rest.is_empty() {
+                let sent = producer.send_batch(rest).unwrap();
+                let batch = consumer.recv_batch(sent).unwrap();
+                assert_eq!(batch.len(), sent);
+                for (item, bytes) in batch.iter().zip(rest) {
+                    assert_eq!(item.to_vec(), *bytes);
+                    assert_eq!((item.len(), item.sequence(), item.failures()), (bytes.len(), sequence, 0));
+                    assert_eq!(item.producer(), producer.id());
+                    assert!((begin..=now()).contains(&item.sent_at().unwrap()));
+                    sequence += 1;
+                }
+                batch.ack();
+                rest = &rest[sent..];
+            }
+            producer.send(b"single").unwrap();
+            let single = consumer.try_recv().unwrap().into_owned();
+            assert_eq!((single.sequence(), single.failures()), (sequence, 0));
+            assert_eq!(single.record_failure(), 1);
+            single.ack();
+            sequence += 1;
+        }
+        drop((producer, consumer));
+        ring.remove().unwrap();
+    }
+}

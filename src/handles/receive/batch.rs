@@ -1,6 +1,7 @@
 //! A batch: several items, claimed at once.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
 #[cfg(feature = "cli")]
 use std::{io, os::fd::BorrowedFd, sync::Arc};
 
@@ -10,7 +11,7 @@ use super::core::Attachment;
 use super::core::Core;
 use crate::Result;
 use crate::layout::geometry::Geometry;
-use crate::membership::memory::{SegmentMemory, length};
+use crate::membership::memory::SegmentMemory;
 use crate::protocol::Claim;
 use crate::protocol::word::Word;
 #[cfg(feature = "cli")]
@@ -136,9 +137,10 @@ impl<'c> Batch<'c> {
             return;
         };
         let start = slots.codec().slot(claim.position) + first as u64;
-        let headers = mapping.headers(start, self.items.saturating_sub(first) as u64);
-        for (slot, header) in (start..).zip(headers) {
-            mapping.copy_out_single(slot, length(header), out);
+        let lengths = mapping.lengths(start, self.items.saturating_sub(first) as u64);
+        for (slot, len) in (start..).zip(lengths) {
+            // Relaxed: E1 ordered it when the batch was claimed.
+            mapping.copy_out_single(slot, u64::from(len.load(Relaxed)), out);
             out.extend(separator);
             ends.push(out.len());
             if out.len() >= most {
@@ -269,8 +271,9 @@ fn singles(memory: &SegmentMemory, slot: u64, run: u64) -> Option<u64> {
     if fixed > 0 {
         return Some(run * fixed);
     }
-    memory.mapping.headers(slot, run).try_fold(0, |bytes, header| {
-        let len = length(header);
+    memory.mapping.lengths(slot, run).iter().try_fold(0, |bytes, len| {
+        // Relaxed: E1 ordered it when the batch was claimed.
+        let len = u64::from(len.load(Relaxed));
         (len <= slot_size).then_some(bytes + len)
     })
 }

@@ -437,6 +437,19 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_that_an_owned_value_left_unresolved_is_recovered_when_its_consumer_is_gone() {
+        let (_name, ring) = ring(Default::default());
+        ring.producer().unwrap().send(b"a").unwrap();
+        let mut consumer = ring.consumer().unwrap();
+        // As an owned item does whose resolution panics.
+        std::mem::forget(consumer.recv().unwrap());
+        consumer.core.attachment.own();
+        drop(consumer);
+        assert_eq!(ring.repair().returned, 1);
+        assert_eq!(ring.consumer().unwrap().try_recv().expect("what was left").attempt(), 2);
+    }
+
+    #[test]
     #[cfg(feature = "cli")]
     fn an_empty_batch_that_was_set_aside_counts_for_nothing() {
         let (_name, ring) = ring(Default::default());

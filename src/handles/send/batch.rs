@@ -75,7 +75,7 @@ impl Core {
                 return Ok(1);
             };
             let count = self.participant().slots.run(claim) as usize;
-            self.publish_batch::<W>(claim, &items[..count], |_| 1);
+            self.publish_singles::<W>(claim, &items[..count]);
             self.participant().check()?;
             return Ok(count);
         }
@@ -120,10 +120,7 @@ impl Core {
         debug_assert!(fitted, "a claim never wraps");
         self.sequence += count;
         let in_time = self.participant().slots.publish_singles(claim);
-        self.after_publish(count, count, bytes.len() as u64);
-        if !in_time {
-            self.await_taking::<W>(claim);
-        }
+        self.after_batch::<W>(claim, in_time, count, bytes.len() as u64);
         self.participant().check()?;
         Ok(count as usize)
     }
@@ -163,7 +160,23 @@ impl Core {
             true => self.participant().slots.publish_singles(claim),
             false => self.participant().slots.publish(claim, items.iter().map(|item| span(item))),
         };
-        self.after_publish(items.len() as u64, self.participant().slots.run(claim), bytes);
+        self.after_batch::<W>(claim, in_time, items.len() as u64, bytes);
+    }
+
+    /// Publishes items of one slot each.
+    #[inline(always)]
+    fn publish_singles<W: RoomWait>(&mut self, claim: Claim, items: &[&[u8]]) {
+        let slot = self.participant().slots.codec().slot(claim.position);
+        let bytes = self.participant().mapping().copy_in_singles(slot, items);
+        debug_assert!(bytes.is_some(), "a claim never wraps");
+        self.write_headers(slot, items.len() as u64);
+        let in_time = self.participant().slots.publish_singles(claim);
+        self.after_batch::<W>(claim, in_time, items.len() as u64, bytes.unwrap_or_default());
+    }
+
+    #[inline(always)]
+    fn after_batch<W: RoomWait>(&mut self, claim: Claim, in_time: bool, items: u64, bytes: u64) {
+        self.after_publish(items, self.participant().slots.run(claim), bytes);
         if !in_time {
             self.await_taking::<W>(claim);
         }

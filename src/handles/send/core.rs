@@ -313,18 +313,38 @@ impl Core {
         self.sequence += 1;
     }
 
-    /// Writes a header with the key of any producer's item, and no failures.
+    /// Writes the headers of this producer's next `count` items, in the slots from `slot` on; not their lengths.
+    #[inline(always)]
+    pub fn write_headers(&mut self, slot: u64, count: u64) {
+        let first = self.sequence;
+        self.sequence += count;
+        let mapping = self.place.participant.mapping();
+        if mapping.geometry().fixed > 0 {
+            return;
+        }
+        let (producer, time) = (u64::from(self.place.participant.serial), self.time());
+        for (header, sequence) in mapping.headers(slot, count).zip(first..) {
+            // Relaxed, all three: as in `write_keyed_header`.
+            header[header::PRODUCER as usize / 8].store(producer, Relaxed);
+            header[header::SEQUENCE as usize / 8].store(sequence, Relaxed);
+            if let Some(sent_at) = header.get(header::TIME as usize / 8) {
+                sent_at.store(time, Relaxed);
+            }
+        }
+    }
+
+    /// Writes length and header of an item, with any producer's key and no failures.
     #[inline(always)]
     fn write_keyed_header(&self, slot: u64, len: u64, key: ItemKey, time: u64) {
         let mapping = self.place.participant.mapping();
         if mapping.geometry().fixed > 0 {
             return;
         }
-        let both = header::length_and_producer(len, key.producer);
-        // Relaxed, all three: E1 orders them, and only this producer writes them. The sequence number is the whole
+        // Relaxed, all four: E1 orders them, and only this producer writes them. The sequence number is the whole
         // word, so that the number of failures of an earlier item becomes 0.
-        let [length_and_producer, sequence] = mapping.header(slot);
-        length_and_producer.store(both, Relaxed);
+        mapping.length(slot).store(len as u32, Relaxed);
+        let [producer, sequence] = mapping.header(slot);
+        producer.store(u64::from(key.producer), Relaxed);
         sequence.store(key.sequence, Relaxed);
         if mapping.geometry().has_timestamps() {
             mapping.item_word(slot, header::TIME).store(time, Relaxed);

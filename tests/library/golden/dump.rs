@@ -200,12 +200,9 @@ impl Dump {
                 self.field(format!("{group}.name"), base + header::NAME, 7, Show::Number);
                 self.field(format!("{group}.failures"), base + header::NAME + 7, 1, Show::Number);
             } else if written {
-                self.field(
-                    format!("{group}.length_and_producer"),
-                    base + header::LENGTH_AND_PRODUCER,
-                    8,
-                    Show::Number,
-                );
+                let length = geometry.lengths + 4 * slot;
+                self.field(format!("length[{slot}]"), length, 4, Show::Number);
+                self.field(format!("{group}.producer"), base + header::PRODUCER, 8, Show::Number);
                 // The word's top byte is its last: little-endian.
                 self.field(format!("{group}.sequence"), base + header::SEQUENCE, 7, Show::Number);
                 self.field(format!("{group}.failures"), base + header::SEQUENCE + 7, 1, Show::Number);
