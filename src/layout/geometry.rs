@@ -50,7 +50,7 @@ pub struct Geometry {
     pub words: u64,
     /// Offset of the items' lengths, 4 bytes for each slot; there are none in a ring of fixed items.
     pub lengths: u64,
-    /// Offset of the item headers.
+    /// Offset of the rest of the item headers.
     pub headers: u64,
     /// Bytes of one item header.
     pub header_stride: u64,

@@ -1,10 +1,12 @@
 //! The words of an item's header, at the slot where the item begins: where each lies, and how it is encoded.
 //!
-//! The length is not among them. The lengths of all slots lie together: a consumer reads the length of each item, and these
-//! words only if its caller asks for the key, the failures or the time. So their lines stay in the producer's cache.
+//! One more part of the header, the length (32 bits), is in an array of its own (`Geometry::lengths`). A consumer reads the
+//! length of each item, and these words only if its caller asks for the key, the failures or the time. So their cache lines
+//! stay with the producer.
 //!
-//! The producer that owns the slot writes them before it publishes. The participant that claimed the item
-//! reads them, and so do observers, which may see meaningless values.
+//! The producer that owns the slot writes all of it before it publishes. The participant that claimed the item
+//! reads it, and so do observers, which may see meaningless values. A process that recovers a held run reads the length, too. Each
+//! reader limits the length to the run.
 //!
 //! One byte has a second writer: the number of failures, in the top byte of the word at [`SEQUENCE`].
 //!
@@ -26,7 +28,7 @@
 /// - A death before either exchange leaves the word of an earlier item, which no process takes for this item's.
 pub const NAME: u64 = 0;
 
-/// The producer's serial number, in the low 32 bits.
+/// The producer's serial number, in the low 32 bits; the others are 0.
 pub const PRODUCER: u64 = 0;
 /// The producer's count of its items, from 0, in the low 56 bits; the number of failures in the high 8 bits.
 pub const SEQUENCE: u64 = 8;

@@ -27,7 +27,7 @@ const ENTRY_WORDS: usize = PARTICIPANT_BYTES as usize / 8;
 const PACKED_PIECE: u64 = 1024;
 /// A mapped ring: its words as atomics, its payload as places to copy to and from.
 ///
-/// No reference to shared bytes leaves this type, except to `AtomicU64`s.
+/// No reference to shared bytes leaves this type, except to `AtomicU64`s and, for lengths, `AtomicU32`s.
 #[derive(Debug, Clone)]
 pub struct Mapping {
     segment: Arc<Segment>,
@@ -114,7 +114,7 @@ impl Mapping {
     fn atom(&self, offset: u64) -> &AtomicU64 {
         // SAFETY: every caller below derives `offset` from the geometry, which was checked to lie
         // within the mapping, with indices held in range; offsets and the page-aligned base are
-        // multiples of 8; shared words are only ever accessed as AtomicU64; `&self` keeps the
+        // multiples of 8; these words, all but the lengths, are only ever accessed as AtomicU64; `&self` keeps the
         // mapping alive.
         unsafe { &*self.at(offset) }
     }
@@ -156,19 +156,19 @@ impl Mapping {
     /// The lengths of the items that begin in the `count` slots from `slot` on, or in fewer if the ring ends before. Not in a
     /// ring of fixed items.
     #[inline]
-    pub fn lengths(&self, slot: u64, count: u64) -> &[AtomicU32] {
+    pub(crate) fn lengths(&self, slot: u64, count: u64) -> &[AtomicU32] {
         debug_assert_eq!(self.geometry.fixed, 0);
         let slot = slot & self.mask;
         let count = count.min(self.geometry.capacity - slot) as usize;
         let first = self.at(self.geometry.lengths).cast::<AtomicU32>().wrapping_add(slot as usize);
-        // SAFETY: the lengths of all slots lie within the mapping, one after the other, and are only ever accessed as
-        // AtomicU32; `&self` keeps the mapping alive.
+        // SAFETY: the lengths of all slots lie within the mapping, one after the other. Each caller checks that items have
+        // lengths of their own, and then these bytes are only ever accessed as AtomicU32. `&self` keeps the mapping alive.
         unsafe { std::slice::from_raw_parts(first, count) }
     }
 
     /// The length of the item that begins at `slot`. Not in a ring of fixed items.
     #[inline]
-    pub fn length(&self, slot: u64) -> &AtomicU32 {
+    pub(crate) fn length(&self, slot: u64) -> &AtomicU32 {
         debug_assert_eq!(self.geometry.fixed, 0);
         let first = self.at(self.geometry.lengths).cast::<AtomicU32>();
         // SAFETY: as above; the slot is one of the ring's.
@@ -297,8 +297,8 @@ impl Mapping {
         }
     }
 
-    /// Copies `items`, of which none is longer than a slot, into the slots from `slot` on, a slot for each, and writes their
-    /// lengths. Returns their bytes, or `None` if the ring ends before the last one: then copies nothing.
+    /// Copies `items` into the slots from `slot` on, a slot for each, and writes their lengths. An item that is longer than a
+    /// slot is cut. Returns the bytes, or `None` if the ring ends before the last item: then copies nothing.
     #[inline]
     pub fn copy_in_singles(&self, slot: u64, items: &[&[u8]]) -> Option<u64> {
         let Geometry { slot_size, fixed, .. } = self.geometry;
@@ -309,7 +309,7 @@ impl Mapping {
             // After the bytes, not among them: a store to another line after each item made batches 7 to 14 % slower.
             for (item, length) in items.iter().zip(self.lengths(slot, items.len() as u64)) {
                 // Relaxed: E1 orders it, and only this producer writes it.
-                length.store(item.len() as u32, Relaxed);
+                length.store((item.len() as u64).min(slot_size) as u32, Relaxed);
             }
         }
         Some(bytes)

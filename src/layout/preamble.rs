@@ -12,7 +12,7 @@ use crate::{Error, Result};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"RINGPIPE");
 /// Version of the layout; a segment of another version is refused. Since version 2, an item's header has a number of
 /// failures. Since version 3, a word may stand for a row of items, a word that a producer renewed says so, and a ring
-/// may have fixed items. Since version 4, lengths lie apart from the headers.
+/// may have fixed items. Since version 4, lengths lie apart from the rest of the headers.
 pub const LAYOUT_VERSION: u32 = 4;
 
 /// The first bytes of a segment.

@@ -116,15 +116,15 @@ impl SegmentMemory {
     }
 
     /// The length in bytes of the item that begins at `slot` with a claimed run of `run` slots. It never exceeds the
-    /// run, whatever the header contains.
+    /// run, whatever its word contains.
     #[inline]
     pub fn length(&self, slot: u64, run: u64) -> u64 {
         let Geometry { fixed, slot_size, .. } = *self.mapping.geometry();
-        // Each fixed item has one slot.
-        // Relaxed: E1 or E3 ordered it when the item was claimed.
         if fixed > 0 {
+            // Each item has one slot.
             fixed
         } else {
+            // Relaxed: E1 or E3 ordered it when the item was claimed.
             u64::from(self.mapping.length(slot).load(Relaxed)).min(run * slot_size)
         }
     }

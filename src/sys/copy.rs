@@ -12,6 +12,7 @@ pub unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: as the caller promises; `halves` gets lengths from `HALF` to twice that.
     unsafe {
         match len {
+            // One store, not two to the same place.
             8 => ptr::write(to.cast::<[u8; 8]>(), ptr::read(from.cast())),
             9..=16 => halves::<8>(from, to, len),
             17..=32 => halves::<16>(from, to, len),
@@ -37,8 +38,8 @@ pub unsafe fn copy_all(items: &[&[u8]], to: *mut u8, stride: usize) -> u64 {
     unsafe { copy_each(items, to, stride) }
 }
 
-/// As `copy_all`, with half as many stores for an item of 33 to 64 bytes. Stores to lines that another processor has just read
-/// wait for those lines, and the processor runs ahead of them only until its queue of stores is full.
+/// As `copy_all`, with half as many stores for an item of 33 to 64 bytes. A store to a line that another processor has just
+/// read waits for that line. Waiting stores fill a queue, and the processor stops when it is full: so fewer stores help.
 ///
 /// # Safety
 /// As `copy_all`, and the processor has AVX.
@@ -56,7 +57,6 @@ unsafe fn copy_each(items: &[&[u8]], to: *mut u8, stride: usize) -> u64 {
     let (mut place, mut bytes) = (to, 0);
     for item in items {
         let len = item.len().min(stride);
-        debug_assert_eq!(len, item.len());
         // SAFETY: as the caller promises, `stride` bytes at `place` are this item's.
         unsafe { copy(item.as_ptr(), place, len) };
         place = place.wrapping_add(stride);

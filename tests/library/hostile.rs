@@ -59,10 +59,13 @@ impl Victim {
                     head::SWEPT_AT,
                 ][random.below(6) as usize],
                 6 => HEAD_BYTES + 8 * random.below((self.geometry.words - HEAD_BYTES) / 8),
-                _ => {
-                    self.geometry.lengths
-                        + 8 * random.below((self.geometry.payload - self.geometry.lengths) / 8)
-                }
+                _ => match random.below(2) {
+                    0 => self.geometry.lengths + 8 * random.below(self.geometry.capacity / 2),
+                    _ => {
+                        let bytes = self.geometry.capacity * self.geometry.header_stride;
+                        self.geometry.headers + 8 * random.below(bytes / 8)
+                    }
+                },
             };
             let mut old = [0; 8];
             self.file.read_exact_at(&mut old, at).unwrap();

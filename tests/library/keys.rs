@@ -110,14 +110,17 @@ fn items_of_a_batch_have_the_keys_lengths_and_times_that_single_ones_would_have(
     for exclusive in [false, true] {
         let ring =
             options().capacity(8).slot_size(8).timestamps(true).exclusive(exclusive).create(&name).unwrap();
+        // So that the producer's number is not 0, which fresh memory has.
+        drop(ring.producer().unwrap());
         let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
         let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
-        let (begin, mut sequence) = (now(), 0);
+        let mut sequence = 0;
         // Five items in eight slots: each slot had an item of another length, key and number of failures before.
         for round in 0..40 {
             let items: Vec<Vec<u8>> = (0..4).map(|n| vec![b'x'; (round + 4 * n) % 9]).collect();
             let mut rest = &items[..];
             while !rest.is_empty() {
+                let begin = now();
                 let sent = producer.send_batch(rest).unwrap();
                 let batch = consumer.recv_batch(sent).unwrap();
                 assert_eq!(batch.len(), sent);

@@ -139,7 +139,7 @@ impl<'c> Batch<'c> {
         let start = slots.codec().slot(claim.position) + first as u64;
         let lengths = mapping.lengths(start, self.items.saturating_sub(first) as u64);
         for (slot, len) in (start..).zip(lengths) {
-            // Relaxed: E1 ordered it when the batch was claimed.
+            // Relaxed: E1 or E3 ordered it when the batch was claimed.
             mapping.copy_out_single(slot, u64::from(len.load(Relaxed)), out);
             out.extend(separator);
             ends.push(out.len());
@@ -272,14 +272,14 @@ fn singles(memory: &SegmentMemory, slot: u64, run: u64) -> Option<u64> {
         return Some(run * fixed);
     }
     memory.mapping.lengths(slot, run).iter().try_fold(0, |bytes, len| {
-        // Relaxed: E1 ordered it when the batch was claimed.
+        // Relaxed: E1 or E3 ordered it when the batch was claimed.
         let len = u64::from(len.load(Relaxed));
         (len <= slot_size).then_some(bytes + len)
     })
 }
 
 /// Number and bytes of the items in the `run` slots from `slot` on. Appends their spans, which add up to the run:
-/// a hostile header cannot exceed it.
+/// a hostile length cannot exceed it.
 fn measure(memory: &SegmentMemory, mut slot: u64, mut run: u64, spans: &mut VecDeque<u32>) -> (usize, u64) {
     let mut bytes = 0;
     while run > 0 {

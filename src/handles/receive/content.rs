@@ -22,7 +22,7 @@ pub struct Content<'a> {
 }
 
 impl<'a> Content<'a> {
-    /// The item that begins in `slot`, with at most `run` slots, whatever its header says. It is at `position` by its claim's
+    /// The item that begins in `slot`, with at most `run` slots, whatever its length says. It is at `position` by its claim's
     /// `word`.
     #[inline]
     pub fn new(memory: &'a SegmentMemory, slot: u64, run: u64, position: u64, word: Word) -> Self {

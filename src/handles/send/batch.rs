@@ -83,8 +83,12 @@ impl Core {
         let (_, most) = fitting(&geometry, items, most.max(first));
         let fit = |free| fitting(&geometry, items, free).1;
         let Some(claim) = self.claim_run(head, first, most, fit, wait, deadline)? else { return Ok(1) };
-        let (count, _) = fitting(&geometry, items, self.participant().slots.run(claim));
-        self.publish_batch::<W>(claim, &items[..count], |item| geometry.span(item.len() as u64));
+        let run = self.participant().slots.run(claim);
+        let (count, _) = fitting(&geometry, items, run);
+        match count as u64 == run {
+            true => self.publish_singles::<W>(claim, &items[..count]),
+            false => self.publish_spans::<W>(claim, &items[..count]),
+        }
         // As in `try_send`.
         self.participant().check()?;
         Ok(count)
@@ -145,25 +149,25 @@ impl Core {
         }
     }
 
+    /// Writes and publishes items of any numbers of slots.
     #[inline(always)]
-    fn publish_batch<W: RoomWait>(&mut self, claim: Claim, items: &[&[u8]], span: impl Fn(&[u8]) -> u64) {
+    fn publish_spans<W: RoomWait>(&mut self, claim: Claim, items: &[&[u8]]) {
+        let geometry = *self.participant().mapping().geometry();
         let time = self.time();
         let mut slot = self.participant().slots.codec().slot(claim.position);
         let mut bytes = 0;
         for item in items {
             self.write_item(slot, item, time);
             // A claim never wraps.
-            slot += span(item);
+            slot += geometry.span(item.len() as u64);
             bytes += item.len() as u64;
         }
-        let in_time = match items.len() as u64 == self.participant().slots.run(claim) {
-            true => self.participant().slots.publish_singles(claim),
-            false => self.participant().slots.publish(claim, items.iter().map(|item| span(item))),
-        };
+        let spans = items.iter().map(|item| geometry.span(item.len() as u64));
+        let in_time = self.participant().slots.publish(claim, spans);
         self.after_batch::<W>(claim, in_time, items.len() as u64, bytes);
     }
 
-    /// Publishes items of one slot each.
+    /// Writes and publishes items of one slot each.
     #[inline(always)]
     fn publish_singles<W: RoomWait>(&mut self, claim: Claim, items: &[&[u8]]) {
         let slot = self.participant().slots.codec().slot(claim.position);
@@ -174,6 +178,7 @@ impl Core {
         self.after_batch::<W>(claim, in_time, items.len() as u64, bytes.unwrap_or_default());
     }
 
+    /// What follows the publication of a batch: counts it, wakes consumers, and waits if it came late.
     #[inline(always)]
     fn after_batch<W: RoomWait>(&mut self, claim: Claim, in_time: bool, items: u64, bytes: u64) {
         self.after_publish(items, self.participant().slots.run(claim), bytes);

@@ -313,7 +313,7 @@ impl Core {
         self.sequence += 1;
     }
 
-    /// Writes the headers of this producer's next `count` items, in the slots from `slot` on; not their lengths.
+    /// Writes the headers, except the lengths, of this producer's next `count` items, in the slots from `slot` on.
     #[inline(always)]
     pub fn write_headers(&mut self, slot: u64, count: u64) {
         let first = self.sequence;
@@ -333,7 +333,7 @@ impl Core {
         }
     }
 
-    /// Writes length and header of an item, with any producer's key and no failures.
+    /// Writes a header with the key of any producer's item, and no failures.
     #[inline(always)]
     fn write_keyed_header(&self, slot: u64, len: u64, key: ItemKey, time: u64) {
         let mapping = self.place.participant.mapping();

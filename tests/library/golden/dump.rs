@@ -195,12 +195,13 @@ impl Dump {
         for slot in 0..geometry.capacity {
             let base = geometry.headers + geometry.header_stride * slot;
             let group = format!("header[{slot}]");
-            let written = (0..geometry.header_stride / 8).any(|n| self.word(base + 8 * n) != 0);
+            let length = geometry.lengths + 4 * slot;
+            let has_length = geometry.fixed == 0 && self.bytes[length as usize..][..4] != [0; 4];
+            let written = has_length || (0..geometry.header_stride / 8).any(|n| self.word(base + 8 * n) != 0);
             if written && geometry.fixed > 0 {
                 self.field(format!("{group}.name"), base + header::NAME, 7, Show::Number);
                 self.field(format!("{group}.failures"), base + header::NAME + 7, 1, Show::Number);
             } else if written {
-                let length = geometry.lengths + 4 * slot;
                 self.field(format!("length[{slot}]"), length, 4, Show::Number);
                 self.field(format!("{group}.producer"), base + header::PRODUCER, 8, Show::Number);
                 // The word's top byte is its last: little-endian.
