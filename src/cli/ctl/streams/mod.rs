@@ -90,13 +90,8 @@ struct StreamReport<'a> {
     id: &'a str,
     /// `open` or `closed`.
     state: &'static str,
-    capacity: u64,
-    used: u64,
-    bytes: u64,
-    items_waiting: u64,
-    items_held: u64,
-    items_held_again: u64,
-    acknowledged: u64,
+    #[serde(flatten)]
+    contents: Contents,
     framing: Option<String>,
     producers_expected: u64,
     producers_ever: u64,
@@ -105,6 +100,32 @@ struct StreamReport<'a> {
     ack_wait_ns: u64,
     server_version: String,
     participants: Vec<Participant>,
+}
+
+/// What a stream contains, in the JSON of every verb that shows it.
+#[derive(Serialize)]
+struct Contents {
+    capacity: u64,
+    used: u64,
+    bytes: u64,
+    items_waiting: u64,
+    items_held: u64,
+    items_held_again: u64,
+    acknowledged: u64,
+}
+
+impl Contents {
+    fn of(look: &Look) -> Self {
+        Contents {
+            capacity: look.found.capacity,
+            used: look.used,
+            bytes: look.bytes,
+            items_waiting: look.waiting,
+            items_held: look.held,
+            items_held_again: look.held_again,
+            acknowledged: look.acknowledged,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -140,13 +161,7 @@ impl<'a> StreamReport<'a> {
             ring: name.as_str(),
             id: &record.id,
             state: look.state(),
-            capacity: look.found.capacity,
-            used: look.used,
-            bytes: look.bytes,
-            items_waiting: look.waiting,
-            items_held: look.held,
-            items_held_again: look.held_again,
-            acknowledged: look.acknowledged,
+            contents: Contents::of(look),
             framing: (framing != Recorded::Unknown).then(|| framing.to_string()),
             producers_expected: record.expected,
             producers_ever: record.next_producer,
@@ -169,13 +184,13 @@ impl<'a> StreamReport<'a> {
             self.state,
             show::name(&self.server_version),
             self.replicas,
-            count(self.used),
-            count(self.capacity),
-            show::bytes(self.bytes),
-            count(self.items_waiting),
-            count(self.items_held),
-            count(self.items_held_again),
-            count(self.acknowledged),
+            count(self.contents.used),
+            count(self.contents.capacity),
+            show::bytes(self.contents.bytes),
+            count(self.contents.items_waiting),
+            count(self.contents.items_held),
+            count(self.contents.items_held_again),
+            count(self.contents.acknowledged),
             show::duration(self.ack_wait_ns),
             count(self.producers_ever),
             count(self.producers_expected),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Participant, StreamReport, not_found};
+use super::{Contents, Participant, StreamReport, not_found};
 use crate::Role;
 use crate::cli::common::exit::Failure;
 use crate::cli::common::signals;
@@ -122,13 +122,8 @@ struct Shown<'a> {
     at_ns: u64,
     /// `open`, `closed`, `removed`, or `silent`: the server does not answer.
     state: &'static str,
-    capacity: u64,
-    used: u64,
-    bytes: u64,
-    items_waiting: u64,
-    items_held: u64,
-    items_held_again: u64,
-    acknowledged: u64,
+    #[serde(flatten)]
+    contents: Contents,
     #[serde(skip_serializing_if = "Option::is_none")]
     rates: Option<Rates>,
     participants: Vec<Participant>,
@@ -223,13 +218,7 @@ impl<'a> Changes<'a> {
                 () if self.answers_since.is_none() => "silent",
                 () => look.state(),
             },
-            capacity: look.found.capacity,
-            used: look.used,
-            bytes: look.bytes,
-            items_waiting: look.waiting,
-            items_held: look.held,
-            items_held_again: look.held_again,
-            acknowledged: look.acknowledged,
+            contents: Contents::of(look),
             rates: self.rates.map(|(sent, out)| Rates { sent, out }),
             participants: look.members.iter().map(Participant::of).collect(),
             events: &self.events,
