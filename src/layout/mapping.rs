@@ -25,6 +25,7 @@ use crate::{Error, Result};
 const ENTRY_WORDS: usize = PARTICIPANT_BYTES as usize / 8;
 /// The bytes of packed items that are copied at a time.
 const PACKED_PIECE: u64 = 1024;
+
 /// A mapped ring: its words as atomics, its payload as places to copy to and from.
 ///
 /// No reference to shared bytes leaves this type, except to `AtomicU64`s and, for lengths, `AtomicU32`s.
